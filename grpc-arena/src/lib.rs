@@ -1,0 +1,5 @@
+//! Protobuf messages in caller-supplied arenas.
+
+#![no_std]
+
+extern crate alloc;

@@ -1,0 +1,1 @@
+//! Sockets, timers and worker threads for the gRPC core over io_uring or epoll.

@@ -1,0 +1,1 @@
+//! Handlers, stubs and channels for gRPC, independent of any runtime.

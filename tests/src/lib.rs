@@ -1,0 +1,1 @@
+//! Conversations between the crates and with foreign peers.
