@@ -1,0 +1,398 @@
+//! The arena: memory that is taken bit by bit and given back at once.
+
+use alloc::alloc::{alloc, dealloc};
+use alloc::vec::Vec;
+use core::alloc::Layout;
+use core::cell::{Cell, RefCell};
+use core::fmt;
+use core::ptr::NonNull;
+
+/// Chunks are aligned for everything that a message holds; larger alignments are padded for.
+const CHUNK_ALIGN: usize = 16;
+/// The first chunk: one small message with its lists, and a size that allocators serve from their free lists.
+const FIRST_CHUNK: usize = 4096;
+/// What a reset keeps by default: enough for messages that come often, little beside a connection's buffers.
+const RETAINED: usize = 1 << 20;
+
+/// Memory for messages: handed out upwards from chunks, taken back all at once.
+///
+/// ```text
+///  chunk  | handed out ......... | window, free | behind a budget |
+///         ^                      ^              ^
+///         start                  next           end
+/// ```
+///
+/// An allocation aligns `next` and moves it. A chunk that is full stays until the reset, and the next one is twice as
+/// large. [`reset`](Self::reset) replaces several chunks by one of their total size, up to
+/// [`retained_bytes`](Self::with_retained), so that an arena in a loop soon allocates nothing.
+///
+/// Only `Copy` types go in, so nothing is ever dropped. What comes out borrows the arena, so that nothing outlives a
+/// reset:
+///
+/// ```compile_fail,E0502
+/// let mut arena = grpc_arena::Arena::new();
+/// let name = arena.alloc_str("kept");
+/// arena.reset();
+/// println!("{name}");
+/// ```
+///
+/// nor the arena:
+///
+/// ```compile_fail,E0597
+/// let name = {
+///     let arena = grpc_arena::Arena::new();
+///     arena.alloc_str("kept")
+/// };
+/// println!("{name}");
+/// ```
+pub struct Arena {
+    /// The next free byte; with `end`, null or within (or one past) the last chunk, `next <= end`.
+    next: Cell<*mut u8>,
+    /// The end of what may be handed out without asking: the chunk's, or where the budget is spent.
+    end: Cell<*mut u8>,
+    /// How much may be handed out beyond `end`.
+    beyond: Cell<usize>,
+    /// What [`reset`](Self::reset) refills the allowance to.
+    budget: usize,
+    retained: usize,
+    chunks: RefCell<Vec<Chunk>>,
+}
+
+/// One allocation from the heap.
+struct Chunk {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+/// The arena's budget is spent, or the heap has no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArenaFull;
+
+impl fmt::Display for ArenaFull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the arena's budget is spent")
+    }
+}
+
+impl core::error::Error for ArenaFull {}
+
+impl Arena {
+    /// An empty arena without a budget; takes its first chunk when something is allocated.
+    pub const fn new() -> Self {
+        Self::with_budget(usize::MAX)
+    }
+
+    /// An empty arena that hands out at most `bytes`, padding included, between two resets.
+    pub const fn with_budget(bytes: usize) -> Self {
+        Self {
+            next: Cell::new(core::ptr::null_mut()),
+            end: Cell::new(core::ptr::null_mut()),
+            beyond: Cell::new(bytes),
+            budget: bytes,
+            retained: RETAINED,
+            chunks: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// An arena without a budget whose first chunk holds `bytes`.
+    pub fn with_capacity(bytes: usize) -> Self {
+        let arena = Self::new();
+        // A failure shows at the first allocation, which asks again.
+        let _ = arena.add_chunk(bytes, usize::MAX);
+        arena
+    }
+
+    /// Sets how many bytes [`reset`](Self::reset) keeps at most; 1 MiB by default.
+    ///
+    /// Messages that need more than this pay for a heap allocation each time.
+    #[must_use]
+    pub const fn with_retained(mut self, bytes: usize) -> Self {
+        self.retained = bytes;
+        self
+    }
+
+    /// Takes everything back, and keeps one chunk of at most the retained size.
+    pub fn reset(&mut self) {
+        let chunks = self.chunks.get_mut();
+        let total = chunks.iter().map(|chunk| chunk.layout.size()).sum::<usize>();
+        if chunks.len() == 1 && total <= self.retained {
+            let (start, end) = (chunks[0].start.as_ptr(), chunks[0].end());
+            self.beyond.set(self.budget);
+            self.next.set(start);
+            self.open_window(end);
+            return;
+        }
+        self.release();
+        if total > 0 {
+            // On failure the arena is empty, which the next allocation sees.
+            let _ = self.add_chunk(total.min(self.retained), self.budget);
+        }
+    }
+
+    /// Takes everything back and gives all memory to the heap.
+    pub fn shrink(&mut self) {
+        self.release();
+        *self.chunks.get_mut() = Vec::new();
+    }
+
+    /// How many bytes of the heap the arena holds.
+    pub fn heap_bytes(&self) -> usize {
+        let chunks = self.chunks.borrow();
+        chunks.iter().map(|chunk| chunk.layout.size()).sum::<usize>()
+            + chunks.capacity() * size_of::<Chunk>()
+    }
+
+    /// How many bytes were handed out since the last reset, padding for alignment included.
+    pub fn used_bytes(&self) -> usize {
+        self.budget - self.remaining()
+    }
+
+    /// How many bytes may still be handed out before the budget is spent.
+    pub fn remaining(&self) -> usize {
+        self.window() + self.beyond.get()
+    }
+
+    /// Moves a value in.
+    ///
+    /// # Panics
+    /// When the budget is spent; [`try_alloc`](Self::try_alloc) says so instead.
+    #[inline]
+    #[allow(clippy::mut_from_ref)] // each call returns memory of its own
+    pub fn alloc<T: Copy>(&self, value: T) -> &mut T {
+        self.try_alloc(value).expect("the arena's budget is spent")
+    }
+
+    /// Copies a slice in.
+    ///
+    /// # Panics
+    /// When the budget is spent; [`try_alloc_slice`](Self::try_alloc_slice) says so instead.
+    #[inline]
+    #[allow(clippy::mut_from_ref)]
+    pub fn alloc_slice<T: Copy>(&self, values: &[T]) -> &mut [T] {
+        self.try_alloc_slice(values).expect("the arena's budget is spent")
+    }
+
+    /// Copies a string in.
+    ///
+    /// # Panics
+    /// When the budget is spent; [`try_alloc_str`](Self::try_alloc_str) says so instead.
+    #[inline]
+    pub fn alloc_str(&self, text: &str) -> &str {
+        self.try_alloc_str(text).expect("the arena's budget is spent")
+    }
+
+    /// Moves a value in.
+    ///
+    /// # Errors
+    /// When the budget is spent.
+    #[inline]
+    #[allow(clippy::mut_from_ref)]
+    pub fn try_alloc<T: Copy>(&self, value: T) -> Result<&mut T, ArenaFull> {
+        let place = self.take(Layout::new::<T>())?.cast::<T>();
+        // SAFETY: `take` returns memory of this layout that nothing else refers to, valid until the next reset,
+        // which needs `&mut self` and so outlives no borrow of `self`. It is written before it is referred to.
+        unsafe {
+            place.write(value);
+            Ok(&mut *place.as_ptr())
+        }
+    }
+
+    /// Copies a slice in.
+    ///
+    /// # Errors
+    /// When the budget is spent.
+    #[inline]
+    #[allow(clippy::mut_from_ref)]
+    pub fn try_alloc_slice<T: Copy>(&self, values: &[T]) -> Result<&mut [T], ArenaFull> {
+        let place = self.take(Layout::for_value(values))?.cast::<T>();
+        // SAFETY: as in `try_alloc`; fresh memory cannot overlap `values`, and holds `values.len()` elements.
+        unsafe {
+            place.copy_from_nonoverlapping(NonNull::from(values).cast::<T>(), values.len());
+            Ok(core::slice::from_raw_parts_mut(place.as_ptr(), values.len()))
+        }
+    }
+
+    /// Copies a string in.
+    ///
+    /// # Errors
+    /// When the budget is spent.
+    #[inline]
+    pub fn try_alloc_str(&self, text: &str) -> Result<&str, ArenaFull> {
+        let bytes = self.try_alloc_slice(text.as_bytes())?;
+        // SAFETY: these are the bytes of `text`.
+        Ok(unsafe { core::str::from_utf8_unchecked(bytes) })
+    }
+
+    /// Fresh memory of this layout, valid and unaliased until the next reset.
+    #[inline]
+    pub(crate) fn take(&self, layout: Layout) -> Result<NonNull<u8>, ArenaFull> {
+        let next = self.next.get();
+        let pad = next.align_offset(layout.align());
+        match pad.checked_add(layout.size()) {
+            Some(need) if need <= self.window() => {
+                // SAFETY: `need` bytes lie between `next` and `end`, which are within one chunk; when both are
+                // null, `need` is 0.
+                let (place, after) = unsafe { (next.add(pad), next.add(need)) };
+                self.next.set(after);
+                match NonNull::new(place) {
+                    Some(place) => Ok(place),
+                    None => Ok(NonNull::without_provenance(dangling(layout))),
+                }
+            }
+            _ => self.take_from_new_chunk(layout),
+        }
+    }
+
+    /// Grows the memory that `take` returned last from `old` to `new` bytes without moving it, when it lies at the
+    /// end of what was handed out and the window has room.
+    #[inline]
+    pub(crate) fn extend_in_place(&self, place: NonNull<u8>, old: usize, new: usize) -> bool {
+        let next = self.next.get();
+        let grow = new - old;
+        if place.as_ptr() as usize + old == next as usize && grow <= self.window() {
+            // SAFETY: `grow` bytes lie between `next` and `end`.
+            self.next.set(unsafe { next.add(grow) });
+            return true;
+        }
+        false
+    }
+
+    /// Gives back the end of the memory that `take` returned last.
+    #[inline]
+    pub(crate) fn give_back_tail(&self, place: NonNull<u8>, old: usize, new: usize) {
+        let next = self.next.get();
+        if old > new && place.as_ptr() as usize + old == next as usize {
+            // SAFETY: the bytes from `new` to `old` were handed out from this chunk, so `next` stays within it.
+            self.next.set(unsafe { next.sub(old - new) });
+        }
+    }
+
+    /// Lowers what may still be handed out to `bytes`; returns what it was, for [`widen`](Self::widen).
+    pub(crate) fn narrow(&self, bytes: usize) -> usize {
+        let before = self.remaining();
+        if bytes < before {
+            let window = self.window().min(bytes);
+            // SAFETY: no more than the window lies behind `next`.
+            self.end.set(unsafe { self.next.get().add(window) });
+            self.beyond.set(bytes - window);
+        }
+        before
+    }
+
+    /// Undoes [`narrow`](Self::narrow): of the `before` that it returned, all that was not taken since is free again.
+    pub(crate) fn widen(&self, before: usize, narrowed_to: usize) {
+        let taken = narrowed_to.min(before) - self.remaining();
+        self.beyond.set(before - taken);
+        self.end.set(self.next.get());
+        let chunk_end = self.chunks.borrow().last().map(Chunk::end);
+        if let Some(end) = chunk_end {
+            self.open_window(end);
+        }
+    }
+
+    fn window(&self) -> usize {
+        self.end.get() as usize - self.next.get() as usize
+    }
+
+    /// Moves as much as the budget allows from `beyond` to the window, which is empty and ends at most at `chunk_end`.
+    fn open_window(&self, chunk_end: *mut u8) {
+        let room = chunk_end as usize - self.next.get() as usize;
+        let window = room.min(self.beyond.get());
+        // SAFETY: `next` lies in the last chunk, `room` bytes before its end.
+        self.end.set(unsafe { self.next.get().add(window) });
+        self.beyond.set(self.beyond.get() - window);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_from_new_chunk(&self, layout: Layout) -> Result<NonNull<u8>, ArenaFull> {
+        let remaining = self.remaining();
+        if layout.size() > remaining {
+            return Err(ArenaFull);
+        }
+        // Room for the padding of alignments above the chunk's own.
+        let need = layout
+            .size()
+            .checked_add(layout.align().saturating_sub(CHUNK_ALIGN))
+            .ok_or(ArenaFull)?;
+        let last = self.chunks.borrow().last().map_or(FIRST_CHUNK / 2, |chunk| chunk.layout.size());
+        // A chunk larger than the budget would be memory that nobody may use.
+        let size = last.saturating_mul(2).min(remaining).max(need);
+        self.add_chunk(size, remaining)?;
+        self.take_within_window(layout)
+    }
+
+    /// The second try, in a chunk that was made to fit; fails when padding exceeds the budget.
+    fn take_within_window(&self, layout: Layout) -> Result<NonNull<u8>, ArenaFull> {
+        let need = self.next.get().align_offset(layout.align()) + layout.size();
+        if need > self.window() { Err(ArenaFull) } else { self.take(layout) }
+    }
+
+    /// Adds a chunk and opens the window on it, with `remaining` bytes of the budget left.
+    fn add_chunk(&self, size: usize, remaining: usize) -> Result<(), ArenaFull> {
+        let layout =
+            Layout::from_size_align(size.max(CHUNK_ALIGN), CHUNK_ALIGN).map_err(|_| ArenaFull)?;
+        let mut chunks = self.chunks.borrow_mut();
+        chunks.try_reserve(1).map_err(|_| ArenaFull)?;
+        // SAFETY: the layout's size is not zero.
+        let start = NonNull::new(unsafe { alloc(layout) }).ok_or(ArenaFull)?;
+        let chunk = Chunk { start, layout };
+        let end = chunk.end();
+        chunks.push(chunk);
+        self.next.set(start.as_ptr());
+        self.beyond.set(remaining);
+        self.open_window(end);
+        Ok(())
+    }
+
+    /// Frees all chunks.
+    fn release(&mut self) {
+        self.next.set(core::ptr::null_mut());
+        self.end.set(core::ptr::null_mut());
+        self.beyond.set(self.budget);
+        for chunk in self.chunks.get_mut().drain(..) {
+            // SAFETY: allocated by `add_chunk` with this layout; `&mut self` proves that nothing borrows it.
+            unsafe { dealloc(chunk.start.as_ptr(), chunk.layout) };
+        }
+    }
+}
+
+/// An address for memory of no size, aligned as asked.
+fn dangling(layout: Layout) -> core::num::NonZeroUsize {
+    core::num::NonZeroUsize::new(layout.align()).expect("an alignment is never zero")
+}
+
+impl Chunk {
+    fn end(&self) -> *mut u8 {
+        // SAFETY: one past the allocation of this size.
+        unsafe { self.start.as_ptr().add(self.layout.size()) }
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+impl Default for Arena {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Arena {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Arena")
+            .field("used_bytes", &self.used_bytes())
+            .field("heap_bytes", &self.heap_bytes())
+            .finish()
+    }
+}
+
+// SAFETY: the arena owns its chunks, and whoever moves it holds no borrow of it; values in it are never touched by the
+// arena itself, not even dropped.
+unsafe impl Send for Arena {}
+
+#[cfg(test)]
+mod tests;

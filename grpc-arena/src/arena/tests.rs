@@ -1,0 +1,183 @@
+use std::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn an_empty_arena_holds_no_memory() {
+    let arena = Arena::new();
+    assert_eq!((arena.heap_bytes(), arena.used_bytes()), (0, 0));
+    assert_eq!(arena.alloc_slice::<u64>(&[]).as_ptr() as usize % align_of::<u64>(), 0);
+    assert_eq!(arena.alloc_str(""), "");
+    assert_eq!(arena.heap_bytes(), 0);
+}
+
+#[test]
+fn a_reset_coalesces_the_chunks_into_one() {
+    let mut arena = Arena::new();
+    for _ in 0..100 {
+        arena.alloc_slice(&[7u8; 1000]);
+    }
+    assert!(arena.chunks.borrow().len() > 1);
+    let held = arena.chunks.borrow().iter().map(|chunk| chunk.layout.size()).sum::<usize>();
+    arena.reset();
+    assert_eq!((arena.chunks.borrow().len(), arena.used_bytes()), (1, 0));
+    assert_eq!(arena.chunks.borrow()[0].layout.size(), held);
+    let start = arena.chunks.borrow()[0].start;
+    for _ in 0..100 {
+        arena.alloc_slice(&[7u8; 1000]);
+    }
+    arena.reset();
+    assert_eq!(
+        arena.chunks.borrow()[0].start,
+        start,
+        "the chunk was replaced although it sufficed"
+    );
+}
+
+#[test]
+fn a_reset_keeps_no_more_than_the_retained_size() {
+    let mut arena = Arena::new().with_retained(10_000);
+    arena.alloc_slice(&[1u8; 100_000]);
+    assert!(arena.heap_bytes() >= 100_000);
+    arena.reset();
+    assert!(arena.heap_bytes() < 11_000, "{}", arena.heap_bytes());
+    arena.shrink();
+    assert_eq!(arena.heap_bytes(), 0);
+}
+
+#[test]
+fn a_budget_bounds_what_is_handed_out_until_the_reset() {
+    let mut arena = Arena::with_budget(100);
+    for _ in 0..2 {
+        assert_eq!(arena.alloc_slice(&[1u8; 60]), [1; 60]);
+        assert_eq!(arena.try_alloc_slice(&[1u8; 41]), Err(ArenaFull));
+        assert_eq!(arena.alloc_slice(&[2u8; 40]), [2; 40]);
+        assert_eq!(arena.try_alloc(0u8), Err(ArenaFull));
+        assert_eq!((arena.remaining(), arena.used_bytes()), (0, 100));
+        assert!(arena.heap_bytes() < 400);
+        arena.reset();
+    }
+}
+
+#[test]
+fn a_narrowed_arena_recovers_what_was_not_taken() {
+    let arena = Arena::with_budget(1000);
+    arena.alloc_slice(&[0u8; 100]);
+    let before = arena.narrow(50);
+    assert_eq!((before, arena.remaining()), (900, 50));
+    arena.alloc_slice(&[0u8; 30]);
+    assert_eq!(arena.try_alloc_slice(&[0u8; 21]), Err(ArenaFull));
+    arena.widen(before, 50);
+    assert_eq!((arena.remaining(), arena.used_bytes()), (870, 130));
+    arena.alloc_slice(&[0u8; 870]);
+    assert_eq!(arena.remaining(), 0);
+}
+
+#[test]
+fn a_size_that_cannot_exist_is_refused() {
+    let arena = Arena::new();
+    assert_eq!(
+        arena.take(Layout::from_size_align(isize::MAX as usize - 15, 1).unwrap()),
+        Err(ArenaFull)
+    );
+    assert_eq!(arena.alloc(5u8), &5);
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(align(64))]
+struct Wide([u8; 64]);
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Byte(u8),
+    Word(u64),
+    Wide(u8),
+    Slice(u8, usize),
+    Narrow(usize, usize),
+    Reset,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => any::<u8>().prop_map(Step::Byte),
+        4 => any::<u64>().prop_map(Step::Word),
+        2 => any::<u8>().prop_map(Step::Wide),
+        4 => (any::<u8>(), 0usize..3000).prop_map(|(fill, len)| Step::Slice(fill, len)),
+        2 => (0usize..5000, 0usize..3000).prop_map(|(to, len)| Step::Narrow(to, len)),
+        1 => Just(Step::Reset),
+    ]
+}
+
+/// What was written, where, and how to find it unchanged.
+struct Live {
+    at: usize,
+    bytes: Vec<u8>,
+}
+
+fn note(live: &mut Vec<Live>, bytes: &[u8]) {
+    live.push(Live { at: bytes.as_ptr() as usize, bytes: bytes.to_vec() });
+}
+
+proptest! {
+    #[test]
+    fn allocations_are_aligned_disjoint_and_keep_their_content(
+        steps in proptest::collection::vec(step(), 1..200), budget in 0usize..100_000,
+    ) {
+        let mut arena = Arena::with_budget(budget).with_retained(20_000);
+        let mut live = Vec::new();
+        for step in steps {
+            let used = arena.used_bytes();
+            match step {
+                Step::Byte(value) => if let Ok(place) = arena.try_alloc(value) {
+                    note(&mut live, core::slice::from_ref(place));
+                },
+                Step::Word(value) => if let Ok(place) = arena.try_alloc(value) {
+                    prop_assert_eq!(core::ptr::from_ref(place) as usize % align_of::<u64>(), 0);
+                    live.push(Live { at: core::ptr::from_ref(place) as usize, bytes: place.to_ne_bytes().to_vec() });
+                },
+                Step::Wide(fill) => if let Ok(place) = arena.try_alloc(Wide([fill; 64])) {
+                    prop_assert_eq!(core::ptr::from_ref(place) as usize % 64, 0);
+                    note(&mut live, &place.0);
+                },
+                Step::Slice(fill, len) => if let Ok(place) = arena.try_alloc_slice(&std::vec![fill; len]) {
+                    note(&mut live, place);
+                },
+                Step::Narrow(to, len) => {
+                    let before = arena.narrow(to);
+                    let result = arena.try_alloc_slice(&std::vec![9u8; len]).map(|place| note(&mut live, place));
+                    prop_assert!(result.is_err() || len <= to);
+                    arena.widen(before, to);
+                    prop_assert_eq!(arena.remaining(), before - if result.is_ok() { len } else { 0 });
+                }
+                Step::Reset => {
+                    live.clear();
+                    arena.reset();
+                    prop_assert_eq!(arena.used_bytes(), 0);
+                    prop_assert!(arena.heap_bytes() <= 20_000 + 64 * size_of::<Chunk>());
+                    continue;
+                }
+            }
+            prop_assert!(arena.used_bytes() >= used && arena.used_bytes() <= budget);
+        }
+        live.sort_by_key(|live| live.at);
+        for pair in live.windows(2) {
+            prop_assert!(pair[0].bytes.is_empty() || pair[1].bytes.is_empty()
+                || pair[0].at + pair[0].bytes.len() <= pair[1].at);
+        }
+        let chunks = arena.chunks.borrow();
+        for live in live.iter().filter(|live| !live.bytes.is_empty()) {
+            let chunk = chunks.iter().find(|chunk| {
+                (chunk.start.as_ptr() as usize..chunk.end() as usize).contains(&live.at)
+            });
+            let chunk = chunk.expect("an allocation lies in a chunk");
+            let offset = live.at - chunk.start.as_ptr() as usize;
+            // SAFETY: within the chunk, and written when it was handed out.
+            let found = unsafe {
+                core::slice::from_raw_parts(chunk.start.as_ptr().add(offset), live.bytes.len())
+            };
+            prop_assert_eq!(found, &live.bytes[..]);
+        }
+    }
+}
