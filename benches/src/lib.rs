@@ -1,1 +1,22 @@
 //! Measurements side by side with peers.
+//!
+//! `cargo bench -p benches --features peers --bench core` (`load`, `codec`, `hpack`) prints one line a case: our figure,
+//! each peer's, and the ratio of the best-known peer to ours. Without the feature only our own figure is taken and nothing
+//! foreign is built.
+//!
+//! Two things make figures of one run comparable. Contenders take turns, round by round, so that a neighbour who takes
+//! the processor for a second costs everybody a round and nobody the case; and the median of the rounds is what counts.
+
+pub mod dataset;
+pub mod exchange;
+mod table;
+
+#[cfg(feature = "peers")]
+pub mod peers;
+
+pub use table::{Bench, Case};
+
+/// The allocator of every process that is measured: a comparison has one on both sides or on neither.
+#[cfg(feature = "peers")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,0 +1,30 @@
+//! One client and one server in memory, no sockets, 64 calls in flight: nanoseconds an exchange, both ends together.
+
+use benches::Bench;
+use benches::exchange::BODY_SIZES;
+
+fn main() {
+    let bench = Bench::new("core", "ns a call, client and server together");
+    for varying in [false, true] {
+        for body in BODY_SIZES {
+            let name = if varying {
+                format!("{body} B, timeout and trace id")
+            } else {
+                format!("{body} B")
+            };
+            if !bench.selects(&name) {
+                continue;
+            }
+            let case = bench.case(name);
+            #[cfg(feature = "peers")]
+            let (mut h2, mut nghttp2) = (
+                benches::peers::h2::Pair::new(body, varying),
+                benches::peers::nghttp2::Pair::new(body, varying),
+            );
+            #[cfg(feature = "peers")]
+            let case =
+                case.peer("h2", |calls| h2.run(calls)).peer("nghttp2", |calls| nghttp2.run(calls));
+            case.run();
+        }
+    }
+}

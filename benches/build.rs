@@ -1,0 +1,61 @@
+//! Generates the peers' code, with the feature `peers` alone: it needs `protoc`, which nothing else of this workspace does.
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rustc-check-cfg=cfg(protobuf_benchmarks)");
+    #[cfg(feature = "peers")]
+    peers::generate();
+}
+
+#[cfg(feature = "peers")]
+mod peers {
+    use std::path::{Path, PathBuf};
+
+    const ECHO: &str = "proto/echo.proto";
+
+    pub(super) fn generate() {
+        println!("cargo::rerun-if-changed={ECHO}");
+        let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+        let out = |name: &str| {
+            let folder = out.join(name);
+            std::fs::create_dir_all(&folder).expect("OUT_DIR is writable");
+            folder
+        };
+        tonic_prost_build::configure()
+            .out_dir(out("tonic"))
+            .compile_protos(&[ECHO], &["proto"])
+            .expect("echo for tonic");
+        prost_013_build::Config::new()
+            .out_dir(out("pajamax"))
+            .prost_path("::prost_013")
+            .service_generator(Box::new(pajamax_build::PajamaxGen::Local))
+            .compile_protos(&[ECHO], &["proto"])
+            .expect("echo for pajamax");
+
+        let data =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/protobuf-benchmarks");
+        println!("cargo::rerun-if-changed={}", data.display());
+        if !data.is_dir() {
+            println!(
+                "cargo::warning=the data of the codec benchmark is absent: it will be skipped"
+            );
+            return;
+        }
+        println!("cargo::rustc-cfg=protobuf_benchmarks");
+        let files =
+            ["benchmarks", "benchmark_message1_proto3", "benchmark_message2", "bench_messages"]
+                .map(|name| data.join(name).with_extension("proto"));
+        let includes = [data];
+        prost_build::Config::new()
+            .out_dir(out("prost"))
+            .compile_protos(&files, &includes)
+            .expect("messages for prost");
+        buffa_build::Config::new()
+            .files(&files)
+            .includes(&includes)
+            .out_dir(out("buffa"))
+            .include_file("mod.rs")
+            .compile()
+            .expect("messages for buffa");
+    }
+}

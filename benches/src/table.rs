@@ -1,0 +1,258 @@
+//! The measuring loop and the table that it prints.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+/// One benchmark program: reads its arguments, prints the head of the table, and makes cases.
+///
+/// Arguments after `--`: words select the cases whose names contain one of them; `--rounds N` and `--round-ms N` set how
+/// often and how long each contender of a case runs. Without cargo's own `--bench` (that is, under `cargo test`) every
+/// contender runs for an instant only, so that the programs stay correct without costing time.
+pub struct Bench {
+    unit: &'static str,
+    filters: Vec<String>,
+    rounds: usize,
+    round: Duration,
+}
+
+impl Bench {
+    /// Starts a benchmark whose figures are in `unit`.
+    pub fn new(title: &str, unit: &'static str) -> Self {
+        let mut bench =
+            Self { unit, filters: Vec::new(), rounds: 11, round: Duration::from_millis(60) };
+        let mut measuring = false;
+        let mut arguments = std::env::args().skip(1);
+        while let Some(argument) = arguments.next() {
+            let mut number = || {
+                arguments
+                    .next()
+                    .and_then(|n| n.parse::<u64>().ok())
+                    .expect("a number after the option")
+            };
+            match argument.as_str() {
+                "--bench" => measuring = true,
+                "--rounds" => bench.rounds = number().max(1) as usize,
+                "--round-ms" => bench.round = Duration::from_millis(number()),
+                option if option.starts_with("--") => {}
+                filter => bench.filters.push(filter.to_owned()),
+            }
+        }
+        if !measuring {
+            (bench.rounds, bench.round) = (1, Duration::ZERO);
+        }
+        println!("{title}: {}, medians of {} rounds", bench.unit, bench.rounds);
+        println!(
+            "(× is how many times our figure goes into the peer's; above 1, we are cheaper)\n"
+        );
+        bench
+    }
+
+    /// Whether figures are wanted, as against a run that only shows that the program works.
+    pub fn measures(&self) -> bool {
+        !self.round.is_zero()
+    }
+
+    /// Overrides the defaults of rounds and time a round, where the command line has set neither.
+    pub fn with_defaults(mut self, rounds: usize, round: Duration) -> Self {
+        let given = |name: &str| std::env::args().any(|argument| argument == name);
+        if self.measures() {
+            self.rounds = if given("--rounds") { self.rounds } else { rounds };
+            self.round = if given("--round-ms") { self.round } else { round };
+        }
+        self
+    }
+
+    /// How long one round of one contender should take.
+    pub fn round(&self) -> Duration {
+        self.round
+    }
+
+    /// Whether the command line selects the case of this name; ask it before an expensive set-up.
+    pub fn selects(&self, name: &str) -> bool {
+        self.filters.is_empty() || self.filters.iter().any(|filter| name.contains(filter.as_str()))
+    }
+
+    /// A new case, to which contenders are added before it runs.
+    pub fn case<'a>(&'a self, name: impl Into<String>) -> Case<'a> {
+        Case { bench: self, name: name.into(), contenders: Vec::new() }
+    }
+}
+
+/// What one contender's round gave: its figure, or the reason why there is none.
+type Figure = Result<f64, String>;
+
+struct Contender<'a> {
+    name: &'a str,
+    ours: bool,
+    round: Box<dyn FnMut() -> Figure + 'a>,
+    figures: Vec<f64>,
+    failure: Option<String>,
+}
+
+/// The same work done by several contenders.
+pub struct Case<'a> {
+    bench: &'a Bench,
+    name: String,
+    contenders: Vec<Contender<'a>>,
+}
+
+impl<'a> Case<'a> {
+    /// Adds our side: `work(n)` does `n` units of the work, of which the table shows the time of one.
+    pub fn ours(self, name: &'a str, work: impl FnMut(u64) + 'a) -> Self {
+        self.timed(name, true, work)
+    }
+
+    /// Adds a peer: `work(n)` does `n` units of the same work.
+    pub fn peer(self, name: &'a str, work: impl FnMut(u64) + 'a) -> Self {
+        self.timed(name, false, work)
+    }
+
+    /// Adds our side with a figure that it takes by itself, once a round.
+    pub fn ours_measured(
+        self,
+        name: &'a str,
+        round: impl FnMut() -> Result<f64, String> + 'a,
+    ) -> Self {
+        self.contender(name, true, Box::new(round))
+    }
+
+    /// Adds a peer with a figure that it takes by itself, once a round; a reason in its place ends its rounds.
+    pub fn peer_measured(
+        self,
+        name: &'a str,
+        round: impl FnMut() -> Result<f64, String> + 'a,
+    ) -> Self {
+        self.contender(name, false, Box::new(round))
+    }
+
+    /// Runs all rounds, contenders taking turns, and prints the line; does nothing if the case is not selected.
+    pub fn run(mut self) {
+        if !self.bench.selects(&self.name) {
+            return;
+        }
+        for round in 0..self.bench.rounds {
+            // Whoever runs first after a pause pays for cold caches, so that honour rotates.
+            let first = round % self.contenders.len().max(1);
+            let (late, early) = self.contenders.split_at_mut(first);
+            for contender in early.iter_mut().chain(late) {
+                if contender.failure.is_some() {
+                    continue;
+                }
+                match (contender.round)() {
+                    Ok(figure) => contender.figures.push(figure),
+                    Err(reason) => contender.failure = Some(reason),
+                }
+            }
+        }
+        println!("{}", self.line());
+    }
+
+    fn timed(self, name: &'a str, ours: bool, mut work: impl FnMut(u64) + 'a) -> Self {
+        let target = self.bench.round;
+        let mut units = 0;
+        let round = move || {
+            if units == 0 {
+                units = calibrate(target, &mut work);
+            }
+            let start = Instant::now();
+            work(units);
+            Ok(start.elapsed().as_nanos() as f64 / units as f64)
+        };
+        self.contender(name, ours, Box::new(round))
+    }
+
+    fn contender(
+        mut self,
+        name: &'a str,
+        ours: bool,
+        round: Box<dyn FnMut() -> Figure + 'a>,
+    ) -> Self {
+        self.contenders.push(Contender { name, ours, round, figures: Vec::new(), failure: None });
+        self
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = format!("{:<28}", self.name);
+        let mut base = Vec::new();
+        for contender in &mut self.contenders {
+            let _ = match (&contender.failure, median(&mut contender.figures)) {
+                (Some(reason), _) => write!(line, " | {} {reason}", contender.name),
+                (None, None) => write!(line, " | {} -", contender.name),
+                (None, Some(figure)) if contender.ours => {
+                    base.push(figure);
+                    write!(line, " | {} {}", contender.name, rounded(figure))
+                }
+                (None, Some(figure)) => {
+                    let ratios: String =
+                        base.iter().map(|ours| format!(" {:.2}×", figure / ours)).collect();
+                    write!(line, " | {} {}{ratios}", contender.name, rounded(figure))
+                }
+            };
+        }
+        line
+    }
+}
+
+/// Warms `work` up and finds how many units of it take about `target`.
+fn calibrate(target: Duration, work: &mut impl FnMut(u64)) -> u64 {
+    let mut units = 1;
+    loop {
+        let start = Instant::now();
+        work(units);
+        let elapsed = start.elapsed();
+        if elapsed >= target / 4 {
+            let scale = target.as_nanos() as f64 / elapsed.as_nanos().max(1) as f64;
+            return ((units as f64 * scale) as u64).max(1);
+        }
+        units *= 2;
+    }
+}
+
+fn median(figures: &mut [f64]) -> Option<f64> {
+    figures.sort_by(f64::total_cmp);
+    let middle = figures.len() / 2;
+    match figures.len() {
+        0 => None,
+        odd if odd % 2 == 1 => Some(figures[middle]),
+        _ => Some((figures[middle - 1] + figures[middle]) / 2.0),
+    }
+}
+
+fn rounded(figure: f64) -> String {
+    match figure {
+        small if small < 10.0 => format!("{small:.2}"),
+        medium if medium < 100.0 => format!("{medium:.1}"),
+        large => format!("{large:.0}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_ignores_one_wild_round() {
+        assert_eq!(median(&mut [1.0, 900.0, 3.0]), Some(3.0));
+        assert_eq!(median(&mut [4.0, 2.0]), Some(3.0));
+        assert_eq!(median(&mut []), None);
+    }
+
+    #[test]
+    fn a_line_shows_every_figure_and_each_peer_as_a_multiple_of_ours() {
+        let bench = Bench { unit: "ns", filters: Vec::new(), rounds: 1, round: Duration::ZERO };
+        let mut case = bench
+            .case("100 B")
+            .ours_measured("ours", || Ok(50.0))
+            .peer_measured("slow", || Ok(200.0))
+            .peer_measured("stuck", || Err("stalls".into()));
+        for contender in &mut case.contenders {
+            match (contender.round)() {
+                Ok(figure) => contender.figures.push(figure),
+                Err(reason) => contender.failure = Some(reason),
+            }
+        }
+        let line = case.line();
+        assert!(line.starts_with("100 B "), "{line}");
+        assert!(line.ends_with("| ours 50.0 | slow 200 4.00× | stuck stalls"), "{line}");
+    }
+}
