@@ -6,7 +6,7 @@ use std::path::Path;
 pub fn payloads(file: &str) -> Option<Vec<Vec<u8>>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../shared/data/protobuf-benchmarks")
-        .join(file);
+        .join(format!("{file}.pb"));
     let Ok(bytes) = std::fs::read(path) else {
         println!("{file}: skipped, its data is absent");
         return None;
