@@ -27,7 +27,6 @@ mod peers {
             .expect("echo for tonic");
         prost_013_build::Config::new()
             .out_dir(out("pajamax"))
-            .prost_path("::prost_013")
             .service_generator(Box::new(pajamax_build::PajamaxGen::Local))
             .compile_protos(&[ECHO], &["proto"])
             .expect("echo for pajamax");

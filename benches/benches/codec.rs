@@ -1,9 +1,11 @@
 //! Decoding the public data sets: nanoseconds a message, the messages of a set in turn.
 
+use std::time::Duration;
+
 use benches::{Bench, dataset};
 
 fn main() {
-    let bench = Bench::new("codec", "ns to decode a message");
+    let bench = Bench::new("codec", "ns to decode a message", 11, Duration::from_millis(60));
     for set in SETS {
         if !bench.selects(set) {
             continue;

@@ -1,10 +1,13 @@
 //! One client and one server in memory, no sockets, 64 calls in flight: nanoseconds an exchange, both ends together.
 
+use std::time::Duration;
+
 use benches::Bench;
 use benches::exchange::BODY_SIZES;
 
 fn main() {
-    let bench = Bench::new("core", "ns a call, client and server together");
+    let bench =
+        Bench::new("core", "ns a call, client and server together", 11, Duration::from_millis(60));
     for varying in [false, true] {
         for body in BODY_SIZES {
             let name = if varying {

@@ -51,6 +51,26 @@ pub fn framed(len: usize) -> Vec<u8> {
     message
 }
 
+/// The same around a protobuf message whose field 1 is a body of `len` bytes.
+pub fn framed_payload(len: usize) -> Vec<u8> {
+    let mut payload = Vec::new();
+    if len > 0 {
+        payload.push(1 << 3 | 2);
+        let mut rest = len;
+        while rest >= 0x80 {
+            payload.push(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        payload.push(rest as u8);
+        payload.extend(body(len));
+    }
+    let mut message = vec![0];
+    message
+        .extend_from_slice(&u32::try_from(payload.len()).expect("bodies are small").to_be_bytes());
+    message.append(&mut payload);
+    message
+}
+
 /// A body of `len` bytes that are not all alike.
 pub fn body(len: usize) -> impl Iterator<Item = u8> {
     (0..len).map(|i| (i * 31 + 7) as u8)

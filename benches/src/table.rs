@@ -9,17 +9,15 @@ use std::time::{Duration, Instant};
 /// often and how long each contender of a case runs. Without cargo's own `--bench` (that is, under `cargo test`) every
 /// contender runs for an instant only, so that the programs stay correct without costing time.
 pub struct Bench {
-    unit: &'static str,
     filters: Vec<String>,
     rounds: usize,
     round: Duration,
 }
 
 impl Bench {
-    /// Starts a benchmark whose figures are in `unit`.
-    pub fn new(title: &str, unit: &'static str) -> Self {
-        let mut bench =
-            Self { unit, filters: Vec::new(), rounds: 11, round: Duration::from_millis(60) };
+    /// Starts a benchmark whose figures are in `unit`, with `rounds` rounds of about `round` for each contender.
+    pub fn new(title: &str, unit: &str, rounds: usize, round: Duration) -> Self {
+        let mut bench = Self { filters: Vec::new(), rounds, round };
         let mut measuring = false;
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
@@ -40,7 +38,7 @@ impl Bench {
         if !measuring {
             (bench.rounds, bench.round) = (1, Duration::ZERO);
         }
-        println!("{title}: {}, medians of {} rounds", bench.unit, bench.rounds);
+        println!("{title}: {unit}, medians of {} rounds", bench.rounds);
         println!(
             "(× is how many times our figure goes into the peer's; above 1, we are cheaper)\n"
         );
@@ -50,16 +48,6 @@ impl Bench {
     /// Whether figures are wanted, as against a run that only shows that the program works.
     pub fn measures(&self) -> bool {
         !self.round.is_zero()
-    }
-
-    /// Overrides the defaults of rounds and time a round, where the command line has set neither.
-    pub fn with_defaults(mut self, rounds: usize, round: Duration) -> Self {
-        let given = |name: &str| std::env::args().any(|argument| argument == name);
-        if self.measures() {
-            self.rounds = if given("--rounds") { self.rounds } else { rounds };
-            self.round = if given("--round-ms") { self.round } else { round };
-        }
-        self
     }
 
     /// How long one round of one contender should take.
@@ -239,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_line_shows_every_figure_and_each_peer_as_a_multiple_of_ours() {
-        let bench = Bench { unit: "ns", filters: Vec::new(), rounds: 1, round: Duration::ZERO };
+        let bench = Bench { filters: Vec::new(), rounds: 1, round: Duration::ZERO };
         let mut case = bench
             .case("100 B")
             .ours_measured("ours", || Ok(50.0))

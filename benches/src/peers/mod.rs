@@ -3,3 +3,9 @@
 pub mod h2;
 pub mod messages;
 pub mod nghttp2;
+
+/// The echo service as tonic generates it.
+#[allow(missing_docs, unreachable_pub, clippy::all)]
+pub mod tonic_echo {
+    include!(concat!(env!("OUT_DIR"), "/tonic/bench.rs"));
+}
