@@ -267,6 +267,27 @@ impl Arena {
         }
     }
 
+    /// The free end of the chunk, to be written to as a list of unknown length, up to [`Open::close`].
+    ///
+    /// Whatever is taken meanwhile comes from another chunk.
+    #[inline(always)]
+    pub(crate) fn open<T: Copy>(&self) -> Open<'_, T> {
+        let (next, end) = (self.next.get(), self.end.get());
+        self.end.set(next);
+        let pad = next.align_offset(align_of::<T>());
+        let window = end as usize - next as usize;
+        match NonNull::new(next.wrapping_add(pad)) {
+            Some(start) if pad <= window && size_of::<T>() > 0 => Open {
+                arena: self,
+                next,
+                end,
+                start: start.cast(),
+                room: (window - pad) / size_of::<T>(),
+            },
+            _ => Open { arena: self, next, end, start: NonNull::dangling(), room: 0 },
+        }
+    }
+
     /// Lowers what may still be handed out to `bytes`; returns what it was, for [`widen`](Self::widen).
     pub(crate) fn narrow(&self, bytes: usize) -> usize {
         let before = self.remaining();
@@ -354,6 +375,47 @@ impl Arena {
             // SAFETY: allocated by `add_chunk` with this layout; `&mut self` proves that nothing borrows it.
             unsafe { dealloc(chunk.start.as_ptr(), chunk.layout) };
         }
+    }
+}
+
+/// A list at the free end of an arena's chunk; see [`Arena::open`].
+pub(crate) struct Open<'a, T> {
+    arena: &'a Arena,
+    // Invariant: the window when this was made; the arena hands out none of it before `close`. `start` has room for
+    // `room` elements in it, or is dangling and `room` is 0.
+    next: *mut u8,
+    end: *mut u8,
+    start: NonNull<T>,
+    room: usize,
+}
+
+impl<'a, T: Copy> Open<'a, T> {
+    #[inline(always)]
+    pub(crate) fn start(&self) -> NonNull<T> {
+        self.start
+    }
+
+    #[inline(always)]
+    pub(crate) fn room(&self) -> usize {
+        self.room
+    }
+
+    /// Takes the first `len` elements, and gives back the rest.
+    ///
+    /// # Safety
+    /// So many are initialised, and no more than there is room for.
+    #[inline(always)]
+    pub(crate) unsafe fn close(self, len: usize) -> &'a [T] {
+        // Else something was taken meanwhile and the window is one on another chunk: the rest of this one stays unused.
+        if self.arena.next.get() == self.next {
+            self.arena.end.set(self.end);
+            if len > 0 {
+                // SAFETY: within the window by the caller's word.
+                self.arena.next.set(unsafe { self.start.add(len).as_ptr().cast() });
+            }
+        }
+        // SAFETY: initialised by the caller's word, and nobody else's by the invariant.
+        unsafe { core::slice::from_raw_parts(self.start.as_ptr(), len) }
     }
 }
 

@@ -25,6 +25,7 @@ extern crate std;
 
 mod arena;
 mod arena_vec;
+pub mod codec;
 mod error;
 mod limits;
 mod schema;

@@ -1,0 +1,368 @@
+//! Repeated fields.
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+use super::{
+    ClosedEnum, Context, Cursor, Frame, Leaf, Message, Packable, UnknownFields, Writer,
+    delimited_len, scan,
+};
+use crate::SizeCache;
+
+/// Reads a run of elements, each but the first behind `tag`, and appends them.
+#[inline(never)]
+pub fn repeated<'a, L: Leaf<'a>>(
+    cursor: Cursor<'a>,
+    cx: &mut Context<'a>,
+    tag: u32,
+    to: &mut &'a [L::Value],
+    frame: &mut Frame<'a>,
+) -> Cursor<'a>
+where
+    L::Value: 'a,
+{
+    if to.is_empty() {
+        // Leaves take nothing from the arena, so its free end holds the list as it grows.
+        let open = cx.arena.open::<L::Value>();
+        let mut next = cursor;
+        for len in 0..open.room() {
+            let value = L::read(&mut next, cx);
+            // SAFETY: `len` is less than the room.
+            unsafe { open.start().add(len).write(value) };
+            if !next.skip_tag(tag) {
+                // SAFETY: `len + 1` elements were written.
+                *to = unsafe { open.close(len + 1) };
+                return next;
+            }
+        }
+        // SAFETY: claims no element.
+        unsafe { open.close(0) };
+    }
+    let count = scan::count_run(cursor, tag);
+    append(cursor, cx, count, to, frame, |cursor, cx, last| {
+        let mut cursor = cursor;
+        let value = L::read(&mut cursor, cx);
+        if !last {
+            cursor.skip_tag(tag);
+        }
+        (value, cursor)
+    })
+}
+
+/// Reads a packed list and appends it.
+#[inline(never)]
+pub fn packed<'a, L: Packable<'a>>(
+    mut cursor: Cursor<'a>,
+    cx: &mut Context<'a>,
+    to: &mut &'a [L::Value],
+    frame: &mut Frame<'a>,
+) -> Cursor<'a>
+where
+    L::Value: 'a,
+{
+    let start = cursor;
+    let inner = cursor.delimited(cx);
+    let fixed = if L::WIRE == scan::VARINT { None } else { L::SIZE };
+    if let Some(size) = fixed
+        && !inner.len().is_multiple_of(size)
+    {
+        return cx.fail(crate::DecodeRule::PackedLength, start);
+    }
+    if to.is_empty() {
+        let open = cx.arena.open::<L::Value>();
+        // A byte makes one element at most, so that there is no need to count when there is room for so many.
+        if open.room() >= fixed.map_or(inner.len(), |size| inner.len() / size) {
+            let (mut inner, mut len) = (inner, 0);
+            while !inner.is_empty() {
+                let value = L::read(&mut inner, cx);
+                // SAFETY: each turn takes a byte (or `size` bytes) at least, so `len` is less than the room.
+                unsafe { open.start().add(len).write(value) };
+                len += 1;
+            }
+            // SAFETY: `len` elements were written.
+            *to = unsafe { open.close(len) };
+            return if cx.failed() { Cursor::empty() } else { cursor };
+        }
+        // SAFETY: claims no element.
+        unsafe { open.close(0) };
+    }
+    // Every varint ends with the one byte that has no continuation bit; what is cut off fails when it is read.
+    let ends = || inner.rest().iter().filter(|&&byte| byte < 0x80).count();
+    let cut_off = |last: &u8| *last >= 0x80;
+    let count = match fixed {
+        Some(size) => inner.len() / size,
+        None => ends() + usize::from(inner.rest().last().is_some_and(cut_off)),
+    };
+    append(inner, cx, count, to, frame, |mut inner, cx, _| (L::read(&mut inner, cx), inner));
+    if cx.failed() { Cursor::empty() } else { cursor }
+}
+
+/// Appends `count` elements that `read` takes from the cursor.
+#[inline(always)]
+fn append<'a, T: Copy + 'a>(
+    mut cursor: Cursor<'a>,
+    cx: &mut Context<'a>,
+    count: usize,
+    to: &mut &'a [T],
+    frame: &mut Frame<'a>,
+    read: impl Fn(Cursor<'a>, &mut Context<'a>, bool) -> (T, Cursor<'a>),
+) -> Cursor<'a> {
+    let Ok(room) = frame.room(cx.arena, to, count) else { return cx.full(cursor) };
+    for i in 0..count {
+        let (value, next) = read(cursor, cx, i + 1 == count);
+        // SAFETY: `i < count`, which there is room for.
+        unsafe { room.add(i).write(value) };
+        cursor = next;
+    }
+    // SAFETY: `count` elements were written at `room`.
+    unsafe { frame.commit(to, room, count) };
+    cursor
+}
+
+/// Room for `count` messages behind those that are there: exact for the first run, so that no entry is needed.
+#[inline]
+fn room_for<'a, M: Message<'a>>(
+    cx: &mut Context<'a>,
+    count: usize,
+    to: &mut &'a [M],
+    frame: &mut Frame<'a>,
+) -> Option<NonNull<M>> {
+    if !to.is_empty() {
+        return frame.room(cx.arena, to, count).ok();
+    }
+    let layout = Layout::array::<M>(count).ok()?;
+    Some(cx.arena.take(layout).ok()?.cast())
+}
+
+/// Makes `count` messages at `room`, which [`room_for`] returned, part of the list.
+///
+/// # Safety
+/// As for [`Frame::commit`].
+#[inline]
+unsafe fn commit<'a, M: Message<'a>>(
+    room: NonNull<M>,
+    count: usize,
+    to: &mut &'a [M],
+    frame: &mut Frame<'a>,
+) {
+    if to.is_empty() {
+        // SAFETY: `count` initialised messages in memory that lives for 'a and that nothing writes to again.
+        *to = unsafe { core::slice::from_raw_parts(room.as_ptr(), count) };
+    } else {
+        // SAFETY: the caller's word.
+        unsafe { frame.commit(to, room, count) };
+    }
+}
+
+/// Reads a run of messages, each but the first behind `tag`, and appends them.
+#[inline(never)]
+pub fn messages<'a, M: Message<'a>>(
+    mut cursor: Cursor<'a>,
+    cx: &mut Context<'a>,
+    tag: u32,
+    to: &mut &'a [M],
+    frame: &mut Frame<'a>,
+) -> Cursor<'a> {
+    if !cx.enter(cursor) {
+        return Cursor::empty();
+    }
+    let count = scan::count_run(cursor, tag);
+    let Some(room) = room_for(cx, count, to, frame) else { return cx.full(cursor) };
+    let mut len = 0;
+    while len < count {
+        let inner = cursor.delimited(cx);
+        // SAFETY: `len < count`, which there is room for; written before it is referred to.
+        let element = unsafe {
+            let place = room.add(len);
+            place.write(M::EMPTY);
+            &mut *place.as_ptr()
+        };
+        element.merge(inner, cx, 0);
+        len += 1;
+        if cx.failed() {
+            return Cursor::empty();
+        }
+        cursor.skip_tag(tag);
+    }
+    cx.leave();
+    // SAFETY: `count` messages were written at `room`.
+    unsafe { commit(room, count, to, frame) };
+    cursor
+}
+
+/// Reads a run of groups, each but the first behind its start `tag`, and appends them.
+#[inline(never)]
+pub fn groups<'a, M: Message<'a>>(
+    mut cursor: Cursor<'a>,
+    cx: &mut Context<'a>,
+    tag: u32,
+    to: &mut &'a [M],
+    frame: &mut Frame<'a>,
+) -> Cursor<'a> {
+    if !cx.enter(cursor) {
+        return Cursor::empty();
+    }
+    let mut budget = cx.group_scan;
+    let counted = scan::count_groups(cursor, tag, cx.depth() + 1, &mut budget);
+    cx.group_scan = budget;
+    // Uncounted they come one by one, and the list doubles.
+    let count = counted.unwrap_or(1);
+    loop {
+        let Some(room) = room_for(cx, count, to, frame) else { return cx.full(cursor) };
+        let mut more = false;
+        for i in 0..count {
+            // SAFETY: `i < count`, which there is room for; written before it is referred to.
+            let element = unsafe {
+                let place = room.add(i);
+                place.write(M::EMPTY);
+                &mut *place.as_ptr()
+            };
+            cursor = element.merge(cursor, cx, tag + 1);
+            if cx.failed() {
+                return Cursor::empty();
+            }
+            more = cursor.skip_tag(tag);
+        }
+        // SAFETY: `count` messages were written at `room`.
+        unsafe { commit(room, count, to, frame) };
+        if !more {
+            cx.leave();
+            return cursor;
+        }
+    }
+}
+
+/// Reads one element or a packed list of a closed enum and appends what has a name; the rest becomes unknown fields.
+#[inline(never)]
+pub fn closed<'a, E: ClosedEnum + 'a>(
+    mut cursor: Cursor<'a>,
+    cx: &mut Context<'a>,
+    tag: u32,
+    to: &mut &'a [E],
+    unknown: &mut UnknownFields<'a>,
+    frame: &mut Frame<'a>,
+) -> Cursor<'a> {
+    let packed = tag & 7 == scan::DELIMITED;
+    let mut values = if packed { cursor.delimited(cx) } else { cursor };
+    while !values.is_empty() {
+        let at = values;
+        let number = values.varint(cx) as i32;
+        match E::from_number(number) {
+            _ if cx.failed() => {}
+            Some(value) if frame.push(cx.arena, to, value).is_ok() => {}
+            Some(_) => {
+                cx.full(at);
+            }
+            None => {
+                cx.unnamed(tag, number, at, unknown, frame);
+            }
+        }
+        if cx.failed() {
+            return Cursor::empty();
+        }
+        if !packed {
+            return values;
+        }
+    }
+    if cx.failed() { Cursor::empty() } else { cursor }
+}
+
+/// The size of the elements of a packed list.
+#[inline]
+fn packed_size<'a, L: Packable<'a>>(list: &[L::Value]) -> usize {
+    match L::SIZE {
+        Some(size) => size * list.len(),
+        None => list.iter().map(|&value| L::size(value)).sum(),
+    }
+}
+
+/// The size of a packed list with its length and a tag of `tag_len` bytes; 0 when it is empty.
+#[inline]
+pub fn packed_len<'a, L: Packable<'a>>(
+    tag_len: usize,
+    list: &[L::Value],
+    cache: &mut SizeCache,
+) -> usize {
+    if list.is_empty() {
+        return 0;
+    }
+    let size = packed_size::<L>(list);
+    if L::SIZE.is_none() {
+        let place = cache.reserve();
+        cache.set(place, size);
+    }
+    delimited_len(tag_len, size)
+}
+
+/// Writes a packed list behind a tag and its length, unless it is empty.
+#[inline]
+pub fn write_packed<'a, 'w, L: Packable<'a>>(
+    tag: u32,
+    list: &[L::Value],
+    cache: &mut SizeCache,
+    mut writer: Writer<'w>,
+) -> Writer<'w> {
+    if list.is_empty() {
+        return writer;
+    }
+    let size = L::SIZE.map_or_else(|| cache.next_size(), |size| size * list.len());
+    writer = writer.varint_field(tag, size as u64);
+    for &value in list {
+        writer = L::write_element(value, writer);
+    }
+    writer
+}
+
+/// The size of a list of messages, each with its length and a tag of `tag_len` bytes.
+#[inline]
+pub fn messages_len<'a, M: Message<'a>>(
+    tag_len: usize,
+    list: &[M],
+    cache: &mut SizeCache,
+) -> usize {
+    list.iter().map(|message| super::message_len(tag_len, message, cache)).sum()
+}
+
+/// Writes a list of messages, each behind a tag and its length.
+#[inline]
+pub fn write_messages<'a, 'w, M: Message<'a>>(
+    tag: u32,
+    list: &[M],
+    cache: &mut SizeCache,
+    writer: Writer<'w>,
+) -> Writer<'w> {
+    list.iter().fold(writer, |writer, message| super::write_message(tag, message, cache, writer))
+}
+
+/// The size of a list of groups, each with two tags of `tag_len` bytes.
+#[inline]
+pub fn groups_len<'a, M: Message<'a>>(tag_len: usize, list: &[M], cache: &mut SizeCache) -> usize {
+    list.iter().map(|message| super::group_len(tag_len, message, cache)).sum()
+}
+
+/// Writes a list of groups, each between its start `tag` and its end tag.
+#[inline]
+pub fn write_groups<'a, 'w, M: Message<'a>>(
+    tag: u32,
+    list: &[M],
+    cache: &mut SizeCache,
+    writer: Writer<'w>,
+) -> Writer<'w> {
+    list.iter().fold(writer, |writer, message| super::write_group(tag, message, cache, writer))
+}
+
+/// The size of a list of leaves, each behind a tag of `tag_len` bytes.
+#[inline]
+pub fn repeated_len<'a, L: Leaf<'a>>(tag_len: usize, list: &[L::Value]) -> usize {
+    list.iter().map(|&value| tag_len + L::size(value)).sum()
+}
+
+/// Writes a list of leaves, each behind a tag.
+#[inline]
+pub fn write_repeated<'a, 'w, L: Leaf<'a>>(
+    tag: u32,
+    list: &[L::Value],
+    writer: Writer<'w>,
+) -> Writer<'w> {
+    list.iter().fold(writer, |writer, &value| L::put(tag, value, writer))
+}

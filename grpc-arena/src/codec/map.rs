@@ -1,0 +1,350 @@
+//! Map fields.
+
+use core::fmt;
+use core::ops::Index;
+
+use super::{Context, Cursor, Frame, Kind, UnknownFields, Writer, delimited_len, scan};
+use crate::{Arena, ArenaVec, SizeCache};
+
+/// A map field: a slice of entries in ascending order of their keys, each key once.
+///
+/// Written in that order, so that equal messages are equal bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Map<'a, K, V> {
+    // Invariant (of meaning, not of memory): ascending keys, none twice.
+    entries: &'a [(K, V)],
+}
+
+impl<'a, K, V> Map<'a, K, V> {
+    /// The empty map.
+    pub const EMPTY: Self = Self { entries: &[] };
+
+    /// The entries in ascending order of their keys.
+    pub const fn entries(&self) -> &'a [(K, V)] {
+        self.entries
+    }
+
+    /// How many entries there are.
+    pub const fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no entry.
+    pub const fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The entries in ascending order of their keys.
+    pub fn iter(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = (&'a K, &'a V)> + ExactSizeIterator + use<'a, K, V> {
+        self.entries.iter().map(|(key, value)| (key, value))
+    }
+}
+
+impl<'a, K: Ord, V> Map<'a, K, V> {
+    /// Takes entries whose keys ascend, each once; `None` when they do not.
+    pub fn from_sorted(entries: &'a [(K, V)]) -> Option<Self> {
+        entries.is_sorted_by(|(a, _), (b, _)| a < b).then_some(Self { entries })
+    }
+
+    /// The value of a key, found by binary search.
+    pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&'a V>
+    where
+        K: core::borrow::Borrow<Q>,
+    {
+        let index = self.entries.binary_search_by(|(k, _)| k.borrow().cmp(key)).ok()?;
+        Some(&self.entries[index].1)
+    }
+}
+
+impl<'a, K: Ord + Copy, V: Copy> Map<'a, K, V> {
+    /// Collects entries into the arena; of several with one key the last stays.
+    ///
+    /// # Panics
+    /// When the arena's budget is spent.
+    pub fn collect_in(entries: impl IntoIterator<Item = (K, V)>, arena: &'a Arena) -> Self {
+        let mut builder = MapBuilder::new();
+        let mut list = ArenaVec::new_in(arena);
+        list.extend(entries);
+        builder.list = Some(list);
+        builder
+            .build(arena)
+            .expect("the arena's budget is spent")
+            .expect("the builder holds a list")
+    }
+}
+
+impl<K, V> Default for Map<'_, K, V> {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
+impl<'a, K, V> IntoIterator for Map<'a, K, V> {
+    type Item = &'a (K, V);
+    type IntoIter = core::slice::Iter<'a, (K, V)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.entries.iter()
+    }
+}
+
+impl<K: Ord + core::borrow::Borrow<Q>, V, Q: Ord + ?Sized> Index<&Q> for Map<'_, K, V> {
+    type Output = V;
+
+    fn index(&self, key: &Q) -> &V {
+        self.get(key).expect("the map has no such key")
+    }
+}
+
+impl<K: fmt::Debug, V: fmt::Debug> fmt::Debug for Map<'_, K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+/// The entries of a map field while its message is being decoded, in the order in which they come.
+#[derive(Debug)]
+pub struct MapBuilder<'a, K, V> {
+    list: Option<ArenaVec<'a, (K, V)>>,
+}
+
+impl<K, V> Default for MapBuilder<'_, K, V> {
+    fn default() -> Self {
+        Self { list: None }
+    }
+}
+
+impl<'a, K: Ord + Copy, V: Copy> MapBuilder<'a, K, V> {
+    /// Without an entry.
+    #[inline(always)]
+    pub const fn new() -> Self {
+        Self { list: None }
+    }
+
+    /// Puts what was read in place of `map`, which it began with.
+    #[inline(always)]
+    pub fn finish(self, cx: &mut Context<'a>, map: &mut Map<'a, K, V>) {
+        if self.list.is_some() {
+            match self.build(cx.arena) {
+                Ok(built) => *map = built.unwrap_or(*map),
+                Err(_) => {
+                    cx.full(Cursor::empty());
+                }
+            }
+        }
+    }
+
+    fn build(self, arena: &'a Arena) -> Result<Option<Map<'a, K, V>>, crate::ArenaFull> {
+        let Some(list) = self.list else { return Ok(None) };
+        let entries = list.into_slice();
+        if !entries.is_sorted_by(|(a, _), (b, _)| a < b) {
+            let kept = sort_last_wins(entries, arena)?;
+            return Ok(Some(Map { entries: &entries[..kept] }));
+        }
+        Ok(Some(Map { entries }))
+    }
+}
+
+/// Sorts by key and keeps the last of each; returns how many stay. A merge sort from the bottom up, as the order of
+/// equal keys counts; its scratch is given back to the arena.
+fn sort_last_wins<K: Ord + Copy, V: Copy>(
+    entries: &mut [(K, V)],
+    arena: &Arena,
+) -> Result<usize, crate::ArenaFull> {
+    let len = entries.len();
+    let scratch = arena.try_alloc_slice(entries)?;
+    let held = size_of_val(scratch);
+    let start = core::ptr::NonNull::from(&mut *scratch).cast();
+    let (mut from, mut to) = (&mut *entries, &mut *scratch);
+    let (mut width, mut turns) = (1, 0);
+    while width < len {
+        for (source, target) in from.chunks(2 * width).zip(to.chunks_mut(2 * width)) {
+            let (mut left, mut right) = source.split_at(width.min(source.len()));
+            for place in target {
+                let take_right = match (left.first(), right.first()) {
+                    (Some(l), Some(r)) => r.0 < l.0,
+                    (None, _) => true,
+                    (_, None) => false,
+                };
+                let run = if take_right { &mut right } else { &mut left };
+                if let Some((first, rest)) = run.split_first() {
+                    *place = *first;
+                    *run = rest;
+                }
+            }
+        }
+        core::mem::swap(&mut from, &mut to);
+        width *= 2;
+        turns += 1;
+    }
+    if turns % 2 == 1 {
+        to.copy_from_slice(from);
+    }
+    arena.give_back_tail(start, held, 0);
+    let mut kept = 0;
+    for i in 0..len {
+        if i + 1 == len || entries[i].0 < entries[i + 1].0 {
+            entries[kept] = entries[i];
+            kept += 1;
+        }
+    }
+    Ok(kept)
+}
+
+/// Reads a run of entries, each but the first behind `tag`.
+#[inline(never)]
+pub fn map<'a, K: Kind<'a>, V: Kind<'a>>(
+    mut cursor: Cursor<'a>,
+    cx: &mut Context<'a>,
+    tag: u32,
+    present: Map<'a, K::Value, V::Value>,
+    builder: &mut MapBuilder<'a, K::Value, V::Value>,
+    unknown: &mut UnknownFields<'a>,
+    frame: &mut Frame<'a>,
+) -> Cursor<'a>
+where
+    K::Value: Ord,
+{
+    if !cx.enter(cursor) {
+        return Cursor::empty();
+    }
+    let list = builder.list.get_or_insert_with(|| ArenaVec::new_in(cx.arena));
+    if list.is_empty() {
+        let count = scan::count_run(cursor, tag);
+        if list.try_reserve_exact(count.saturating_add(present.len())).is_err() {
+            return cx.full(cursor);
+        }
+        list.extend(present.entries.iter().copied());
+    }
+    loop {
+        let start = cursor;
+        let inner = cursor.delimited(cx);
+        let entry = entry::<K, V>(inner, cx);
+        if cx.failed() {
+            return Cursor::empty();
+        }
+        if core::mem::take(&mut cx.unnamed) {
+            keep_entry(cx, tag, start.until(cursor), unknown, frame);
+        } else if list.try_push(entry).is_err() {
+            return cx.full(start);
+        }
+        if !cursor.skip_tag(tag) {
+            cx.leave();
+            return if cx.failed() { Cursor::empty() } else { cursor };
+        }
+    }
+}
+
+/// One entry: a message of the fields 1 and 2. Unknown fields in it are dropped, as by the other implementations.
+#[inline(always)]
+fn entry<'a, K: Kind<'a>, V: Kind<'a>>(
+    mut inner: Cursor<'a>,
+    cx: &mut Context<'a>,
+) -> (K::Value, V::Value) {
+    let (mut key, mut value) = (K::ZERO, V::ZERO);
+    loop {
+        let start = inner;
+        let tag = inner.tag(cx);
+        if tag == 1 << 3 | K::WIRE {
+            inner = K::read_into(inner, cx, &mut key);
+        } else if tag == 2 << 3 | V::WIRE {
+            inner = V::read_into(inner, cx, &mut value);
+        } else if tag != 0 {
+            inner = cx.skip(start, inner, tag);
+        } else {
+            cx.end(start, inner, 0, 0, &mut UnknownFields::default(), &mut Frame::new());
+            return (key, value);
+        }
+    }
+}
+
+/// Keeps an entry whose value is a number that its closed enum does not name.
+#[cold]
+fn keep_entry<'a>(
+    cx: &mut Context<'a>,
+    tag: u32,
+    entry: &'a [u8],
+    unknown: &mut UnknownFields<'a>,
+    frame: &mut Frame<'a>,
+) {
+    let mut bytes = [0; 5];
+    let mut len = 0;
+    let mut left = tag;
+    loop {
+        bytes[len] = if left < 0x80 { left as u8 } else { left as u8 | 0x80 };
+        len += 1;
+        left >>= 7;
+        if left == 0 {
+            break;
+        }
+    }
+    cx.flush(unknown, frame);
+    match cx.arena.try_alloc_slice(&bytes[..len]) {
+        Ok(tag) => {
+            cx.keep(tag, unknown, frame);
+            cx.keep(entry, unknown, frame);
+        }
+        Err(_) => {
+            cx.full(Cursor::new(entry));
+        }
+    }
+}
+
+/// The size of a map's entries, each with its length and a tag of `tag_len` bytes.
+#[inline]
+pub fn map_len<'a, K: Kind<'a>, V: Kind<'a>>(
+    tag_len: usize,
+    map: &Map<'_, K::Value, V::Value>,
+    cache: &mut SizeCache,
+) -> usize {
+    let mut total = 0;
+    for (key, value) in map.entries {
+        let place = cache.reserve();
+        let size = 2 + K::len(key, cache) + V::len(value, cache);
+        cache.set(place, size);
+        total += delimited_len(tag_len, size);
+    }
+    total
+}
+
+/// Writes a map's entries, each behind a tag and its length.
+#[inline]
+pub fn write_map<'a, 'w, K: Kind<'a>, V: Kind<'a>>(
+    tag: u32,
+    map: &Map<'_, K::Value, V::Value>,
+    cache: &mut SizeCache,
+    mut writer: Writer<'w>,
+) -> Writer<'w> {
+    for (key, value) in map.entries {
+        let size = cache.next_size();
+        writer = writer.varint_field(tag, size as u64);
+        writer = K::write(1 << 3 | K::WIRE, key, cache, writer);
+        writer = V::write(2 << 3 | V::WIRE, value, cache, writer);
+    }
+    writer
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn entries_end_up_sorted_and_the_last_of_each_key_wins(entries: Vec<(u8, u32)>) {
+            let arena = Arena::new();
+            let map = Map::collect_in(entries.iter().copied(), &arena);
+            let expected = entries.iter().copied().collect::<BTreeMap<_, _>>();
+            prop_assert!(map.iter().map(|(k, v)| (*k, *v)).eq(expected.iter().map(|(k, v)| (*k, *v))));
+            for key in 0..=255 {
+                prop_assert_eq!(map.get(&key), expected.get(&key));
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Messages within messages, and the outermost one.
+
+use alloc::vec::Vec;
+use core::alloc::Layout;
+use core::fmt;
+
+use super::{Context, Cursor, Leaf, MessageInfo, Text, Writer, delimited_len};
+use crate::{Arena, DecodeError, DecodeLimits, SizeCache};
+
+/// What a message type does for the codec; [`Schema`](crate::Schema) and [`Encode`](crate::Encode) rest on it.
+pub trait Message<'a>: Copy + fmt::Debug + PartialEq + 'a {
+    /// The message without a field set.
+    const EMPTY: Self;
+
+    /// The type's name and fields, for errors.
+    fn info() -> &'static MessageInfo;
+
+    /// Reads fields from `cursor` into `self`: all of it, or up to the end-group tag `group` if that is not 0.
+    /// Returns what is left, which is nothing after a failure (noted in `cx`).
+    fn merge(&mut self, cursor: Cursor<'a>, cx: &mut Context<'a>, group: u32) -> Cursor<'a>;
+
+    /// Sums up the sizes of the fields, leaving those of nested messages in `cache`.
+    fn size(&self, cache: &mut SizeCache) -> usize;
+
+    /// Writes the fields, taking the sizes of nested messages from `cache` in the same order.
+    fn write<'w>(&self, cache: &mut SizeCache, writer: Writer<'w>) -> Writer<'w>;
+
+    /// The name of the first `required` field that is missing here or within, behind those of the fields around it.
+    ///
+    /// # Errors
+    /// With the field's path, and the offset 0.
+    fn check_required(&self) -> Result<(), DecodeError> {
+        Ok(())
+    }
+}
+
+/// Decodes one message from all of `bytes`: what generated implementations of [`Schema`](crate::Schema) call.
+///
+/// # Errors
+/// Names the broken rule, the path of field names, and the offset.
+#[inline]
+pub fn decode<'a, M: Message<'a>>(
+    bytes: &'a [u8],
+    arena: &'a Arena,
+    limits: &DecodeLimits,
+) -> Result<M, DecodeError> {
+    let mut message = M::EMPTY;
+    let mut cx = Context::new(bytes, arena, limits);
+    let before = arena.narrow(limits.arena_bytes);
+    message.merge(Cursor::new(bytes), &mut cx, 0);
+    arena.widen(before, limits.arena_bytes);
+    match cx.finish() {
+        Ok(()) => message.check_required().map_err(|error| error.within(M::info().name()))?,
+        Err(error) => return Err(locate(error, M::info(), bytes)),
+    }
+    Ok(message)
+}
+
+#[cold]
+#[inline(never)]
+fn locate(mut error: DecodeError, info: &'static MessageInfo, bytes: &[u8]) -> DecodeError {
+    for name in info.path_to(bytes, error.offset()).into_iter().rev() {
+        error = error.within(name);
+    }
+    error
+}
+
+/// The size of a message: what generated implementations of [`Encode`](crate::Encode) call.
+#[inline]
+pub fn encoded_len<'a, M: Message<'a>>(message: &M, cache: &mut SizeCache) -> usize {
+    cache.clear();
+    let place = cache.reserve();
+    let size = message.size(cache);
+    cache.set(place, size);
+    size
+}
+
+/// Appends a message to `out`: what generated implementations of [`Encode`](crate::Encode) call.
+#[inline]
+pub fn encode<'a, M: Message<'a>>(message: &M, cache: &mut SizeCache, out: &mut Vec<u8>) {
+    cache.rewind();
+    let size = cache.next_size();
+    out.reserve(size);
+    let start = Writer::new(out.spare_capacity_mut());
+    let written = message.write(cache, start).written_since(start);
+    debug_assert_eq!(
+        written, size,
+        "encode must follow encoded_len of the same message with the same cache"
+    );
+    // SAFETY: the writer has initialised so many bytes of the spare capacity.
+    unsafe { out.set_len(out.len() + written) };
+}
+
+/// Memory for a message, holding `from` to begin with.
+#[inline(always)]
+fn place<'a, M: Message<'a>>(cx: &Context<'a>, from: Option<&'a M>) -> Option<&'a mut M> {
+    let place = cx.arena.take(Layout::new::<M>()).ok()?.cast::<M>();
+    // SAFETY: fresh memory of the arena for one `M`, which lives for 'a; written before it is referred to.
+    unsafe {
+        match from {
+            None => place.write(M::EMPTY),
+            Some(from) => place.write(*from),
+        }
+        Some(&mut *place.as_ptr())
+    }
+}
+
+/// Reads a submessage with a length in front, merging it with what is there.
+#[inline(never)]
+pub fn message<'a, M: Message<'a>>(
+    mut cursor: Cursor<'a>,
+    cx: &mut Context<'a>,
+    to: &mut Option<&'a M>,
+) -> Cursor<'a> {
+    let start = cursor;
+    let inner = cursor.delimited(cx);
+    let Some(message) = place(cx, *to) else { return cx.full(start) };
+    if !cx.enter(start) {
+        return Cursor::empty();
+    }
+    message.merge(inner, cx, 0);
+    cx.leave();
+    *to = Some(message);
+    if cx.failed() { Cursor::empty() } else { cursor }
+}
+
+/// Reads a string.
+#[inline(never)]
+pub fn text<'a>(mut cursor: Cursor<'a>, cx: &mut Context<'a>, to: &mut &'a str) -> Cursor<'a> {
+    *to = Text::read(&mut cursor, cx);
+    cursor
+}
+
+/// Reads a string that may be absent.
+#[inline(never)]
+pub fn optional_text<'a>(
+    mut cursor: Cursor<'a>,
+    cx: &mut Context<'a>,
+    to: &mut Option<&'a str>,
+) -> Cursor<'a> {
+    *to = Some(Text::read(&mut cursor, cx));
+    cursor
+}
+
+/// Reads a group up to its end `tag`, merging it with what is there.
+#[inline(never)]
+pub fn group<'a, M: Message<'a>>(
+    cursor: Cursor<'a>,
+    cx: &mut Context<'a>,
+    tag: u32,
+    to: &mut Option<&'a M>,
+) -> Cursor<'a> {
+    let Some(message) = place(cx, *to) else { return cx.full(cursor) };
+    if !cx.enter(cursor) {
+        return Cursor::empty();
+    }
+    let cursor = message.merge(cursor, cx, tag);
+    cx.leave();
+    *to = Some(message);
+    if cx.failed() { Cursor::empty() } else { cursor }
+}
+
+/// The size of a submessage with its length and a tag of `tag_len` bytes.
+#[inline]
+pub fn message_len<'a, M: Message<'a>>(
+    tag_len: usize,
+    message: &M,
+    cache: &mut SizeCache,
+) -> usize {
+    let place = cache.reserve();
+    let size = message.size(cache);
+    cache.set(place, size);
+    delimited_len(tag_len, size)
+}
+
+/// Writes a submessage behind a tag and its length.
+#[inline]
+pub fn write_message<'a, 'w, M: Message<'a>>(
+    tag: u32,
+    message: &M,
+    cache: &mut SizeCache,
+    writer: Writer<'w>,
+) -> Writer<'w> {
+    let size = cache.next_size();
+    message.write(cache, writer.varint_field(tag, size as u64))
+}
+
+/// The size of a group with both its tags of `tag_len` bytes.
+#[inline]
+pub fn group_len<'a, M: Message<'a>>(tag_len: usize, message: &M, cache: &mut SizeCache) -> usize {
+    2 * tag_len + message.size(cache)
+}
+
+/// Writes a group between its start `tag` and its end tag.
+#[inline]
+pub fn write_group<'a, 'w, M: Message<'a>>(
+    tag: u32,
+    message: &M,
+    cache: &mut SizeCache,
+    writer: Writer<'w>,
+) -> Writer<'w> {
+    message.write(cache, writer.tag(tag)).tag(tag + 1)
+}
