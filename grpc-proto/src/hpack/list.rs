@@ -35,6 +35,7 @@ impl FieldFlags {
     /// The value holds NUL, CR or LF, or starts or ends with a space or tab (RFC 9113 §8.2.1).
     pub const VALUE_INVALID: FieldFlags = FieldFlags(2);
     /// The field must never enter a compression table, here or further along (RFC 7541 §7.1.3).
+    /// `authorization`, `cookie`, `proxy-authorization` and `set-cookie` are so by their names.
     pub const SENSITIVE: FieldFlags = FieldFlags(4);
     /// The name ends with `-bin`: gRPC carries base64 in the value.
     pub const BINARY: FieldFlags = FieldFlags(8);
@@ -81,10 +82,10 @@ impl FieldFlags {
         FieldFlags(self.0 | other.0)
     }
 
-    /// The flags that a name alone determines.
+    /// The flags without those that the value determines.
     #[inline]
     pub(super) const fn of_name_only(self) -> FieldFlags {
-        FieldFlags(self.0 & (Self::NAME_INVALID.0 | Self::BINARY.0))
+        FieldFlags(self.0 & !Self::VALUE_INVALID.0)
     }
 }
 
@@ -223,6 +224,16 @@ impl FieldList {
         Fields { bytes: &self.bytes, entries: self.entries.iter() }
     }
 
+    /// The fields in order, each with its name and value back to back.
+    #[inline]
+    pub(super) fn iter_with_text(&self) -> impl Iterator<Item = (Field<'_>, &[u8])> {
+        self.entries.iter().map(|entry| {
+            let field = entry.field(&self.bytes);
+            let text = &self.bytes[entry.start as usize..];
+            (field, &text[..field.name.len() + field.value.len()])
+        })
+    }
+
     /// The first field with this token.
     #[inline]
     pub fn find(&self, token: Token) -> Option<Field<'_>> {
@@ -261,6 +272,65 @@ impl FieldList {
         self.bytes.extend_from_slice(value);
         let (name_len, value_len) = (name.len() as u32, value.len() as u32);
         self.entries.push(Entry { start, name_len, value_len, token, flags });
+    }
+
+    /// Appends a field of which everything is known, given as name and value back to back in two
+    /// pieces.
+    #[inline]
+    pub(super) fn append_text(
+        &mut self,
+        token: Token,
+        flags: FieldFlags,
+        name_len: usize,
+        first: &[u8],
+        second: &[u8],
+    ) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(first);
+        if !second.is_empty() {
+            self.bytes.extend_from_slice(second);
+        }
+        self.commit(token, flags, start, name_len);
+    }
+
+    /// How many bytes of names and values there are.
+    #[inline]
+    pub(super) fn text_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The buffer of names and values, for the decoder to write a field that it then commits.
+    #[inline]
+    pub(super) fn text_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// The names and values from `start` on.
+    #[inline]
+    pub(super) fn text_from(&self, start: usize) -> &[u8] {
+        &self.bytes[start..]
+    }
+
+    /// Forgets the text from `start` on, which no field may refer to.
+    #[inline]
+    pub(super) fn truncate_text(&mut self, start: usize) {
+        self.bytes.truncate(start);
+    }
+
+    /// Makes a field of the text from `start` on, and returns that. The caller keeps the list below
+    /// 4 GiB.
+    #[inline]
+    pub(super) fn commit(
+        &mut self,
+        token: Token,
+        flags: FieldFlags,
+        start: usize,
+        name_len: usize,
+    ) -> &[u8] {
+        let value_len = (self.bytes.len() - start - name_len) as u32;
+        let (start_u32, name_len) = (start as u32, name_len as u32);
+        self.entries.push(Entry { start: start_u32, name_len, value_len, token, flags });
+        &self.bytes[start..]
     }
 
     /// Where the next `len` bytes will start, if the list can still address their end.

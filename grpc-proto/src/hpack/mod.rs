@@ -4,7 +4,7 @@
 //! know their [`Token`] and whether HTTP/2 allows them. An [`Encoder`] appends one field block made
 //! of a list; a [`Decoder`] appends to a list what one field block says.
 //!
-//! ```ignore
+//! ```
 //! use grpc_proto::hpack::{Decoder, Encoder, FieldList, ListLimits, ListOutcome, Token};
 //!
 //! let mut head = FieldList::new();
@@ -24,12 +24,18 @@
 
 mod decoder;
 mod encoder;
+mod error;
+mod huffman;
+mod integer;
 mod list;
+mod static_table;
+mod table;
 mod token;
 mod validate;
 
-pub use decoder::{DecodeError, Decoder, ListLimits, ListOutcome};
+pub use decoder::{Decoder, ListLimits, ListOutcome};
 pub use encoder::Encoder;
+pub use error::DecodeError;
 pub use list::{Field, FieldFlags, FieldList, Fields};
 pub use token::Token;
 

@@ -26,6 +26,11 @@ pub(super) fn name_flags(token: Token, name: &[u8]) -> FieldFlags {
 pub(super) const fn known_name_flags(token: Token) -> FieldFlags {
     match token {
         Token::GrpcStatusDetailsBin => FieldFlags::BINARY,
+        // Credentials. Whoever can make requests on the same connection could guess them byte by byte
+        // from the sizes of blocks, were they in a table.
+        Token::Authorization | Token::Cookie | Token::ProxyAuthorization | Token::SetCookie => {
+            FieldFlags::SENSITIVE
+        }
         _ => FieldFlags::NONE,
     }
 }
@@ -33,10 +38,16 @@ pub(super) const fn known_name_flags(token: Token) -> FieldFlags {
 /// The flags of a value.
 #[inline]
 pub(super) fn value_flags(value: &[u8]) -> FieldFlags {
+    value_flags_given(has_line_or_nul(value), value)
+}
+
+/// The flags of a value of which it is known whether it holds NUL, CR or LF.
+#[inline]
+pub(super) fn value_flags_given(line_or_nul: bool, value: &[u8]) -> FieldFlags {
     let (Some(&first), Some(&last)) = (value.first(), value.last()) else {
         return FieldFlags::NONE;
     };
-    if is_blank(first) | is_blank(last) | has_line_or_nul(value) {
+    if line_or_nul | is_blank(first) | is_blank(last) {
         FieldFlags::VALUE_INVALID
     } else {
         FieldFlags::NONE

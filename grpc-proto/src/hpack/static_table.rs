@@ -1,0 +1,219 @@
+//! The static table (RFC 7541 appendix A).
+
+use super::list::FieldFlags;
+use super::token::{self, Token};
+use super::validate;
+
+/// One entry of the static table.
+#[derive(Clone, Copy)]
+pub(super) struct StaticEntry {
+    pub(super) token: Token,
+    pub(super) flags: FieldFlags,
+    pub(super) name_len: u8,
+    /// Name and value, back to back: one copy appends both.
+    pub(super) text: &'static [u8],
+}
+
+/// How many entries there are; the first entry of the dynamic table has the index after it.
+pub(super) const LEN: u32 = 61;
+
+/// The entry at `index`, counted from one; `None` beyond the table and for index zero.
+#[inline]
+pub(super) fn entry(index: u32) -> Option<&'static StaticEntry> {
+    ENTRIES.get((index as usize).wrapping_sub(1))
+}
+
+/// The lowest index at which the name of `token` stands.
+#[inline]
+pub(super) fn name_index(token: Token) -> Option<u32> {
+    match FIRST_INDEX[token as usize] {
+        0 => None,
+        index => Some(u32::from(index)),
+    }
+}
+
+/// The index of the entry that is exactly `token` and `value`.
+#[inline]
+pub(super) fn index_of(token: Token, value: &[u8]) -> Option<u32> {
+    let candidates: &[(&[u8], u32)] = match token {
+        Token::Method => &[(b"POST", 3), (b"GET", 2)],
+        Token::Scheme => &[(b"http", 6), (b"https", 7)],
+        Token::Status => match value {
+            [b'2', b'0', b'0'] => return Some(8),
+            _ => {
+                &[(b"204", 9), (b"206", 10), (b"304", 11), (b"400", 12), (b"404", 13), (b"500", 14)]
+            }
+        },
+        Token::Path => &[(b"/", 4), (b"/index.html", 5)],
+        Token::AcceptEncoding => &[(b"gzip, deflate", 16)],
+        _ if value.is_empty() => return name_index(token),
+        _ => return None,
+    };
+    candidates.iter().find(|(text, _)| *text == value).map(|&(_, index)| index)
+}
+
+/// For each token the first index of its name, or zero.
+static FIRST_INDEX: [u8; token::COUNT] = {
+    let mut first = [0; token::COUNT];
+    let mut i = TABLE.len();
+    while i > 0 {
+        first[TABLE[i - 1].0 as usize] = i as u8;
+        i -= 1;
+    }
+    first
+};
+
+static ENTRIES: [StaticEntry; LEN as usize] = {
+    const EMPTY: StaticEntry =
+        StaticEntry { token: Token::Other, flags: FieldFlags::NONE, name_len: 0, text: &[] };
+    let mut entries = [EMPTY; LEN as usize];
+    let mut start = 0;
+    let mut i = 0;
+    while i < TABLE.len() {
+        let (name, value) = texts(i);
+        let len = name.len() + value.len();
+        let (_, text) = TEXT.split_at(start);
+        let (text, _) = text.split_at(len);
+        let token = TABLE[i].0;
+        let flags = validate::known_name_flags(token);
+        entries[i] = StaticEntry { token, flags, name_len: name.len() as u8, text };
+        start += len;
+        i += 1;
+    }
+    entries
+};
+
+/// Names and values of all entries, back to back.
+static TEXT: [u8; TEXT_LEN] = {
+    let mut text = [0; TEXT_LEN];
+    let mut at = 0;
+    let mut i = 0;
+    while i < TABLE.len() {
+        let (name, value) = texts(i);
+        let mut j = 0;
+        while j < name.len() + value.len() {
+            text[at] = if j < name.len() { name[j] } else { value[j - name.len()] };
+            at += 1;
+            j += 1;
+        }
+        i += 1;
+    }
+    text
+};
+
+const TEXT_LEN: usize = {
+    let mut len = 0;
+    let mut i = 0;
+    while i < TABLE.len() {
+        let (name, value) = texts(i);
+        len += name.len() + value.len();
+        i += 1;
+    }
+    len
+};
+
+const fn texts(i: usize) -> (&'static [u8], &'static [u8]) {
+    let (token, value) = TABLE[i];
+    let Some(name) = token.name() else { panic!("the static table has known names only") };
+    (name.as_bytes(), value.as_bytes())
+}
+
+const TABLE: [(Token, &str); LEN as usize] = {
+    use Token::*;
+    [
+        (Authority, ""),
+        (Method, "GET"),
+        (Method, "POST"),
+        (Path, "/"),
+        (Path, "/index.html"),
+        (Scheme, "http"),
+        (Scheme, "https"),
+        (Status, "200"),
+        (Status, "204"),
+        (Status, "206"),
+        (Status, "304"),
+        (Status, "400"),
+        (Status, "404"),
+        (Status, "500"),
+        (AcceptCharset, ""),
+        (AcceptEncoding, "gzip, deflate"),
+        (AcceptLanguage, ""),
+        (AcceptRanges, ""),
+        (Accept, ""),
+        (AccessControlAllowOrigin, ""),
+        (Age, ""),
+        (Allow, ""),
+        (Authorization, ""),
+        (CacheControl, ""),
+        (ContentDisposition, ""),
+        (ContentEncoding, ""),
+        (ContentLanguage, ""),
+        (ContentLength, ""),
+        (ContentLocation, ""),
+        (ContentRange, ""),
+        (ContentType, ""),
+        (Cookie, ""),
+        (Date, ""),
+        (Etag, ""),
+        (Expect, ""),
+        (Expires, ""),
+        (From, ""),
+        (Host, ""),
+        (IfMatch, ""),
+        (IfModifiedSince, ""),
+        (IfNoneMatch, ""),
+        (IfRange, ""),
+        (IfUnmodifiedSince, ""),
+        (LastModified, ""),
+        (Link, ""),
+        (Location, ""),
+        (MaxForwards, ""),
+        (ProxyAuthenticate, ""),
+        (ProxyAuthorization, ""),
+        (Range, ""),
+        (Referer, ""),
+        (Refresh, ""),
+        (RetryAfter, ""),
+        (Server, ""),
+        (SetCookie, ""),
+        (StrictTransportSecurity, ""),
+        (TransferEncoding, ""),
+        (UserAgent, ""),
+        (Vary, ""),
+        (Via, ""),
+        (WwwAuthenticate, ""),
+    ]
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_the_last_and_the_odd_entry_stand_where_the_rfc_has_them() {
+        let text = |index| entry(index).map(|entry| entry.text);
+        assert_eq!(text(0), None);
+        assert_eq!(text(1), Some(&b":authority"[..]));
+        assert_eq!(text(16), Some(&b"accept-encodinggzip, deflate"[..]));
+        assert_eq!(text(32), Some(&b"cookie"[..]));
+        assert_eq!(text(61), Some(&b"www-authenticate"[..]));
+        assert_eq!(text(62), None);
+        assert_eq!(text(u32::MAX), None);
+    }
+
+    #[test]
+    fn every_entry_is_found_by_its_name_and_value() {
+        for index in 1..=LEN {
+            let found = entry(index).unwrap();
+            let (name, value) = found.text.split_at(found.name_len as usize);
+            assert_eq!(Token::of(name), found.token);
+            assert_eq!(index_of(found.token, value), Some(index));
+            assert_eq!(index_of(found.token, &[value, b"x"].concat()), None);
+            assert!(name_index(found.token).unwrap() <= index);
+        }
+        assert_eq!(name_index(Token::Status), Some(8));
+        assert_eq!(name_index(Token::Te), None);
+        assert_eq!(index_of(Token::Te, b""), None);
+        assert_eq!(index_of(Token::Method, b""), None);
+    }
+}
