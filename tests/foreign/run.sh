@@ -1,0 +1,132 @@
+#!/usr/bin/env bash
+# Our server and client against foreign peers on loopback: grpcio (the C core) both ways, and h2load.
+#
+# Installs what it needs (on Debian, as root): h2load, and a virtual environment with grpcio under the target folder.
+# Everything runs once on io_uring and once with MONOIO_FORCE_LEGACY_DRIVER=1, is bounded in time, and stops by itself.
+# `run.sh --python-only` lets grpcio talk to grpcio, which shows that the foreign side of the tests is right.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+GRPCIO=1.76.0
+PROTOBUF=6.33.2
+
+foreign=$PWD/tests/foreign
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+work=$target/foreign
+generated=$work/generated
+venv=$work/venv-$GRPCIO-$PROTOBUF
+lines=$work/lines.txt
+
+server_pid=
+stop_server() {
+    if [ -n "$server_pid" ]; then
+        kill "$server_pid" 2>/dev/null || true
+        wait "$server_pid" 2>/dev/null || true
+        server_pid=
+    fi
+}
+trap stop_server EXIT
+
+install() {
+    mkdir -p "$generated"
+    local missing=()
+    command -v h2load >/dev/null || missing+=(nghttp2-client)
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+    if [ ${#missing[@]} -gt 0 ]; then
+        apt-get -qq update
+        DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
+    fi
+    if [ ! -e "$venv/complete" ]; then
+        python3 -m venv --clear "$venv"
+        "$venv/bin/pip" install --quiet --disable-pip-version-check \
+            "grpcio==$GRPCIO" "grpcio-tools==$GRPCIO" "protobuf==$PROTOBUF"
+        touch "$venv/complete"
+    fi
+    "$venv/bin/python" -m grpc_tools.protoc -Itests/proto \
+        --python_out="$generated" --grpc_python_out="$generated" tests/proto/interop.proto
+}
+
+# Starts a server on a free port; leaves where it listens in $address.
+start_server() {
+    local log=$work/server.log
+    : >"$log"
+    timeout -k 5 600 "$@" >"$log" 2>&1 &
+    server_pid=$!
+    for _ in $(seq 100); do
+        address=$(sed -n 's/^listening on //p' "$log")
+        [ -z "$address" ] || return 0
+        kill -0 "$server_pid" 2>/dev/null || break
+        sleep 0.1
+    done
+    echo "the server did not start:" "$@"
+    cat "$log"
+    exit 1
+}
+
+# Runs one client and keeps its lines for the sum at the end. A client that fails has said so in them; one that dies
+# before it could counts as a failure of its own.
+heading() { printf '\n== %s\n' "$*"; }
+check() {
+    local before after status=0
+    before=$(grep -c '^FAILED ' "$lines" || true)
+    timeout -k 5 600 "$@" | tee -a "$lines" || status=$?
+    after=$(grep -c '^FAILED ' "$lines" || true)
+    if [ "$status" -ne 0 ] && [ "$before" -eq "$after" ]; then
+        echo "FAILED $1: ended with $status" | tee -a "$lines"
+    fi
+    # A server that dies under its clients is a failure too, however its clients took it.
+    if ! kill -0 "$server_pid" 2>/dev/null; then
+        echo "FAILED server: died" | tee -a "$lines"
+        tail -n 50 "$work/server.log"
+    fi
+}
+
+python() { echo "$venv/bin/python" "$foreign/$1" "$generated"; }
+
+grpcio_to_grpcio() {
+    heading "grpcio's client, grpcio's server"
+    # shellcheck disable=SC2046 # the words are meant to split
+    start_server $(python server.py) 127.0.0.1:0
+    # shellcheck disable=SC2046
+    check $(python client.py) "$address" --of-grpcio
+    stop_server
+}
+
+both_ways() {
+    heading "grpcio's client, our server ($1)"
+    start_server "$target/release/interop_server" 127.0.0.1:0
+    # shellcheck disable=SC2046
+    check $(python client.py) "$address"
+    heading "h2load, our server ($1)"
+    # shellcheck disable=SC2046
+    check $(python load.py) "$address"
+    stop_server
+
+    heading "our client, grpcio's server ($1)"
+    # shellcheck disable=SC2046
+    start_server $(python server.py) 127.0.0.1:0
+    check "$target/release/interop_client" "$address" --of-grpcio
+    stop_server
+
+    heading "our client, our server ($1)"
+    start_server "$target/release/interop_server" 127.0.0.1:0
+    check "$target/release/interop_client" "$address"
+    stop_server
+}
+
+install
+: >"$lines"
+grpcio_to_grpcio
+if [ "${1:-}" != --python-only ]; then
+    cargo build --release -p tests --bin interop_server --bin interop_client
+    both_ways io_uring
+    export MONOIO_FORCE_LEGACY_DRIVER=1
+    both_ways epoll
+fi
+
+passed=$(grep -c '^ok ' "$lines" || true)
+failed=$(grep -c '^FAILED ' "$lines" || true)
+heading "foreign peers"
+grep '^FAILED ' "$lines" || true
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
