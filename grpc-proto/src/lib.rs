@@ -5,4 +5,27 @@
 
 extern crate alloc;
 
+mod base64;
+mod call;
+mod config;
 pub mod hpack;
+pub mod http2;
+mod metadata;
+mod status;
+mod time;
+mod timeout;
+mod transmit;
+
+pub use call::client::{self, Client, Outcome};
+pub use call::server::{self, Server};
+pub use call::{
+    ApiMisuse, CallHead, CallKey, Connection, Message, MessageBuf, Payload, Processed, Reason,
+    RequestHead, Role, SendError,
+};
+pub use config::{Config, ConfigError, Limits};
+pub use http2::{ConnectionError, ErrorCode, Stats, Violation};
+pub use metadata::{Metadata, MetadataError, decode_bin};
+pub use status::{Code, Status, decode_message, encode_message};
+pub use time::Instant;
+pub use timeout::{TimeoutText, parse_timeout};
+pub use transmit::Transmit;

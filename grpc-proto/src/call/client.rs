@@ -1,0 +1,254 @@
+//! The client's side of calls.
+
+use super::head::{CallHead, is_binary_value, is_grpc};
+use super::sealed::{self, Head};
+use super::{CallKey, Connection, Message, Processed, Reason, Role, SendError};
+use crate::hpack::{FieldList, Token};
+use crate::http2::fields::Part;
+use crate::http2::{ErrorCode, Session, Side};
+use crate::metadata::{Metadata, decode_bin};
+use crate::status::{Code, Status, decode_message};
+use crate::time::Instant;
+
+/// The role of a client.
+#[derive(Debug)]
+pub enum Client {}
+
+/// What happened at a client.
+#[derive(Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event<'i> {
+    /// The response's head, with the server's metadata. Not sent for Trailers-Only.
+    Headers(CallKey, Metadata),
+    /// A message of a call.
+    Message(CallKey, Message<'i>),
+    /// The call is over; nothing follows, and its key is dead.
+    Status(CallKey, Outcome),
+    /// A message that was refused with [`SendError::Full`] may be tried again.
+    Writable(CallKey),
+    /// The server takes no new calls on this connection.
+    GoAway {
+        /// The last stream that the server did or might process.
+        last_stream: u32,
+        /// Why.
+        code: ErrorCode,
+    },
+}
+
+/// How a call ended.
+#[derive(Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// The status, the server's or one that says what happened instead.
+    pub status: Status,
+    /// The server's trailers.
+    pub trailers: Metadata,
+    /// Whether the server can have seen the call.
+    pub processed: Processed,
+    /// What happened where the status is not the server's.
+    pub reason: Option<Reason>,
+}
+
+impl Role for Client {
+    type Event<'i> = Event<'i>;
+}
+
+impl sealed::Role for Client {
+    const SIDE: Side = Side::Client;
+
+    fn prepare(_: &mut Session) {}
+
+    fn on_head<'i>(
+        conn: &mut Connection<Self>,
+        key: CallKey,
+        head: Head,
+        _: Instant,
+    ) -> Option<Event<'i>> {
+        let Head { part, status, fields, end_stream } = head;
+        if part == Part::Response && (100..200).contains(&status) {
+            conn.session.recycle_fields(fields);
+            return None;
+        }
+        if part == Part::Trailers || end_stream {
+            return Some(conn.on_trailers(key, status, fields));
+        }
+        let call = &mut conn.calls[key.index()];
+        call.head = true;
+        let typed = fields.find(Token::ContentType).is_some_and(|field| is_grpc(field.value));
+        if status != 200 || !typed {
+            // Its body is somebody else's error page; a grpc-status may still follow in trailers.
+            call.http_status = status;
+            conn.session.recycle_fields(fields);
+            return None;
+        }
+        if !has_valid_binaries(&fields) {
+            conn.session.recycle_fields(fields);
+            return Some(Self::on_fault(conn, key, Reason::BinaryMetadata));
+        }
+        let encoding = fields.find(Token::GrpcEncoding);
+        call.may_decompress = encoding.is_some_and(|field| field.value != b"identity");
+        Some(Event::Headers(key, Metadata::from_fields(fields)))
+    }
+
+    fn message<'i>(key: CallKey, message: Message<'i>) -> Event<'i> {
+        Event::Message(key, message)
+    }
+
+    fn on_end<'i>(conn: &mut Connection<Self>, key: CallKey) -> Option<Event<'i>> {
+        let http = conn.calls[key.index()].http_status;
+        let status = without_grpc_status(if http == 0 { 200 } else { http });
+        Some(conn.outcome(key, status, Metadata::new(), None))
+    }
+
+    fn on_reset<'i>(
+        conn: &mut Connection<Self>,
+        key: CallKey,
+        reason: Reason,
+        now: Instant,
+    ) -> Event<'i> {
+        let late = conn.calls[key.index()].deadline <= now;
+        let reason = match reason {
+            // A server that gives up at the deadline says CANCEL; ours has passed too.
+            Reason::Reset(ErrorCode::CANCEL) if late => Reason::Deadline,
+            reason => reason,
+        };
+        conn.outcome(key, reason.to_status(), Metadata::new(), Some(reason))
+    }
+
+    fn on_fault<'i>(conn: &mut Connection<Self>, key: CallKey, reason: Reason) -> Event<'i> {
+        conn.outcome(key, reason.to_status(), Metadata::new(), Some(reason))
+    }
+
+    fn writable<'i>(key: CallKey) -> Event<'i> {
+        Event::Writable(key)
+    }
+
+    fn go_away<'i>(last_stream: u32, code: ErrorCode) -> Option<Event<'i>> {
+        Some(Event::GoAway { last_stream, code })
+    }
+
+    #[inline]
+    fn before_message(_: &mut Connection<Self>, _: CallKey) -> Result<(), SendError> {
+        Ok(())
+    }
+}
+
+impl Connection<Client> {
+    /// Begins a call; its head goes out as soon as the peer's stream limit allows.
+    ///
+    /// `deadline` travels as `grpc-timeout` and is enforced here too: the call then ends with
+    /// DEADLINE_EXCEEDED.
+    ///
+    /// # Errors
+    /// [`SendError::Closing`] when a new connection is needed, [`SendError::TooManyCalls`] at the
+    /// limit of queued calls.
+    pub fn call(
+        &mut self,
+        head: &CallHead<'_>,
+        deadline: Option<Instant>,
+        now: Instant,
+    ) -> Result<CallKey, SendError> {
+        let mut list = self.session.take_fields();
+        head.write(deadline, now, &mut list);
+        let key = self.session.open(list, now)?;
+        let call = self.open_call(key);
+        if let Some(deadline) = deadline {
+            call.deadline = deadline;
+            self.session.set_deadline(key, deadline);
+            self.session.stamp_timeout(key, deadline, now);
+        }
+        Ok(key)
+    }
+
+    /// Half-closes: no more messages follow those that were queued.
+    ///
+    /// # Errors
+    /// [`SendError::Misuse`] the second time, [`SendError::Ended`] when the call is over.
+    #[inline]
+    pub fn end(&mut self, call: CallKey) -> Result<(), SendError> {
+        Ok(self.session.finish(call, None)?)
+    }
+
+    /// Cancels a call: RST_STREAM(CANCEL) if any of it was sent; no event follows.
+    pub fn cancel(&mut self, call: CallKey) {
+        if self.session.is_live(call) {
+            self.drop_assembly(call);
+            self.session.reset(call, ErrorCode::CANCEL);
+        }
+    }
+
+    /// The end of a call by trailers, or by a head that is trailers too.
+    fn on_trailers<'i>(&mut self, key: CallKey, status: u16, fields: FieldList) -> Event<'i> {
+        let call = &self.calls[key.index()];
+        let http = if call.http_status != 0 { call.http_status } else { status.max(200) };
+        let truncated = !call.framing.is_between();
+        let Some(found) = fields.find(Token::GrpcStatus) else {
+            return self.outcome(
+                key,
+                without_grpc_status(http),
+                Metadata::from_fields(fields),
+                None,
+            );
+        };
+        let code = Code::parse(found.value);
+        if code == Code::Ok && truncated {
+            self.session.recycle_fields(fields);
+            return self.on_local_fault(key, Reason::MessageTruncated);
+        }
+        if !has_valid_binaries(&fields) {
+            self.session.recycle_fields(fields);
+            return self.on_local_fault(key, Reason::BinaryMetadata);
+        }
+        let mut status = Status::of(code);
+        if let Some(message) = fields.find(Token::GrpcMessage) {
+            status = Status::new(code, decode_message(message.value));
+        }
+        if let Some(details) = fields.find(Token::GrpcStatusDetailsBin)
+            && let Some(details) = decode_bin(details.value)
+        {
+            status = status.with_details(details);
+        }
+        self.outcome(key, status, Metadata::from_fields(fields), None)
+    }
+
+    fn on_local_fault<'i>(&mut self, key: CallKey, reason: Reason) -> Event<'i> {
+        self.outcome(key, reason.to_status(), Metadata::new(), Some(reason))
+    }
+
+    /// The last event of a call; whatever is still open of its stream is reset.
+    fn outcome<'i>(
+        &mut self,
+        key: CallKey,
+        status: Status,
+        trailers: Metadata,
+        reason: Option<Reason>,
+    ) -> Event<'i> {
+        self.drop_assembly(key);
+        let code = match &reason {
+            // The server has said all it wanted: it is told that the rest is not needed.
+            None => ErrorCode::NO_ERROR,
+            Some(_) => ErrorCode::CANCEL,
+        };
+        self.session.reset(key, code);
+        let processed = reason.as_ref().map_or(Processed::Maybe, Processed::of);
+        Event::Status(key, Outcome { status, trailers, processed, reason })
+    }
+}
+
+/// The status of a response that has none (http-grpc-status-mapping).
+fn without_grpc_status(http: u16) -> Status {
+    let text = match http {
+        200 => "the response ended without a grpc-status",
+        _ => "the answer is not gRPC: an HTTP status instead of a grpc-status",
+    };
+    Status::new(Code::from_http(http), text)
+}
+
+/// Whether every `-bin` value of the application decodes; details of a status are judged by themselves.
+fn has_valid_binaries(fields: &FieldList) -> bool {
+    fields.iter().all(|field| {
+        !field.flags.is_binary()
+            || field.token == Token::GrpcStatusDetailsBin
+            || is_binary_value(field.value)
+    })
+}

@@ -1,0 +1,221 @@
+//! Heads of calls: what a client says first, and how a server reads it.
+
+use crate::hpack::{FieldList, Token};
+use crate::metadata::Metadata;
+use crate::time::Instant;
+use crate::timeout::{TimeoutText, parse_timeout};
+use crate::{Code, Reason, base64};
+
+/// What begins a call at the client.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct CallHead<'a> {
+    /// `/package.Service/Method`.
+    pub path: &'a str,
+    /// The server's name, as the client knows it.
+    pub authority: &'a str,
+    /// `https` instead of `http`.
+    pub secure: bool,
+    /// Custom metadata.
+    pub metadata: Option<&'a Metadata>,
+    /// `user-agent`; empty sends none.
+    pub user_agent: &'a str,
+    /// `grpc-encoding` of the messages that are sent compressed.
+    pub encoding: Option<&'a str>,
+    /// `grpc-accept-encoding`: what the client can decompress.
+    pub accept_encoding: Option<&'a str>,
+}
+
+const USER_AGENT: &str = concat!("grpc-proto/", env!("CARGO_PKG_VERSION"));
+
+impl<'a> CallHead<'a> {
+    /// A call of `path` at `authority`, without metadata.
+    pub const fn new(path: &'a str, authority: &'a str) -> Self {
+        CallHead {
+            path,
+            authority,
+            secure: false,
+            metadata: None,
+            user_agent: USER_AGENT,
+            encoding: None,
+            accept_encoding: None,
+        }
+    }
+
+    /// Writes the fields in the order of PROTOCOL-HTTP2's Request-Headers.
+    pub(super) fn write(&self, deadline: Option<Instant>, now: Instant, list: &mut FieldList) {
+        list.push_known(Token::Method, b"POST");
+        list.push_known(Token::Scheme, if self.secure { b"https" } else { b"http" });
+        list.push_known(Token::Path, self.path.as_bytes());
+        list.push_known(Token::Authority, self.authority.as_bytes());
+        list.push_known(Token::Te, b"trailers");
+        if let Some(deadline) = deadline {
+            let timeout = TimeoutText::new(deadline - now);
+            list.push_known(Token::GrpcTimeout, timeout.as_bytes());
+        }
+        list.push_known(Token::ContentType, b"application/grpc");
+        if let Some(encoding) = self.encoding {
+            list.push_known(Token::GrpcEncoding, encoding.as_bytes());
+        }
+        if let Some(accepted) = self.accept_encoding {
+            list.push_known(Token::GrpcAcceptEncoding, accepted.as_bytes());
+        }
+        if !self.user_agent.is_empty() {
+            list.push_known(Token::UserAgent, self.user_agent.as_bytes());
+        }
+        if let Some(metadata) = self.metadata {
+            metadata.append_to(list);
+        }
+    }
+}
+
+/// The head of a request, as a server received and checked it.
+#[derive(Debug, PartialEq)]
+pub struct RequestHead {
+    /// The call's metadata; [`Metadata::fields`] has the whole list.
+    pub metadata: Metadata,
+    path: u16,
+    authority: u16,
+    encoding: u16,
+    accept_encoding: u16,
+    deadline: Instant,
+}
+
+const ABSENT: u16 = u16::MAX;
+
+impl RequestHead {
+    /// `/package.Service/Method`; empty if it is not UTF-8, which no method is.
+    #[inline]
+    pub fn path(&self) -> &str {
+        self.text(self.path).unwrap_or("")
+    }
+
+    /// `:authority`, or `host` where that is missing.
+    pub fn authority(&self) -> &str {
+        self.text(self.authority).unwrap_or("")
+    }
+
+    /// When the call must be over, by `grpc-timeout`.
+    pub fn deadline(&self) -> Option<Instant> {
+        (self.deadline != Instant::NEVER).then_some(self.deadline)
+    }
+
+    /// `grpc-encoding`, unless it is `identity`.
+    pub fn encoding(&self) -> Option<&str> {
+        self.text(self.encoding)
+    }
+
+    /// `grpc-accept-encoding`: what the client can decompress.
+    pub fn accept_encoding(&self) -> Option<&str> {
+        self.text(self.accept_encoding)
+    }
+
+    fn text(&self, index: u16) -> Option<&str> {
+        let field = self.metadata.fields().get(usize::from(index))?;
+        core::str::from_utf8(field.value).ok()
+    }
+
+    pub(super) fn is_compressed(&self) -> bool {
+        self.encoding != ABSENT
+    }
+
+    /// Reads the head out of a field list that is valid HTTP/2.
+    ///
+    /// What gRPC refuses comes back with the list, so that its memory is kept.
+    pub(super) fn read(list: FieldList, now: Instant) -> Result<Self, (Refusal, FieldList)> {
+        let mut head = RequestHead {
+            metadata: Metadata::new(),
+            path: ABSENT,
+            authority: ABSENT,
+            encoding: ABSENT,
+            accept_encoding: ABSENT,
+            deadline: Instant::NEVER,
+        };
+        let mut refusal = None;
+        let mut host = ABSENT;
+        let mut typed = false;
+        let mut post = false;
+        for (index, field) in list.iter().enumerate() {
+            let index = index as u16;
+            match field.token {
+                Token::Method => post = field.value == b"POST",
+                Token::Path => head.path = index,
+                Token::Authority => head.authority = index,
+                Token::Host => host = index,
+                Token::ContentType => typed = is_grpc(field.value),
+                Token::GrpcTimeout => match parse_timeout(field.value) {
+                    Some(timeout) => head.deadline = now + timeout,
+                    None => refusal = Some(Refusal::Timeout),
+                },
+                Token::GrpcEncoding if field.value != b"identity" => head.encoding = index,
+                Token::GrpcAcceptEncoding => head.accept_encoding = index,
+                _ if field.flags.is_binary() && !is_binary_value(field.value) => {
+                    refusal = refusal.or(Some(Refusal::Binary));
+                }
+                _ => {}
+            }
+        }
+        if head.authority == ABSENT {
+            head.authority = host;
+        }
+        let path = list.get(usize::from(head.path)).map_or(&b""[..], |field| field.value);
+        if !post {
+            refusal = Some(Refusal::Method);
+        } else if !typed {
+            refusal = Some(Refusal::ContentType);
+        } else if path.first() != Some(&b'/') {
+            refusal = Some(Refusal::Path);
+        } else if refusal.is_none() && head.deadline <= now {
+            refusal = Some(Refusal::Expired);
+        }
+        match refusal {
+            Some(refusal) => Err((refusal, list)),
+            None => {
+                head.metadata = Metadata::from_fields(list);
+                Ok(head)
+            }
+        }
+    }
+}
+
+/// Why a request is answered without the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Method,
+    ContentType,
+    Timeout,
+    Path,
+    Expired,
+    Binary,
+}
+
+impl Refusal {
+    /// HTTP status, gRPC code and text of the answer.
+    pub(super) const fn answer(self) -> (u16, Code, &'static str) {
+        match self {
+            Refusal::Method => (405, Code::Internal, "gRPC calls use the method POST"),
+            Refusal::ContentType => {
+                (415, Code::Internal, "the content-type of a gRPC call is application/grpc")
+            }
+            Refusal::Timeout => {
+                (400, Code::Internal, "grpc-timeout is 1 to 8 digits and one of H M S m u n")
+            }
+            Refusal::Path => (200, Code::Unimplemented, "a path is /package.Service/Method"),
+            Refusal::Expired => (200, Code::DeadlineExceeded, Reason::Deadline.text()),
+            Refusal::Binary => (200, Code::Internal, Reason::BinaryMetadata.text()),
+        }
+    }
+}
+
+/// Whether a content type is `application/grpc`, alone or followed by `+` or `;`.
+pub(super) fn is_grpc(content_type: &[u8]) -> bool {
+    match content_type.strip_prefix(b"application/grpc") {
+        Some(rest) => matches!(rest.first(), None | Some(b'+' | b';')),
+        None => false,
+    }
+}
+
+/// Whether every part of a `-bin` value is base64; several values may be joined with `,`.
+pub(super) fn is_binary_value(value: &[u8]) -> bool {
+    value.split(|&byte| byte == b',').all(|part| base64::is_valid(part.trim_ascii()))
+}

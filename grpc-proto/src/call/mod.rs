@@ -1,0 +1,472 @@
+//! gRPC calls over an HTTP/2 session, in both roles.
+
+pub mod client;
+mod framing;
+mod head;
+mod message;
+mod reason;
+pub mod server;
+
+use alloc::vec::Vec;
+use core::marker::PhantomData;
+
+use bytes::{BufMut, Bytes};
+use grpc_arena::{Encode, SizeCache};
+
+use crate::config::Config;
+use crate::http2::fields::Part;
+use crate::http2::{
+    ConnectionError, ErrorCode, Event, ResetReason, Session, Side, Stats, StreamKey,
+};
+use crate::metadata::Metadata;
+use crate::time::Instant;
+use crate::transmit::Transmit;
+use framing::{Framing, Prefix};
+pub use head::{CallHead, RequestHead};
+use message::PREFIX;
+pub use message::{Message, MessageBuf, Payload};
+pub use reason::{ApiMisuse, Processed, Reason, SendError};
+
+/// Names a call of one connection; see [`StreamKey`].
+pub type CallKey = StreamKey;
+
+/// A gRPC connection as a pure state machine.
+///
+/// ```text
+///   input ──> poll_event ──> events            send, finish, cancel … ──┐
+///                │                                                     v
+///                └──────────────── state ──────────────────> poll_transmit ──> output
+/// ```
+///
+/// Feed bytes to [`poll_event`](Self::poll_event) until it has no more events, pull output with
+/// [`poll_transmit`](Self::poll_transmit), and call `poll_event` with empty input at
+/// [`poll_timeout`](Self::poll_timeout). Nothing else happens: no I/O, no clock, no thread, no lock.
+#[derive(Debug)]
+pub struct Connection<R: Role> {
+    session: Session,
+    calls: Vec<Call>,
+    /// A request whose head ended the stream: its `End` follows the head.
+    pending_end: Option<CallKey>,
+    sizes: SizeCache,
+    role: PhantomData<R>,
+}
+
+/// What the gRPC layer knows of a call; the index is that of its stream's slot.
+#[derive(Debug)]
+struct Call {
+    framing: Framing,
+    /// The peer named a `grpc-encoding`, so messages may be compressed.
+    may_decompress: bool,
+    /// Server: the response's head is on its way. Client: it was received.
+    head: bool,
+    /// Client: the HTTP status of a response that is not gRPC.
+    http_status: u16,
+    deadline: Instant,
+}
+
+impl Default for Call {
+    fn default() -> Self {
+        Call {
+            framing: Framing::default(),
+            may_decompress: false,
+            head: false,
+            http_status: 0,
+            deadline: Instant::NEVER,
+        }
+    }
+}
+
+/// Which end of the connection this is: [`Client`](client::Client) or [`Server`](server::Server).
+pub trait Role: sealed::Role {
+    /// What [`Connection::poll_event`] hands out.
+    type Event<'i>;
+}
+
+/// What sets the roles apart, out of reach for other crates.
+mod sealed {
+    use super::*;
+
+    /// A field block that came in.
+    pub struct Head {
+        pub(super) part: Part,
+        pub(super) status: u16,
+        pub(super) fields: crate::hpack::FieldList,
+        pub(super) end_stream: bool,
+    }
+
+    pub trait Role: Sized {
+        const SIDE: Side;
+        /// Sets up the field blocks that repeat.
+        fn prepare(session: &mut Session);
+        fn on_head<'i>(
+            conn: &mut Connection<Self>,
+            key: CallKey,
+            head: Head,
+            now: Instant,
+        ) -> Option<Self::Event<'i>>
+        where
+            Self: super::Role;
+        fn message<'i>(key: CallKey, message: Message<'i>) -> Self::Event<'i>
+        where
+            Self: super::Role;
+        fn on_end<'i>(conn: &mut Connection<Self>, key: CallKey) -> Option<Self::Event<'i>>
+        where
+            Self: super::Role;
+        /// The call is over on the wire already.
+        fn on_reset<'i>(
+            conn: &mut Connection<Self>,
+            key: CallKey,
+            reason: Reason,
+            now: Instant,
+        ) -> Self::Event<'i>
+        where
+            Self: super::Role;
+        /// The call is to be ended by us.
+        fn on_fault<'i>(
+            conn: &mut Connection<Self>,
+            key: CallKey,
+            reason: Reason,
+        ) -> Self::Event<'i>
+        where
+            Self: super::Role;
+        fn writable<'i>(key: CallKey) -> Self::Event<'i>
+        where
+            Self: super::Role;
+        fn go_away<'i>(last_stream: u32, code: ErrorCode) -> Option<Self::Event<'i>>
+        where
+            Self: super::Role;
+        /// A message is about to be queued.
+        fn before_message(conn: &mut Connection<Self>, key: CallKey) -> Result<(), SendError>
+        where
+            Self: super::Role;
+    }
+}
+
+impl<R: Role> Connection<R> {
+    /// A connection that was just established.
+    ///
+    /// `entropy` seeds what should differ between connections (jitter, PING payloads); any value is
+    /// correct, and the same one replays the same behaviour.
+    pub fn new(config: &Config, entropy: u64, now: Instant) -> Self {
+        let mut session = Session::new(R::SIDE, config, entropy, now);
+        R::prepare(&mut session);
+        Connection {
+            session,
+            calls: Vec::new(),
+            pending_end: None,
+            sizes: SizeCache::new(),
+            role: PhantomData,
+        }
+    }
+
+    /// The next event, advancing `input` past what was understood.
+    ///
+    /// `None` with empty input: more input is needed. `None` with input left: pull
+    /// [`poll_transmit`](Self::poll_transmit) first, because replies or new calls have reached their
+    /// limit. Empty input is how time alone passes. Events borrow from the input only, so the
+    /// connection can be used while one is held.
+    ///
+    /// # Errors
+    /// What ended the connection, for ever, after every open call has had its last event.
+    pub fn poll_event<'i>(
+        &mut self,
+        input: &mut &'i [u8],
+        now: Instant,
+    ) -> Result<Option<R::Event<'i>>, ConnectionError> {
+        if let Some(event) = self.poll_end() {
+            return Ok(Some(event));
+        }
+        loop {
+            let Some(event) = self.session.poll(input, now)? else {
+                self.forget_trimmed();
+                return Ok(None);
+            };
+            let event = match event {
+                Event::Data(key) => self.on_data(key, input, now),
+                Event::Headers { stream, part, status, fields, end_stream } => {
+                    let head = sealed::Head { part, status, fields, end_stream };
+                    R::on_head(self, stream, head, now)
+                }
+                Event::End(key) => self.on_end(key),
+                Event::Reset(key, reason) => Some(self.on_reset(key, reason, now)),
+                Event::Deadline(key) => Some(R::on_fault(self, key, Reason::Deadline)),
+                Event::Writable(key) => Some(R::writable(key)),
+                Event::GoAway { last_stream, code } => R::go_away(last_stream, code),
+            };
+            if event.is_some() {
+                return Ok(event);
+            }
+            // A head that was answered by us may have left its end behind.
+            if let Some(event) = self.poll_end() {
+                return Ok(Some(event));
+            }
+        }
+    }
+
+    /// Appends output, about [`crate::Limits::transmit_budget`] bytes at most; nothing if there is none.
+    pub fn poll_transmit(&mut self, out: &mut Transmit, now: Instant) {
+        self.session.poll_transmit(out, now);
+    }
+
+    /// Whether [`poll_transmit`](Self::poll_transmit) would append something.
+    pub fn has_output(&self) -> bool {
+        self.session.has_output()
+    }
+
+    /// When [`poll_event`](Self::poll_event) should be called without input, if nothing comes before.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.session.poll_timeout()
+    }
+
+    /// The transport has ended: open calls get their last events, then `poll_event` fails.
+    pub fn close_read(&mut self, _now: Instant) {
+        self.session.close_read();
+    }
+
+    /// Drains: calls that are open go on, new ones are not accepted.
+    pub fn shutdown(&mut self, now: Instant) {
+        self.session.shutdown(now);
+    }
+
+    /// Closes at once: GOAWAY with `code`, every open call ends.
+    pub fn close(&mut self, code: ErrorCode, _now: Instant) {
+        self.session.close(code);
+    }
+
+    /// Whether a drain, ours or the peer's, has left nothing to do: the transport may be closed.
+    pub fn is_drained(&self) -> bool {
+        self.session.is_drained()
+    }
+
+    /// Whether new calls are still accepted.
+    pub fn is_open(&self) -> bool {
+        self.session.is_open()
+    }
+
+    /// Queues a message, encoded at once, so that it may borrow from anywhere.
+    ///
+    /// # Errors
+    /// [`SendError::Full`] is backpressure: try again after the call's `Writable` event. The others are final.
+    #[inline]
+    pub fn send<M: Encode + ?Sized>(
+        &mut self,
+        call: CallKey,
+        message: &M,
+    ) -> Result<(), SendError> {
+        let len = message.encoded_len(&mut self.sizes);
+        if len > self.session.limits().max_send_message as usize {
+            return Err(SendError::TooLarge);
+        }
+        R::before_message(self, call)?;
+        let sizes = &mut self.sizes;
+        self.session.write_with(call, len + PREFIX, |out| {
+            out.extend_from_slice(&prefix(len, false));
+            message.encode(sizes, out);
+        })?;
+        Ok(())
+    }
+
+    /// Queues a message that is encoded already; large ones are sent from where they are.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_encoded(
+        &mut self,
+        call: CallKey,
+        message: Bytes,
+        compressed: bool,
+    ) -> Result<(), SendError> {
+        if message.len() > self.session.limits().max_send_message as usize {
+            return Err(SendError::TooLarge);
+        }
+        R::before_message(self, call)?;
+        let prefix = prefix(message.len(), compressed);
+        if message.len() < crate::transmit::BY_HANDLE {
+            self.session.write_with(call, message.len() + PREFIX, |out| {
+                out.put_slice(&prefix);
+                out.put_slice(&message);
+            })?;
+        } else {
+            self.session.write_framed(call, &prefix, message)?;
+        }
+        Ok(())
+    }
+
+    /// Whether [`send`](Self::send) would not be refused with [`SendError::Full`] now.
+    pub fn can_send(&self, call: CallKey) -> bool {
+        self.session.has_room(call)
+    }
+
+    /// Gives `bytes` of stream credit back under [`crate::Limits::manual_credit`]: the
+    /// [`wire_len`](Message::wire_len) of a message that is done with.
+    #[inline]
+    pub fn grant(&mut self, call: CallKey, bytes: u32) {
+        self.session.consume(call, bytes);
+    }
+
+    /// Gives the buffer of an assembled message back for reuse.
+    pub fn recycle(&mut self, buf: MessageBuf) {
+        self.session.pool().give(buf.into_vec());
+    }
+
+    /// Gives the memory of received metadata back for reuse.
+    #[inline]
+    pub fn recycle_metadata(&mut self, metadata: Metadata) {
+        self.session.recycle_fields(metadata.into_fields());
+    }
+
+    /// Counters since the start.
+    pub fn stats(&self) -> Stats {
+        self.session.stats()
+    }
+
+    /// Calls whose slot is taken.
+    pub fn open_calls(&self) -> usize {
+        self.session.occupied()
+    }
+
+    /// The HTTP/2 session below, to be looked at.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Heap bytes that the connection holds.
+    pub fn heap_bytes(&self) -> usize {
+        self.session.heap_bytes()
+            + self.calls.capacity() * size_of::<Call>()
+            + self.calls.iter().map(|call| call.framing.heap_bytes()).sum::<usize>()
+    }
+
+    // --- Events ---
+
+    fn poll_end<'i>(&mut self) -> Option<R::Event<'i>> {
+        let key = self.pending_end.take()?;
+        if self.session.is_live(key) { R::on_end(self, key) } else { None }
+    }
+
+    /// Makes a record for the call in a stream's slot.
+    fn open_call(&mut self, key: CallKey) -> &mut Call {
+        let index = key.index();
+        if self.calls.len() <= index {
+            self.calls.resize_with(index + 1, Call::default);
+        }
+        let call = &mut self.calls[index];
+        *call = Call::default();
+        call
+    }
+
+    /// Takes a message, or a part of one, out of the DATA at the front of `input`.
+    #[inline]
+    fn on_data<'i>(
+        &mut self,
+        key: CallKey,
+        input: &mut &'i [u8],
+        now: Instant,
+    ) -> Option<R::Event<'i>> {
+        let limits = self.session.limits();
+        let (limit, manual) = (limits.max_receive_message, limits.manual_credit);
+        let call = &mut self.calls[key.index()];
+        if call.http_status != 0 {
+            // The body of a response that is not gRPC.
+            let skipped = self.session.take_data(input, usize::MAX).len();
+            self.session.consume(key, skipped as u32);
+            return None;
+        }
+        let data = self.session.peek_data(input);
+        if call.framing.is_between()
+            && let Some((prefix, rest)) = data.split_first_chunk::<PREFIX>()
+        {
+            let prefix = match Prefix::parse(*prefix, limit, call.may_decompress) {
+                Ok(prefix) => prefix,
+                Err(reason) => return Some(R::on_fault(self, key, reason)),
+            };
+            self.session.take_data(input, PREFIX);
+            if rest.len() >= prefix.len as usize {
+                let bytes = self.session.take_data(input, prefix.len as usize);
+                if !manual {
+                    self.session.consume(key, prefix.len + PREFIX as u32);
+                }
+                let message =
+                    Message { payload: Payload::Borrowed(bytes), compressed: prefix.compressed };
+                return Some(R::message(key, message));
+            }
+            self.begin_assembly(key, prefix);
+        } else if !call.framing.is_assembling() {
+            let (part, prefix) = call.framing.add_prefix(data);
+            let may_decompress = call.may_decompress;
+            self.session.take_data(input, part);
+            let Some(prefix) = prefix else {
+                self.session.note_progress(key, now);
+                return None;
+            };
+            match Prefix::parse(prefix, limit, may_decompress) {
+                Ok(prefix) => self.begin_assembly(key, prefix),
+                Err(reason) => return Some(R::on_fault(self, key, reason)),
+            }
+        }
+        self.assemble(key, input, now)
+    }
+
+    fn begin_assembly(&mut self, key: CallKey, prefix: Prefix) {
+        let buf = self.session.pool().take(prefix.len as usize);
+        self.calls[key.index()].framing.begin(prefix, buf);
+        self.session.expect_message(key, prefix.len + PREFIX as u32);
+    }
+
+    fn assemble<'i>(
+        &mut self,
+        key: CallKey,
+        input: &mut &'i [u8],
+        now: Instant,
+    ) -> Option<R::Event<'i>> {
+        let framing = &mut self.calls[key.index()].framing;
+        let part = self.session.take_data(input, framing.missing());
+        framing.add(part);
+        if framing.missing() > 0 {
+            self.session.note_progress(key, now);
+            return None;
+        }
+        let (buf, compressed) = framing.finish();
+        self.session.note_progress(key, Instant::NEVER);
+        if !self.session.limits().manual_credit {
+            self.session.consume(key, (buf.len() + PREFIX) as u32);
+        }
+        Some(R::message(key, Message { payload: Payload::Assembled(buf), compressed }))
+    }
+
+    fn on_end<'i>(&mut self, key: CallKey) -> Option<R::Event<'i>> {
+        if self.calls[key.index()].framing.is_between() {
+            R::on_end(self, key)
+        } else {
+            Some(R::on_fault(self, key, Reason::MessageTruncated))
+        }
+    }
+
+    fn on_reset<'i>(&mut self, key: CallKey, reason: ResetReason, now: Instant) -> R::Event<'i> {
+        self.drop_assembly(key);
+        R::on_reset(self, key, Reason::from(reason), now)
+    }
+
+    /// Forgets the part of a message that a call holds.
+    fn drop_assembly(&mut self, key: CallKey) {
+        if let Some(call) = self.calls.get_mut(key.index()) {
+            let buf = call.framing.reset();
+            self.session.pool().give(buf);
+        }
+    }
+
+    /// Follows the session, which gives its memory back when it has been idle for a while.
+    fn forget_trimmed(&mut self) {
+        if self.session.is_trimmed() && self.calls.capacity() > 0 {
+            self.calls = Vec::new();
+            self.sizes = SizeCache::new();
+        }
+    }
+}
+
+/// The prefix of a message.
+#[inline]
+fn prefix(len: usize, compressed: bool) -> [u8; PREFIX] {
+    let [a, b, c, d] = (len as u32).to_be_bytes();
+    [u8::from(compressed), a, b, c, d]
+}

@@ -1,0 +1,299 @@
+//! The server's side of calls.
+
+use alloc::vec::Vec;
+
+use super::head::{Refusal, RequestHead};
+use super::sealed::{self, Head};
+use super::{CallKey, Connection, Message, Reason, Role, SendError};
+use crate::hpack::{FieldList, Token};
+use crate::http2::fields::Part;
+use crate::http2::stream::{Pending, Prepared};
+use crate::http2::{ErrorCode, Session, Side};
+use crate::metadata::{Metadata, encode_bin};
+use crate::status::{Status, encode_message};
+use crate::time::Instant;
+
+/// The role of a server.
+#[derive(Debug)]
+pub enum Server {}
+
+/// What happened at a server.
+#[derive(Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event<'i> {
+    /// A call has begun. It is ended by [`Connection::finish`], or let go of by [`Connection::release`].
+    Request(CallKey, RequestHead),
+    /// A message of a call.
+    Message(CallKey, Message<'i>),
+    /// The client has sent all its messages.
+    End(CallKey),
+    /// The call is over: nobody waits for an answer. Its slot stays taken until
+    /// [`Connection::release`], so that handlers never outnumber
+    /// [`crate::Limits::max_concurrent_streams`].
+    Cancelled(CallKey, Reason),
+    /// A message that was refused with [`SendError::Full`] may be tried again.
+    Writable(CallKey),
+}
+
+impl Role for Server {
+    type Event<'i> = Event<'i>;
+}
+
+impl sealed::Role for Server {
+    const SIDE: Side = Side::Server;
+
+    fn prepare(session: &mut Session) {
+        let mut head = FieldList::new();
+        write_response(&mut head, b"200", b"application/grpc");
+        session.prepare(Prepared::Response, head);
+        let mut trailers = FieldList::new();
+        trailers.push_known(Token::GrpcStatus, b"0");
+        session.prepare(Prepared::TrailersOk, trailers);
+    }
+
+    fn on_head<'i>(
+        conn: &mut Connection<Self>,
+        key: CallKey,
+        head: Head,
+        now: Instant,
+    ) -> Option<Event<'i>> {
+        if head.part == Part::Trailers {
+            // gRPC gives a client's trailers no meaning; they end its side.
+            conn.session.recycle_fields(head.fields);
+            return conn.on_end(key);
+        }
+        conn.drop_assembly(key);
+        match RequestHead::read(head.fields, now) {
+            Ok(request) => {
+                let call = conn.open_call(key);
+                call.may_decompress = request.is_compressed();
+                if let Some(deadline) = request.deadline() {
+                    call.deadline = deadline;
+                    conn.session.set_deadline(key, deadline);
+                }
+                if head.end_stream {
+                    conn.pending_end = Some(key);
+                }
+                Some(Event::Request(key, request))
+            }
+            Err((refusal, list)) => {
+                conn.open_call(key);
+                conn.session.recycle_fields(list);
+                conn.refuse(key, refusal);
+                None
+            }
+        }
+    }
+
+    fn message<'i>(key: CallKey, message: Message<'i>) -> Event<'i> {
+        Event::Message(key, message)
+    }
+
+    fn on_end<'i>(_: &mut Connection<Self>, key: CallKey) -> Option<Event<'i>> {
+        Some(Event::End(key))
+    }
+
+    fn on_reset<'i>(
+        _: &mut Connection<Self>,
+        key: CallKey,
+        reason: Reason,
+        _: Instant,
+    ) -> Event<'i> {
+        Event::Cancelled(key, reason)
+    }
+
+    fn on_fault<'i>(conn: &mut Connection<Self>, key: CallKey, reason: Reason) -> Event<'i> {
+        conn.drop_assembly(key);
+        if reason == Reason::Deadline {
+            conn.session.abort(key, ErrorCode::CANCEL);
+        } else {
+            conn.fail(key, &reason.to_status());
+            conn.session.mute(key);
+        }
+        Event::Cancelled(key, reason)
+    }
+
+    fn writable<'i>(key: CallKey) -> Event<'i> {
+        Event::Writable(key)
+    }
+
+    fn go_away<'i>(_: u32, _: ErrorCode) -> Option<Event<'i>> {
+        None
+    }
+
+    #[inline]
+    fn before_message(conn: &mut Connection<Self>, key: CallKey) -> Result<(), SendError> {
+        // A stale key must not touch the record of the call that has its slot now.
+        if !conn.session.is_live(key) {
+            return Err(SendError::Ended);
+        }
+        let call = &mut conn.calls[key.index()];
+        if !call.head {
+            conn.session.set_head(key, Pending::Prepared(Prepared::Response))?;
+            call.head = true;
+        }
+        Ok(())
+    }
+}
+
+impl Connection<Server> {
+    /// Sends the response's head with metadata of its own, before the first message.
+    ///
+    /// Without this a plain head goes out with the first message.
+    ///
+    /// # Errors
+    /// [`SendError::Misuse`] after the first message or the second time, [`SendError::Ended`] when the call is over.
+    pub fn headers(&mut self, call: CallKey, metadata: &Metadata) -> Result<(), SendError> {
+        if !self.session.is_live(call) {
+            return Err(SendError::Ended);
+        }
+        if self.calls[call.index()].head {
+            return Err(SendError::Misuse(super::ApiMisuse::HeadersSent));
+        }
+        let mut list = self.session.take_fields();
+        write_response(&mut list, b"200", b"application/grpc");
+        metadata.append_to(&mut list);
+        self.session.respond(call, list)?;
+        self.calls[call.index()].head = true;
+        Ok(())
+    }
+
+    /// Ends a call with its status, after all messages that were queued; lets go of it.
+    ///
+    /// Before any message this is Trailers-Only: one HEADERS frame (PROTOCOL-HTTP2, "Responses").
+    ///
+    /// # Errors
+    /// [`SendError::Ended`] when the call is over already; it is released all the same.
+    pub fn finish(
+        &mut self,
+        call: CallKey,
+        status: &Status,
+        trailers: &Metadata,
+    ) -> Result<(), SendError> {
+        let live = self.session.is_live(call);
+        let result = match live {
+            true => self.end(call, status, Some(trailers)),
+            false => Err(SendError::Ended),
+        };
+        self.release(call);
+        result
+    }
+
+    /// Lets go of a call: after [`Event::Cancelled`] this frees its slot; before, it cancels the call.
+    pub fn release(&mut self, call: CallKey) {
+        if self.session.is_live(call) {
+            self.drop_assembly(call);
+        }
+        self.session.release(call);
+    }
+
+    fn end(
+        &mut self,
+        key: CallKey,
+        status: &Status,
+        trailers: Option<&Metadata>,
+    ) -> Result<(), SendError> {
+        let call = &mut self.calls[key.index()];
+        let plain = status.is_ok() && trailers.is_none_or(Metadata::is_empty_list);
+        if call.head && plain && status.message().is_empty() && status.details().is_empty() {
+            self.session.finish_with(key, Pending::Prepared(Prepared::TrailersOk))?;
+            return Ok(());
+        }
+        let trailers_only = !core::mem::replace(&mut call.head, true);
+        let mut list = self.session.take_fields();
+        if trailers_only {
+            write_response(&mut list, b"200", b"application/grpc");
+        }
+        write_status(&mut list, status);
+        if let Some(trailers) = trailers {
+            trailers.append_to(&mut list);
+        }
+        if trailers_only {
+            self.session.respond(key, list)?;
+            self.session.finish_with(key, Pending::None)?;
+        } else {
+            self.session.finish_with(key, Pending::Fields(list, Prepared::Trailers))?;
+        }
+        Ok(())
+    }
+
+    /// Ends a call for a fault of the client's.
+    fn fail(&mut self, key: CallKey, status: &Status) {
+        // The only error is a call that is over already.
+        let _ = self.end(key, status, None);
+    }
+
+    /// Answers a request that gRPC refuses; the application never hears of it.
+    fn refuse(&mut self, key: CallKey, refusal: Refusal) {
+        let (http, code, text) = refusal.answer();
+        let status = Status::new(code, text);
+        if http == 200 {
+            self.fail(key, &status);
+        } else {
+            let mut list = self.session.take_fields();
+            let mut digits = [0; 3];
+            for (place, digit) in digits.iter_mut().zip([http / 100, http / 10 % 10, http % 10]) {
+                *place = b'0' + digit as u8;
+            }
+            write_response(&mut list, &digits, b"text/plain");
+            write_status(&mut list, &status);
+            let _ = self.session.respond(key, list);
+            let _ = self.session.write(key, text.as_bytes());
+            let _ = self.session.finish(key, None);
+        }
+        self.session.release(key);
+    }
+}
+
+/// Fields that every response begins with.
+fn write_response(list: &mut FieldList, status: &[u8], content_type: &[u8]) {
+    list.push_known(Token::Status, status);
+    list.push_known(Token::ContentType, content_type);
+}
+
+/// `grpc-status` and what belongs to it.
+fn write_status(list: &mut FieldList, status: &Status) {
+    list.push_known(Token::GrpcStatus, status.code().as_str().as_bytes());
+    if !status.message().is_empty() {
+        let plain = status.message().bytes().all(|b| matches!(b, 0x20..=0x24 | 0x26..=0x7e));
+        let trimmed = status.message().trim_ascii().len() == status.message().len();
+        if plain && trimmed {
+            list.push_known(Token::GrpcMessage, status.message().as_bytes());
+        } else {
+            let mut text = Vec::new();
+            encode_message(status.message(), &mut text);
+            escape_outer_space(&mut text);
+            list.push_known(Token::GrpcMessage, &text);
+        }
+    }
+    if !status.details().is_empty() {
+        encode_bin(status.details(), |text| list.push_known(Token::GrpcStatusDetailsBin, text));
+    }
+}
+
+/// A field value may not begin or end with a space (RFC 9113 §8.2.1), a message may.
+fn escape_outer_space(text: &mut Vec<u8>) {
+    if text.last() == Some(&b' ') {
+        text.pop();
+        text.extend_from_slice(b"%20");
+    }
+    if text.first() == Some(&b' ') {
+        text.splice(..1, *b"%20");
+    }
+}
+
+impl core::fmt::Display for Event<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Event::Request(call, head) => write!(f, "request {} {}", call.index(), head.path()),
+            Event::Message(call, message) => {
+                write!(f, "message {} of {} bytes", call.index(), message.len())
+            }
+            Event::End(call) => write!(f, "end {}", call.index()),
+            Event::Cancelled(call, reason) => {
+                write!(f, "cancelled {}: {}", call.index(), reason)
+            }
+            Event::Writable(call) => write!(f, "writable {}", call.index()),
+        }
+    }
+}

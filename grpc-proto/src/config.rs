@@ -1,0 +1,251 @@
+//! Every limit and timer of a connection, each with its default and what it costs.
+
+use core::fmt;
+use core::time::Duration;
+
+use crate::http2::flow::MAX_WINDOW;
+
+/// The limits of one connection; plain data with defaults, turned into a [`Config`] by [`Config::new`].
+///
+/// Sizes are in bytes. Start from [`Limits::default`] and change what you need:
+///
+/// ```
+/// use grpc_proto::{Config, Limits};
+///
+/// let mut limits = Limits::default();
+/// limits.max_concurrent_streams = 1000;
+/// let config = Config::new(limits)?;
+/// # Ok::<(), grpc_proto::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Streams that the peer may have open at once: SETTINGS_MAX_CONCURRENT_STREAMS. Default 100.
+    ///
+    /// Each costs one stream record, one field list and up to a base window of assembly. A slot is
+    /// held until the application lets go of the call, so handlers never exceed this number either.
+    pub max_concurrent_streams: u32,
+    /// Base receive window of a stream: SETTINGS_INITIAL_WINDOW_SIZE. Default 65,535.
+    ///
+    /// What a stream may hold of unread bytes without a reservation from `assembly_budget`.
+    pub stream_window: u32,
+    /// Receive window of the connection, opened by a WINDOW_UPDATE after SETTINGS. Default 1 MiB.
+    ///
+    /// Credit returns as bytes are parsed, so this bounds what is on the wire, not memory.
+    pub connection_window: u32,
+    /// Largest frame payload that we accept: SETTINGS_MAX_FRAME_SIZE. Default 16,384.
+    pub max_frame_size: u32,
+    /// Size of the HPACK decoder's dynamic table: SETTINGS_HEADER_TABLE_SIZE. Default 4096.
+    pub header_table_size: u32,
+    /// Cap on the HPACK encoder's dynamic table, whatever the peer allows. Default 4096.
+    pub encoder_table_size: u32,
+    /// Largest field list, name + value + 32 a field: SETTINGS_MAX_HEADER_LIST_SIZE. Default 16 KiB.
+    pub max_header_list_size: u32,
+    /// Most fields in one list. Default 128: a field of one wire byte costs a record in memory.
+    pub max_header_fields: u32,
+    /// Most CONTINUATION frames in one field block, empty ones too. Default 8.
+    pub max_continuations: u32,
+    /// Largest message that is accepted, as it stands on the wire. Default 4 MiB.
+    ///
+    /// A longer one ends its call with RESOURCE_EXHAUSTED before a byte of it is stored.
+    pub max_receive_message: u32,
+    /// Largest message that is sent, without its prefix. Default 2³¹ − 1 − 5.
+    pub max_send_message: u32,
+    /// Memory for messages that exceed the base window, over all calls. Default 8 MiB.
+    ///
+    /// A call reserves the excess of its message whole, first come first served, before its window
+    /// opens that far. At least one largest message must fit, or it could never arrive.
+    pub assembly_budget: u32,
+    /// What one call may queue for sending before [`crate::SendError::Full`]. Default 64 KiB.
+    ///
+    /// An empty queue accepts one message of any allowed size.
+    pub send_mark: u32,
+    /// What all calls of a connection together may queue beyond `send_mark` each. Default 16 MiB.
+    pub send_budget: u32,
+    /// Calls that a client may queue under the peer's stream limit. Default 1024.
+    pub max_queued_calls: u32,
+    /// Bytes that one pull of [`crate::Connection::poll_transmit`] aims at. Default 64 KiB.
+    ///
+    /// Frames are made late: what is not pulled can still be cancelled.
+    pub transmit_budget: u32,
+    /// New requests handed out between two pulls of output. Default 32.
+    pub opens_per_transmit: u32,
+    /// Replies (SETTINGS and PING acknowledgements) that may wait for a pull. Default 64.
+    ///
+    /// At the mark, input is left unread until output has been pulled.
+    pub max_pending_replies: u32,
+    /// Entries of one SETTINGS frame. Default 32.
+    pub max_settings_entries: u32,
+    /// Empty DATA frames without END_STREAM in a row, over the connection. Default 100.
+    pub max_empty_data: u32,
+    /// Burst of streams reset by the peer, or by us for the peer's errors. Default 1000.
+    pub reset_burst: u32,
+    /// Resets a second that refill the burst. Default 33.
+    pub reset_rate: u32,
+    /// Whether stream credit waits for [`crate::Connection::grant`]. Default false.
+    ///
+    /// Automatic credit returns when a message is handed out. With manual credit a slow consumer
+    /// slows its peer: at most a base window of unread bytes a call.
+    pub manual_credit: bool,
+    /// Memory kept for reuse between messages, over all pools. Default 1 MiB.
+    ///
+    /// Trimmed to nothing `trim_after` the last call has ended.
+    pub pool_bytes: u32,
+    /// Quiet time after which an idle connection gives its pooled memory back. Default 1 s.
+    pub trim_after: Duration,
+
+    /// Server: time for the client's preface. Default 10 s.
+    pub preface_timeout: Duration,
+    /// Time for the peer's first SETTINGS after its preface. Default 10 s.
+    pub settings_timeout: Duration,
+    /// Time for the acknowledgement of our SETTINGS. Default 10 s.
+    pub settings_ack_timeout: Duration,
+    /// Time without any call after which the connection drains. Default none.
+    pub max_idle: Option<Duration>,
+    /// Age at which a connection drains, with ±10 % jitter. Default none.
+    pub max_age: Option<Duration>,
+    /// Time between the start of a drain and its hard end. Default none: calls end by themselves.
+    pub drain_grace: Option<Duration>,
+    /// Time that queued output of a call may wait for the peer's window. Default 60 s.
+    pub send_stall_timeout: Duration,
+    /// Time that a message may take from its first byte to its last without a byte of progress. Default 60 s.
+    pub progress_timeout: Duration,
+    /// Time without input after which a PING is sent. Default: none for clients, 2 h for servers.
+    ///
+    /// Clients clamp it to at least 10 s.
+    pub keepalive: Option<Duration>,
+    /// Time for the PING's acknowledgement. Default 20 s.
+    pub keepalive_timeout: Duration,
+    /// Client: send keepalive PINGs without any call too. Default false.
+    pub keepalive_without_calls: bool,
+    /// Server: least time between PINGs that a client may take. Default 5 min.
+    ///
+    /// More than two PINGs that come sooner end the connection with `too_many_pings`.
+    pub min_ping_interval: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            max_concurrent_streams: 100,
+            stream_window: 65_535,
+            connection_window: 1 << 20,
+            max_frame_size: 16_384,
+            header_table_size: 4096,
+            encoder_table_size: 4096,
+            max_header_list_size: 16 << 10,
+            max_header_fields: 128,
+            max_continuations: 8,
+            max_receive_message: 4 << 20,
+            max_send_message: MAX_WINDOW - 5,
+            assembly_budget: 8 << 20,
+            send_mark: 64 << 10,
+            send_budget: 16 << 20,
+            max_queued_calls: 1024,
+            transmit_budget: 64 << 10,
+            opens_per_transmit: 32,
+            max_pending_replies: 64,
+            max_settings_entries: 32,
+            max_empty_data: 100,
+            reset_burst: 1000,
+            reset_rate: 33,
+            manual_credit: false,
+            pool_bytes: 1 << 20,
+            trim_after: Duration::from_secs(1),
+            preface_timeout: Duration::from_secs(10),
+            settings_timeout: Duration::from_secs(10),
+            settings_ack_timeout: Duration::from_secs(10),
+            max_idle: None,
+            max_age: None,
+            drain_grace: None,
+            send_stall_timeout: Duration::from_secs(60),
+            progress_timeout: Duration::from_secs(60),
+            keepalive: None,
+            keepalive_timeout: Duration::from_secs(20),
+            keepalive_without_calls: false,
+            min_ping_interval: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Checked [`Limits`], shared by any number of connections.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    limits: Limits,
+}
+
+impl Config {
+    /// Checks `limits` against the ranges of RFC 9113 §6.5.2 and against each other.
+    ///
+    /// # Errors
+    /// The first rule that they break.
+    pub fn new(limits: Limits) -> Result<Self, ConfigError> {
+        if limits.stream_window > MAX_WINDOW {
+            return Err(ConfigError::StreamWindowTooLarge);
+        }
+        if !(65_535..=MAX_WINDOW).contains(&limits.connection_window) {
+            return Err(ConfigError::ConnectionWindowOutOfRange);
+        }
+        if !(16_384..=(1 << 24) - 1).contains(&limits.max_frame_size) {
+            return Err(ConfigError::FrameSizeOutOfRange);
+        }
+        if limits.max_send_message > MAX_WINDOW - 5 || limits.max_receive_message > MAX_WINDOW - 5 {
+            return Err(ConfigError::MessageTooLarge);
+        }
+        let largest = u64::from(limits.max_receive_message) + 5;
+        if largest > u64::from(limits.stream_window) + u64::from(limits.assembly_budget) {
+            return Err(ConfigError::AssemblyBudgetBelowMessage);
+        }
+        if limits.opens_per_transmit == 0
+            || limits.max_pending_replies == 0
+            || limits.transmit_budget == 0
+        {
+            return Err(ConfigError::ZeroWouldStall);
+        }
+        Ok(Config { limits })
+    }
+
+    /// The limits that were checked.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+}
+
+/// A rule that a set of [`Limits`] breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// `stream_window` exceeds 2³¹ − 1 (RFC 9113 §6.5.2).
+    StreamWindowTooLarge,
+    /// `connection_window` is below 65,535, where it starts and cannot shrink, or exceeds 2³¹ − 1.
+    ConnectionWindowOutOfRange,
+    /// `max_frame_size` is not within 16,384 to 16,777,215 (RFC 9113 §6.5.2).
+    FrameSizeOutOfRange,
+    /// A message limit exceeds what one flow-control window can ever carry.
+    MessageTooLarge,
+    /// `stream_window + assembly_budget` cannot hold one message of `max_receive_message`.
+    AssemblyBudgetBelowMessage,
+    /// A limit of zero under which the connection could never make progress.
+    ZeroWouldStall,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ConfigError::StreamWindowTooLarge => "stream_window exceeds 2147483647; choose at most that",
+            ConfigError::ConnectionWindowOutOfRange => {
+                "connection_window must lie within 65535 and 2147483647"
+            }
+            ConfigError::FrameSizeOutOfRange => "max_frame_size must lie within 16384 and 16777215",
+            ConfigError::MessageTooLarge => "a message limit exceeds 2147483642 bytes",
+            ConfigError::AssemblyBudgetBelowMessage => {
+                "stream_window + assembly_budget is below max_receive_message + 5: raise assembly_budget"
+            }
+            ConfigError::ZeroWouldStall => {
+                "opens_per_transmit, max_pending_replies and transmit_budget must be at least 1"
+            }
+        })
+    }
+}
+
+impl core::error::Error for ConfigError {}

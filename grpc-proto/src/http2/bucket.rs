@@ -1,0 +1,52 @@
+//! A token bucket over the caller's time.
+
+use crate::time::Instant;
+
+/// Allows a burst, then a rate.
+#[derive(Clone, Debug)]
+pub(crate) struct TokenBucket {
+    tokens: u32,
+    burst: u32,
+    /// Nanoseconds that one token takes to come back.
+    refill_ns: u64,
+    filled_at: Instant,
+}
+
+impl TokenBucket {
+    pub(crate) fn new(burst: u32, per_second: u32, now: Instant) -> Self {
+        let refill_ns = 1_000_000_000 / u64::from(per_second.max(1));
+        TokenBucket { tokens: burst, burst, refill_ns, filled_at: now }
+    }
+
+    /// Takes one token; `false` if there is none.
+    #[must_use]
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
+        let elapsed = now.as_nanos().saturating_sub(self.filled_at.as_nanos());
+        let earned = elapsed / self.refill_ns;
+        if earned > 0 {
+            self.tokens = (u64::from(self.tokens) + earned).min(u64::from(self.burst)) as u32;
+            self.filled_at =
+                Instant::from_nanos(self.filled_at.as_nanos() + earned * self.refill_ns);
+        }
+        let taken = self.tokens > 0;
+        self.tokens = self.tokens.saturating_sub(1);
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_burst_passes_the_next_does_not_and_time_refills() {
+        let mut bucket = TokenBucket::new(3, 10, Instant::ZERO);
+        for _ in 0..3 {
+            assert!(bucket.take(Instant::ZERO));
+        }
+        assert!(!bucket.take(Instant::from_millis(99)));
+        assert!(bucket.take(Instant::from_millis(100)));
+        assert!(!bucket.take(Instant::from_millis(199)));
+        assert!(bucket.take(Instant::from_millis(10_000)));
+    }
+}

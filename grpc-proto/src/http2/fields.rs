@@ -1,0 +1,143 @@
+//! What makes a field list a valid HTTP/2 message part (RFC 9113 §8.1–§8.3).
+
+use super::violation::Violation;
+use crate::hpack::{FieldList, Token};
+
+/// Which part of a message a field list is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A request's head.
+    Request,
+    /// A response's head; 1xx is informational.
+    Response,
+    /// Trailers of either.
+    Trailers,
+}
+
+/// What a valid list says about the message as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// `:status` of a response.
+    pub status: u16,
+    /// `content-length`, if it was given.
+    pub content_length: Option<u64>,
+}
+
+const METHOD: u8 = 1;
+const SCHEME: u8 = 2;
+const PATH: u8 = 4;
+const AUTHORITY: u8 = 8;
+const STATUS: u8 = 16;
+const PROTOCOL: u8 = 32;
+
+/// Checks `list` as `part` of a message.
+///
+/// # Errors
+/// The first rule of RFC 9113 §8 that it breaks; the message is then malformed (§8.1.1).
+pub fn check(list: &FieldList, part: Part) -> Result<Checked, Violation> {
+    let mut checked = Checked::default();
+    let mut seen = 0u8;
+    let mut regular = false;
+    let mut hosts = 0;
+    let mut connect = false;
+    for field in list.iter() {
+        if !field.flags.is_valid() {
+            return Err(match (field.flags.is_name_valid(), field.token) {
+                (false, Token::UnknownPseudo) => Violation::UnknownPseudoField,
+                (false, _) => Violation::FieldName,
+                (true, _) => Violation::FieldValue,
+            });
+        }
+        let bit = match field.token {
+            Token::Method => METHOD,
+            Token::Scheme => SCHEME,
+            Token::Path => PATH,
+            Token::Authority => AUTHORITY,
+            Token::Status => STATUS,
+            Token::Protocol => PROTOCOL,
+            Token::UnknownPseudo => return Err(Violation::UnknownPseudoField),
+            token => {
+                regular = true;
+                match token {
+                    Token::Te if field.value != b"trailers" => {
+                        return Err(Violation::TeOtherThanTrailers);
+                    }
+                    Token::Te => {}
+                    Token::ContentLength => {
+                        let length = parse_length(field.value).ok_or(Violation::ContentLength)?;
+                        if checked.content_length.is_some_and(|before| before != length) {
+                            return Err(Violation::ContentLength);
+                        }
+                        checked.content_length = Some(length);
+                    }
+                    Token::Host => hosts += 1,
+                    token if token.is_connection_specific() => {
+                        return Err(Violation::ConnectionSpecificField);
+                    }
+                    _ => {}
+                }
+                continue;
+            }
+        };
+        if part == Part::Trailers {
+            return Err(Violation::PseudoFieldInTrailers);
+        }
+        if regular {
+            return Err(Violation::LatePseudoField);
+        }
+        if seen & bit != 0 {
+            return Err(Violation::RepeatedPseudoField);
+        }
+        seen |= bit;
+        match field.token {
+            Token::Status => {
+                checked.status = parse_status(field.value).ok_or(Violation::BadPseudoValue)?
+            }
+            Token::Method => connect = field.value == b"CONNECT",
+            Token::Path | Token::Scheme if field.value.is_empty() => {
+                return Err(Violation::BadPseudoValue);
+            }
+            _ => {}
+        }
+    }
+    match part {
+        Part::Trailers => {}
+        Part::Response if seen & STATUS == 0 => return Err(Violation::MissingPseudoField),
+        Part::Response if seen != STATUS => return Err(Violation::UnknownPseudoField),
+        Part::Response => {}
+        Part::Request if seen & (STATUS | PROTOCOL) != 0 => {
+            return Err(Violation::UnknownPseudoField);
+        }
+        Part::Request if connect => {
+            // RFC 9113 §8.5: CONNECT has :method and :authority alone.
+            if seen != METHOD | AUTHORITY {
+                return Err(Violation::MissingPseudoField);
+            }
+        }
+        Part::Request => {
+            if seen & (METHOD | SCHEME | PATH) != METHOD | SCHEME | PATH {
+                return Err(Violation::MissingPseudoField);
+            }
+            if hosts > 1 {
+                return Err(Violation::SeveralAuthorities);
+            }
+        }
+    }
+    Ok(checked)
+}
+
+fn parse_length(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || value.len() > 19 || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(value.iter().fold(0, |n, d| n * 10 + u64::from(d - b'0')))
+}
+
+fn parse_status(value: &[u8]) -> Option<u16> {
+    match value {
+        &[a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9'] => {
+            Some(u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0'))
+        }
+        _ => None,
+    }
+}

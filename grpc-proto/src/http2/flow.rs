@@ -1,0 +1,165 @@
+//! Flow-control windows (RFC 9113 §5.2, §6.9).
+
+/// The largest window, 2³¹ − 1.
+pub const MAX_WINDOW: u32 = (1 << 31) - 1;
+/// The window that a connection and its streams start with.
+pub const DEFAULT_WINDOW: u32 = 65_535;
+
+/// What the peer lets us send: may go below zero when SETTINGS shrink it (RFC 9113 §6.9.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SendWindow(i64);
+
+impl SendWindow {
+    pub(crate) const fn new(bytes: u32) -> Self {
+        SendWindow(bytes as i64)
+    }
+
+    /// Bytes that may be sent now.
+    pub(crate) const fn available(self) -> u32 {
+        if self.0 > 0 { self.0 as u32 } else { 0 }
+    }
+
+    /// Opens the window by a WINDOW_UPDATE; `false` if that takes it past 2³¹ − 1.
+    #[must_use]
+    pub(crate) fn open(&mut self, bytes: u32) -> bool {
+        self.0 += i64::from(bytes);
+        self.0 <= i64::from(MAX_WINDOW)
+    }
+
+    /// Applies a changed SETTINGS_INITIAL_WINDOW_SIZE; `false` if that takes it past 2³¹ − 1.
+    #[must_use]
+    pub(crate) fn shift(&mut self, old: u32, new: u32) -> bool {
+        self.0 += i64::from(new) - i64::from(old);
+        self.0 <= i64::from(MAX_WINDOW)
+    }
+
+    /// Takes `bytes` that are being sent; the caller has asked [`SendWindow::available`].
+    pub(crate) fn consume(&mut self, bytes: u32) {
+        debug_assert!(bytes <= self.available());
+        self.0 -= i64::from(bytes);
+    }
+
+    #[cfg(test)]
+    const fn signed(self) -> i64 {
+        self.0
+    }
+}
+
+/// What we let the peer send on one stream or on the connection, and what of it is not given back yet.
+///
+/// ```text
+///   |<------------------- target ------------------->|
+///   | held (received, not released) | window | credit |
+/// ```
+///
+/// `window` is what the peer knows it may still send. Credit is what a WINDOW_UPDATE would add to
+/// bring the sum back to the target. Derived, never stored, so it cannot drift.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RecvWindow {
+    window: i64,
+    held: u32,
+}
+
+impl RecvWindow {
+    pub(crate) const fn new(bytes: u32) -> Self {
+        RecvWindow { window: bytes as i64, held: 0 }
+    }
+
+    /// Takes a received frame's flow-controlled length; `false` if the peer overran the window.
+    #[must_use]
+    pub(crate) fn receive(&mut self, bytes: u32) -> bool {
+        self.window -= i64::from(bytes);
+        self.held = self.held.saturating_add(bytes);
+        self.window >= 0
+    }
+
+    /// Gives `bytes` back that were received and are done with.
+    pub(crate) fn release(&mut self, bytes: u32) {
+        debug_assert!(bytes <= self.held, "released {bytes} of {}", self.held);
+        self.held = self.held.saturating_sub(bytes);
+    }
+
+    /// What a WINDOW_UPDATE may add under `target`, and records it as sent; `None` while that is not worth a frame.
+    ///
+    /// Worth it is half the target, or anything at all once the peer has less than half a target left:
+    /// a message in progress can then always be finished.
+    pub(crate) fn take_credit(&mut self, target: u32) -> Option<u32> {
+        let credit = self.credit(target);
+        let half = i64::from(target / 2);
+        if credit <= 0 || (credit < half && self.window > half) {
+            return None;
+        }
+        self.window += credit;
+        Some(credit as u32)
+    }
+
+    /// Whether [`RecvWindow::take_credit`] would give something.
+    pub(crate) fn has_credit(&self, target: u32) -> bool {
+        let credit = self.credit(target);
+        let half = i64::from(target / 2);
+        credit > 0 && (credit >= half || self.window <= half)
+    }
+
+    fn credit(&self, target: u32) -> i64 {
+        i64::from(target.min(MAX_WINDOW)) - self.window - i64::from(self.held)
+    }
+
+    /// Bytes received and not released.
+    pub(crate) const fn held(self) -> u32 {
+        self.held
+    }
+
+    #[cfg(test)]
+    const fn window(self) -> i64 {
+        self.window
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_send_window_may_go_below_zero_and_come_back() {
+        let mut window = SendWindow::new(100);
+        window.consume(100);
+        assert!(window.shift(100, 10));
+        assert_eq!((window.signed(), window.available()), (-90, 0));
+        assert!(window.open(91));
+        assert_eq!(window.available(), 1);
+    }
+
+    #[test]
+    fn opening_past_the_largest_window_is_an_overflow() {
+        let mut window = SendWindow::new(MAX_WINDOW - 1);
+        assert!(window.open(1));
+        assert!(!window.open(1));
+    }
+
+    proptest! {
+        /// Granted = consumed + in flight + held, whatever the order of frames and releases.
+        #[test]
+        fn credit_is_conserved(steps in proptest::collection::vec((0u32..5000, 0u32..5000), 1..200)) {
+            let target = 10_000;
+            let mut ours = RecvWindow::new(target);
+            let mut theirs = SendWindow::new(target);
+            for (send, release) in steps {
+                let send = send.min(theirs.available());
+                theirs.consume(send);
+                prop_assert!(ours.receive(send));
+                ours.release(release.min(ours.held()));
+                if let Some(credit) = ours.take_credit(target) {
+                    prop_assert!(theirs.open(credit));
+                }
+                prop_assert_eq!(ours.window(), theirs.signed());
+                prop_assert!(ours.window() + i64::from(ours.held()) <= i64::from(target));
+            }
+            ours.release(ours.held());
+            if let Some(credit) = ours.take_credit(target) {
+                prop_assert!(theirs.open(credit));
+            }
+            prop_assert!(theirs.available() > target / 2);
+        }
+    }
+}

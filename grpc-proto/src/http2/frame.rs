@@ -1,0 +1,176 @@
+//! Frames on the wire (RFC 9113 §4, §6): the nine-byte header, and writers for the small frames.
+//!
+//! ```text
+//! +-----------------------------------------------+
+//! |                 Length (24)                   |
+//! +---------------+---------------+---------------+
+//! |   Type (8)    |   Flags (8)   |
+//! +-+-------------+---------------+-------------------------------+
+//! |R|                 Stream Identifier (31)                      |
+//! +=+=============================================================+
+//! |                   Frame Payload (0...)                      ...
+//! ```
+
+use alloc::vec::Vec;
+
+use super::error_code::ErrorCode;
+
+/// Bytes of a frame header.
+pub const HEADER_LEN: usize = 9;
+/// What a client sends first (RFC 9113 §3.4).
+pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Frame types of RFC 9113 §6; others are numbers too, and ignored.
+pub mod kind {
+    #![allow(missing_docs)]
+    pub const DATA: u8 = 0x0;
+    pub const HEADERS: u8 = 0x1;
+    pub const PRIORITY: u8 = 0x2;
+    pub const RST_STREAM: u8 = 0x3;
+    pub const SETTINGS: u8 = 0x4;
+    pub const PUSH_PROMISE: u8 = 0x5;
+    pub const PING: u8 = 0x6;
+    pub const GOAWAY: u8 = 0x7;
+    pub const WINDOW_UPDATE: u8 = 0x8;
+    pub const CONTINUATION: u8 = 0x9;
+}
+
+/// Flags of RFC 9113 §6.
+pub mod flag {
+    #![allow(missing_docs)]
+    pub const ACK: u8 = 0x01;
+    pub const END_STREAM: u8 = 0x01;
+    pub const END_HEADERS: u8 = 0x04;
+    pub const PADDED: u8 = 0x08;
+    pub const PRIORITY: u8 = 0x20;
+}
+
+/// A frame header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// Length of the payload, 24 bits.
+    pub len: u32,
+    /// Type, see [`kind`].
+    pub kind: u8,
+    /// Flags, see [`flag`].
+    pub flags: u8,
+    /// Stream identifier, 31 bits; 0 is the connection.
+    pub stream: u32,
+}
+
+impl FrameHeader {
+    /// Reads a header; the reserved bit is ignored.
+    #[inline]
+    pub const fn parse(bytes: &[u8; HEADER_LEN]) -> Self {
+        let [a, b, c, kind, flags, s0, s1, s2, s3] = *bytes;
+        FrameHeader {
+            len: u32::from_be_bytes([0, a, b, c]),
+            kind,
+            flags,
+            stream: u32::from_be_bytes([s0, s1, s2, s3]) & 0x7fff_ffff,
+        }
+    }
+
+    /// The header's bytes.
+    #[inline]
+    pub const fn to_bytes(self) -> [u8; HEADER_LEN] {
+        let [_, a, b, c] = self.len.to_be_bytes();
+        let [s0, s1, s2, s3] = self.stream.to_be_bytes();
+        [a, b, c, self.kind, self.flags, s0, s1, s2, s3]
+    }
+
+    /// Whether all bits of `flag` are set.
+    #[inline]
+    pub const fn has(self, flag: u8) -> bool {
+        self.flags & flag == flag
+    }
+}
+
+/// Appends a frame header.
+#[inline]
+pub(crate) fn put_header(out: &mut Vec<u8>, len: usize, kind: u8, flags: u8, stream: u32) {
+    out.extend_from_slice(&FrameHeader { len: len as u32, kind, flags, stream }.to_bytes());
+}
+
+/// Appends a RST_STREAM (§6.4).
+pub(crate) fn put_reset(out: &mut Vec<u8>, stream: u32, code: ErrorCode) {
+    put_header(out, 4, kind::RST_STREAM, 0, stream);
+    out.extend_from_slice(&code.0.to_be_bytes());
+}
+
+/// Appends a PING (§6.7).
+pub(crate) fn put_ping(out: &mut Vec<u8>, ack: bool, payload: [u8; 8]) {
+    put_header(out, 8, kind::PING, if ack { flag::ACK } else { 0 }, 0);
+    out.extend_from_slice(&payload);
+}
+
+/// Appends a GOAWAY with debug data that a person can read (§6.8).
+pub(crate) fn put_goaway(out: &mut Vec<u8>, last: u32, code: ErrorCode, debug: &str) {
+    put_header(out, 8 + debug.len(), kind::GOAWAY, 0, 0);
+    out.extend_from_slice(&last.to_be_bytes());
+    out.extend_from_slice(&code.0.to_be_bytes());
+    out.extend_from_slice(debug.as_bytes());
+}
+
+/// Appends a WINDOW_UPDATE (§6.9).
+pub(crate) fn put_window_update(out: &mut Vec<u8>, stream: u32, increment: u32) {
+    put_header(out, 4, kind::WINDOW_UPDATE, 0, stream);
+    out.extend_from_slice(&increment.to_be_bytes());
+}
+
+/// Appends a field block as HEADERS and as many CONTINUATION frames as `max_frame_size` asks for (§6.2, §6.10).
+pub(crate) fn put_block(
+    out: &mut Vec<u8>,
+    stream: u32,
+    end_stream: bool,
+    block: &[u8],
+    max_frame_size: usize,
+) {
+    let end_stream = if end_stream { flag::END_STREAM } else { 0 };
+    if block.len() <= max_frame_size {
+        put_header(out, block.len(), kind::HEADERS, end_stream | flag::END_HEADERS, stream);
+        out.extend_from_slice(block);
+        return;
+    }
+    let mut fragments = block.chunks(max_frame_size).peekable();
+    let mut kind_and_flags = (kind::HEADERS, end_stream);
+    while let Some(fragment) = fragments.next() {
+        let (kind, flags) = kind_and_flags;
+        let last = if fragments.peek().is_none() { flag::END_HEADERS } else { 0 };
+        put_header(out, fragment.len(), kind, flags | last, stream);
+        out.extend_from_slice(fragment);
+        kind_and_flags = (kind::CONTINUATION, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_header_reads_back(len in 0u32..1 << 24, kind: u8, flags: u8, stream in 0u32..1 << 31) {
+            let header = FrameHeader { len, kind, flags, stream };
+            prop_assert_eq!(FrameHeader::parse(&header.to_bytes()), header);
+        }
+    }
+
+    #[test]
+    fn the_reserved_bit_is_ignored() {
+        let header = FrameHeader::parse(&[0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
+        assert_eq!(header.stream, 0x7fff_ffff);
+    }
+
+    #[test]
+    fn a_long_block_is_cut_into_continuations() {
+        let mut out = Vec::new();
+        put_block(&mut out, 1, true, &[7; 25], 10);
+        let headers: Vec<_> = [0, 19, 38]
+            .map(|at| FrameHeader::parse(out[at..at + 9].try_into().unwrap()))
+            .into_iter()
+            .map(|h| (h.len, h.kind, h.flags))
+            .collect();
+        assert_eq!(headers, [(10, 1, flag::END_STREAM), (10, 9, 0), (5, 9, flag::END_HEADERS)]);
+    }
+}

@@ -1,0 +1,25 @@
+//! HTTP/2 (RFC 9113) for either role, without knowledge of gRPC.
+//!
+//! [`Session`] is the whole of it: bytes go in through [`Session::poll`], frames come out of
+//! [`Session::poll_transmit`]. The parts below are public for tools, tests and fuzzers.
+
+mod bucket;
+mod error_code;
+pub mod fields;
+pub mod flow;
+pub mod frame;
+pub(crate) mod queue;
+mod session;
+pub mod settings;
+pub mod state;
+pub(crate) mod stream;
+mod streams;
+pub(crate) mod timers;
+mod violation;
+
+pub use error_code::ErrorCode;
+pub use session::{
+    ConnectionError, Event, OpenError, ResetReason, Session, Side, Stats, StreamError, TimedOut,
+};
+pub use streams::StreamKey;
+pub use violation::Violation;

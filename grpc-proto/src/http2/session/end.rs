@@ -1,0 +1,260 @@
+//! How streams and connections end: violations, failures, GOAWAY and the drain.
+
+use super::{ConnectionError, Event, ResetReason, Session, Side};
+use crate::http2::error_code::ErrorCode;
+use crate::http2::frame;
+use crate::http2::state::{Cause, Input, State};
+use crate::http2::violation::Violation;
+use crate::time::Instant;
+
+impl Session {
+    /// The transport has ended: every open stream gets its last event, then [`Session::poll`] fails.
+    pub fn close_read(&mut self) {
+        if self.failed.is_none() {
+            let error = match self.is_drained() {
+                true => ConnectionError::Drained,
+                false => ConnectionError::Closed(self.goaway_received.map(|(_, code)| code)),
+            };
+            self.failed = Some(error);
+            self.sweep = 0;
+        }
+    }
+
+    /// Closes at once: GOAWAY with `code`, every open stream ends.
+    pub fn close(&mut self, code: ErrorCode) {
+        self.fail_with(ConnectionError::ClosedByUs(code), code, "");
+    }
+
+    /// Drains: streams that are open go on, new ones are not accepted.
+    ///
+    /// A server announces it with GOAWAY(2³¹ − 1) and a PING, and names the last stream when the PING
+    /// is acknowledged, so that no request that is under way is lost (RFC 9113 §6.8).
+    pub fn shutdown(&mut self, now: Instant) {
+        if self.draining || self.failed.is_some() {
+            return;
+        }
+        self.draining = true;
+        if let Some(grace) = self.limits.drain_grace {
+            self.timers.drain_by(now + grace);
+        }
+        match self.side {
+            Side::Server => {
+                frame::put_goaway(
+                    &mut self.control,
+                    0x7fff_ffff,
+                    ErrorCode::NO_ERROR,
+                    "graceful shutdown",
+                );
+                let payload = self.drain_payload();
+                frame::put_ping(&mut self.control, false, payload);
+            }
+            Side::Client => {
+                frame::put_goaway(&mut self.control, 0, ErrorCode::NO_ERROR, "graceful shutdown");
+                self.goaway_sent = Some(0);
+            }
+        }
+    }
+
+    /// The round trip of the drain is over: names the last stream that will be served.
+    pub(super) fn send_last_goaway(&mut self) {
+        if self.goaway_sent.is_none() {
+            self.goaway_sent = Some(self.last_peer_id);
+            frame::put_goaway(
+                &mut self.control,
+                self.last_peer_id,
+                ErrorCode::NO_ERROR,
+                "graceful shutdown",
+            );
+        }
+    }
+
+    /// Whether a drain, or the peer's GOAWAY, has left nothing to do: the transport may be closed.
+    pub fn is_drained(&self) -> bool {
+        let announced = match self.side {
+            Side::Server => self.goaway_sent.is_some() || self.goaway_received.is_some(),
+            Side::Client => self.draining || self.goaway_received.is_some(),
+        };
+        announced && self.occupied == 0 && self.control.is_empty()
+    }
+
+    /// Whether new streams are still accepted.
+    pub fn is_open(&self) -> bool {
+        self.failed.is_none() && !self.draining && self.goaway_received.is_none()
+    }
+
+    /// What ended the connection, if anything has.
+    pub fn error(&self) -> Option<&ConnectionError> {
+        self.failed.as_ref()
+    }
+
+    /// The peer broke a rule of the connection.
+    #[cold]
+    pub(super) fn misbehaved(&mut self, violation: Violation, input: &mut &[u8]) {
+        *input = &[];
+        if violation == Violation::Http1Request {
+            // Not HTTP/2, so no GOAWAY either: an answer that an HTTP/1 client can show.
+            self.control.clear();
+            self.control.extend_from_slice(HTTP1_ANSWER);
+            self.failed = Some(ConnectionError::PeerMisbehaved(violation));
+            self.sweep = 0;
+            return;
+        }
+        let error = match self.compression.take() {
+            Some(error) if violation == Violation::Compression => {
+                ConnectionError::Compression(error)
+            }
+            _ => ConnectionError::PeerMisbehaved(violation),
+        };
+        self.fail_with(error, violation.code(), violation.rule());
+    }
+
+    #[cold]
+    pub(super) fn fail_with(&mut self, error: ConnectionError, code: ErrorCode, debug: &str) {
+        if self.failed.is_none() {
+            self.failed = Some(error);
+            self.sweep = 0;
+            frame::put_goaway(&mut self.control, self.last_peer_id, code, debug);
+        }
+    }
+
+    /// The peer broke a rule of one stream: it is reset, and the application told.
+    #[cold]
+    pub(super) fn violate(&mut self, slot: u32, violation: Violation) {
+        let stream = &mut self.streams[slot as usize];
+        if stream.state.is_closed() {
+            return;
+        }
+        let told = !core::mem::replace(&mut stream.terminal, true);
+        if self.side == Side::Client {
+            stream.released = true;
+        }
+        self.violation_resets += 1;
+        let key = self.key_of(slot);
+        self.step(slot, Input::SendReset);
+        self.streams[slot as usize].reset = Some(violation.code());
+        self.make_urgent(slot);
+        if told {
+            self.ended.push_back((key, ResetReason::Violation(violation)));
+        }
+    }
+
+    /// Whether [`Session::poll_pending`] has something to do that a frame has led to.
+    #[inline]
+    pub(super) fn has_pending(&self) -> bool {
+        !self.ended.is_empty() || !self.writable.is_empty() || self.violation_resets > 0
+    }
+
+    /// Events that do not come from input: ends of streams, deadlines, room to write.
+    #[inline]
+    pub(super) fn poll_pending(&mut self, now: Instant) -> Result<Option<Event>, ConnectionError> {
+        if let Some((key, reason)) = self.ended.pop_front() {
+            return Ok(Some(Event::Reset(key, reason)));
+        }
+        if self.failed.is_some() {
+            return self.poll_failed();
+        }
+        if self.violation_resets > 0 {
+            // Resets that the peer provoked count like its own (CVE-2025-8671).
+            while self.violation_resets > 0 {
+                self.violation_resets -= 1;
+                if self.side == Side::Server && !self.resets.take(now) {
+                    self.misbehaved(Violation::TooManyResets, &mut &[][..]);
+                    return self.poll_failed();
+                }
+            }
+        }
+        if self.goaway_pending
+            && let Some(event) = self.poll_refused()
+        {
+            return Ok(Some(event));
+        }
+        while let Some((at, slot)) = self.deadlines.first() {
+            if at > now {
+                break;
+            }
+            self.deadlines.remove(slot);
+            if !self.streams[slot as usize].terminal {
+                return Ok(Some(Event::Deadline(self.key_of(slot))));
+            }
+        }
+        while let Some(slot) = self.writable.pop_front() {
+            let Some(stream) = self.streams.get_mut(slot as usize) else { continue };
+            stream.in_writable = false;
+            if stream.occupied && !stream.terminal {
+                return Ok(Some(Event::Writable(self.key_of(slot))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next open stream to be told of the end of the connection, then the error itself.
+    #[cold]
+    fn poll_failed(&mut self) -> Result<Option<Event>, ConnectionError> {
+        let Some(error) = self.failed.clone() else { return Ok(None) };
+        while let Some(stream) = self.streams.get_mut(self.sweep as usize) {
+            let slot = self.sweep;
+            self.sweep += 1;
+            if !stream.occupied {
+                continue;
+            }
+            let told = !core::mem::replace(&mut stream.terminal, true);
+            let sent = stream.id != 0;
+            stream.reset = None;
+            if !stream.state.is_closed() {
+                stream.state = State::Closed(Cause::ResetByUs);
+                self.bury(slot, Cause::ResetByUs);
+            }
+            let key = self.key_of(slot);
+            if self.side == Side::Client {
+                self.streams[slot as usize].released = true;
+            }
+            self.vacate_if_done(slot);
+            if told {
+                let reason = match sent {
+                    true => ResetReason::Connection(error),
+                    false => ResetReason::NeverSent(error),
+                };
+                return Ok(Some(Event::Reset(key, reason)));
+            }
+        }
+        self.waiting.clear();
+        Err(error)
+    }
+
+    /// The next stream above the last one of the peer's GOAWAY: it was never processed.
+    #[cold]
+    fn poll_refused(&mut self) -> Option<Event> {
+        let (last, code) = self.goaway_received?;
+        while let Some(stream) = self.streams.get_mut(self.sweep as usize) {
+            let slot = self.sweep;
+            self.sweep += 1;
+            let refused = stream.id == 0 || stream.id > last;
+            if !stream.occupied || stream.state.is_closed() || !refused {
+                continue;
+            }
+            let told = !core::mem::replace(&mut stream.terminal, true);
+            stream.released = true;
+            let sent = stream.id != 0;
+            stream.state = State::Closed(Cause::ResetByUs);
+            if !sent {
+                self.waiting.retain(|&waiting| waiting != slot);
+            }
+            self.bury(slot, Cause::ResetByUs);
+            let key = self.key_of(slot);
+            self.vacate_if_done(slot);
+            if told {
+                let reason = match sent {
+                    true => ResetReason::GoAway(code),
+                    false => ResetReason::NeverSent(ConnectionError::Closed(Some(code))),
+                };
+                return Some(Event::Reset(key, reason));
+            }
+        }
+        self.goaway_pending = false;
+        None
+    }
+}
+
+const HTTP1_ANSWER: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
+content-type: text/plain\r\nconnection: close\r\ncontent-length: 59\r\n\r\n\
+This is a gRPC server: speak HTTP/2 with prior knowledge.\r\n";

@@ -1,0 +1,186 @@
+//! Control frames that came in (RFC 9113 §6.4–§6.9).
+
+use super::receive::Handled;
+use super::{Event, ResetReason, Session, Side};
+use crate::http2::error_code::ErrorCode;
+use crate::http2::frame::{self, flag, kind};
+use crate::http2::state::{Cause, State};
+use crate::http2::violation::Violation;
+use crate::time::Instant;
+
+/// PINGs that may come too soon before the connection ends (gRFC A8).
+const PING_STRIKES: u32 = 2;
+/// Least time between PINGs without any call (gRFC A8).
+const IDLE_PING_INTERVAL: core::time::Duration = core::time::Duration::from_secs(7200);
+
+impl Session {
+    pub(super) fn on_reset(&mut self, id: u32, code: ErrorCode, now: Instant) -> Handled {
+        self.stats.resets_received += 1;
+        let Some(slot) = self.ids.find(id) else {
+            return if self.is_idle(id) { Err(Violation::FrameOnIdleStream) } else { Ok(None) };
+        };
+        if self.side == Side::Server && !self.resets.take(now) {
+            return Err(Violation::TooManyResets);
+        }
+        let stream = &mut self.streams[slot as usize];
+        let told = !stream.terminal;
+        stream.terminal = true;
+        stream.reset = None;
+        // Not through the table: every state of a stream that has a slot takes RST_STREAM.
+        stream.state = State::Closed(Cause::ResetByPeer);
+        self.bury(slot, Cause::ResetByPeer);
+        let key = self.key_of(slot);
+        if self.side == Side::Client {
+            self.streams[slot as usize].released = true;
+        }
+        self.vacate_if_done(slot);
+        Ok(told.then_some(Event::Reset(key, ResetReason::Peer(code))))
+    }
+
+    pub(super) fn on_window_update(&mut self, id: u32, increment: u32) -> Handled {
+        self.stats.window_updates_received += 1;
+        // What a peer has to update is what was sent; a few more are allowed for each stream.
+        let deserved = 100 + 2 * (self.stats.streams_opened + 10 * self.stats.data_frames_sent);
+        if self.stats.window_updates_received > deserved {
+            return Err(Violation::TooManyWindowUpdates);
+        }
+        if id == 0 {
+            if increment == 0 {
+                return Err(Violation::WindowUpdateOfZero);
+            }
+            return if self.conn_send.open(increment) {
+                Ok(None)
+            } else {
+                Err(Violation::WindowOverflow)
+            };
+        }
+        let Some(slot) = self.ids.find(id) else {
+            return if self.is_idle(id) { Err(Violation::FrameOnIdleStream) } else { Ok(None) };
+        };
+        let stream = &mut self.streams[slot as usize];
+        if increment == 0 {
+            self.violate(slot, Violation::WindowUpdateOfZero);
+        } else if !stream.send.open(increment) {
+            self.violate(slot, Violation::WindowOverflow);
+        } else {
+            self.window_opened(slot);
+        }
+        Ok(None)
+    }
+
+    /// A stream's send window has grown: what waits goes on.
+    fn window_opened(&mut self, slot: u32) {
+        let stream = &mut self.streams[slot as usize];
+        if stream.send.available() == 0 {
+            return;
+        }
+        stream.stalled_since = Instant::NEVER;
+        if stream.queue.is_empty() {
+            // A message beyond the mark was refused because there was no window.
+            self.wake_writer(slot);
+        } else {
+            self.make_ready(slot);
+        }
+    }
+
+    pub(super) fn on_ping(&mut self, ack: bool, payload: &[u8], now: Instant) -> Handled {
+        let payload: [u8; 8] = payload.first_chunk().copied().unwrap_or_default();
+        if ack {
+            if payload == self.drain_payload() && self.draining {
+                self.send_last_goaway();
+            } else if payload == self.keepalive_payload() {
+                self.timers.ping_ack = Instant::NEVER;
+            }
+            return Ok(None);
+        }
+        self.stats.pings_received += 1;
+        if self.side == Side::Server {
+            let interval = match self.occupied {
+                0 => self.limits.min_ping_interval.max(IDLE_PING_INTERVAL),
+                _ => self.limits.min_ping_interval,
+            };
+            if self.limits.min_ping_interval.is_zero() {
+                // Enforcement is switched off.
+            } else if self.last_ping.is_some_and(|last| now < last + interval) {
+                self.ping_strikes += 1;
+                if self.ping_strikes > PING_STRIKES {
+                    return Err(Violation::TooManyPings);
+                }
+            }
+            self.last_ping = Some(now);
+        }
+        self.pending_replies += 1;
+        frame::put_ping(&mut self.control, true, payload);
+        Ok(None)
+    }
+
+    pub(super) fn on_settings_ack(&mut self) -> Handled {
+        if self.unacked_settings == 0 {
+            return Err(Violation::UnexpectedSettingsAck);
+        }
+        self.unacked_settings -= 1;
+        self.timers.settings_ack = Instant::NEVER;
+        Ok(None)
+    }
+
+    pub(super) fn on_settings(&mut self, payload: &[u8]) -> Handled {
+        let mut new = self.peer;
+        if !self.settings_received {
+            new.max_concurrent_streams = u32::MAX;
+        }
+        let mut changed_window = false;
+        for entry in payload.chunks_exact(6) {
+            let &[id0, id1, v0, v1, v2, v3] = entry else { continue };
+            let id = u16::from_be_bytes([id0, id1]);
+            let value = u32::from_be_bytes([v0, v1, v2, v3]);
+            new.apply(id, value)?;
+            if id == crate::http2::settings::id::HEADER_TABLE_SIZE {
+                // Each value counts: a table that was made small and large again is empty (RFC 7541 §4.2).
+                self.encoder.set_peer_max_table_size(value);
+            }
+            changed_window |= id == crate::http2::settings::id::INITIAL_WINDOW_SIZE;
+        }
+        let old = self.peer.initial_window_size;
+        self.peer = new;
+        self.settings_received = true;
+        self.timers.settings = Instant::NEVER;
+        self.pending_replies += 1;
+        frame::put_header(&mut self.control, 0, kind::SETTINGS, flag::ACK, 0);
+        if changed_window && old != new.initial_window_size {
+            for slot in 0..self.streams.len() as u32 {
+                let stream = &mut self.streams[slot as usize];
+                if !stream.occupied || stream.state.is_closed() {
+                    continue;
+                }
+                if !stream.send.shift(old, new.initial_window_size) {
+                    return Err(Violation::InitialWindowOverflow);
+                }
+                if self.streams[slot as usize].id != 0 {
+                    self.window_opened(slot);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn on_goaway(&mut self, last: u32, code: ErrorCode) -> Handled {
+        if let Some((before, _)) = self.goaway_received
+            && last > before
+        {
+            return Err(Violation::GoAwayRaised);
+        }
+        if code == ErrorCode::ENHANCE_YOUR_CALM
+            && self.side == Side::Client
+            && let Some(span) = self.timers.keepalive_span
+        {
+            // A client that was told `too_many_pings` doubles its keepalive time (gRFC A8).
+            self.timers.keepalive_span = Some(span.saturating_mul(2));
+        }
+        self.goaway_received = Some((last, code));
+        if self.side == Side::Client {
+            self.goaway_pending = true;
+            self.sweep = 0;
+        }
+        Ok(Some(Event::GoAway { last_stream: last, code }))
+    }
+}

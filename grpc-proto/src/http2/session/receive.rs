@@ -1,0 +1,721 @@
+//! Bytes in: from the receive buffer to frames, without copying what lies whole in it.
+
+use alloc::vec::Vec;
+
+use super::{Event, Session, Side};
+use crate::http2::fields::Part;
+use crate::http2::frame::{self, FrameHeader, HEADER_LEN, PREFACE, flag, kind};
+use crate::http2::state::{Cause, Input, Rejection, State};
+use crate::http2::streams::StreamKey;
+use crate::http2::violation::Violation;
+use crate::http2::{ConnectionError, ErrorCode};
+use crate::time::Instant;
+
+/// Where in the peer's bytes we are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Reading {
+    /// Within the client's preface.
+    Preface { matched: u8 },
+    /// Before or within a frame header.
+    Header,
+    /// Within the payload of a control frame or a part of a field block; the whole of it is gathered.
+    Payload(FrameHeader),
+    /// Before the octet that tells the padding of a DATA frame.
+    DataPadding(FrameHeader),
+    /// Within DATA.
+    Data(Data),
+    /// Within what is discarded.
+    Skip { remaining: u32 },
+}
+
+/// The DATA frame that is being read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Data {
+    /// `None`: the stream is gone, its bytes are discarded, but their credit returns.
+    key: Option<StreamKey>,
+    remaining: u32,
+    padding: u32,
+    end_stream: bool,
+}
+
+/// A field block in several frames.
+#[derive(Debug, Default)]
+pub(super) struct Block {
+    /// Stream that the block belongs to; 0 if none is open.
+    stream: u32,
+    end_stream: bool,
+    bytes: Vec<u8>,
+    continuations: u32,
+}
+
+impl Block {
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    pub(super) fn shrink(&mut self) {
+        self.bytes.shrink_to(0);
+    }
+}
+
+/// A frame that was handled may have something to tell.
+pub(super) type Handled = Result<Option<Event>, Violation>;
+
+impl Session {
+    /// Takes the next event out of `input`, which is advanced past what was understood.
+    ///
+    /// `None` with empty input: more input is needed. `None` with input left: output must be pulled
+    /// first, because replies or new streams have reached their limit. Empty input is how time alone
+    /// passes.
+    ///
+    /// # Errors
+    /// What ended the connection, again and again, after every open stream has had its last event.
+    pub fn poll(
+        &mut self,
+        input: &mut &[u8],
+        now: Instant,
+    ) -> Result<Option<Event>, ConnectionError> {
+        self.run_timers(!input.is_empty(), now);
+        loop {
+            // What a frame led to comes before what the next one does, however the bytes were cut.
+            if let Some(event) = self.poll_pending(now)? {
+                return Ok(Some(event));
+            }
+            match self.read(input, now) {
+                Ok(None) if self.has_pending() => {}
+                Ok(event) => return Ok(event),
+                Err(violation) => self.misbehaved(violation, input),
+            }
+        }
+    }
+
+    /// Reads on until there is an event, something that led to one, or no more input.
+    fn read(&mut self, input: &mut &[u8], now: Instant) -> Handled {
+        loop {
+            if self.has_pending() {
+                return Ok(None);
+            }
+            match self.reading {
+                Reading::Header => {
+                    if self.is_backlogged() {
+                        return Ok(None);
+                    }
+                    let Some(header) = self.take_header(input) else { return Ok(None) };
+                    if let Some(event) = self.begin_frame(header, input, now)? {
+                        return Ok(Some(event));
+                    }
+                }
+                Reading::Payload(header) => {
+                    let missing = header.len as usize - self.scratch.len();
+                    let part = missing.min(input.len());
+                    self.scratch.extend_from_slice(&input[..part]);
+                    *input = &input[part..];
+                    if part < missing {
+                        return Ok(None);
+                    }
+                    self.reading = Reading::Header;
+                    let payload = core::mem::take(&mut self.scratch);
+                    let handled = self.on_payload(header, &payload, now);
+                    self.scratch = payload;
+                    self.scratch.clear();
+                    if let Some(event) = handled? {
+                        return Ok(Some(event));
+                    }
+                }
+                Reading::DataPadding(header) => {
+                    let Some((&padding, rest)) = input.split_first() else { return Ok(None) };
+                    *input = rest;
+                    self.begin_data(header, Some(padding), now)?;
+                }
+                Reading::Data(data) => {
+                    if data.remaining > 0 {
+                        if input.is_empty() {
+                            return Ok(None);
+                        }
+                        match data.key {
+                            Some(key) if self.is_live(key) => return Ok(Some(Event::Data(key))),
+                            _ => {
+                                let skipped = self.take_data(input, usize::MAX).len() as u32;
+                                if let Some(key) = data.key {
+                                    self.consume(key, skipped);
+                                }
+                            }
+                        }
+                    } else if data.padding > 0 {
+                        let part = (data.padding as usize).min(input.len());
+                        if part == 0 {
+                            return Ok(None);
+                        }
+                        *input = &input[part..];
+                        self.conn_recv.release(part as u32);
+                        if let Some(key) = data.key {
+                            self.consume(key, part as u32);
+                        }
+                        self.reading =
+                            Reading::Data(Data { padding: data.padding - part as u32, ..data });
+                    } else {
+                        self.reading = Reading::Header;
+                        if let Some(event) = self.end_data(data) {
+                            return Ok(Some(event));
+                        }
+                    }
+                }
+                Reading::Skip { remaining } => {
+                    let part = (remaining as usize).min(input.len());
+                    *input = &input[part..];
+                    let remaining = remaining - part as u32;
+                    if remaining > 0 {
+                        self.reading = Reading::Skip { remaining };
+                        return Ok(None);
+                    }
+                    self.reading = Reading::Header;
+                }
+                Reading::Preface { matched } => {
+                    let expected = &PREFACE[usize::from(matched)..];
+                    let part = expected.len().min(input.len());
+                    if input[..part] != expected[..part] {
+                        let known = usize::from(matched);
+                        return Err(bad_preface(&PREFACE[..known], input));
+                    }
+                    *input = &input[part..];
+                    if part < expected.len() {
+                        self.reading = Reading::Preface { matched: matched + part as u8 };
+                        return Ok(None);
+                    }
+                    self.timers.preface = Instant::NEVER;
+                    self.reading = Reading::Header;
+                }
+            }
+        }
+    }
+
+    /// Whether output must be pulled before more input is understood.
+    #[inline]
+    fn is_backlogged(&self) -> bool {
+        self.pending_replies >= self.limits.max_pending_replies
+            || self.opens >= self.limits.opens_per_transmit
+    }
+
+    #[inline]
+    fn take_header(&mut self, input: &mut &[u8]) -> Option<FrameHeader> {
+        if self.partial_len == 0
+            && let Some((bytes, rest)) = input.split_first_chunk::<HEADER_LEN>()
+        {
+            *input = rest;
+            return Some(FrameHeader::parse(bytes));
+        }
+        let have = usize::from(self.partial_len);
+        let part = (HEADER_LEN - have).min(input.len());
+        self.partial[have..have + part].copy_from_slice(&input[..part]);
+        *input = &input[part..];
+        if have + part < HEADER_LEN {
+            self.partial_len = (have + part) as u8;
+            return None;
+        }
+        self.partial_len = 0;
+        Some(FrameHeader::parse(&self.partial))
+    }
+
+    /// Everything that a header alone decides.
+    fn begin_frame(&mut self, header: FrameHeader, input: &mut &[u8], now: Instant) -> Handled {
+        self.stats.frames_received += 1;
+        if header.len > self.limits.max_frame_size {
+            return Err(Violation::FrameTooLarge);
+        }
+        if !self.settings_received && (header.kind != kind::SETTINGS || header.has(flag::ACK)) {
+            return Err(Violation::FirstFrameNotSettings);
+        }
+        if self.block.stream != 0
+            && (header.kind != kind::CONTINUATION || header.stream != self.block.stream)
+        {
+            return Err(Violation::ContinuationExpected);
+        }
+        match header.kind {
+            kind::DATA => {
+                if header.has(flag::PADDED) {
+                    if header.len == 0 {
+                        return Err(Violation::FrameLength);
+                    }
+                    self.reading = Reading::DataPadding(header);
+                    return Ok(None);
+                }
+                self.begin_data(header, None, now)?;
+                return Ok(None);
+            }
+            kind::HEADERS | kind::PRIORITY | kind::RST_STREAM | kind::CONTINUATION
+                if header.stream == 0 =>
+            {
+                return Err(Violation::FrameOnStreamZero);
+            }
+            kind::SETTINGS | kind::PING | kind::GOAWAY if header.stream != 0 => {
+                return Err(Violation::FrameOnStream);
+            }
+            kind::PUSH_PROMISE => return Err(Violation::PushPromise),
+            kind::CONTINUATION if self.block.stream == 0 => {
+                return Err(Violation::ContinuationUnexpected);
+            }
+            kind::HEADERS | kind::CONTINUATION => {}
+            kind::PRIORITY if header.len != 5 => return self.bad_priority(header),
+            kind::PRIORITY => {
+                // Priorities are advisory and deprecated (RFC 9113 §5.3): no tree, no state.
+                self.reading = Reading::Skip { remaining: header.len };
+                return Ok(None);
+            }
+            kind::RST_STREAM | kind::WINDOW_UPDATE if header.len != 4 => {
+                return Err(Violation::FrameLength);
+            }
+            kind::PING if header.len != 8 => return Err(Violation::FrameLength),
+            kind::GOAWAY if header.len < 8 => return Err(Violation::FrameLength),
+            kind::SETTINGS if header.has(flag::ACK) && header.len != 0 => {
+                return Err(Violation::SettingsAckWithPayload);
+            }
+            kind::SETTINGS if !header.len.is_multiple_of(6) => return Err(Violation::FrameLength),
+            kind::SETTINGS if header.len / 6 > self.limits.max_settings_entries => {
+                return Err(Violation::TooManySettings);
+            }
+            kind::RST_STREAM | kind::WINDOW_UPDATE | kind::PING | kind::GOAWAY | kind::SETTINGS => {
+            }
+            _ => {
+                self.reading = Reading::Skip { remaining: header.len };
+                return Ok(None);
+            }
+        }
+        // The payload is needed whole: where it lies if it is all there, gathered otherwise.
+        let len = header.len as usize;
+        if input.len() >= len {
+            let (payload, rest) = input.split_at(len);
+            *input = rest;
+            return self.on_payload(header, payload, now);
+        }
+        self.reading = Reading::Payload(header);
+        Ok(None)
+    }
+
+    /// A PRIORITY of the wrong size concerns its stream alone (RFC 9113 §6.3).
+    fn bad_priority(&mut self, header: FrameHeader) -> Handled {
+        self.reading = Reading::Skip { remaining: header.len };
+        match self.ids.find(header.stream) {
+            Some(slot) => {
+                self.violate(slot, Violation::FrameLength);
+                Ok(None)
+            }
+            None if self.is_idle(header.stream) => Err(Violation::FrameOnIdleStream),
+            None => Ok(None),
+        }
+    }
+
+    fn on_payload(&mut self, header: FrameHeader, payload: &[u8], now: Instant) -> Handled {
+        match header.kind {
+            kind::HEADERS => self.on_headers(header, payload, now),
+            kind::CONTINUATION => self.on_continuation(header, payload, now),
+            kind::RST_STREAM => self.on_reset(header.stream, code_in(payload), now),
+            kind::WINDOW_UPDATE => self.on_window_update(header.stream, u31_in(payload)),
+            kind::PING => self.on_ping(header.has(flag::ACK), payload, now),
+            kind::SETTINGS if header.has(flag::ACK) => self.on_settings_ack(),
+            kind::SETTINGS => self.on_settings(payload),
+            kind::GOAWAY => self.on_goaway(u31_in(payload), code_in(&payload[4..])),
+            _ => Ok(None),
+        }
+    }
+
+    // --- DATA ---
+
+    /// Accounts for a DATA frame and decides whether its stream takes it (RFC 9113 §6.1, §6.9.1).
+    fn begin_data(
+        &mut self,
+        header: FrameHeader,
+        padding: Option<u8>,
+        now: Instant,
+    ) -> Result<(), Violation> {
+        if header.stream == 0 {
+            return Err(Violation::FrameOnStreamZero);
+        }
+        // The octet that tells the padding counts too, and is consumed by now.
+        let told = u32::from(padding.is_some());
+        let padding = u32::from(padding.unwrap_or(0));
+        if padding + told > header.len {
+            return Err(Violation::PaddingTooLong);
+        }
+        let len = header.len - padding - told;
+        let end_stream = header.has(flag::END_STREAM);
+        if !self.conn_recv.receive(header.len) {
+            return Err(Violation::ConnectionWindowOverrun);
+        }
+        self.conn_recv.release(told);
+        if len > 0 {
+            self.empty_data = 0;
+            self.stats.data_received += u64::from(len);
+        } else if !end_stream {
+            self.empty_data += 1;
+            if self.empty_data > self.limits.max_empty_data {
+                return Err(Violation::TooManyEmptyData);
+            }
+        }
+        let key = self.accept_data(header, told, len, end_stream, now)?;
+        self.reading = Reading::Data(Data { key, remaining: len, padding, end_stream });
+        Ok(())
+    }
+
+    /// The stream that takes a DATA frame; `None` if it is discarded.
+    fn accept_data(
+        &mut self,
+        header: FrameHeader,
+        told: u32,
+        len: u32,
+        end_stream: bool,
+        now: Instant,
+    ) -> Result<Option<StreamKey>, Violation> {
+        let input = Input::RecvData { end_stream };
+        let Some(slot) = self.ids.find(header.stream) else {
+            let state = match self.is_idle(header.stream) {
+                true => State::Idle,
+                false => State::Closed(self.cause_of(header.stream)),
+            };
+            self.reject(header.stream, state.next(input), now)?;
+            return Ok(None);
+        };
+        let stream = &mut self.streams[slot as usize];
+        if let Err(rejection) = stream.state.next(input) {
+            return match rejection {
+                Rejection::Connection(_) => Err(Violation::FrameOnClosedStream),
+                Rejection::Stream(_) => {
+                    self.violate(slot, Violation::FrameOnClosedStream);
+                    Ok(None)
+                }
+                Rejection::Ignore | Rejection::Misuse => Ok(None),
+            };
+        }
+        let violation = if !stream.head_received {
+            Some(Violation::DataBeforeHeaders)
+        } else if !stream.recv.receive(header.len) {
+            Some(Violation::StreamWindowOverrun)
+        } else if stream.content_left >= 0 && i64::from(len) > stream.content_left {
+            Some(Violation::ContentLength)
+        } else {
+            None
+        };
+        if let Some(violation) = violation {
+            self.violate(slot, violation);
+            return Ok(None);
+        }
+        if stream.content_left >= 0 {
+            stream.content_left -= i64::from(len);
+        }
+        let key = self.key_of(slot);
+        if told > 0 {
+            self.consume(key, told);
+        }
+        Ok(Some(key))
+    }
+
+    /// Takes up to `max` bytes of the DATA frame that [`Event::Data`] announced.
+    ///
+    /// Their connection credit returns at once; their stream credit with [`Session::consume`].
+    #[inline]
+    pub fn take_data<'i>(&mut self, input: &mut &'i [u8], max: usize) -> &'i [u8] {
+        let Reading::Data(data) = &mut self.reading else { return &[] };
+        let part = (data.remaining as usize).min(max).min(input.len());
+        data.remaining -= part as u32;
+        self.conn_recv.release(part as u32);
+        let (taken, rest) = input.split_at(part);
+        *input = rest;
+        taken
+    }
+
+    /// The bytes of the current DATA frame that lie in `input`.
+    #[inline]
+    pub(crate) fn peek_data<'i>(&self, input: &&'i [u8]) -> &'i [u8] {
+        match &self.reading {
+            Reading::Data(data) => &input[..(data.remaining as usize).min(input.len())],
+            _ => &[],
+        }
+    }
+
+    /// A DATA frame has been read to its end.
+    #[inline]
+    fn end_data(&mut self, data: Data) -> Option<Event> {
+        let key = data.key?;
+        if !data.end_stream {
+            return None;
+        }
+        let stream = self.stream_mut(key)?;
+        if !stream.state.can_receive() {
+            return None;
+        }
+        if stream.content_left > 0 {
+            self.violate(key.slot(), Violation::ContentLength);
+            return None;
+        }
+        let told = !stream.terminal;
+        self.step(key.slot(), Input::RecvData { end_stream: true });
+        self.vacate_if_done(key.slot());
+        told.then_some(Event::End(key))
+    }
+
+    // --- Field blocks ---
+
+    fn on_headers(&mut self, header: FrameHeader, payload: &[u8], now: Instant) -> Handled {
+        let mut fragment = payload;
+        if header.has(flag::PADDED) {
+            let Some((&padding, rest)) = fragment.split_first() else {
+                return Err(Violation::FrameLength);
+            };
+            let priority = if header.has(flag::PRIORITY) { 5 } else { 0 };
+            if usize::from(padding) + priority > rest.len() {
+                return Err(Violation::PaddingTooLong);
+            }
+            fragment = &rest[..rest.len() - usize::from(padding)];
+        }
+        if header.has(flag::PRIORITY) {
+            fragment = fragment.get(5..).ok_or(Violation::FrameLength)?;
+        }
+        let end_stream = header.has(flag::END_STREAM);
+        if header.has(flag::END_HEADERS) {
+            return self.on_block(header.stream, end_stream, fragment, now);
+        }
+        self.block.stream = header.stream;
+        self.block.end_stream = end_stream;
+        self.block.continuations = 0;
+        self.block.bytes.clear();
+        self.extend_block(fragment)
+    }
+
+    fn on_continuation(&mut self, header: FrameHeader, payload: &[u8], now: Instant) -> Handled {
+        self.block.continuations += 1;
+        if self.block.continuations > self.limits.max_continuations {
+            return Err(Violation::TooManyContinuations);
+        }
+        self.extend_block(payload)?;
+        if !header.has(flag::END_HEADERS) {
+            return Ok(None);
+        }
+        let stream = core::mem::take(&mut self.block.stream);
+        let block = core::mem::take(&mut self.block.bytes);
+        let handled = self.on_block(stream, self.block.end_stream, &block, now);
+        self.block.bytes = block;
+        self.block.bytes.clear();
+        handled
+    }
+
+    /// Gathers a fragment; a block that could not be within the list limit ends the connection,
+    /// because skipping it would take the table out of step.
+    fn extend_block(&mut self, fragment: &[u8]) -> Handled {
+        // Wire bytes can exceed what the list counts: a literal costs up to a few bytes of framing.
+        let bound =
+            self.limits.max_header_list_size as usize * 2 + self.limits.max_frame_size as usize;
+        if self.block.bytes.len() + fragment.len() > bound {
+            return Err(Violation::FieldBlockTooLong);
+        }
+        self.block.bytes.extend_from_slice(fragment);
+        Ok(None)
+    }
+
+    /// Handles a whole field block. It is decoded whatever its stream is, or the table would be out of step.
+    fn on_block(&mut self, id: u32, end_stream: bool, block: &[u8], now: Instant) -> Handled {
+        match self.ids.find(id) {
+            Some(slot) => self.on_later_block(slot, end_stream, block),
+            None => self.on_first_block(id, end_stream, block, now),
+        }
+    }
+
+    /// A block on a stream that is not open: a new request, or one that comes too late.
+    fn on_first_block(&mut self, id: u32, end_stream: bool, block: &[u8], now: Instant) -> Handled {
+        if self.side == Side::Client && (id.is_multiple_of(2) || id >= self.next_id) {
+            return Err(match id.is_multiple_of(2) {
+                true => Violation::StreamFromServer,
+                false => Violation::FrameOnIdleStream,
+            });
+        }
+        if id.is_multiple_of(2) {
+            return Err(Violation::EvenStreamFromClient);
+        }
+        let part = if self.side == Side::Server { Part::Request } else { Part::Trailers };
+        let is_new = self.side == Side::Server && id > self.last_peer_id;
+        if !is_new {
+            let input = Input::RecvHeaders { end_stream };
+            let next = State::Closed(self.cause_of(id)).next(input);
+            let decoded = self.decode_or_fail(block, part)?;
+            if let Ok((list, _)) = decoded {
+                self.recycle_fields(list);
+            }
+            self.reject(id, next, now)?;
+            return Ok(None);
+        }
+        let refused_by_goaway = self.goaway_sent.is_some_and(|last| id > last);
+        if !refused_by_goaway {
+            self.last_peer_id = id;
+        }
+        let decoded = self.decode_or_fail(block, part)?;
+        let refused = refused_by_goaway || self.failed.is_some();
+        if refused || self.occupied >= self.limits.max_concurrent_streams {
+            self.stats.streams_refused += 1;
+            if let Ok((list, _)) = decoded {
+                self.recycle_fields(list);
+            }
+            return self.refuse(id, ErrorCode::REFUSED_STREAM, Cause::ResetByUs, now);
+        }
+        let (fields, checked) = match decoded {
+            Ok(decoded) => decoded,
+            Err(violation) => {
+                return self.refuse(id, violation.code(), Cause::ResetByUs, now);
+            }
+        };
+        if end_stream && checked.content_length.is_some_and(|length| length > 0) {
+            self.recycle_fields(fields);
+            return self.refuse(id, Violation::ContentLength.code(), Cause::ResetByUs, now);
+        }
+        self.opens += 1;
+        let key = self.occupy(id, now);
+        self.ids.insert(id, key.slot());
+        let stream = &mut self.streams[key.index()];
+        stream.head_received = true;
+        stream.content_left = checked.content_length.map_or(-1, |length| length as i64);
+        self.step(key.slot(), Input::RecvHeaders { end_stream });
+        Ok(Some(Event::Headers { stream: key, part: Part::Request, status: 0, fields, end_stream }))
+    }
+
+    /// A block on an open stream: the head of a response, or trailers.
+    fn on_later_block(&mut self, slot: u32, end_stream: bool, block: &[u8]) -> Handled {
+        let stream = &self.streams[slot as usize];
+        let part = if stream.head_received { Part::Trailers } else { Part::Response };
+        let next = stream.state.next(Input::RecvHeaders { end_stream });
+        let decoded = self.decode_or_fail(block, part)?;
+        if let Err(rejection) = next {
+            if let Ok((list, _)) = decoded {
+                self.recycle_fields(list);
+            }
+            return match rejection {
+                Rejection::Connection(_) => Err(Violation::FrameOnClosedStream),
+                Rejection::Stream(_) => {
+                    self.violate(slot, Violation::FrameOnClosedStream);
+                    Ok(None)
+                }
+                Rejection::Ignore | Rejection::Misuse => Ok(None),
+            };
+        }
+        let (fields, checked) = match decoded {
+            Ok(decoded) => decoded,
+            Err(violation) => {
+                self.violate(slot, violation);
+                return Ok(None);
+            }
+        };
+        let informational = part == Part::Response && (100..200).contains(&checked.status);
+        let stream = &mut self.streams[slot as usize];
+        let violation = if informational && end_stream {
+            Some(Violation::InformationalWithEnd)
+        } else if part == Part::Trailers && !end_stream {
+            Some(Violation::HeadersWithoutEnd)
+        } else if part == Part::Trailers && stream.content_left > 0 {
+            Some(Violation::ContentLength)
+        } else {
+            None
+        };
+        if let Some(violation) = violation {
+            self.recycle_fields(fields);
+            self.violate(slot, violation);
+            return Ok(None);
+        }
+        if part == Part::Response && !informational {
+            stream.head_received = true;
+            if let Some(length) = checked.content_length {
+                // A response to HEAD has a length and no DATA; requests of ours are never HEAD with END_STREAM
+                // on the head of their response unless it is empty.
+                stream.content_left = if end_stream { -1 } else { length as i64 };
+            }
+        }
+        let told = !stream.terminal;
+        self.step(slot, Input::RecvHeaders { end_stream });
+        let stream = self.key_of(slot);
+        self.vacate_if_done(slot);
+        if !told {
+            self.recycle_fields(fields);
+            return Ok(None);
+        }
+        Ok(Some(Event::Headers { stream, part, status: checked.status, fields, end_stream }))
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn decode_or_fail(
+        &mut self,
+        block: &[u8],
+        part: Part,
+    ) -> Result<
+        Result<(crate::hpack::FieldList, crate::http2::fields::Checked), Violation>,
+        Violation,
+    > {
+        self.decode_block(block, part).map_err(|error| {
+            self.compression = Some(error);
+            Violation::Compression
+        })
+    }
+
+    // --- Late frames ---
+
+    /// Whether no frame has been seen on a stream yet (RFC 9113 §5.1.1).
+    pub(super) fn is_idle(&self, id: u32) -> bool {
+        match (self.side, id.is_multiple_of(2)) {
+            (Side::Server, false) => id > self.last_peer_id && self.goaway_sent.is_none(),
+            (Side::Client, false) => id >= self.next_id,
+            (_, true) => true,
+        }
+    }
+
+    /// Acts on what the table says of a frame for a stream that has no slot.
+    pub(super) fn reject(
+        &mut self,
+        id: u32,
+        next: Result<State, Rejection>,
+        now: Instant,
+    ) -> Result<(), Violation> {
+        match next {
+            Ok(_) | Err(Rejection::Ignore | Rejection::Misuse) => Ok(()),
+            Err(Rejection::Stream(code)) => {
+                self.refuse(id, code, Cause::ResetByUs, now).map(|_| ())
+            }
+            Err(Rejection::Connection(ErrorCode::STREAM_CLOSED)) => {
+                Err(Violation::FrameOnClosedStream)
+            }
+            Err(Rejection::Connection(_)) => Err(Violation::FrameOnIdleStream),
+        }
+    }
+
+    /// Resets a stream that never got a slot.
+    fn refuse(&mut self, id: u32, code: ErrorCode, cause: Cause, now: Instant) -> Handled {
+        if !self.resets.take(now) {
+            return Err(Violation::TooManyResets);
+        }
+        self.remember(id, cause);
+        self.stats.resets_sent += 1;
+        self.pending_replies += 1;
+        frame::put_reset(&mut self.control, id, code);
+        Ok(None)
+    }
+}
+
+/// Tells an HTTP/1 request from garbage: "GET / HTTP/1.1" deserves a readable answer.
+fn bad_preface(matched: &[u8], input: &[u8]) -> Violation {
+    const METHODS: [&[u8]; 9] =
+        [b"GET ", b"POST", b"HEAD", b"PUT ", b"DELE", b"OPTI", b"PATC", b"CONN", b"TRAC"];
+    let mut start = [0u8; 4];
+    let bytes = matched.iter().chain(input).take(4);
+    let mut len = 0;
+    for (place, byte) in start.iter_mut().zip(bytes) {
+        *place = *byte;
+        len += 1;
+    }
+    match METHODS.iter().any(|method| len > 0 && method.starts_with(&start[..len])) {
+        true => Violation::Http1Request,
+        false => Violation::BadPreface,
+    }
+}
+
+/// A 31-bit number at the start of a payload whose length was checked.
+fn u31_in(payload: &[u8]) -> u32 {
+    code_in(payload).0 & 0x7fff_ffff
+}
+
+/// A 32-bit code at the start of a payload whose length was checked.
+fn code_in(payload: &[u8]) -> ErrorCode {
+    ErrorCode(payload.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes)))
+}

@@ -1,0 +1,283 @@
+//! The timers of a connection, and what happens when they fire.
+
+use core::time::Duration;
+
+use super::{ConnectionError, Session, Side, TimedOut};
+use crate::config::Limits;
+use crate::http2::error_code::ErrorCode;
+use crate::http2::frame;
+use crate::http2::violation::Violation;
+use crate::time::{Instant, saturating_nanos};
+
+/// Least keepalive time of a client (gRFC A8).
+const LEAST_KEEPALIVE: Duration = Duration::from_secs(10);
+
+/// When each timer fires; [`Instant::NEVER`] is off.
+#[derive(Debug)]
+pub(super) struct Timers {
+    pub(super) preface: Instant,
+    pub(super) settings: Instant,
+    pub(super) settings_ack: Instant,
+    pub(super) idle: Instant,
+    pub(super) age: Instant,
+    pub(super) keepalive: Instant,
+    pub(super) ping_ack: Instant,
+    pub(super) drain: Instant,
+    pub(super) trim: Instant,
+    /// When the first stalled stream may be due.
+    pub(super) stall: Instant,
+    /// The last byte read.
+    pub(super) last_read: Instant,
+    /// The connection has become idle and `idle` and `trim` are to be set at the next `now`.
+    pub(super) just_idle: bool,
+    pub(super) keepalive_span: Option<Duration>,
+    /// No timer fires before this.
+    next: Instant,
+}
+
+impl Timers {
+    pub(super) fn new(side: Side, limits: &Limits, entropy: u64, now: Instant) -> Self {
+        let after = |span: Option<Duration>| span.map_or(Instant::NEVER, |span| now + span);
+        // ±10 % keeps connections that were opened together from closing together.
+        let jittered = |span: Duration| {
+            let nanos = saturating_nanos(span);
+            let tenth = nanos / 10;
+            Duration::from_nanos(nanos - tenth + mix(entropy) % (2 * tenth).max(1))
+        };
+        let keepalive_span = match side {
+            Side::Client => limits.keepalive.map(|span| span.max(LEAST_KEEPALIVE)),
+            Side::Server => Some(limits.keepalive.unwrap_or(Duration::from_secs(7200))),
+        };
+        let mut timers = Timers {
+            preface: if side == Side::Server {
+                now + limits.preface_timeout
+            } else {
+                Instant::NEVER
+            },
+            settings: now + limits.settings_timeout,
+            settings_ack: now + limits.settings_ack_timeout,
+            idle: after(limits.max_idle),
+            age: after(limits.max_age.map(jittered)),
+            keepalive: after(keepalive_span),
+            ping_ack: Instant::NEVER,
+            drain: Instant::NEVER,
+            trim: Instant::NEVER,
+            stall: Instant::NEVER,
+            last_read: now,
+            just_idle: false,
+            keepalive_span,
+            next: now,
+        };
+        timers.settle();
+        timers
+    }
+
+    fn settle(&mut self) {
+        self.next = [
+            self.preface,
+            self.settings,
+            self.settings_ack,
+            self.idle,
+            self.age,
+            self.keepalive,
+            self.ping_ack,
+            self.drain,
+            self.trim,
+            self.stall,
+        ]
+        .into_iter()
+        .fold(Instant::NEVER, Ord::min);
+    }
+
+    /// Notes that a timer was set to `at`, or earlier than it was.
+    fn no_later_than(&mut self, at: Instant) {
+        self.next = self.next.min(at);
+    }
+
+    /// A stalled stream may be due at `at`.
+    pub(super) fn sweep_by(&mut self, at: Instant) {
+        self.stall = self.stall.min(at);
+        self.no_later_than(at);
+    }
+
+    /// The first stream of an idle connection has been opened.
+    pub(super) fn busy(&mut self, limits: &Limits, now: Instant) {
+        self.just_idle = false;
+        (self.idle, self.trim) = (Instant::NEVER, Instant::NEVER);
+        if self.keepalive == Instant::NEVER
+            && let Some(span) = self.keepalive_span
+        {
+            // Keepalive of a client rests while there are no calls.
+            let _ = limits;
+            self.keepalive = now + span;
+            self.no_later_than(self.keepalive);
+        }
+    }
+
+    /// The last stream is gone.
+    pub(super) fn idle(&mut self) {
+        self.just_idle = true;
+    }
+
+    pub(super) fn drain_by(&mut self, at: Instant) {
+        self.drain = at;
+        self.no_later_than(at);
+    }
+}
+
+/// Spreads what little entropy the caller gave over all bits (splitmix64).
+pub(super) fn mix(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+impl Session {
+    /// When [`Session::poll`] should be called without input, if nothing comes before.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.failed.is_some() {
+            return None;
+        }
+        let deadline = self.deadlines.first().map_or(Instant::NEVER, |(at, _)| at);
+        let at = deadline.min(self.timers.next);
+        (at != Instant::NEVER).then_some(at)
+    }
+
+    /// Runs whatever timers are due.
+    #[inline]
+    pub(super) fn run_timers(&mut self, read: bool, now: Instant) {
+        if read {
+            self.timers.last_read = now;
+        }
+        if self.timers.just_idle {
+            self.start_idling(now);
+        }
+        if now >= self.timers.next {
+            self.fire(now);
+        }
+    }
+
+    fn start_idling(&mut self, now: Instant) {
+        self.timers.just_idle = false;
+        if self.occupied > 0 {
+            return;
+        }
+        self.timers.trim = now + self.limits.trim_after;
+        self.timers.no_later_than(self.timers.trim);
+        if let Some(span) = self.limits.max_idle {
+            self.timers.idle = now + span;
+            self.timers.no_later_than(self.timers.idle);
+        }
+    }
+
+    #[cold]
+    fn fire(&mut self, now: Instant) {
+        let timed_out = [
+            (self.timers.preface, TimedOut::Preface, ErrorCode::PROTOCOL_ERROR),
+            (self.timers.settings, TimedOut::Settings, ErrorCode::SETTINGS_TIMEOUT),
+            (self.timers.settings_ack, TimedOut::SettingsAck, ErrorCode::SETTINGS_TIMEOUT),
+            (self.timers.ping_ack, TimedOut::Keepalive, ErrorCode::NO_ERROR),
+            (self.timers.drain, TimedOut::Drain, ErrorCode::NO_ERROR),
+        ];
+        for (at, what, code) in timed_out {
+            if at <= now {
+                self.fail_with(
+                    ConnectionError::TimedOut(what),
+                    code,
+                    "a timer of this endpoint expired",
+                );
+                return;
+            }
+        }
+        if self.timers.trim <= now {
+            self.timers.trim = Instant::NEVER;
+            self.trim();
+        }
+        if self.timers.idle <= now || self.timers.age <= now {
+            self.timers.idle = Instant::NEVER;
+            self.timers.age = Instant::NEVER;
+            self.shutdown(now);
+        }
+        if self.timers.keepalive <= now {
+            self.keep_alive(now);
+        }
+        if self.timers.stall <= now {
+            self.end_stalled(now);
+        }
+        self.timers.settle();
+    }
+
+    fn keep_alive(&mut self, now: Instant) {
+        let Some(span) = self.timers.keepalive_span else { return };
+        if self.side == Side::Client && self.occupied == 0 && !self.limits.keepalive_without_calls {
+            self.timers.keepalive = Instant::NEVER;
+            return;
+        }
+        let due = self.timers.last_read + span;
+        if due > now {
+            self.timers.keepalive = due;
+            return;
+        }
+        let payload = self.keepalive_payload();
+        frame::put_ping(&mut self.control, false, payload);
+        self.timers.ping_ack = now + self.limits.keepalive_timeout;
+        self.timers.keepalive = now + span;
+    }
+
+    /// Payload of keepalive PINGs, different from that of a drain.
+    pub(super) fn keepalive_payload(&self) -> [u8; 8] {
+        mix(self.entropy).to_be_bytes()
+    }
+
+    /// Payload of the PING that measures the round trip of a drain.
+    pub(super) fn drain_payload(&self) -> [u8; 8] {
+        (!mix(self.entropy)).to_be_bytes()
+    }
+
+    /// Ends the streams that have made no progress for too long, and finds the next that may.
+    fn end_stalled(&mut self, now: Instant) {
+        self.timers.stall = Instant::NEVER;
+        for slot in 0..self.streams.len() as u32 {
+            let stream = &self.streams[slot as usize];
+            if !stream.occupied || stream.state.is_closed() {
+                continue;
+            }
+            let send_due = stream.stalled_since + self.limits.send_stall_timeout;
+            let receive_due = stream.receiving_since + self.limits.progress_timeout;
+            if stream.stalled_since != Instant::NEVER && send_due <= now {
+                self.violate(slot, Violation::SendStalled);
+            } else if stream.receiving_since != Instant::NEVER && receive_due <= now {
+                self.violate(slot, Violation::ReceiveStalled);
+            } else {
+                self.timers.stall = self.timers.stall.min(send_due).min(receive_due);
+            }
+        }
+    }
+
+    /// Gives pooled memory back: an idle connection is small.
+    fn trim(&mut self) {
+        if self.occupied > 0 {
+            return;
+        }
+        self.streams = alloc::vec::Vec::new();
+        self.vacant = alloc::vec::Vec::new();
+        self.ids.shrink();
+        self.deadlines.shrink();
+        self.pool.shrink();
+        self.lists = alloc::vec::Vec::new();
+        for queue in [
+            &mut self.urgent,
+            &mut self.bulk,
+            &mut self.waiting,
+            &mut self.credit,
+            &mut self.writable,
+            &mut self.hungry,
+        ] {
+            *queue = Default::default();
+        }
+        self.scratch = alloc::vec::Vec::new();
+        self.block.shrink();
+        self.control.shrink_to(0);
+    }
+}

@@ -1,0 +1,226 @@
+//! Frames out, made as late as possible: control frames, field blocks, then DATA in turns.
+
+use core::time::Duration;
+
+use super::{Session, Side};
+use crate::hpack::{FieldList, Token};
+use crate::http2::frame::{self, flag, kind};
+use crate::http2::state::Input;
+use crate::http2::stream::{Pending, Ready};
+use crate::time::Instant;
+use crate::timeout::TimeoutText;
+use crate::transmit::Transmit;
+
+/// What one stream may send in a turn: beside a stream of gigabytes, a small reply leaves soon.
+const QUANTUM: usize = 16 << 10;
+/// A `grpc-timeout` that waited this long is written anew: it tells what remains when it leaves.
+const STALE_TIMEOUT: Duration = Duration::from_millis(1);
+
+impl Session {
+    /// Appends what is to be sent, about [`crate::Limits::transmit_budget`] bytes at most.
+    ///
+    /// Nothing appended means that nothing waits, or that it waits for the peer. Frames are made here
+    /// and not before, so that a call that is cancelled in time costs no bytes.
+    pub fn poll_transmit(&mut self, out: &mut Transmit, now: Instant) {
+        let budget = out.len() + self.limits.transmit_budget as usize;
+        self.opens = 0;
+        if !self.control.is_empty() {
+            out.head().extend_from_slice(&self.control);
+            self.control.clear();
+            self.pending_replies = 0;
+        }
+        if self.failed.is_some() {
+            return;
+        }
+        self.put_credit(out);
+        self.open_waiting();
+        while out.len() < budget {
+            if let Some(slot) = self.urgent.pop_front() {
+                if self.streams[slot as usize].ready == Ready::Urgent {
+                    self.serve(slot, out, now);
+                }
+            } else if self.conn_send.available() > 0
+                && let Some(slot) = self.bulk.pop_front()
+            {
+                if self.streams[slot as usize].ready == Ready::Bulk {
+                    self.serve(slot, out, now);
+                }
+            } else {
+                break;
+            }
+        }
+    }
+
+    /// Whether [`Session::poll_transmit`] would append something.
+    pub fn has_output(&self) -> bool {
+        !self.control.is_empty()
+            || self.failed.is_none()
+                && (!self.urgent.is_empty()
+                    || !self.credit.is_empty()
+                    || (!self.bulk.is_empty() && self.conn_send.available() > 0)
+                    || self.conn_recv.has_credit(self.limits.connection_window)
+                    || (!self.waiting.is_empty() && self.may_open()))
+    }
+
+    /// WINDOW_UPDATE for the connection and for streams that have earned one.
+    #[inline]
+    fn put_credit(&mut self, out: &mut Transmit) {
+        if let Some(credit) = self.conn_recv.take_credit(self.limits.connection_window) {
+            frame::put_window_update(out.head(), 0, credit);
+        }
+        while let Some(slot) = self.credit.pop_front() {
+            let base = self.limits.stream_window;
+            let Some(stream) = self.streams.get_mut(slot as usize) else { continue };
+            stream.in_credit = false;
+            if stream.occupied
+                && stream.state.can_receive()
+                && let Some(credit) = stream.recv.take_credit(base.saturating_add(stream.reserved))
+            {
+                frame::put_window_update(out.head(), stream.id, credit);
+            }
+        }
+    }
+
+    fn may_open(&self) -> bool {
+        self.open_on_wire < self.peer.max_concurrent_streams
+            && self.next_id < 0x7fff_ffff
+            && self.goaway_received.is_none()
+    }
+
+    /// Gives identifiers to streams that waited for the peer's limit, in the order of their calls.
+    #[inline]
+    fn open_waiting(&mut self) {
+        while !self.waiting.is_empty() && self.may_open() {
+            let Some(slot) = self.waiting.pop_front() else { return };
+            let id = self.next_id;
+            self.next_id += 2;
+            self.open_on_wire += 1;
+            self.ids.insert(id, slot);
+            self.streams[slot as usize].id = id;
+            self.make_ready(slot);
+        }
+    }
+
+    /// One turn of one stream: its reset, or its head, a quantum of DATA, and its end.
+    fn serve(&mut self, slot: u32, out: &mut Transmit, now: Instant) {
+        let stream = &mut self.streams[slot as usize];
+        stream.ready = Ready::No;
+        let id = stream.id;
+        if let Some(code) = stream.reset.take() {
+            self.stats.resets_sent += 1;
+            frame::put_reset(out.head(), id, code);
+            return self.vacate_if_done(slot);
+        }
+        if stream.state.is_closed() {
+            return self.vacate_if_done(slot);
+        }
+        if stream.head.is_some() {
+            let mut head = core::mem::take(&mut stream.head);
+            if stream.deadline != Instant::NEVER && now - stream.stamped >= STALE_TIMEOUT {
+                refresh_timeout(&mut head, stream.deadline - now);
+            }
+            let end_stream = stream.ending && stream.queue.is_empty() && !stream.trailers.is_some();
+            self.put_head(out, id, head, end_stream);
+            self.ping_strikes = 0;
+            self.step(slot, Input::SendHeaders { end_stream });
+        }
+        self.put_data(slot, out, now);
+        let stream = &mut self.streams[slot as usize];
+        if stream.ending && stream.queue.is_empty() && stream.state.can_send() {
+            let trailers = core::mem::take(&mut stream.trailers);
+            if trailers.is_some() {
+                self.put_head(out, id, trailers, true);
+                self.step(slot, Input::SendHeaders { end_stream: true });
+            } else {
+                frame::put_header(out.head(), 0, kind::DATA, flag::END_STREAM, id);
+                self.step(slot, Input::SendData { end_stream: true });
+            }
+        }
+        let stream = &mut self.streams[slot as usize];
+        if stream.released && self.side == Side::Server && stream.state.can_receive() {
+            // The answer is complete before the request is: the client may stop sending (RFC 9113 §8.1).
+            self.reset_slot(slot, crate::http2::ErrorCode::NO_ERROR);
+            return;
+        }
+        self.vacate_if_done(slot);
+    }
+
+    /// DATA of one stream, as far as both windows and the quantum go.
+    fn put_data(&mut self, slot: u32, out: &mut Transmit, now: Instant) {
+        let stream = &mut self.streams[slot as usize];
+        if stream.queue.is_empty() {
+            return;
+        }
+        let mut quantum = QUANTUM;
+        let mut sent_end = false;
+        while quantum > 0 {
+            let len = (stream.queue.len())
+                .min(stream.send.available() as usize)
+                .min(self.conn_send.available() as usize)
+                .min(self.peer.max_frame_size as usize)
+                .min(quantum);
+            if len == 0 {
+                break;
+            }
+            sent_end = stream.ending && !stream.trailers.is_some() && len == stream.queue.len();
+            let flags = if sent_end { flag::END_STREAM } else { 0 };
+            frame::put_header(out.head(), len, kind::DATA, flags, stream.id);
+            stream.queue.pull(len, out, &mut self.pool);
+            stream.send.consume(len as u32);
+            self.conn_send.consume(len as u32);
+            self.stats.data_sent += len as u64;
+            self.stats.data_frames_sent += 1;
+            quantum -= len;
+        }
+        if quantum < QUANTUM {
+            self.ping_strikes = 0;
+            stream.stalled_since = Instant::NEVER;
+        }
+        if stream.queue.is_empty() {
+            stream.stalled_since = Instant::NEVER;
+        } else {
+            if stream.send.available() > 0 {
+                stream.ready = Ready::Bulk;
+                self.bulk.push_back(slot);
+            }
+            if (stream.send.available() == 0 || self.conn_send.available() == 0)
+                && stream.stalled_since == Instant::NEVER
+            {
+                stream.stalled_since = now;
+                self.timers.sweep_by(now + self.limits.send_stall_timeout);
+            }
+        }
+        let room = stream.wants_room && stream.queue.len() < self.limits.send_mark as usize;
+        let has_reserve = stream.send_reserved > 0;
+        if has_reserve {
+            self.settle_send_budget(slot);
+        }
+        if room && (self.streams[slot as usize].queue.is_empty() || self.has_half_room(slot)) {
+            self.wake_writer(slot);
+        }
+        if sent_end {
+            self.step(slot, Input::SendData { end_stream: true });
+        }
+    }
+
+    /// Half the mark is free: waking a writer for less would cost a wake-up a message.
+    fn has_half_room(&self, slot: u32) -> bool {
+        self.streams[slot as usize].queue.len() <= self.limits.send_mark as usize / 2
+    }
+}
+
+/// Puts what remains of a deadline into a head that has waited.
+#[cold]
+fn refresh_timeout(head: &mut Pending, remaining: Duration) {
+    let Pending::Fields(list, _) = head else { return };
+    let timeout = TimeoutText::new(remaining);
+    let mut fresh = FieldList::new();
+    for field in list.iter() {
+        match field.token {
+            Token::GrpcTimeout => fresh.push_known(Token::GrpcTimeout, timeout.as_bytes()),
+            _ if field.flags.is_sensitive() => fresh.push_sensitive(field.name, field.value),
+            _ => fresh.push(field.name, field.value),
+        }
+    }
+    *list = fresh;
+}

@@ -1,0 +1,162 @@
+//! One stream: its state, its windows, and what waits to be sent on it.
+
+use super::error_code::ErrorCode;
+use super::flow::{RecvWindow, SendWindow};
+use super::queue::SendQueue;
+use super::state::State;
+use crate::hpack::FieldList;
+use crate::time::Instant;
+
+/// A field block that waits for its turn to be encoded.
+#[derive(Debug, Default)]
+pub(crate) enum Pending {
+    /// Nothing waits.
+    #[default]
+    None,
+    /// One of the session's prepared blocks.
+    Prepared(Prepared),
+    /// A list of its own, and the memo it is compared with.
+    Fields(FieldList, Prepared),
+}
+
+impl Pending {
+    pub(crate) fn is_some(&self) -> bool {
+        !matches!(self, Pending::None)
+    }
+}
+
+/// Blocks that repeat from call to call; each has a memo of its last encoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Prepared {
+    /// The head of a request.
+    Request = 0,
+    /// The head of a response that nothing was added to.
+    Response = 1,
+    /// The head of a response with fields of its own.
+    OwnResponse = 2,
+    /// Trailers that say OK and nothing else.
+    TrailersOk = 3,
+    /// Other trailers.
+    Trailers = 4,
+}
+
+impl Prepared {
+    pub(crate) const COUNT: usize = 5;
+}
+
+/// Where a stream waits to be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ready {
+    /// In no queue.
+    No,
+    /// In the queue for field blocks and resets, served first.
+    Urgent,
+    /// In the round of those that have DATA.
+    Bulk,
+}
+
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) generation: u32,
+    /// 0 until HEADERS is sent (client).
+    pub(crate) id: u32,
+    pub(crate) state: State,
+    pub(crate) occupied: bool,
+    /// The application has let go: no event concerns it any more.
+    pub(crate) released: bool,
+    /// The application was told, or told us, that the stream is over.
+    pub(crate) terminal: bool,
+
+    // Receiving.
+    pub(crate) recv: RecvWindow,
+    /// What the window may exceed the base by, taken from the assembly budget.
+    pub(crate) reserved: u32,
+    /// What is wanted beyond `reserved` while the budget is exhausted.
+    pub(crate) wanted: u32,
+    pub(crate) head_received: bool,
+    /// DATA that `content-length` still announces; negative without one.
+    pub(crate) content_left: i64,
+    pub(crate) in_credit: bool,
+    /// A message is begun and not complete since this moment.
+    pub(crate) receiving_since: Instant,
+
+    // Sending.
+    pub(crate) send: SendWindow,
+    pub(crate) ready: Ready,
+    pub(crate) head: Pending,
+    /// Deadline that the head's `grpc-timeout` tells, and when it was written.
+    pub(crate) deadline: Instant,
+    pub(crate) stamped: Instant,
+    pub(crate) queue: SendQueue,
+    pub(crate) trailers: Pending,
+    /// END_STREAM follows whatever is queued.
+    pub(crate) ending: bool,
+    pub(crate) reset: Option<ErrorCode>,
+    /// A send was refused and the application waits to hear of room.
+    pub(crate) wants_room: bool,
+    pub(crate) in_writable: bool,
+    /// What the queue exceeds its mark by, taken from the send budget.
+    pub(crate) send_reserved: u32,
+    /// Output waits for the peer's window since this moment.
+    pub(crate) stalled_since: Instant,
+}
+
+impl Stream {
+    pub(crate) fn vacant() -> Self {
+        Stream {
+            generation: 0,
+            id: 0,
+            state: State::Idle,
+            occupied: false,
+            released: false,
+            terminal: false,
+            recv: RecvWindow::new(0),
+            reserved: 0,
+            wanted: 0,
+            head_received: false,
+            content_left: -1,
+            in_credit: false,
+            receiving_since: Instant::NEVER,
+            send: SendWindow::new(0),
+            ready: Ready::No,
+            head: Pending::None,
+            deadline: Instant::NEVER,
+            stamped: Instant::NEVER,
+            queue: SendQueue::default(),
+            trailers: Pending::None,
+            ending: false,
+            reset: None,
+            wants_room: false,
+            in_writable: false,
+            send_reserved: 0,
+            stalled_since: Instant::NEVER,
+        }
+    }
+
+    /// Makes a vacant slot a new stream; its queue's memory stays.
+    pub(crate) fn occupy(&mut self, id: u32, recv_window: u32, send_window: u32) {
+        let queue = core::mem::take(&mut self.queue);
+        *self = Stream {
+            generation: self.generation,
+            ready: self.ready,
+            in_credit: self.in_credit,
+            in_writable: self.in_writable,
+            id,
+            occupied: true,
+            recv: RecvWindow::new(recv_window),
+            send: SendWindow::new(send_window),
+            queue,
+            ..Stream::vacant()
+        };
+    }
+
+    /// Whether anything could be written if windows allow.
+    pub(crate) fn has_output(&self) -> bool {
+        self.reset.is_some()
+            || self.head.is_some()
+            || !self.queue.is_empty()
+            || self.trailers.is_some()
+            || (self.ending && self.state.can_send())
+    }
+}

@@ -1,0 +1,217 @@
+//! Metadata: the custom fields of a call, in both directions.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::base64;
+use crate::hpack::{Field, FieldList};
+
+/// Custom fields of a call, in order, duplicates included.
+///
+/// Names are lower-case; a name that ends in `-bin` carries arbitrary bytes, which travel as base64.
+/// A value of this type that came from a peer shares its buffer with the whole field list it was
+/// decoded from: iteration skips what belongs to HTTP/2 and gRPC.
+#[derive(Clone, Default, PartialEq)]
+pub struct Metadata {
+    fields: FieldList,
+    /// The list holds more than the application's fields.
+    whole: bool,
+}
+
+impl Metadata {
+    /// No metadata; allocates nothing.
+    pub const fn new() -> Self {
+        Metadata { fields: FieldList::new(), whole: false }
+    }
+
+    /// Metadata over a whole decoded list.
+    pub(crate) fn from_fields(fields: FieldList) -> Self {
+        Metadata { fields, whole: true }
+    }
+
+    /// The whole field list, pseudo-header fields and `grpc-` fields included, as it came.
+    pub fn fields(&self) -> &FieldList {
+        &self.fields
+    }
+
+    pub(crate) fn into_fields(self) -> FieldList {
+        self.fields
+    }
+
+    /// Appends an ASCII entry.
+    ///
+    /// # Errors
+    /// The rule that name or value break: [`MetadataError`].
+    pub fn append(&mut self, name: &str, value: &str) -> Result<(), MetadataError> {
+        check_name(name)?;
+        if name.ends_with("-bin") {
+            return Err(MetadataError::BinaryNameForText);
+        }
+        self.push(name, value.as_bytes())
+    }
+
+    /// Appends a binary entry; `name` ends in `-bin` and `value` is any bytes.
+    ///
+    /// # Errors
+    /// The rule that the name breaks: [`MetadataError`].
+    pub fn append_bin(&mut self, name: &str, value: &[u8]) -> Result<(), MetadataError> {
+        check_name(name)?;
+        if !name.ends_with("-bin") {
+            return Err(MetadataError::TextNameForBinary);
+        }
+        encode_bin(value, |text| self.push(name, text))
+    }
+
+    fn push(&mut self, name: &str, value: &[u8]) -> Result<(), MetadataError> {
+        let before = self.fields.len();
+        self.fields.push(name.as_bytes(), value);
+        let valid = self.fields.get(before).is_some_and(|field| field.flags.is_value_valid());
+        if valid { Ok(()) } else { self.drop_last(MetadataError::InvalidValue) }
+    }
+
+    /// Takes the entry that was just appended back out.
+    fn drop_last(&mut self, error: MetadataError) -> Result<(), MetadataError> {
+        let mut kept = FieldList::new();
+        let last = self.fields.len() - 1;
+        for field in self.fields.iter().take(last) {
+            kept.push(field.name, field.value);
+        }
+        self.fields = kept;
+        Err(error)
+    }
+
+    /// Appends all entries of `other`.
+    pub fn extend(&mut self, other: &Metadata) {
+        other.append_to(&mut self.fields);
+    }
+
+    /// Appends the entries to a list.
+    pub(crate) fn append_to(&self, list: &mut FieldList) {
+        if !self.whole {
+            return list.extend_from(&self.fields);
+        }
+        for field in self.iter() {
+            match field.flags.is_sensitive() {
+                true => list.push_sensitive(field.name, field.value),
+                false => list.push(field.name, field.value),
+            }
+        }
+    }
+
+    /// Removes all entries and keeps the memory.
+    pub fn clear(&mut self) {
+        self.fields.clear();
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    /// Whether the list behind it has no field at all.
+    pub(crate) fn is_empty_list(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// The entries in order; `-bin` values as they travel (see [`decode_bin`]).
+    pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
+        self.fields.iter().filter(|field| is_application(field))
+    }
+
+    /// The first value of `name`, as it travels.
+    pub fn value<'m>(&'m self, name: &'m str) -> Option<&'m [u8]> {
+        self.values(name).next()
+    }
+
+    /// All values of `name` in order, as they travel.
+    pub fn values<'m>(&'m self, name: &'m str) -> impl Iterator<Item = &'m [u8]> {
+        self.iter().filter(move |field| field.name == name.as_bytes()).map(|field| field.value)
+    }
+
+    /// All values of a `-bin` name in order, decoded; one entry that was joined with `,` gives several.
+    pub fn bin_values<'m>(&'m self, name: &'m str) -> impl Iterator<Item = Vec<u8>> + 'm {
+        self.values(name).flat_map(|value| value.split(|&b| b == b',')).filter_map(decode_bin)
+    }
+}
+
+impl fmt::Debug for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |bytes| alloc::string::String::from_utf8_lossy(bytes);
+        f.debug_list()
+            .entries(self.iter().map(|field| (text(field.name), text(field.value))))
+            .finish()
+    }
+}
+
+/// Lets `write` have `value` as base64, on the stack where it is short.
+pub(crate) fn encode_bin<T>(value: &[u8], write: impl FnOnce(&[u8]) -> T) -> T {
+    let mut stack = [0u8; 256];
+    let len = base64::encoded_len(value.len());
+    if let Some(text) = stack.get_mut(..len) {
+        base64::encode(value, text);
+        return write(text);
+    }
+    let mut text = alloc::vec![0; len];
+    base64::encode(value, &mut text);
+    write(&text)
+}
+
+/// Decodes one base64 value of a `-bin` entry, padded or not; `None` if it is neither.
+pub fn decode_bin(value: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(value.len() / 4 * 3 + 3);
+    base64::decode(value, &mut out).then_some(out)
+}
+
+/// A rule that a metadata entry breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MetadataError {
+    /// A name consists of `[0-9a-z_.-]` and is not empty (PROTOCOL-HTTP2, "Custom-Metadata").
+    InvalidName,
+    /// Names that begin with `grpc-` and those of HTTP/2 itself are reserved.
+    ReservedName,
+    /// A value may not hold NUL, CR or LF, nor begin or end with white space (RFC 9113 §8.2.1).
+    InvalidValue,
+    /// A name in `-bin` takes bytes: use [`Metadata::append_bin`].
+    BinaryNameForText,
+    /// Bytes want a name in `-bin`: use [`Metadata::append`] for text.
+    TextNameForBinary,
+}
+
+impl fmt::Display for MetadataError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            MetadataError::InvalidName => "metadata names consist of [0-9a-z_.-]",
+            MetadataError::ReservedName => "the name is reserved for gRPC or HTTP/2",
+            MetadataError::InvalidValue => {
+                "metadata values hold no control characters and no outer white space"
+            }
+            MetadataError::BinaryNameForText => "a name in -bin carries bytes: use append_bin",
+            MetadataError::TextNameForBinary => "bytes are carried by a name in -bin",
+        })
+    }
+}
+
+impl core::error::Error for MetadataError {}
+
+/// Whether a field is the application's, and neither HTTP/2's nor gRPC's own.
+fn is_application(field: &Field<'_>) -> bool {
+    use crate::hpack::Token;
+    !(field.token.is_pseudo()
+        || field.token.is_reserved()
+        || field.token.is_connection_specific()
+        || matches!(
+            field.token,
+            Token::Te | Token::ContentType | Token::ContentLength | Token::Host
+        ))
+}
+
+fn check_name(name: &str) -> Result<(), MetadataError> {
+    let valid = |b: &u8| matches!(b, b'0'..=b'9' | b'a'..=b'z' | b'_' | b'.' | b'-');
+    if name.is_empty() || !name.as_bytes().iter().all(valid) {
+        return Err(MetadataError::InvalidName);
+    }
+    let token = crate::hpack::Token::of(name.as_bytes());
+    let field = Field { token, name: name.as_bytes(), value: b"", flags: Default::default() };
+    if is_application(&field) { Ok(()) } else { Err(MetadataError::ReservedName) }
+}

@@ -1,0 +1,137 @@
+//! Output that waits for the transport, owned by the caller.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use bytes::Bytes;
+
+/// Bytes to be written, in order: small frames side by side in one buffer, large payloads by handle.
+///
+/// ```text
+///   head:     [SETTINGS][HEADERS][DATA hdr + small payload][DATA hdr]          [HEADERS]
+///   segments:  ---------------- Head(0..n) -------------------------  Payload   Head(n..m)
+/// ```
+///
+/// The caller owns it: it moves whole into a completion-based write, comes back and is filled again
+/// with its memory kept. Only the caller tracks partial writes, through [`Transmit::advance`].
+#[derive(Debug, Default)]
+pub struct Transmit {
+    head: Vec<u8>,
+    segments: Vec<Segment>,
+    /// End of the part of `head` that `segments` already name.
+    named: usize,
+    /// Bytes of all segments, and how many of them are written.
+    len: usize,
+    sent: usize,
+}
+
+#[derive(Debug)]
+enum Segment {
+    Head(Range<usize>),
+    Payload(Bytes),
+}
+
+/// Payloads from this size travel by handle; below it a copy costs less than another I/O vector.
+pub(crate) const BY_HANDLE: usize = 4096;
+
+impl Transmit {
+    /// An empty one; allocates nothing.
+    pub const fn new() -> Self {
+        Transmit { head: Vec::new(), segments: Vec::new(), named: 0, len: 0, sent: 0 }
+    }
+
+    /// Bytes that are still to be written.
+    pub fn len(&self) -> usize {
+        self.len + (self.head.len() - self.named) - self.sent
+    }
+
+    /// Whether everything is written.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The unwritten bytes as slices, in order.
+    pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
+        let mut skip = self.sent;
+        let named = self.segments.iter().map(|segment| match segment {
+            Segment::Head(range) => &self.head[range.clone()],
+            Segment::Payload(bytes) => &bytes[..],
+        });
+        named.chain(core::iter::once(&self.head[self.named..])).filter_map(move |slice| {
+            let skipped = skip.min(slice.len());
+            skip -= skipped;
+            let rest = &slice[skipped..];
+            (!rest.is_empty()).then_some(rest)
+        })
+    }
+
+    /// Notes that `bytes` were written; once all are, the memory is ready for reuse.
+    pub fn advance(&mut self, bytes: usize) {
+        debug_assert!(bytes <= self.len(), "more written than there was");
+        self.sent += bytes;
+        if self.is_empty() {
+            self.clear();
+        }
+    }
+
+    /// Drops whatever was not written and keeps the memory.
+    pub fn clear(&mut self) {
+        self.head.clear();
+        self.segments.clear();
+        (self.named, self.len, self.sent) = (0, 0, 0);
+    }
+
+    /// Gives memory above `bytes` back.
+    pub fn shrink(&mut self, bytes: usize) {
+        self.head.shrink_to(bytes);
+        self.segments.shrink_to(bytes / size_of::<Segment>());
+    }
+
+    /// Heap bytes held, payload handles not counted.
+    pub fn heap_bytes(&self) -> usize {
+        self.head.capacity() + self.segments.capacity() * size_of::<Segment>()
+    }
+
+    /// Where frames are written.
+    #[inline]
+    pub(crate) fn head(&mut self) -> &mut Vec<u8> {
+        &mut self.head
+    }
+
+    /// Appends a payload without copying it, after all that `head` holds by now.
+    pub(crate) fn push_payload(&mut self, payload: Bytes) {
+        if self.named < self.head.len() {
+            self.segments.push(Segment::Head(self.named..self.head.len()));
+            self.len += self.head.len() - self.named;
+            self.named = self.head.len();
+        }
+        self.len += payload.len();
+        self.segments.push(Segment::Payload(payload));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_keep_their_order_over_any_partial_write() {
+        let build = || {
+            let mut out = Transmit::new();
+            out.head().extend(b"ab");
+            out.push_payload(Bytes::from_static(b"cde"));
+            out.push_payload(Bytes::from_static(b"f"));
+            out.head().extend(b"gh");
+            out
+        };
+        for cut in 0..=8 {
+            let mut out = build();
+            let whole: Vec<u8> = out.chunks().flatten().copied().collect();
+            assert_eq!(whole, b"abcdefgh");
+            out.advance(cut);
+            let rest: Vec<u8> = out.chunks().flatten().copied().collect();
+            assert_eq!(rest, &b"abcdefgh"[cut..]);
+            assert_eq!(out.len(), 8 - cut);
+        }
+    }
+}
