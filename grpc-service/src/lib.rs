@@ -1,1 +1,34 @@
 //! Handlers, stubs and channels for gRPC, independent of any runtime.
+//!
+//! The protocol is `grpc-proto`'s, messages are `grpc-arena`'s. This crate runs `async` handlers on top of one and
+//! offers calls as futures on top of the other, and asks a small [`Host`] for all that is not a pure function of
+//! bytes and time. An adapter is a loop around [`Endpoint::drive`].
+//!
+//! | need | where |
+//! |---|---|
+//! | serve | [`Server`], [`Router`], [`Cx`], [`Sink`], [`server`] |
+//! | call | [`Channel`], [`client`] |
+//! | adapt to a runtime | [`Host`], [`Connector`], [`Endpoint`] |
+//! | test without one | [`testing`] |
+
+#![forbid(unsafe_code)]
+
+pub mod client;
+mod endpoint;
+mod host;
+mod inbound;
+mod method;
+mod pool;
+mod queue;
+pub mod server;
+mod status;
+pub mod testing;
+mod timers;
+mod wake;
+
+pub use client::{Channel, ChannelOptions, ClientConnection, ResponseMetadata};
+pub use endpoint::Endpoint;
+pub use host::{ConnectError, Connector, Host, LocalFuture, Peer};
+pub use method::{Method, Request, Response};
+pub use pool::PoolLimits;
+pub use server::{Cx, Router, Server, ServerConnection, ServerOptions, Sink};

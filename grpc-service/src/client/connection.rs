@@ -1,0 +1,162 @@
+//! The end of a client connection that an adapter drives.
+
+use std::fmt;
+use std::rc::Rc;
+use std::task::Context;
+
+use grpc_proto::client::Event;
+use grpc_proto::{CallKey, ConnectionError, ErrorCode, Instant, Message, Stats, Transmit};
+
+use super::link::Link;
+use crate::Endpoint;
+use crate::endpoint::{Turn, turn};
+use crate::inbound::Inbound;
+
+/// The connection behind a [`Channel`](crate::Channel), to be driven over its transport.
+///
+/// When the last channel is gone and the last call has ended, it is drained.
+pub struct ClientConnection {
+    link: Rc<Link>,
+    leaving: bool,
+}
+
+impl ClientConnection {
+    pub(crate) fn new(link: Rc<Link>) -> Self {
+        Self { link, leaving: false }
+    }
+
+    /// Counters of the connection.
+    pub fn stats(&self) -> Stats {
+        self.link.connection.borrow().stats()
+    }
+
+    /// Calls that are open.
+    pub fn open_calls(&self) -> usize {
+        self.link.connection.borrow().open_calls()
+    }
+
+    fn on_message(&self, key: CallKey, message: Message<'_>) {
+        let message = Inbound::new(message, &self.link.pool);
+        match self.link.call(key) {
+            Some(call) => {
+                let mut inbox = call.inbox.borrow_mut();
+                inbox.push_back(message);
+                let awaited = !call.single.get() || inbox.len() > 1;
+                drop(inbox);
+                if awaited {
+                    call.wake_receiver();
+                }
+            }
+            None => message.recycle(&mut self.link.connection.borrow_mut(), &self.link.pool),
+        }
+    }
+}
+
+impl Turn for ClientConnection {
+    fn run_ready(&mut self, now: Instant) {
+        loop {
+            let dropped = self.link.dropped.borrow_mut().pop();
+            let Some(key) = dropped else { break };
+            if let Some(call) = self.link.forget(key) {
+                self.link.connection.borrow_mut().cancel(key);
+                // Whoever holds another half of the call learns it from its record.
+                call.wake_receiver();
+                call.wake_sender();
+                self.link.give_back(call);
+                self.link.surplus.wake_next();
+            }
+        }
+        if self.link.channels.get() == 0 && !self.leaving {
+            self.leaving = true;
+            self.link.connection.borrow_mut().shutdown(now);
+        }
+    }
+
+    fn step(&mut self, input: &mut &[u8], now: Instant) -> Result<bool, ConnectionError> {
+        // The borrow of the connection ends with this statement: the event borrows from the input alone.
+        let event = self.link.connection.borrow_mut().poll_event(input, now)?;
+        match event {
+            None => return Ok(false),
+            Some(Event::Headers(key, headers)) => {
+                if let Some(call) = self.link.call(key) {
+                    call.headers.replace(Some(headers));
+                    if !call.single.get() {
+                        call.wake_receiver();
+                    }
+                }
+            }
+            Some(Event::Message(key, message)) => self.on_message(key, message),
+            Some(Event::Writable(key)) => {
+                if let Some(call) = self.link.call(key) {
+                    call.wake_sender();
+                }
+            }
+            Some(Event::Status(key, outcome)) => {
+                if let Some(call) = self.link.forget(key) {
+                    call.outcome.replace(Some(outcome));
+                    call.wake_receiver();
+                    call.wake_sender();
+                    self.link.give_back(call);
+                    self.link.surplus.wake_next();
+                }
+            }
+            Some(_) => {}
+        }
+        Ok(true)
+    }
+
+    fn transmit(&mut self, out: &mut Transmit, now: Instant) {
+        self.link.connection.borrow_mut().poll_transmit(out, now);
+    }
+}
+
+impl Endpoint for ClientConnection {
+    fn drive(
+        &mut self,
+        input: &mut &[u8],
+        out: &mut Transmit,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Result<(), ConnectionError> {
+        // Set first, so that a wake from within the turn, by a task that runs inline, is not lost.
+        let mut driver = self.link.driver.borrow_mut();
+        let old = match &*driver {
+            Some(known) if known.will_wake(cx.waker()) => None,
+            _ => driver.replace(cx.waker().clone()),
+        };
+        drop(driver);
+        drop(old);
+        turn(self, input, out, now)
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.link.connection.borrow().poll_timeout()
+    }
+
+    fn close_read(&mut self, now: Instant) {
+        self.link.connection.borrow_mut().close_read(now);
+    }
+
+    fn shutdown(&mut self, now: Instant) {
+        self.leaving = true;
+        self.link.connection.borrow_mut().shutdown(now);
+    }
+
+    fn abort(&mut self, now: Instant) {
+        self.leaving = true;
+        self.link.connection.borrow_mut().close(ErrorCode::NO_ERROR, now);
+    }
+
+    fn is_drained(&self) -> bool {
+        self.link.connection.borrow().is_drained()
+    }
+}
+
+impl fmt::Debug for ClientConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientConnection")
+            .field("authority", &self.link.authority)
+            .field("open_calls", &self.open_calls())
+            .finish_non_exhaustive()
+    }
+}

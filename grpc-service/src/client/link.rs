@@ -1,0 +1,338 @@
+//! What the calls of one client connection share with the task that drives it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use grpc_arena::{Arena, DecodeLimits, Encode, Schema};
+use grpc_proto::client::Outcome;
+use grpc_proto::{
+    CallHead, CallKey, Client, Code, Connection, Instant, Metadata, SendError, Status,
+};
+
+use crate::Host;
+use crate::inbound::Inbound;
+use crate::pool::Pool;
+use crate::queue::WaitQueue;
+use crate::status::{send_failed, undecodable};
+
+/// Idle call records kept per connection: as many as calls are commonly in flight.
+const SPARE_CALLS: usize = 128;
+
+/// One connection, as its calls see it.
+///
+/// As on the server, every borrow in here ends before a waker or a destructor can run.
+pub(crate) struct Link {
+    pub(crate) connection: RefCell<Connection<Client>>,
+    /// By [`CallKey::index`]; a call leaves with its terminal event.
+    pub(crate) calls: RefCell<Vec<Option<Rc<Record>>>>,
+    spare: RefCell<Vec<Rc<Record>>>,
+    /// Calls that were dropped: cancelled by the driving task's next turn.
+    pub(crate) dropped: RefCell<Vec<CallKey>>,
+    /// The driving task; absent while it runs or once it was woken.
+    pub(crate) driver: RefCell<Option<Waker>>,
+    /// Calls that wait because too many stand in line for a stream already.
+    pub(crate) surplus: WaitQueue,
+    /// How many channels refer to the link; without any, the connection is shut down.
+    pub(crate) channels: Cell<usize>,
+    pub(crate) host: Rc<dyn Host>,
+    pub(crate) pool: Pool,
+    pub(crate) decode: DecodeLimits,
+    pub(crate) authority: String,
+    pub(crate) secure: bool,
+}
+
+/// The record of one call: what has arrived, and who waits for it.
+#[derive(Default)]
+pub(crate) struct Record {
+    /// While the core knows the call.
+    pub(crate) key: Cell<Option<CallKey>>,
+    pub(crate) headers: RefCell<Option<Metadata>>,
+    pub(crate) inbox: RefCell<VecDeque<Inbound>>,
+    pub(crate) outcome: RefCell<Option<Outcome>>,
+    /// How the call ended, where `outcome` does not say so: because we gave it up, or because that was taken.
+    pub(crate) verdict: RefCell<Option<Status>>,
+    /// Whether one message is all that is expected: then only the end, or a second one, wakes the receiver.
+    pub(crate) single: Cell<bool>,
+    pub(crate) receiver: RefCell<Option<Waker>>,
+    pub(crate) sender: RefCell<Option<Waker>>,
+    /// Handles that refer to the record, by the count in [`OpenCall`].
+    handles: Cell<u8>,
+}
+
+impl Link {
+    #[allow(clippy::too_many_arguments)] // a constructor of plain parts
+    pub(crate) fn new(
+        connection: Connection<Client>,
+        host: Rc<dyn Host>,
+        pool: Pool,
+        decode: DecodeLimits,
+        authority: String,
+        secure: bool,
+    ) -> Self {
+        Self {
+            connection: RefCell::new(connection),
+            calls: RefCell::default(),
+            spare: RefCell::default(),
+            dropped: RefCell::default(),
+            driver: RefCell::default(),
+            surplus: WaitQueue::default(),
+            channels: Cell::new(0),
+            host,
+            pool,
+            decode,
+            authority,
+            secure,
+        }
+    }
+
+    /// Opens a call.
+    pub(crate) fn open(
+        self: &Rc<Self>,
+        path: &str,
+        metadata: Option<&Metadata>,
+        deadline: Option<Instant>,
+    ) -> Result<OpenCall, SendError> {
+        let mut head = CallHead::new(path, &self.authority);
+        head.metadata = metadata;
+        head.secure = self.secure;
+        let key = self.connection.borrow_mut().call(&head, deadline, self.host.now())?;
+        let call = self.spare.borrow_mut().pop().unwrap_or_default();
+        call.key.set(Some(key));
+        call.handles.set(1);
+        let mut calls = self.calls.borrow_mut();
+        if calls.len() <= key.index() {
+            calls.resize_with(key.index() + 1, || None);
+        }
+        calls[key.index()] = Some(Rc::clone(&call));
+        drop(calls);
+        Ok(OpenCall { link: Rc::clone(self), call })
+    }
+
+    /// The driving task has something to do.
+    pub(crate) fn notify(&self) {
+        let driver = self.driver.borrow_mut().take();
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
+    /// The record of a call that the core knows.
+    pub(crate) fn call(&self, key: CallKey) -> Option<Rc<Record>> {
+        self.calls
+            .borrow()
+            .get(key.index())?
+            .as_ref()
+            .filter(|call| call.key.get() == Some(key))
+            .cloned()
+    }
+
+    /// Takes the record out of the table: the core has forgotten the call.
+    pub(crate) fn forget(&self, key: CallKey) -> Option<Rc<Record>> {
+        let mut calls = self.calls.borrow_mut();
+        let place = calls.get_mut(key.index())?;
+        let ours = place.as_ref().is_some_and(|call| call.key.get() == Some(key));
+        let call = if ours { place.take() } else { None };
+        drop(calls);
+        let call = call?;
+        call.key.set(None);
+        Some(call)
+    }
+
+    /// Takes a record back that nothing refers to any more.
+    pub(crate) fn give_back(&self, call: Rc<Record>) {
+        if call.handles.get() > 0 || call.key.get().is_some() {
+            return;
+        }
+        let mut connection = self.connection.borrow_mut();
+        for message in call.inbox.borrow_mut().drain(..) {
+            message.recycle(&mut connection, &self.pool);
+        }
+        if let Some(headers) = call.headers.take() {
+            connection.recycle_metadata(headers);
+        }
+        if let Some(outcome) = call.outcome.take() {
+            connection.recycle_metadata(outcome.trailers);
+        }
+        drop(connection);
+        let wakers = (call.receiver.take(), call.sender.take());
+        drop(wakers);
+        drop(call.verdict.take());
+        call.single.set(false);
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE_CALLS {
+            spare.push(call);
+        }
+    }
+}
+
+impl Record {
+    pub(crate) fn wake_receiver(&self) {
+        let waker = self.receiver.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn wake_sender(&self) {
+        let waker = self.sender.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// A handle to a call that was opened; when the last one goes before the call has ended, the call is cancelled.
+pub(crate) struct OpenCall {
+    pub(crate) link: Rc<Link>,
+    pub(crate) call: Rc<Record>,
+}
+
+impl OpenCall {
+    /// A second handle to the same call.
+    pub(crate) fn share(&self) -> OpenCall {
+        self.call.handles.set(self.call.handles.get() + 1);
+        OpenCall { link: Rc::clone(&self.link), call: Rc::clone(&self.call) }
+    }
+
+    /// Encodes and queues a message; pending while the call's queue is full.
+    pub(crate) fn poll_send<M: Encode + ?Sized>(
+        &self,
+        message: &M,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Status>> {
+        let Some(key) = self.call.key.get() else {
+            return Poll::Ready(Err(self.ended()));
+        };
+        let sent = self.link.connection.borrow_mut().send(key, message);
+        match sent {
+            Ok(()) => {
+                self.link.notify();
+                Poll::Ready(Ok(()))
+            }
+            Err(SendError::Full) => {
+                let old = self.call.sender.replace(Some(cx.waker().clone()));
+                drop(old);
+                Poll::Pending
+            }
+            Err(SendError::Ended) => Poll::Ready(Err(self.ended())),
+            Err(error) => Poll::Ready(Err(send_failed(&error))),
+        }
+    }
+
+    /// Half-closes, after the messages that are queued.
+    pub(crate) fn end(&self) {
+        if let Some(key) = self.call.key.get() {
+            // An error means that the call is over, which the receiving side tells.
+            let _ = self.link.connection.borrow_mut().end(key);
+            self.link.notify();
+        }
+    }
+
+    /// The next response message, or `None` after the last when the status is OK.
+    pub(crate) fn poll_message(&self, cx: &Context<'_>) -> Poll<Result<Option<Inbound>, Status>> {
+        let message = self.call.inbox.borrow_mut().pop_front();
+        if let Some(message) = message {
+            return Poll::Ready(Ok(Some(message)));
+        }
+        match self.failure() {
+            Some(status) => Poll::Ready(Err(status)),
+            None if self.is_over() => Poll::Ready(Ok(None)),
+            None => self.wait(cx),
+        }
+    }
+
+    /// The end of the call. A call with one response that gets a second one ends here.
+    pub(crate) fn poll_end(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.is_over() || self.call.inbox.borrow().len() > 1 {
+            return Poll::Ready(());
+        }
+        self.wait(cx)
+    }
+
+    /// Response headers, or the end of the call.
+    pub(crate) fn poll_headers(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.call.headers.borrow().is_some() || self.is_over() {
+            return Poll::Ready(());
+        }
+        self.wait(cx)
+    }
+
+    fn is_over(&self) -> bool {
+        self.call.outcome.borrow().is_some() || self.call.verdict.borrow().is_some()
+    }
+
+    fn wait<T>(&self, cx: &Context<'_>) -> Poll<T> {
+        let mut receiver = self.call.receiver.borrow_mut();
+        let old = match &*receiver {
+            Some(waker) if waker.will_wake(cx.waker()) => None,
+            _ => receiver.replace(cx.waker().clone()),
+        };
+        drop(receiver);
+        drop(old);
+        Poll::Pending
+    }
+
+    /// Copies a message into the arena and decodes it there; its credit and its memory go back.
+    pub(crate) fn decode<'a, S: Schema>(
+        &self,
+        message: Inbound,
+        arena: &'a Arena,
+    ) -> Result<S::View<'a>, Status> {
+        let compressed = message.is_compressed();
+        let copied = arena.try_alloc_slice(message.as_bytes());
+        let mut connection = self.link.connection.borrow_mut();
+        if let Some(key) = self.call.key.get() {
+            connection.grant(key, message.wire_len());
+        }
+        message.recycle(&mut connection, &self.link.pool);
+        drop(connection);
+        if compressed {
+            let text = "a message is compressed, but grpc-encoding names no compression";
+            return Err(Status::new(Code::Internal, text));
+        }
+        let bytes: &'a [u8] = copied.map_err(|full| {
+            Status::new(Code::ResourceExhausted, format!("a message does not fit: {full}"))
+        })?;
+        S::decode(bytes, arena, &self.link.decode).map_err(|error| undecodable(&error))
+    }
+
+    /// Cancels the call, if it is not over; `status` is what its other half will hear.
+    pub(crate) fn abandon(&self, status: Status) {
+        if let Some(key) = self.call.key.get() {
+            let old = self.call.verdict.replace(Some(status));
+            drop(old);
+            self.link.dropped.borrow_mut().push(key);
+            self.link.notify();
+        }
+    }
+
+    /// How the call ended, if that was not with OK.
+    fn failure(&self) -> Option<Status> {
+        let (outcome, verdict) = (self.call.outcome.borrow(), self.call.verdict.borrow());
+        let status = outcome.as_ref().map(|outcome| &outcome.status).or(verdict.as_ref())?;
+        if status.is_ok() { None } else { Some(status.clone()) }
+    }
+
+    /// The status for who sends on a call that is over.
+    fn ended(&self) -> Status {
+        self.failure().unwrap_or_else(|| Status::new(Code::Cancelled, "the call is over"))
+    }
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        let handles = self.call.handles.get() - 1;
+        self.call.handles.set(handles);
+        if handles > 0 {
+            return;
+        }
+        if let Some(key) = self.call.key.get() {
+            self.link.dropped.borrow_mut().push(key);
+            self.link.notify();
+        } else {
+            self.link.give_back(Rc::clone(&self.call));
+        }
+    }
+}

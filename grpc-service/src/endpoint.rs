@@ -1,0 +1,87 @@
+//! What an adapter drives: one end of one connection, whichever end it is.
+
+use std::task::Context;
+
+use grpc_proto::{ConnectionError, Instant, Transmit};
+
+/// One end of a connection, driven by bytes, time and wakes.
+///
+/// An adapter is a loop over this: read, [`drive`](Endpoint::drive), write. It knows nothing of calls.
+pub trait Endpoint {
+    /// Takes input, runs the calls that can go on, and appends output to `out`.
+    ///
+    /// Advances `input` past what was consumed. Input is left over only when `out` is full: write it, then call
+    /// again with the rest. Empty input lets time and woken calls go on. The waker of `cx` is woken when a call is
+    /// ready that was not before.
+    ///
+    /// Call it when input has arrived, when a write has completed, when woken, and at
+    /// [`poll_timeout`](Endpoint::poll_timeout).
+    ///
+    /// # Errors
+    /// The connection is over. Every call has ended; `out` may hold a last word to the peer.
+    fn drive(
+        &mut self,
+        input: &mut &[u8],
+        out: &mut Transmit,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Result<(), ConnectionError>;
+
+    /// When to call [`drive`](Endpoint::drive) next if nothing else happens.
+    fn poll_timeout(&self) -> Option<Instant>;
+
+    /// The transport will yield no more input: call [`drive`](Endpoint::drive) once more, which says how it ended.
+    fn close_read(&mut self, now: Instant);
+
+    /// Begins a graceful end: no new calls, those in flight go on.
+    fn shutdown(&mut self, now: Instant);
+
+    /// Ends every call now; [`drive`](Endpoint::drive) once more makes the GOAWAY that says so.
+    fn abort(&mut self, now: Instant);
+
+    /// Whether the connection has ended in peace: close the transport once `out` is written.
+    fn is_drained(&self) -> bool;
+}
+
+/// Output at which [`Endpoint::drive`] stops taking input.
+///
+/// Two of these at most are alive per connection, one being written and one being filled.
+pub(crate) const OUT_MARK: usize = 64 << 10;
+
+/// The parts of a turn, which both ends take in the same order.
+pub(crate) trait Turn {
+    /// What became ready since the last turn.
+    fn run_ready(&mut self, now: Instant);
+    /// Takes one event out of the core and acts on it; false if there is none.
+    fn step(&mut self, input: &mut &[u8], now: Instant) -> Result<bool, ConnectionError>;
+    /// Takes output out of the core.
+    fn transmit(&mut self, out: &mut Transmit, now: Instant);
+}
+
+/// One turn: events and output by turns, until neither makes progress or `out` is full.
+pub(crate) fn turn<T: Turn>(
+    end: &mut T,
+    input: &mut &[u8],
+    out: &mut Transmit,
+    now: Instant,
+) -> Result<(), ConnectionError> {
+    loop {
+        end.run_ready(now);
+        let stepped = loop {
+            match end.step(input, now) {
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        let before = out.len();
+        if before < OUT_MARK || stepped.is_err() {
+            end.transmit(out, now);
+        }
+        stepped?;
+        // Output makes room for events, and those for more output.
+        if out.len() == before || out.len() >= OUT_MARK {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! A queue of futures that wait for their turn.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::task::{Context, Waker};
+
+/// Futures that wait for the same thing, first come first served.
+///
+/// A turn is never lost: a future that is dropped in its turn passes it on.
+#[derive(Default)]
+pub(crate) struct WaitQueue {
+    waiting: RefCell<VecDeque<(u64, Waker)>>,
+    tickets: Cell<u64>,
+}
+
+/// A future's place in the queue, kept from poll to poll.
+#[derive(Default)]
+pub(crate) struct Ticket(Option<u64>);
+
+impl WaitQueue {
+    /// Whether the holder of `ticket` may try: it does not stand in line, or its turn has come.
+    pub(crate) fn may_try(&self, ticket: &Ticket, cx: &Context<'_>) -> bool {
+        let Some(number) = ticket.0 else { return true };
+        let mut waiting = self.waiting.borrow_mut();
+        let Some((_, waker)) = waiting.iter_mut().find(|(other, _)| *other == number) else {
+            return true;
+        };
+        // Whoever polls may be another task than before.
+        let old = std::mem::replace(waker, cx.waker().clone());
+        drop(waiting);
+        drop(old);
+        false
+    }
+
+    /// The holder tried in vain, and goes to the end of the line.
+    pub(crate) fn join(&self, ticket: &mut Ticket, cx: &Context<'_>) {
+        let number = self.tickets.get();
+        self.tickets.set(number + 1);
+        self.waiting.borrow_mut().push_back((number, cx.waker().clone()));
+        ticket.0 = Some(number);
+    }
+
+    /// The holder is done, or gives up.
+    ///
+    /// `served` says that it took what it waited for; otherwise a turn it had goes to the next.
+    pub(crate) fn leave(&self, ticket: &mut Ticket, served: bool) {
+        let Some(number) = ticket.0.take() else { return };
+        let mut waiting = self.waiting.borrow_mut();
+        let place = waiting.iter().position(|(other, _)| *other == number);
+        let removed = place.and_then(|place| waiting.remove(place));
+        drop(waiting);
+        if removed.is_none() && !served {
+            self.wake_next();
+        }
+    }
+
+    /// Something became free: the first in line may try.
+    pub(crate) fn wake_next(&self) {
+        let next = self.waiting.borrow_mut().pop_front();
+        if let Some((_, waker)) = next {
+            waker.wake();
+        }
+    }
+
+    /// Whether nobody waits.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.borrow().is_empty()
+    }
+}

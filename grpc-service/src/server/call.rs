@@ -1,0 +1,220 @@
+//! What a running call shares with the connection that drives it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use grpc_arena::{DecodeLimits, Encode, Schema};
+use grpc_proto::{
+    CallKey, Code, Connection, Instant, Metadata, Reason, RequestHead, SendError, Server, Status,
+};
+
+use super::router::{Entry, Requests};
+use super::slot::BoxSlot;
+use crate::inbound::Inbound;
+use crate::pool::Pool;
+use crate::status::{send_failed, undecodable};
+use crate::timers::Timers;
+use crate::wake::{CallWaker, ReadySet};
+use crate::{Host, Peer};
+
+/// One connection, as its running calls see it.
+///
+/// Every borrow in here ends before a handler, a waker or a destructor of theirs can run: one function takes one
+/// thing in or out and lets go.
+pub(crate) struct Shared {
+    pub(crate) connection: RefCell<Connection<Server>>,
+    /// By [`CallKey::index`].
+    pub(crate) calls: RefCell<Vec<Rc<Call>>>,
+    pub(crate) ready: Arc<ReadySet>,
+    pub(crate) timers: RefCell<Timers>,
+    pub(crate) host: Rc<dyn Host>,
+    pub(crate) pool: Rc<Pool>,
+    pub(crate) decode: DecodeLimits,
+    pub(crate) peer: Peer,
+}
+
+/// One place in the table of calls; every call that takes the place reuses its memory.
+pub(crate) struct Call {
+    pub(crate) key: Cell<Option<CallKey>>,
+    pub(crate) entry: RefCell<Option<Rc<Entry>>>,
+    /// The place in which the handler runs; taken out while it is polled.
+    pub(crate) slot: Cell<Option<BoxSlot>>,
+    /// Moves to the handler's side when that starts.
+    pub(crate) head: Cell<Option<RequestHead>>,
+    pub(crate) inbox: RefCell<VecDeque<Inbound>>,
+    pub(crate) half_closed: Cell<bool>,
+    /// Why the call is over, seen by destructors in the handler's future.
+    pub(crate) cancelled: RefCell<Option<Reason>>,
+    pub(crate) headers: RefCell<Metadata>,
+    pub(crate) headers_sent: Cell<bool>,
+    pub(crate) trailers: RefCell<Metadata>,
+    /// Sinks that wait for room.
+    pub(crate) blocked: RefCell<Vec<Waker>>,
+    pub(crate) wake: Arc<CallWaker>,
+    pub(crate) waker: Waker,
+}
+
+impl Call {
+    pub(crate) fn new(index: u32, ready: &Arc<ReadySet>) -> Self {
+        let wake = CallWaker::new(Arc::clone(ready), index);
+        let waker = Waker::from(Arc::clone(&wake));
+        Self {
+            key: Cell::new(None),
+            entry: RefCell::default(),
+            slot: Cell::new(None),
+            head: Cell::new(None),
+            inbox: RefCell::default(),
+            half_closed: Cell::new(false),
+            cancelled: RefCell::default(),
+            headers: RefCell::default(),
+            headers_sent: Cell::new(false),
+            trailers: RefCell::default(),
+            blocked: RefCell::default(),
+            wake,
+            waker,
+        }
+    }
+
+    /// Whether the handler runs while messages arrive.
+    pub(crate) fn is_streaming(&self) -> bool {
+        let entry = self.entry.borrow();
+        entry.as_ref().is_some_and(|entry| entry.requests == Requests::Stream)
+    }
+
+    /// Makes the place ready for the next call; the memory stays.
+    pub(crate) fn reset(&self) {
+        self.key.set(None);
+        self.half_closed.set(false);
+        self.headers_sent.set(false);
+        self.cancelled.replace(None);
+        self.headers.borrow_mut().clear();
+        self.trailers.borrow_mut().clear();
+        if !self.blocked.borrow().is_empty() {
+            // Dropped outside of the borrow: a waker's destructor can be anybody's code.
+            let blocked = std::mem::take(&mut *self.blocked.borrow_mut());
+            drop(blocked);
+        }
+    }
+}
+
+/// The framework's side of one running handler: owned by its future, and so `'static` beside it.
+pub(crate) struct Scope {
+    pub(crate) shared: Rc<Shared>,
+    pub(crate) call: Rc<Call>,
+    pub(crate) key: CallKey,
+}
+
+impl Scope {
+    /// The request's head; the handler's future owns it from its first poll on.
+    pub(crate) fn take_head(&self) -> RequestHead {
+        self.call.head.take().expect("a handler starts once per request")
+    }
+
+    /// The next request message; `None` once the client has half-closed.
+    pub(crate) fn poll_message(&self) -> Poll<Option<Inbound>> {
+        // The connection polls the handler after each message and after the half-close, so no waker is kept.
+        match self.call.inbox.borrow_mut().pop_front() {
+            Some(message) => Poll::Ready(Some(message)),
+            None if self.call.half_closed.get() => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Done with a message: its credit and its memory go back.
+    pub(crate) fn consumed(&self, message: Inbound) {
+        let mut connection = self.shared.connection.borrow_mut();
+        connection.grant(self.key, message.wire_len());
+        message.recycle(&mut connection, &self.shared.pool);
+    }
+
+    /// Encodes and queues a message; pending while the call's queue is full.
+    pub(crate) fn poll_send<M: Encode + ?Sized>(
+        &self,
+        message: &M,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Status>> {
+        self.headers_before_message()?;
+        let sent = self.shared.connection.borrow_mut().send(self.key, message);
+        match sent {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(SendError::Full) => {
+                self.call.blocked.borrow_mut().push(cx.waker().clone());
+                Poll::Pending
+            }
+            Err(error) => Poll::Ready(Err(send_failed(&error))),
+        }
+    }
+
+    /// Queues the response headers, unless they are on their way.
+    pub(crate) fn flush_headers(&self) -> Result<(), Status> {
+        if self.call.headers_sent.replace(true) {
+            return Ok(());
+        }
+        let headers = self.call.headers.borrow();
+        let sent = self.shared.connection.borrow_mut().headers(self.key, &headers);
+        sent.map_err(|error| send_failed(&error))
+    }
+
+    /// Queues the response headers if there are any; without, the core sends them with the first message.
+    fn headers_before_message(&self) -> Result<(), Status> {
+        if self.call.headers_sent.get() || self.call.headers.borrow().is_empty() {
+            return Ok(());
+        }
+        self.flush_headers()
+    }
+
+    /// The one request message, which arrived before the handler started.
+    pub(crate) fn take_message(&self) -> Inbound {
+        let message = self.call.inbox.borrow_mut().pop_front();
+        message.expect("a call with one request starts when that is there")
+    }
+
+    /// Ends the call, and gives the memory of its request back.
+    pub(crate) fn finish(
+        &self,
+        outcome: Result<(), Status>,
+        head: RequestHead,
+        message: Option<Inbound>,
+    ) {
+        let status = match &outcome {
+            Ok(()) => &Status::OK,
+            Err(status) => status,
+        };
+        if outcome.is_ok() {
+            // A stream may end well without a message, and its headers still count. An error that comes before
+            // any message is Trailers-Only instead. A failure here is found by `finish` once more.
+            let _ = self.headers_before_message();
+        }
+        let trailers = self.call.trailers.borrow();
+        let mut connection = self.shared.connection.borrow_mut();
+        // An error means that the call ended before its handler: there is nobody left to tell.
+        let _ = connection.finish(self.key, status, &trailers);
+        connection.recycle_metadata(head.metadata);
+        if let Some(message) = message {
+            message.recycle(&mut connection, &self.shared.pool);
+        }
+    }
+
+    /// Decodes a message that borrows from its buffer and the arena.
+    pub(crate) fn decode<'a, S: Schema>(
+        &self,
+        message: &'a Inbound,
+        arena: &'a grpc_arena::Arena,
+    ) -> Result<S::View<'a>, Status> {
+        if message.is_compressed() {
+            return Err(Status::new(
+                Code::Internal,
+                "a message is compressed, but grpc-encoding names no compression",
+            ));
+        }
+        S::decode(message.as_bytes(), arena, &self.shared.decode)
+            .map_err(|error| undecodable(&error))
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.shared.host.now()
+    }
+}

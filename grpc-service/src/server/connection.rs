@@ -1,0 +1,328 @@
+//! One connection of a server: takes events out of the core and runs handlers.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use grpc_proto::server::Event;
+use grpc_proto::{
+    CallKey, Code, Connection, ConnectionError, ErrorCode, Instant, Message, Metadata, Reason,
+    RequestHead, Stats, Status, Transmit,
+};
+
+use super::call::{Call, Scope, Shared};
+use super::router::Requests;
+use super::{Deployed, ServerOptions};
+use crate::endpoint::{Turn, turn};
+use crate::inbound::Inbound;
+use crate::pool::Pool;
+use crate::timers::Timers;
+use crate::{Endpoint, Host, Peer};
+
+/// One connection of a [`Server`](crate::Server), to be driven over its transport.
+///
+/// A handler runs in the very turn in which its message arrives, so one that does not wait costs neither a task nor
+/// a wake. Dropping the connection drops its handlers.
+pub struct ServerConnection {
+    shared: Rc<Shared>,
+    routes: Rc<Deployed>,
+    /// Scratch for the calls that were woken.
+    woken: Vec<u32>,
+}
+
+impl ServerConnection {
+    pub(crate) fn new(
+        options: &ServerOptions,
+        routes: Rc<Deployed>,
+        pool: Rc<Pool>,
+        host: Rc<dyn Host>,
+        peer: Peer,
+    ) -> Self {
+        let connection = Connection::new(&options.config, host.entropy(), host.now());
+        let shared = Shared {
+            connection: RefCell::new(connection),
+            calls: RefCell::default(),
+            ready: Default::default(),
+            timers: RefCell::new(Timers::default()),
+            host,
+            pool,
+            decode: options.decode,
+            peer,
+        };
+        Self { shared: Rc::new(shared), routes, woken: Vec::new() }
+    }
+
+    /// Counters of the connection.
+    pub fn stats(&self) -> Stats {
+        self.shared.connection.borrow().stats()
+    }
+
+    /// Calls that are open, running or not.
+    pub fn open_calls(&self) -> usize {
+        self.shared.connection.borrow().open_calls()
+    }
+
+    fn on_request(&mut self, key: CallKey, head: RequestHead) {
+        let routes = self.routes.router();
+        let Some(entry) = routes.find(head.path()) else {
+            let text = format!("no method {} here", head.path());
+            return self.refuse(key, head, Status::new(Code::Unimplemented, text));
+        };
+        if let Some(encoding) = head.encoding() {
+            let text = format!("grpc-encoding {encoding} is not supported");
+            return self.refuse(key, head, Status::new(Code::Unimplemented, text));
+        }
+        let call = self.place(key.index());
+        call.key.set(Some(key));
+        call.head.set(Some(head));
+        let streams = entry.requests == Requests::Stream;
+        call.entry.replace(Some(Rc::clone(entry)));
+        if streams {
+            self.start(key, &call);
+        }
+    }
+
+    fn on_message(&mut self, key: CallKey, message: Message<'_>) {
+        let message = Inbound::new(message, &self.shared.pool);
+        let Some(call) = self.call(key) else {
+            // Its handler finished early; the client's remaining messages are read and dropped.
+            let mut connection = self.shared.connection.borrow_mut();
+            return message.recycle(&mut connection, &self.shared.pool);
+        };
+        let mut inbox = call.inbox.borrow_mut();
+        inbox.push_back(message);
+        let many = inbox.len() > 1;
+        drop(inbox);
+        if call.is_streaming() {
+            self.run(&call);
+        } else if many {
+            let text = "the method takes exactly one message, and a second one came";
+            self.refuse_open(key, &call, Status::new(Code::Unimplemented, text));
+        }
+    }
+
+    fn on_half_close(&mut self, key: CallKey) {
+        let Some(call) = self.call(key) else { return };
+        call.half_closed.set(true);
+        if call.is_streaming() {
+            self.run(&call);
+        } else if call.inbox.borrow().is_empty() {
+            let text = "the method takes exactly one message, and none came";
+            self.refuse_open(key, &call, Status::new(Code::Unimplemented, text));
+        } else {
+            self.start(key, &call);
+        }
+    }
+
+    fn on_writable(&mut self, key: CallKey) {
+        let Some(call) = self.call(key) else { return };
+        // Taken one at a time, because a waker may run anything.
+        let mut wakers = std::mem::take(&mut *call.blocked.borrow_mut());
+        for waker in wakers.drain(..) {
+            waker.wake();
+        }
+        let mut blocked = call.blocked.borrow_mut();
+        if blocked.is_empty() {
+            std::mem::swap(&mut *blocked, &mut wakers);
+        }
+    }
+
+    fn on_cancelled(&mut self, key: CallKey, reason: Reason) {
+        if let Some(call) = self.call(key) {
+            call.cancelled.replace(Some(reason));
+            self.clear(&call);
+        }
+        self.shared.connection.borrow_mut().release(key);
+    }
+
+    /// The call at a place, if `key` still names it.
+    fn call(&self, key: CallKey) -> Option<Rc<Call>> {
+        let calls = self.shared.calls.borrow();
+        let call = calls.get(key.index())?;
+        (call.key.get() == Some(key)).then(|| Rc::clone(call))
+    }
+
+    /// The place of a new call, made if it was never used before.
+    fn place(&self, index: usize) -> Rc<Call> {
+        let mut calls = self.shared.calls.borrow_mut();
+        while calls.len() <= index {
+            let call = Call::new(calls.len() as u32, &self.shared.ready);
+            calls.push(Rc::new(call));
+        }
+        Rc::clone(&calls[index])
+    }
+
+    /// Answers a request that no handler will see.
+    fn refuse(&self, key: CallKey, head: RequestHead, status: Status) {
+        let mut connection = self.shared.connection.borrow_mut();
+        let _ = connection.finish(key, &status, &Metadata::new());
+        connection.recycle_metadata(head.metadata);
+    }
+
+    /// Answers a call whose handler has not started.
+    fn refuse_open(&self, key: CallKey, call: &Call, status: Status) {
+        if let Some(head) = call.head.take() {
+            self.refuse(key, head, status);
+        }
+        self.clear(call);
+    }
+
+    /// Puts a handler in its place and polls it.
+    fn start(&mut self, key: CallKey, call: &Rc<Call>) {
+        let scope = Scope { shared: Rc::clone(&self.shared), call: Rc::clone(call), key };
+        let mut slot = {
+            let entry = call.entry.borrow();
+            entry.as_ref().expect("an open call has its method").take_slot()
+        };
+        slot.as_mut().start(scope);
+        call.slot.set(Some(slot));
+        self.run(call);
+    }
+
+    /// Polls a handler.
+    fn run(&mut self, call: &Rc<Call>) {
+        // Out of its place while it runs: a handler must not find itself.
+        let Some(mut slot) = call.slot.take() else { return };
+        // A wake from before this poll is answered by it.
+        call.wake.take();
+        let mut cx = Context::from_waker(&call.waker);
+        let polled = catch_unwind(AssertUnwindSafe(|| slot.as_mut().poll(&mut cx)));
+        call.slot.set(Some(slot));
+        match polled {
+            Ok(Poll::Pending) => {}
+            Ok(Poll::Ready(())) => self.clear(call),
+            Err(_) => {
+                if let Some(key) = call.key.get() {
+                    let status = Status::new(Code::Internal, "the handler panicked");
+                    let mut connection = self.shared.connection.borrow_mut();
+                    let _ = connection.finish(key, &status, &Metadata::new());
+                }
+                self.clear(call);
+            }
+        }
+    }
+
+    /// Empties a place: drops the handler, if one is there, and whatever else the call left.
+    fn clear(&self, call: &Call) {
+        let entry = call.entry.take();
+        if let Some(mut slot) = call.slot.take() {
+            // Destructors of a handler are its code as well.
+            let dropped = catch_unwind(AssertUnwindSafe(|| slot.as_mut().clear()));
+            if let (Ok(()), Some(entry)) = (dropped, entry) {
+                entry.give_slot(slot);
+            }
+        }
+        let mut connection = self.shared.connection.borrow_mut();
+        if let Some(head) = call.head.take() {
+            connection.recycle_metadata(head.metadata);
+        }
+        for message in call.inbox.borrow_mut().drain(..) {
+            message.recycle(&mut connection, &self.shared.pool);
+        }
+        drop(connection);
+        call.reset();
+    }
+}
+
+impl Turn for ServerConnection {
+    /// Wakes what is due and runs what was woken before this turn.
+    ///
+    /// What wakes itself meanwhile runs in the next turn: input and output get theirs first.
+    fn run_ready(&mut self, now: Instant) {
+        loop {
+            let due = self.shared.timers.borrow_mut().pop_due(now);
+            let Some(waker) = due else { break };
+            waker.wake();
+        }
+        let mut woken = std::mem::take(&mut self.woken);
+        self.shared.ready.drain(&mut woken);
+        for index in woken.drain(..) {
+            let call = self.shared.calls.borrow().get(index as usize).cloned();
+            if let Some(call) = call
+                && call.wake.take()
+            {
+                self.run(&call);
+            }
+        }
+        self.woken = woken;
+    }
+
+    fn step(&mut self, input: &mut &[u8], now: Instant) -> Result<bool, ConnectionError> {
+        // The borrow of the connection ends with this statement: the event borrows from the input alone.
+        let event = self.shared.connection.borrow_mut().poll_event(input, now)?;
+        match event {
+            None => return Ok(false),
+            Some(Event::Request(key, head)) => self.on_request(key, head),
+            Some(Event::Message(key, message)) => self.on_message(key, message),
+            Some(Event::End(key)) => self.on_half_close(key),
+            Some(Event::Writable(key)) => self.on_writable(key),
+            Some(Event::Cancelled(key, reason)) => self.on_cancelled(key, reason),
+            Some(_) => {}
+        }
+        Ok(true)
+    }
+
+    fn transmit(&mut self, out: &mut Transmit, now: Instant) {
+        self.shared.connection.borrow_mut().poll_transmit(out, now);
+    }
+}
+
+impl Endpoint for ServerConnection {
+    fn drive(
+        &mut self,
+        input: &mut &[u8],
+        out: &mut Transmit,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Result<(), ConnectionError> {
+        drop(self.shared.ready.unpark());
+        turn(self, input, out, now)?;
+        if !self.shared.ready.park(cx.waker()) {
+            cx.waker().wake_by_ref();
+        }
+        Ok(())
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let core = self.shared.connection.borrow().poll_timeout();
+        let calls = self.shared.timers.borrow().next();
+        core.into_iter().chain(calls).min()
+    }
+
+    fn close_read(&mut self, now: Instant) {
+        self.shared.connection.borrow_mut().close_read(now);
+    }
+
+    fn shutdown(&mut self, now: Instant) {
+        self.shared.connection.borrow_mut().shutdown(now);
+    }
+
+    fn abort(&mut self, now: Instant) {
+        self.shared.connection.borrow_mut().close(ErrorCode::NO_ERROR, now);
+    }
+
+    fn is_drained(&self) -> bool {
+        self.shared.connection.borrow().is_drained()
+    }
+}
+
+impl Drop for ServerConnection {
+    fn drop(&mut self) {
+        // Handlers own a share of what they live in: without this the circle would never be freed.
+        let calls = std::mem::take(&mut *self.shared.calls.borrow_mut());
+        for call in &calls {
+            self.clear(call);
+        }
+    }
+}
+
+impl fmt::Debug for ServerConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerConnection")
+            .field("peer", &self.shared.peer)
+            .field("open_calls", &self.open_calls())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,196 @@
+//! The context of a call: all that a handler may ask of its surroundings.
+
+use std::cell::RefMut;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use grpc_arena::Arena;
+use grpc_proto::{Instant, Metadata, MetadataError, Reason, RequestHead, Status};
+
+use super::call::Scope;
+use crate::Peer;
+use crate::timers::TimerId;
+
+/// What a handler knows of its call, and what it may ask of its host.
+///
+/// Time, timers, tasks and entropy come from here and nowhere else, so that the same handler runs over sockets and
+/// in a simulator. `'a` is the lifetime of the message at hand: it, and a reply built in [`Cx::arena`], live until
+/// the handler is done with it.
+#[derive(Clone, Copy)]
+pub struct Cx<'a> {
+    scope: &'a Scope,
+    head: &'a RequestHead,
+    arena: &'a Arena,
+}
+
+impl<'a> Cx<'a> {
+    pub(crate) fn new(scope: &'a Scope, head: &'a RequestHead, arena: &'a Arena) -> Self {
+        Self { scope, head, arena }
+    }
+
+    /// The call's arena, for replies that borrow.
+    pub fn arena(&self) -> &'a Arena {
+        self.arena
+    }
+
+    /// The request's metadata.
+    pub fn metadata(&self) -> &'a Metadata {
+        &self.head.metadata
+    }
+
+    /// The path that was called, `/package.Service/Method`.
+    pub fn path(&self) -> &'a str {
+        self.head.path()
+    }
+
+    /// The host that the client meant to reach.
+    pub fn authority(&self) -> &'a str {
+        self.head.authority()
+    }
+
+    /// Who called.
+    pub fn peer(&self) -> &'a Peer {
+        &self.scope.shared.peer
+    }
+
+    /// When the call ends by itself; the handler is dropped then.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.head.deadline()
+    }
+
+    /// The time left until the deadline.
+    pub fn time_left(&self) -> Option<Duration> {
+        self.deadline().map(|deadline| deadline - self.now())
+    }
+
+    /// The time.
+    pub fn now(&self) -> Instant {
+        self.scope.now()
+    }
+
+    /// Waits for `span`.
+    ///
+    /// The timer is the connection's, not the runtime's: it costs a place in a heap, and nothing when dropped.
+    pub fn sleep(&self, span: Duration) -> Sleep<'a> {
+        self.sleep_until(self.now() + span)
+    }
+
+    /// Waits until `at`.
+    pub fn sleep_until(&self, at: Instant) -> Sleep<'a> {
+        Sleep { scope: self.scope, at, id: None }
+    }
+
+    /// Runs `task` on this thread, beside the call and beyond its end.
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.scope.shared.host.spawn(Box::pin(task));
+    }
+
+    /// Sixty-four bits that a peer cannot guess.
+    pub fn entropy(&self) -> u64 {
+        self.scope.shared.host.entropy()
+    }
+
+    /// Appends an ASCII entry to the response headers, which leave with the first message.
+    ///
+    /// An error status that comes before any message is answered without headers; use a trailer for what should
+    /// accompany it.
+    ///
+    /// # Errors
+    /// The rule that name or value break.
+    pub fn append_header(&self, name: &str, value: &str) -> Result<(), MetadataError> {
+        self.headers().append(name, value)
+    }
+
+    /// Appends a binary entry to the response headers; `name` ends in `-bin`.
+    ///
+    /// # Errors
+    /// The rule that the name breaks.
+    pub fn append_header_bin(&self, name: &str, value: &[u8]) -> Result<(), MetadataError> {
+        self.headers().append_bin(name, value)
+    }
+
+    /// Sends the response headers now, rather than with the first message.
+    ///
+    /// # Errors
+    /// CANCELLED once the call is over.
+    pub fn send_headers(&self) -> Result<(), Status> {
+        self.scope.flush_headers()
+    }
+
+    /// Appends an ASCII entry to the trailers, which leave with the status.
+    ///
+    /// # Errors
+    /// The rule that name or value break.
+    pub fn append_trailer(&self, name: &str, value: &str) -> Result<(), MetadataError> {
+        self.trailers().append(name, value)
+    }
+
+    /// Appends a binary entry to the trailers; `name` ends in `-bin`.
+    ///
+    /// # Errors
+    /// The rule that the name breaks.
+    pub fn append_trailer_bin(&self, name: &str, value: &[u8]) -> Result<(), MetadataError> {
+        self.trailers().append_bin(name, value)
+    }
+
+    /// Why the call is over, for destructors: a call that is cancelled drops its handler at the point where it
+    /// waits, and what lived there can ask.
+    pub fn cancellation(&self) -> Option<Reason> {
+        self.scope.call.cancelled.borrow().clone()
+    }
+
+    fn headers(&self) -> RefMut<'a, Metadata> {
+        self.scope.call.headers.borrow_mut()
+    }
+
+    fn trailers(&self) -> RefMut<'a, Metadata> {
+        self.scope.call.trailers.borrow_mut()
+    }
+}
+
+impl fmt::Debug for Cx<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cx").field("path", &self.path()).field("peer", self.peer()).finish()
+    }
+}
+
+/// Completes at its time; made by [`Cx::sleep`].
+pub struct Sleep<'a> {
+    scope: &'a Scope,
+    at: Instant,
+    id: Option<TimerId>,
+}
+
+impl Future for Sleep<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.scope.now() >= self.at {
+            return Poll::Ready(());
+        }
+        let timers = &self.scope.shared.timers;
+        let old = match self.id.filter(|&id| timers.borrow().holds(id)) {
+            Some(id) => timers.borrow_mut().set_waker(id, cx.waker()),
+            None => {
+                let waker = cx.waker().clone();
+                let id = timers.borrow_mut().insert(self.at, waker);
+                self.id = Some(id);
+                None
+            }
+        };
+        drop(old);
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            let waker = self.scope.shared.timers.borrow_mut().remove(id);
+            drop(waker);
+        }
+    }
+}

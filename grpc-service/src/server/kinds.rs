@@ -1,0 +1,138 @@
+//! The message loops of the four kinds of call.
+//!
+//! Each function is one future that owns its handler, its lease and its messages, borrows among them, and is
+//! therefore `'static`: it can be kept in a [`Slot`](super::slot::Slot) without any `unsafe`.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use grpc_arena::Arena;
+use grpc_proto::{RequestHead, Status};
+
+use super::call::Scope;
+use super::{
+    BidiCall, BidiHandler, ClientStreamingCall, ClientStreamingHandler, Cx, ServerStreamingHandler,
+    Sink, UnaryHandler,
+};
+use crate::Method;
+
+pub(crate) async fn unary<M: Method, H: UnaryHandler<M>>(handler: H, scope: Scope) {
+    let head = scope.take_head();
+    let message = scope.take_message();
+    let outcome = async {
+        let lease = scope.shared.pool.lease().await;
+        let request = scope.decode::<M::Request>(&message, lease.arena())?;
+        let cx = Cx::new(&scope, &head, lease.arena());
+        let response = handler.call(&cx, request).await?;
+        poll_fn(|cx| scope.poll_send(&response, cx)).await
+    }
+    .await;
+    scope.finish(outcome, head, Some(message));
+}
+
+pub(crate) async fn server_streaming<M: Method, H: ServerStreamingHandler<M>>(
+    handler: H,
+    scope: Scope,
+) {
+    let head = scope.take_head();
+    let message = scope.take_message();
+    let outcome = async {
+        let lease = scope.shared.pool.lease().await;
+        let request = scope.decode::<M::Request>(&message, lease.arena())?;
+        let cx = Cx::new(&scope, &head, lease.arena());
+        handler.call(&cx, request, &mut Sink::new(&scope)).await
+    }
+    .await;
+    scope.finish(outcome, head, Some(message));
+}
+
+pub(crate) async fn client_streaming<M: Method, H: ClientStreamingHandler<M>>(
+    handler: H,
+    scope: Scope,
+) {
+    let head = scope.take_head();
+    let outcome = async {
+        let mut call = {
+            let lease = scope.shared.pool.lease().await;
+            handler.open(&Cx::new(&scope, &head, lease.arena())).await?
+        };
+        while let Some(message) = poll_fn(|_| scope.poll_message()).await {
+            let lease = scope.shared.pool.lease().await;
+            let taken = async {
+                let request = scope.decode::<M::Request>(&message, lease.arena())?;
+                call.on_message(&Cx::new(&scope, &head, lease.arena()), request).await
+            }
+            .await;
+            drop(lease);
+            scope.consumed(message);
+            taken?;
+        }
+        let lease = scope.shared.pool.lease().await;
+        let response = call.finish(&Cx::new(&scope, &head, lease.arena())).await?;
+        poll_fn(|cx| scope.poll_send(&response, cx)).await
+    }
+    .await;
+    scope.finish(outcome, head, None);
+}
+
+pub(crate) async fn bidi<M: Method, H: BidiHandler<M>>(handler: H, scope: Scope) {
+    let head = scope.take_head();
+    let outcome = async {
+        // Where `run` may build its messages: it lives beside all other messages, so no lease fits it. An arena
+        // that is not used takes no memory.
+        let arena = Arena::with_budget(scope.shared.decode.arena_bytes);
+        let cx = Cx::new(&scope, &head, &arena);
+        let call = handler.open(&cx).await?;
+        let mut pushed = Sink::new(&scope);
+        let run = call.run(&cx, &mut pushed);
+        let messages = converse::<M, _>(&call, &scope, &head);
+        beside(messages, run).await
+    }
+    .await;
+    scope.finish(outcome, head, None);
+}
+
+/// The message loop of a call with streams in both directions.
+async fn converse<M: Method, C: BidiCall<M::Request, M::Response>>(
+    call: &C,
+    scope: &Scope,
+    head: &RequestHead,
+) -> Result<(), Status> {
+    let mut out = Sink::new(scope);
+    while let Some(message) = poll_fn(|_| scope.poll_message()).await {
+        let lease = scope.shared.pool.lease().await;
+        let taken = async {
+            let request = scope.decode::<M::Request>(&message, lease.arena())?;
+            call.on_message(&Cx::new(scope, head, lease.arena()), request, &mut out).await
+        }
+        .await;
+        drop(lease);
+        scope.consumed(message);
+        taken?;
+    }
+    let lease = scope.shared.pool.lease().await;
+    call.finish(&Cx::new(scope, head, lease.arena()), &mut out).await
+}
+
+/// Polls both; over when `main` is, or when `side` fails.
+async fn beside(
+    main: impl Future<Output = Result<(), Status>>,
+    side: impl Future<Output = Result<(), Status>>,
+) -> Result<(), Status> {
+    let (mut main, mut side) = (pin!(main), pin!(side));
+    let mut side_runs = true;
+    poll_fn(|cx| {
+        if let Poll::Ready(outcome) = main.as_mut().poll(cx) {
+            return Poll::Ready(outcome);
+        }
+        if side_runs && let Poll::Ready(outcome) = side.as_mut().poll(cx) {
+            side_runs = false;
+            if outcome.is_err() {
+                return Poll::Ready(outcome);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}

@@ -1,0 +1,397 @@
+//! The four kinds of call, between a stub and a handler in memory.
+
+mod common;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use common::{Bytes, BytesClient, Raw, connect, connect_with};
+use grpc_arena::Arena;
+use grpc_proto::{Code, Limits, Metadata, Status};
+use grpc_service::server::{BidiCall, ClientStreamingCall};
+use grpc_service::testing::join_all;
+use grpc_service::{Cx, ResponseMetadata, Sink};
+
+/// Does what its requests say.
+#[derive(Default, Clone)]
+struct Puppet {
+    log: Rc<RefCell<Vec<String>>>,
+    alive: Rc<Cell<usize>>,
+}
+
+/// Counts itself.
+struct Alive(Rc<Cell<usize>>);
+
+impl Puppet {
+    fn alive(&self) -> Alive {
+        self.alive.set(self.alive.get() + 1);
+        Alive(Rc::clone(&self.alive))
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+impl Bytes for Puppet {
+    async fn echo<'a>(&self, cx: &Cx<'a>, request: Raw<'a>) -> Result<Raw<'a>, Status> {
+        let _alive = self.alive();
+        for entry in cx.metadata().iter() {
+            let name = String::from_utf8_lossy(entry.name).into_owned();
+            let value = String::from_utf8_lossy(entry.value).into_owned();
+            cx.append_header(&name, &value).expect("what came may go");
+            cx.append_trailer(&format!("{name}-again"), &value).expect("what came may go");
+        }
+        match request.0 {
+            b"fail" => Err(Status::new(Code::NotFound, "nicht da: ∅")),
+            b"panic" => panic!("as asked"),
+            b"sleep" => {
+                cx.sleep(Duration::from_secs(3)).await;
+                Ok(request)
+            }
+            b"forever" => std::future::pending().await,
+            _ => {
+                let reply = cx.arena().alloc_slice(request.0);
+                reply.reverse();
+                Ok(Raw(reply))
+            }
+        }
+    }
+
+    async fn split<'a>(
+        &self,
+        _cx: &Cx<'a>,
+        request: Raw<'a>,
+        out: &mut Sink<'_, Raw<'static>>,
+    ) -> Result<(), Status> {
+        for byte in request.0 {
+            let on_stack = [*byte; 3];
+            out.send(&Raw(&on_stack)).await?;
+        }
+        Ok(())
+    }
+
+    type Join<'s> = Joining<'s>;
+    async fn join(&self, _cx: &Cx<'_>) -> Result<Joining<'_>, Status> {
+        Ok(Joining { puppet: self, all: Vec::new() })
+    }
+
+    type Chat<'s> = Chatting<'s>;
+    async fn chat(&self, _cx: &Cx<'_>) -> Result<Chatting<'_>, Status> {
+        Ok(Chatting { puppet: self, _alive: self.alive() })
+    }
+}
+
+struct Joining<'s> {
+    puppet: &'s Puppet,
+    all: Vec<u8>,
+}
+
+impl ClientStreamingCall<Raw<'static>, Raw<'static>> for Joining<'_> {
+    async fn on_message<'a>(&mut self, cx: &Cx<'a>, message: Raw<'a>) -> Result<(), Status> {
+        if message.0 == b"stop" {
+            return Err(Status::new(Code::Aborted, "stopped"));
+        }
+        if message.0 == b"wait" {
+            cx.sleep(Duration::from_millis(5)).await;
+        }
+        self.puppet.log.borrow_mut().push(format!("took {}", message.0.len()));
+        self.all.extend_from_slice(message.0);
+        Ok(())
+    }
+
+    async fn finish<'a>(self, cx: &Cx<'a>) -> Result<Raw<'a>, Status> {
+        Ok(Raw(cx.arena().alloc_slice(&self.all)))
+    }
+}
+
+struct Chatting<'s> {
+    puppet: &'s Puppet,
+    _alive: Alive,
+}
+
+impl BidiCall<Raw<'static>, Raw<'static>> for Chatting<'_> {
+    async fn on_message<'a>(
+        &self,
+        _cx: &Cx<'a>,
+        message: Raw<'a>,
+        out: &mut Sink<'_, Raw<'static>>,
+    ) -> Result<(), Status> {
+        out.send(&message).await
+    }
+
+    async fn finish(&self, _cx: &Cx<'_>, out: &mut Sink<'_, Raw<'static>>) -> Result<(), Status> {
+        self.puppet.log.borrow_mut().push("chat ends".to_owned());
+        out.send(&Raw(b"bye")).await
+    }
+
+    async fn run(&self, cx: &Cx<'_>, out: &mut Sink<'_, Raw<'static>>) -> Result<(), Status> {
+        loop {
+            cx.sleep(Duration::from_secs(1)).await;
+            out.send(&Raw(b"tick")).await?;
+        }
+    }
+}
+
+#[test]
+fn a_unary_call_is_answered_from_the_calls_arena() {
+    let (stub, mut pair) = connect(Puppet::default());
+    let arena = Arena::new();
+    let reply = pair.block_on(async { stub.echo(&Raw(b"abc"), &arena).await });
+    assert_eq!(reply, Ok(Raw(b"cba")));
+    assert_eq!(pair.server().open_calls(), 0);
+    assert_eq!(pair.client().open_calls(), 0);
+}
+
+#[test]
+fn metadata_travels_both_ways() {
+    let (stub, mut pair) = connect(Puppet::default());
+    let arena = Arena::new();
+    let mut metadata = Metadata::new();
+    metadata.append("k", "v").unwrap();
+    let mut response = ResponseMetadata::default();
+    let call = stub.echo(&Raw(b"x"), &arena).metadata(&metadata).response(&mut response);
+    assert_eq!(pair.block_on(call), Ok(Raw(b"x")));
+    assert_eq!(response.headers.value("k"), Some(&b"v"[..]));
+    assert_eq!(response.trailers.value("k-again"), Some(&b"v"[..]));
+}
+
+#[test]
+fn an_error_status_keeps_its_message() {
+    let (stub, mut pair) = connect(Puppet::default());
+    let arena = Arena::new();
+    let reply = pair.block_on(stub.echo(&Raw(b"fail"), &arena));
+    assert_eq!(reply, Err(Status::new(Code::NotFound, "nicht da: ∅")));
+}
+
+#[test]
+fn a_handler_that_panics_fails_its_own_call_alone() {
+    let puppet = Puppet::default();
+    let (stub, mut pair) = connect(puppet.clone());
+    let arena = Arena::new();
+    let sleeper = stub.clone();
+    pair.block_on(async {
+        let mut slow = std::pin::pin!(sleeper.echo(&Raw(b"sleep"), &arena));
+        std::future::poll_fn(|cx| {
+            assert!(slow.as_mut().poll(cx).is_pending());
+            std::task::Poll::Ready(())
+        })
+        .await;
+        let failed = stub.echo(&Raw(b"panic"), &arena).await.unwrap_err();
+        assert_eq!(failed.code(), Code::Internal);
+        assert_eq!(slow.await, Ok(Raw(b"sleep")));
+    });
+    assert_eq!(puppet.alive.get(), 0);
+}
+
+#[test]
+fn a_deadline_drops_the_handler() {
+    let puppet = Puppet::default();
+    let (stub, mut pair) = connect(puppet.clone());
+    let arena = Arena::new();
+    let call = stub.echo(&Raw(b"forever"), &arena).timeout(Duration::from_secs(2));
+    let failed = pair.block_on(call).unwrap_err();
+    assert_eq!(failed.code(), Code::DeadlineExceeded);
+    pair.settle();
+    assert_eq!(puppet.alive.get(), 0);
+    assert_eq!(pair.server().open_calls(), 0);
+}
+
+#[test]
+fn dropping_a_call_drops_its_handler() {
+    let puppet = Puppet::default();
+    let (stub, mut pair) = connect(puppet.clone());
+    let arena = Arena::new();
+    {
+        let mut call = Box::pin(stub.echo(&Raw(b"forever"), &arena));
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(call.as_mut().poll(&mut cx).is_pending());
+        pair.settle();
+        assert_eq!(puppet.alive.get(), 1);
+    }
+    pair.settle();
+    assert_eq!(puppet.alive.get(), 0);
+    assert_eq!((pair.client().open_calls(), pair.server().open_calls()), (0, 0));
+}
+
+#[test]
+fn a_message_that_does_not_decode_is_internal() {
+    let (stub, mut pair) = connect(Puppet::default());
+    let arena = Arena::new();
+    let failed = pair.block_on(stub.echo(&Raw(b"!"), &arena)).unwrap_err();
+    assert_eq!(failed.code(), Code::Internal);
+    assert!(failed.message().contains("Raw: the wire type"), "{failed:?}");
+}
+
+#[test]
+fn responses_stream_from_the_stack() {
+    let (stub, mut pair) = connect(Puppet::default());
+    pair.block_on(async {
+        let mut arena = Arena::new();
+        let mut stream = stub.split(&Raw(b"xyz")).await.unwrap();
+        let mut seen = Vec::new();
+        while let Some(item) = stream.next(&mut arena).await.unwrap() {
+            seen.push(item.0.to_vec());
+        }
+        assert_eq!(seen, [b"xxx", b"yyy", b"zzz"]);
+        assert!(stream.trailers().is_some());
+    });
+}
+
+#[test]
+fn requests_stream_into_one_answer() {
+    let (stub, mut pair) = connect(Puppet::default());
+    pair.block_on(async {
+        let arena = Arena::new();
+        let mut stream = stub.join().await.unwrap();
+        for part in [&b"a"[..], b"wait", b"", b"c"] {
+            stream.send(&Raw(part)).await.unwrap();
+        }
+        assert_eq!(stream.finish(&arena).await, Ok(Raw(b"awaitc")));
+    });
+}
+
+#[test]
+fn a_handler_may_end_a_request_stream_early() {
+    let (stub, mut pair) = connect(Puppet::default());
+    pair.block_on(async {
+        let arena = Arena::new();
+        let mut stream = stub.join().await.unwrap();
+        stream.send(&Raw(b"stop")).await.unwrap();
+        let failed = stream.finish(&arena).await.unwrap_err();
+        assert_eq!(failed, Status::new(Code::Aborted, "stopped"));
+    });
+}
+
+#[test]
+fn a_bidirectional_call_answers_and_pushes() {
+    let puppet = Puppet::default();
+    let (stub, mut pair) = connect(puppet.clone());
+    pair.block_on(async {
+        let mut arena = Arena::new();
+        let mut stream = stub.chat().await.unwrap();
+        stream.send(&Raw(b"hello")).await.unwrap();
+        assert_eq!(stream.next(&mut arena).await, Ok(Some(Raw(b"hello"))));
+        // Nobody sends: time jumps, and the handler pushes.
+        assert_eq!(stream.next(&mut arena).await, Ok(Some(Raw(b"tick"))));
+        stream.end();
+        assert_eq!(stream.next(&mut arena).await, Ok(Some(Raw(b"bye"))));
+        assert_eq!(stream.next(&mut arena).await, Ok(None));
+        assert_eq!(stream.next(&mut arena).await, Ok(None));
+    });
+    assert_eq!(puppet.alive.get(), 0);
+}
+
+#[test]
+fn the_halves_of_a_call_live_on_their_own() {
+    let (stub, mut pair) = connect(Puppet::default());
+    pair.block_on(async {
+        let mut arena = Arena::new();
+        let (mut sending, mut receiving) = stub.chat().await.unwrap().split();
+        sending.send(&Raw(b"one")).await.unwrap();
+        sending.end();
+        assert_eq!(receiving.next(&mut arena).await, Ok(Some(Raw(b"one"))));
+        assert_eq!(receiving.next(&mut arena).await, Ok(Some(Raw(b"bye"))));
+        assert_eq!(receiving.next(&mut arena).await, Ok(None));
+
+        let (sending, mut receiving) = stub.chat().await.unwrap().split();
+        drop(sending);
+        let failed = receiving.next(&mut arena).await.unwrap_err();
+        assert_eq!(failed.code(), Code::Cancelled);
+    });
+    pair.settle();
+    assert_eq!(pair.server().open_calls(), 0);
+}
+
+#[test]
+fn a_sink_waits_for_room_and_nobody_else_does() {
+    let (stub, mut pair) = connect(Puppet::default());
+    let big = vec![1u8; 100_000];
+    pair.block_on(async {
+        let mut arena = Arena::new();
+        // 300,000 bytes of responses in 100,000 messages, of which nothing is read at first.
+        let mut stream = stub.split(&Raw(&big)).await.unwrap();
+        assert_eq!(stream.next(&mut arena).await, Ok(Some(Raw(&[1, 1, 1]))));
+        assert_eq!(stub.echo(&Raw(b"ab"), &Arena::new()).await, Ok(Raw(b"ba")));
+        let mut rest = 0;
+        while let Some(item) = stream.next(&mut arena).await.unwrap() {
+            assert_eq!(item, Raw(&[1, 1, 1]));
+            rest += 1;
+        }
+        assert_eq!(rest, 99_999);
+    });
+}
+
+#[test]
+fn many_calls_interleave_whatever_the_segments() {
+    for segment in [1, 7, 100, usize::MAX] {
+        let (stub, mut pair) = connect(Puppet::default());
+        pair.segment(segment);
+        let bodies: Vec<Vec<u8>> = (0..64).map(|i| vec![i as u8 + 40; i * 37]).collect();
+        let calls = bodies.iter().map(|body| {
+            let stub = stub.clone();
+            async move {
+                let arena = Arena::new();
+                assert_eq!(stub.echo(&Raw(body), &arena).await, Ok(Raw(body)));
+            }
+        });
+        pair.block_on(join_all(calls));
+        assert_eq!((pair.client().open_calls(), pair.server().open_calls()), (0, 0));
+    }
+}
+
+#[test]
+fn calls_beyond_the_servers_streams_and_the_clients_queue_wait_their_turn() {
+    let (mut server, mut client) = (Limits::default(), Limits::default());
+    server.max_concurrent_streams = 3;
+    client.max_queued_calls = 4;
+    let (stub, mut pair) = connect_with(Puppet::default(), server, client);
+    // A client learns the server's limit from its SETTINGS.
+    let arena = Arena::new();
+    assert_eq!(pair.block_on(stub.echo(&Raw(b"ab"), &arena)), Ok(Raw(b"ba")));
+    let calls = (0..50).map(|_| {
+        let stub = stub.clone();
+        async move {
+            let arena = Arena::new();
+            assert_eq!(stub.echo(&Raw(b"ok"), &arena).await, Ok(Raw(b"ko")));
+        }
+    });
+    pair.block_on(join_all(calls));
+}
+
+#[test]
+fn a_cut_connection_fails_calls_and_drops_handlers() {
+    let puppet = Puppet::default();
+    let (stub, mut pair) = connect(puppet.clone());
+    let arena = Arena::new();
+    let mut call = Box::pin(stub.echo(&Raw(b"forever"), &arena));
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(call.as_mut().poll(&mut cx).is_pending());
+    pair.settle();
+    assert_eq!(puppet.alive.get(), 1);
+    pair.cut();
+    let failed = pair.block_on(call).unwrap_err();
+    assert_eq!(failed.code(), Code::Unavailable);
+    pair.settle();
+    assert_eq!(puppet.alive.get(), 0);
+    let again = pair.block_on(stub.echo(&Raw(b"x"), &arena)).unwrap_err();
+    assert_eq!(again.code(), Code::Unavailable);
+}
+
+#[test]
+fn a_connection_is_drained_when_its_last_channel_is_gone() {
+    use grpc_service::Endpoint;
+    let (stub, mut pair) = connect(Puppet::default());
+    let arena = Arena::new();
+    let other: BytesClient = stub.clone();
+    pair.block_on(stub.echo(&Raw(b"x"), &arena)).unwrap();
+    drop(stub);
+    pair.settle();
+    assert!(!pair.client().is_drained());
+    drop(other);
+    pair.settle();
+    assert!(pair.client().is_drained());
+}

@@ -1,0 +1,190 @@
+//! A service of plain bytes with all four kinds of method, written as generated code is.
+
+#![allow(dead_code, unreachable_pub)] // each test file uses its part
+
+use std::rc::Rc;
+
+use grpc_arena::{Arena, DecodeError, DecodeLimits, DecodeRule, Encode, Schema, SizeCache};
+use grpc_proto::{Limits, Status};
+use grpc_service::client::{Bidi, Call, ClientStreaming, ServerStreaming, Unary};
+use grpc_service::server::{
+    BidiCall, BidiHandler, ClientStreamingCall, ClientStreamingHandler, ServerStreamingHandler,
+    UnaryHandler,
+};
+use grpc_service::testing::{MemoryHost, Pair};
+use grpc_service::{Channel, ChannelOptions, Cx, Method, Router, Server, ServerOptions, Sink};
+
+/// A message that is its bytes. Those that begin with `!` do not decode.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Raw<'a>(pub &'a [u8]);
+
+impl Encode for Raw<'_> {
+    fn encoded_len(&self, _: &mut SizeCache) -> usize {
+        self.0.len()
+    }
+
+    fn encode(&self, _: &mut SizeCache, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.0);
+    }
+}
+
+impl Schema for Raw<'static> {
+    type View<'a> = Raw<'a>;
+
+    fn decode<'a>(bytes: &'a [u8], _: &'a Arena, _: &DecodeLimits) -> Result<Raw<'a>, DecodeError> {
+        match bytes {
+            [b'!', ..] => Err(DecodeError::new(DecodeRule::WireType, 0).within("Raw")),
+            _ => Ok(Raw(bytes)),
+        }
+    }
+}
+
+/// The service's methods.
+pub mod methods {
+    use super::*;
+
+    macro_rules! method {
+        ($name:ident, $path:literal) => {
+            pub struct $name;
+            impl Method for $name {
+                const PATH: &'static str = $path;
+                type Request = Raw<'static>;
+                type Response = Raw<'static>;
+            }
+        };
+    }
+
+    method!(Echo, "/test.Bytes/Echo");
+    method!(Split, "/test.Bytes/Split");
+    method!(Join, "/test.Bytes/Join");
+    method!(Chat, "/test.Bytes/Chat");
+}
+
+/// The handler trait, as it would be generated.
+#[allow(async_fn_in_trait)]
+pub trait Bytes: 'static {
+    async fn echo<'a>(&self, cx: &Cx<'a>, request: Raw<'a>) -> Result<Raw<'a>, Status>;
+    async fn split<'a>(
+        &self,
+        cx: &Cx<'a>,
+        request: Raw<'a>,
+        out: &mut Sink<'_, Raw<'static>>,
+    ) -> Result<(), Status>;
+    type Join<'s>: ClientStreamingCall<Raw<'static>, Raw<'static>>
+    where
+        Self: 's;
+    async fn join(&self, cx: &Cx<'_>) -> Result<Self::Join<'_>, Status>;
+    type Chat<'s>: BidiCall<Raw<'static>, Raw<'static>>
+    where
+        Self: 's;
+    async fn chat(&self, cx: &Cx<'_>) -> Result<Self::Chat<'_>, Status>;
+}
+
+/// Registers the service's methods.
+pub fn register<S: Bytes>(router: &mut Router, service: Rc<S>) {
+    router.unary::<methods::Echo, _>(Adapter(Rc::clone(&service)));
+    router.server_streaming::<methods::Split, _>(Adapter(Rc::clone(&service)));
+    router.client_streaming::<methods::Join, _>(Adapter(Rc::clone(&service)));
+    router.bidi::<methods::Chat, _>(Adapter(service));
+}
+
+struct Adapter<S>(Rc<S>);
+
+impl<S> Clone for Adapter<S> {
+    fn clone(&self) -> Self {
+        Adapter(Rc::clone(&self.0))
+    }
+}
+
+impl<S: Bytes> UnaryHandler<methods::Echo> for Adapter<S> {
+    fn call<'a>(
+        &self,
+        cx: &Cx<'a>,
+        request: Raw<'a>,
+    ) -> impl Future<Output = Result<Raw<'a>, Status>> {
+        self.0.echo(cx, request)
+    }
+}
+
+impl<S: Bytes> ServerStreamingHandler<methods::Split> for Adapter<S> {
+    fn call<'a>(
+        &self,
+        cx: &Cx<'a>,
+        request: Raw<'a>,
+        out: &mut Sink<'_, Raw<'static>>,
+    ) -> impl Future<Output = Result<(), Status>> {
+        self.0.split(cx, request, out)
+    }
+}
+
+impl<S: Bytes> ClientStreamingHandler<methods::Join> for Adapter<S> {
+    type Call<'s> = S::Join<'s>;
+
+    fn open<'s>(&'s self, cx: &Cx<'_>) -> impl Future<Output = Result<Self::Call<'s>, Status>> {
+        self.0.join(cx)
+    }
+}
+
+impl<S: Bytes> BidiHandler<methods::Chat> for Adapter<S> {
+    type Call<'s> = S::Chat<'s>;
+
+    fn open<'s>(&'s self, cx: &Cx<'_>) -> impl Future<Output = Result<Self::Call<'s>, Status>> {
+        self.0.chat(cx)
+    }
+}
+
+/// The stub, as it would be generated.
+#[derive(Clone)]
+pub struct BytesClient {
+    channel: Channel,
+}
+
+impl BytesClient {
+    pub fn new(channel: Channel) -> Self {
+        Self { channel }
+    }
+
+    pub fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    pub fn echo<'r, 'a>(
+        &'r self,
+        request: &'r Raw<'r>,
+        arena: &'a Arena,
+    ) -> Call<'r, methods::Echo, Unary<'r, 'a, methods::Echo>> {
+        Call::unary(&self.channel, request, arena)
+    }
+
+    pub fn split<'r>(
+        &'r self,
+        request: &'r Raw<'r>,
+    ) -> Call<'r, methods::Split, ServerStreaming<'r, methods::Split>> {
+        Call::server_streaming(&self.channel, request)
+    }
+
+    pub fn join(&self) -> Call<'_, methods::Join, ClientStreaming> {
+        Call::client_streaming(&self.channel)
+    }
+
+    pub fn chat(&self) -> Call<'_, methods::Chat, Bidi> {
+        Call::bidi(&self.channel)
+    }
+}
+
+/// A connected pair that serves `service`.
+pub fn connect<S: Bytes>(service: S) -> (BytesClient, Pair) {
+    connect_with(service, Limits::default(), Limits::default())
+}
+
+/// A connected pair with limits for server and client.
+pub fn connect_with<S: Bytes>(service: S, server: Limits, client: Limits) -> (BytesClient, Pair) {
+    let host = MemoryHost::new(7);
+    let mut router = Router::new();
+    register(&mut router, Rc::new(service));
+    let options = ServerOptions::new(server).expect("consistent limits");
+    let server = Server::new(router, options, Rc::new(Rc::clone(&host)));
+    let options = ChannelOptions::new(client).expect("consistent limits");
+    let (channel, pair) = Pair::new(&host, &server, &options);
+    (BytesClient::new(channel), pair)
+}

@@ -1,0 +1,133 @@
+//! What the dispatch answers to requests that no handler should see.
+
+mod common;
+
+use std::rc::Rc;
+
+use common::{Raw, methods};
+use grpc_arena::Arena;
+use grpc_proto::{Code, Status};
+use grpc_service::client::Call;
+use grpc_service::server::UnaryHandler;
+use grpc_service::testing::{MemoryHost, Pair};
+use grpc_service::{Channel, ChannelOptions, Cx, Method, Router, Server, ServerOptions};
+
+#[derive(Clone)]
+struct Handler;
+
+impl UnaryHandler<methods::Echo> for Handler {
+    async fn call<'a>(&self, _cx: &Cx<'a>, request: Raw<'a>) -> Result<Raw<'a>, Status> {
+        Ok(request)
+    }
+}
+
+fn pair() -> (Channel, Pair) {
+    let host = MemoryHost::new(1);
+    let mut router = Router::new();
+    router.unary::<methods::Echo, _>(Handler);
+    let server = Server::new(router, ServerOptions::default(), Rc::new(Rc::clone(&host)));
+    Pair::new(&host, &server, &ChannelOptions::default())
+}
+
+/// The method `Echo`, called by a client that takes it for a stream.
+struct Streamed;
+
+impl Method for Streamed {
+    const PATH: &'static str = methods::Echo::PATH;
+    type Request = Raw<'static>;
+    type Response = Raw<'static>;
+}
+
+#[test]
+fn an_unknown_method_is_unimplemented_and_the_connection_stays() {
+    let (channel, mut pair) = pair();
+    let arena = Arena::new();
+    let unknown = Call::<methods::Split, _>::unary(&channel, &Raw(b""), &arena);
+    assert_eq!(pair.block_on(unknown).unwrap_err().code(), Code::Unimplemented);
+    let known = Call::<methods::Echo, _>::unary(&channel, &Raw(b"a"), &arena);
+    assert_eq!(pair.block_on(known), Ok(Raw(b"a")));
+}
+
+// Zero or two messages where exactly one belongs: UNIMPLEMENTED at the server that sees it (statuscodes).
+#[test]
+fn zero_or_two_requests_where_one_belongs_are_unimplemented() {
+    for count in [0, 2, 5] {
+        let (channel, mut pair) = pair();
+        let failed = pair.block_on(async {
+            let mut arena = Arena::new();
+            let mut stream = Call::<Streamed, _>::bidi(&channel).await.unwrap();
+            for _ in 0..count {
+                // The server may have answered already.
+                let _ = stream.send(&Raw(b"x")).await;
+            }
+            stream.end();
+            stream.next(&mut arena).await.unwrap_err()
+        });
+        assert_eq!(failed.code(), Code::Unimplemented, "{count} messages: {failed:?}");
+        pair.settle();
+        assert_eq!(pair.server().open_calls(), 0);
+    }
+}
+
+// The same at the client: a stream of responses read by one who expects a single one.
+#[test]
+fn zero_or_two_responses_where_one_belongs_are_unimplemented() {
+    use common::{Bytes, connect};
+    struct Stream;
+    impl Bytes for Stream {
+        async fn echo<'a>(&self, _: &Cx<'a>, request: Raw<'a>) -> Result<Raw<'a>, Status> {
+            Ok(request)
+        }
+        async fn split<'a>(
+            &self,
+            _: &Cx<'a>,
+            request: Raw<'a>,
+            out: &mut grpc_service::Sink<'_, Raw<'static>>,
+        ) -> Result<(), Status> {
+            for _ in request.0 {
+                out.send(&request).await?;
+            }
+            Ok(())
+        }
+        type Join<'s> = Never;
+        async fn join(&self, _: &Cx<'_>) -> Result<Never, Status> {
+            Err(Status::new(Code::Unknown, ""))
+        }
+        type Chat<'s> = Never;
+        async fn chat(&self, _: &Cx<'_>) -> Result<Never, Status> {
+            Err(Status::new(Code::Unknown, ""))
+        }
+    }
+    enum Never {}
+    impl grpc_service::server::ClientStreamingCall<Raw<'static>, Raw<'static>> for Never {
+        async fn on_message<'a>(&mut self, _: &Cx<'a>, _: Raw<'a>) -> Result<(), Status> {
+            match *self {}
+        }
+        async fn finish<'a>(self, _: &Cx<'a>) -> Result<Raw<'a>, Status> {
+            match self {}
+        }
+    }
+    impl grpc_service::server::BidiCall<Raw<'static>, Raw<'static>> for Never {
+        async fn on_message<'a>(
+            &self,
+            _: &Cx<'a>,
+            _: Raw<'a>,
+            _: &mut grpc_service::Sink<'_, Raw<'static>>,
+        ) -> Result<(), Status> {
+            match *self {}
+        }
+    }
+
+    for (request, expected) in
+        [(&b""[..], Code::Unimplemented), (b"1", Code::Ok), (b"22", Code::Unimplemented)]
+    {
+        let (stub, mut pair) = connect(Stream);
+        let arena = Arena::new();
+        let request = Raw(request);
+        let call = Call::<methods::Split, _>::unary(stub.channel(), &request, &arena);
+        let code = pair.block_on(call).map_or_else(|status| status.code(), |_| Code::Ok);
+        assert_eq!(code, expected);
+        pair.settle();
+        assert_eq!((pair.client().open_calls(), pair.server().open_calls()), (0, 0));
+    }
+}
