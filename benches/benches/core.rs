@@ -18,7 +18,8 @@ fn main() {
             if !bench.selects(&name) {
                 continue;
             }
-            let case = bench.case(name);
+            let mut core = benches::ours::core::Pair::new(body, varying);
+            let case = bench.case(name).ours("core", |calls| core.run(calls));
             #[cfg(feature = "peers")]
             let (mut h2, mut nghttp2) = (
                 benches::peers::h2::Pair::new(body, varying),

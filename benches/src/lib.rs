@@ -9,6 +9,7 @@
 
 pub mod dataset;
 pub mod exchange;
+pub mod ours;
 pub mod server;
 mod table;
 

@@ -1,0 +1,3 @@
+//! Our half of the comparisons.
+
+pub mod core;
