@@ -37,8 +37,8 @@ pub use lists::{
 };
 pub use map::{Map, MapBuilder, map, map_len, write_map};
 pub use message::{
-    Message, decode, encode, encoded_len, group, group_len, message, message_len, optional_text,
-    text, write_group, write_message,
+    Buffer, Message, decode, encode, encoded_len, ends, group, group_len, message, message_len,
+    missing, optional_text, text, write_group, write_message,
 };
 pub use unknown::UnknownFields;
 pub use writer::{Writer, delimited_len, tag_len, varint_len};

@@ -1,1 +1,43 @@
-//! Code generation from .proto files.
+//! Rust code from `.proto` files: messages for [`grpc_arena`], handlers and stubs for services.
+//!
+//! In `build.rs`, without `protoc`:
+//!
+//! ```no_run
+//! fn main() -> Result<(), grpc_build::Error> {
+//!     grpc_build::compile_protos(&["proto/helloworld.proto"], &["proto"])
+//! }
+//! ```
+//!
+//! and where the code is wanted, one file for each package:
+//!
+//! ```ignore
+//! pub mod helloworld {
+//!     include!(concat!(env!("OUT_DIR"), "/helloworld.rs"));
+//! }
+//! ```
+//!
+//! Packages that refer to each other are easier to include together, through the file that
+//! [`Config::include_file`] writes: it holds a module for each part of each package's name.
+//!
+//! | in the schema | in Rust |
+//! |---|---|
+//! | package `a.b` | the file `a.b.rs`; no package: `_.rs` |
+//! | message `Person` | `struct Person<'a>`; what is declared within it: `mod person` |
+//! | enum, open | a struct around its number, with constants |
+//! | enum, closed | an `enum` |
+//! | oneof `contact` of `Person` | `enum person::Contact<'a>` |
+//! | service `Greeter` | a handler trait and a client stub |
+
+mod comments;
+mod config;
+mod descriptor;
+mod error;
+mod features;
+mod generate;
+pub mod model;
+mod names;
+mod resolve;
+mod service;
+
+pub use config::{Config, compile_protos};
+pub use error::Error;

@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 use core::alloc::Layout;
 use core::fmt;
 
-use super::{Context, Cursor, Leaf, MessageInfo, Text, Writer, delimited_len};
-use crate::{Arena, DecodeError, DecodeLimits, SizeCache};
+use super::{Context, Cursor, Leaf, MessageInfo, Text, Writer, delimited_len, scan};
+use crate::{Arena, DecodeError, DecodeLimits, DecodeRule, SizeCache};
 
 /// What a message type does for the codec; [`Schema`](crate::Schema) and [`Encode`](crate::Encode) rest on it.
 pub trait Message<'a>: Copy + fmt::Debug + PartialEq + 'a {
@@ -32,6 +32,21 @@ pub trait Message<'a>: Copy + fmt::Debug + PartialEq + 'a {
     fn check_required(&self) -> Result<(), DecodeError> {
         Ok(())
     }
+}
+
+/// Where encoded bytes are appended: `alloc`'s vector, by a name that generated code finds in any crate.
+pub type Buffer = Vec<u8>;
+
+/// Whether `tag` ends the loop over a message's fields: 0, or that of an end-group tag.
+#[inline(always)]
+pub const fn ends(tag: u32) -> bool {
+    tag == 0 || tag & 7 == scan::END_GROUP
+}
+
+/// The error for a `required` field that is missing.
+#[cold]
+pub fn missing(name: &'static str) -> DecodeError {
+    DecodeError::new(DecodeRule::MissingRequired, 0).within(name)
 }
 
 /// Decodes one message from all of `bytes`: what generated implementations of [`Schema`](crate::Schema) call.

@@ -3,6 +3,8 @@
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
+use super::UnknownFields;
+
 /// The longest tag and varint together.
 const VARINT_FIELD: usize = 5 + 10;
 
@@ -176,6 +178,12 @@ impl<'w> Writer<'w> {
             unsafe { self.put(bytes) };
         }
         self
+    }
+
+    /// Fields that the schema does not know, as they came.
+    #[inline]
+    pub fn unknown(self, fields: UnknownFields<'_>) -> Self {
+        fields.spans().iter().fold(self, |writer, span| writer.bytes(span))
     }
 
     /// A tag.

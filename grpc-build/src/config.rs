@@ -1,0 +1,261 @@
+//! What `build.rs` says.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use grpc_arena::{Arena, DecodeLimits, Schema};
+use miette::Diagnostic as _;
+
+use crate::descriptor::FileDescriptorSet;
+use crate::{Error, generate, resolve};
+
+/// Generates code for `protos` and all they declare, with imports looked up in `includes`, into `OUT_DIR`.
+///
+/// # Errors
+/// Says in which file and line the schema is wrong, or what could not be read or written.
+pub fn compile_protos(
+    protos: &[impl AsRef<Path>],
+    includes: &[impl AsRef<Path>],
+) -> Result<(), Error> {
+    Config::new().compile_protos(protos, includes)
+}
+
+/// What is generated, and where to.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    out_dir: Option<PathBuf>,
+    include_file: Option<PathBuf>,
+    descriptor_set: Option<PathBuf>,
+    protoc: Option<PathBuf>,
+    externals: Vec<(String, String)>,
+    attributes: Vec<(String, String)>,
+}
+
+impl Config {
+    /// The defaults: code into `OUT_DIR`, one file for each package.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Writes to this folder instead of `OUT_DIR`.
+    pub fn out_dir(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.out_dir = Some(path.into());
+        self
+    }
+
+    /// Also writes a file of this name that includes those of all packages, each in a module for each part of its name.
+    pub fn include_file(&mut self, name: impl Into<PathBuf>) -> &mut Self {
+        self.include_file = Some(name.into());
+        self
+    }
+
+    /// Also writes the descriptors of all files, encoded, to this file: for server reflection.
+    pub fn file_descriptor_set(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.descriptor_set = Some(path.into());
+        self
+    }
+
+    /// Takes this `protoc` to read the schema, as the environment variable `PROTOC` does: for files of an edition, which
+    /// the built-in parser does not know.
+    pub fn protoc(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.protoc = Some(path.into());
+        self
+    }
+
+    /// Takes the Rust path `rust` for the package or type `proto`, as `.google.type` and `::common::google::r#type`,
+    /// instead of generating it. The most specific one counts.
+    pub fn extern_path(&mut self, proto: impl Into<String>, rust: impl Into<String>) -> &mut Self {
+        self.externals.push((proto.into(), rust.into()));
+        self
+    }
+
+    /// Puts an attribute, as `#[derive(Eq)]`, on the type, field or value `proto`, and on all that is declared in it
+    /// when it is a package: `.a.b.Person`, `.a.b.Person.name`, `.a`.
+    pub fn attribute(
+        &mut self,
+        proto: impl Into<String>,
+        attribute: impl Into<String>,
+    ) -> &mut Self {
+        self.attributes.push((proto.into(), attribute.into()));
+        self
+    }
+
+    /// Generates code for `protos` and all they declare, with imports looked up in `includes`.
+    ///
+    /// # Errors
+    /// Says in which file and line the schema is wrong, or what could not be read or written.
+    pub fn compile_protos(
+        &self,
+        protos: &[impl AsRef<Path>],
+        includes: &[impl AsRef<Path>],
+    ) -> Result<(), Error> {
+        let protoc = self.protoc.clone().or_else(|| std::env::var_os("PROTOC").map(PathBuf::from));
+        println!("cargo:rerun-if-env-changed=PROTOC");
+        let protos = protos.iter().map(AsRef::as_ref).collect::<Vec<_>>();
+        let includes = includes.iter().map(AsRef::as_ref).collect::<Vec<_>>();
+        let (bytes, wanted) = match protoc {
+            Some(protoc) => run_protoc(&protoc, &protos, &includes)?,
+            None => parse(&protos, &includes)?,
+        };
+        self.compile_bytes(&bytes, Some(wanted), &includes)
+    }
+
+    /// Generates code from an encoded `FileDescriptorSet`, as `protoc --descriptor_set_out --include_imports` writes
+    /// it; of all files in it whose types are not external.
+    ///
+    /// # Errors
+    /// Says in which file and line the schema is wrong, or what could not be written.
+    pub fn compile_descriptor_set(&self, bytes: &[u8]) -> Result<(), Error> {
+        self.compile_bytes(bytes, None, &[])
+    }
+
+    fn compile_bytes(
+        &self,
+        bytes: &[u8],
+        wanted: Option<HashSet<String>>,
+        includes: &[&Path],
+    ) -> Result<(), Error> {
+        let arena = Arena::new();
+        // Schemas come from their own authors: no need to be sparing.
+        let limits =
+            DecodeLimits::DEFAULT.with_arena_bytes(usize::MAX).with_unknown_fields(u32::MAX);
+        let set = <FileDescriptorSet<'static> as Schema>::decode(bytes, &arena, &limits)
+            .map_err(|error| Error::new(format!("the descriptor set does not decode: {error}")))?;
+        for name in set.file.iter().filter_map(|file| file.name) {
+            for path in
+                includes.iter().map(|include| include.join(name)).filter(|path| path.exists())
+            {
+                println!("cargo:rerun-if-changed={}", path.display());
+            }
+        }
+        let wanted = wanted.unwrap_or_else(|| {
+            set.file.iter().filter_map(|file| file.name).map(str::to_owned).collect()
+        });
+        let out_dir = match &self.out_dir {
+            Some(path) => path.clone(),
+            None => std::env::var_os("OUT_DIR").map(PathBuf::from).ok_or_else(|| {
+                Error::new("OUT_DIR is not set outside of a build script; see Config::out_dir")
+            })?,
+        };
+        if let Some(path) = &self.descriptor_set {
+            write(path, bytes)?;
+        }
+        for (name, text) in self.generate(&set, &wanted)? {
+            write(&out_dir.join(name), text.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// The names and contents of the files.
+    pub(crate) fn generate(
+        &self,
+        set: &FileDescriptorSet<'_>,
+        wanted: &HashSet<String>,
+    ) -> Result<Vec<(String, String)>, Error> {
+        let mut externals = self.externals.clone();
+        // Whoever compiles them gets their own.
+        if !wanted.iter().any(|name| name.starts_with("google/protobuf/")) {
+            externals.push((".google.protobuf".to_owned(), "::grpc_arena::wkt".to_owned()));
+        }
+        let packages = resolve::resolve(set, wanted, &externals)?;
+        let mut files = Vec::new();
+        for package in &packages {
+            files.push((
+                generate::file_name(&package.name),
+                generate::package(package, &self.attributes)?,
+            ));
+        }
+        if let Some(name) = &self.include_file {
+            let names = packages.iter().map(|package| package.name.as_str()).collect::<Vec<_>>();
+            files.push((name.display().to_string(), generate::include_file(&names)));
+        }
+        Ok(files)
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    // A file that did not change keeps its time, so that nothing is built again for it.
+    if std::fs::read(path).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| Error::new(format!("{}: {error}", folder.display())))?;
+    }
+    std::fs::write(path, bytes).map_err(|error| Error::new(format!("{}: {error}", path.display())))
+}
+
+/// The encoded descriptors and the names of the files that were asked for, from the built-in parser.
+fn parse(protos: &[&Path], includes: &[&Path]) -> Result<(Vec<u8>, HashSet<String>), Error> {
+    let mut compiler = protox::Compiler::new(includes).map_err(|error| located(&error))?;
+    compiler.include_source_info(true).include_imports(true);
+    for proto in protos {
+        compiler.open_file(proto).map_err(|error| located(&error))?;
+    }
+    let wanted = compiler
+        .files()
+        .filter(|file| !file.is_import())
+        .map(|file| file.name().to_owned())
+        .collect();
+    Ok((compiler.encode_file_descriptor_set(), wanted))
+}
+
+/// Puts the line in front that the parser's error knows only as a place in the text.
+fn located(error: &protox::Error) -> Error {
+    let line = error.labels().and_then(|mut labels| labels.next()).and_then(|label| {
+        let contents = error.source_code()?.read_span(label.inner(), 0, 0).ok()?;
+        u32::try_from(contents.line() + 1).ok()
+    });
+    let mut message = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        message = format!("{message}: {inner}");
+        cause = inner.source();
+    }
+    match error.file() {
+        Some(file) => {
+            Error::at(file, line, message.strip_prefix(&format!("{file}: ")).unwrap_or(&message))
+        }
+        None => Error::new(message),
+    }
+}
+
+/// The same from `protoc`, whose complaints are passed on as they are: `file:line:column: message`.
+fn run_protoc(
+    protoc: &Path,
+    protos: &[&Path],
+    includes: &[&Path],
+) -> Result<(Vec<u8>, HashSet<String>), Error> {
+    let folder = std::env::var_os("OUT_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    let out = folder.join(format!("descriptors-{}.bin", std::process::id()));
+    let mut command = Command::new(protoc);
+    command
+        .arg("--include_imports")
+        .arg("--include_source_info")
+        .arg("--descriptor_set_out")
+        .arg(&out);
+    for include in includes {
+        let mut arg = OsString::from("-I");
+        arg.push(include);
+        command.arg(arg);
+    }
+    let output = command
+        .args(protos)
+        .output()
+        .map_err(|error| Error::new(format!("{} cannot be run: {error}", protoc.display())))?;
+    if !output.status.success() {
+        return Err(Error::new(String::from_utf8_lossy(&output.stderr).trim_end()));
+    }
+    let bytes =
+        std::fs::read(&out).map_err(|error| Error::new(format!("{}: {error}", out.display())))?;
+    // Nobody reads it again; should it stay, it does no harm.
+    let _ = std::fs::remove_file(&out);
+    let names = protos.iter().map(|proto| {
+        let relative =
+            includes.iter().find_map(|include| proto.strip_prefix(include).ok()).unwrap_or(proto);
+        relative.to_string_lossy().replace('\\', "/")
+    });
+    Ok((bytes, names.collect()))
+}

@@ -1,0 +1,57 @@
+//! What can be wrong with a schema or its surroundings.
+
+use std::fmt;
+
+/// Why no code was generated: in which file, where in it, and what is wrong.
+///
+/// Displayed as compilers do, `file:line: message`, so that editors find the place.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Error {
+    file: Option<String>,
+    line: Option<u32>,
+    message: String,
+}
+
+impl Error {
+    pub(crate) fn new(message: impl fmt::Display) -> Self {
+        Self { file: None, line: None, message: message.to_string() }
+    }
+
+    pub(crate) fn at(file: &str, line: Option<u32>, message: impl fmt::Display) -> Self {
+        Self { file: Some(file.to_owned()), line, message: message.to_string() }
+    }
+
+    /// The file that is to blame, as its importers name it.
+    pub fn file(&self) -> Option<&str> {
+        self.file.as_deref()
+    }
+
+    /// The line in it, from 1.
+    pub fn line(&self) -> Option<u32> {
+        self.line
+    }
+
+    /// What is wrong.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => write!(f, "{file}:{line}: {}", self.message),
+            (Some(file), None) => write!(f, "{file}: {}", self.message),
+            _ => f.write_str(&self.message),
+        }
+    }
+}
+
+/// The same as `Display`, because this is what a `main` that returns the error prints.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,75 @@
+//! Editions: the features of a declaration, from those around it.
+
+use crate::descriptor::{
+    Edition, FeatureSet, FieldDescriptorProto, feature_set as f, field_descriptor_proto as fd,
+};
+
+/// The features that change code or wire format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Features {
+    pub(crate) presence: f::FieldPresence,
+    pub(crate) enums: f::EnumType,
+    pub(crate) repeated: f::RepeatedFieldEncoding,
+    pub(crate) utf8: f::Utf8Validation,
+    pub(crate) messages: f::MessageEncoding,
+}
+
+impl Features {
+    /// The defaults of a file: `proto2` and `proto3` are two editions before the first.
+    pub(crate) fn of_file(syntax: &str, edition: Option<Edition>) -> Option<Self> {
+        let modern = Self {
+            presence: f::FieldPresence::Explicit,
+            enums: f::EnumType::Open,
+            repeated: f::RepeatedFieldEncoding::Packed,
+            utf8: f::Utf8Validation::Verify,
+            messages: f::MessageEncoding::LengthPrefixed,
+        };
+        match syntax {
+            "" | "proto2" => Some(Self {
+                enums: f::EnumType::Closed,
+                repeated: f::RepeatedFieldEncoding::Expanded,
+                utf8: f::Utf8Validation::None,
+                ..modern
+            }),
+            "proto3" => Some(Self { presence: f::FieldPresence::Implicit, ..modern }),
+            "editions" => match edition? {
+                Edition::Edition2023 | Edition::Edition2024 => Some(modern),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// These, with what a declaration overrides.
+    #[must_use]
+    pub(crate) fn overridden(mut self, with: Option<&FeatureSet<'_>>) -> Self {
+        if let Some(with) = with {
+            self.presence = with.field_presence.unwrap_or(self.presence);
+            self.enums = with.enum_type.unwrap_or(self.enums);
+            self.repeated = with.repeated_field_encoding.unwrap_or(self.repeated);
+            self.utf8 = with.utf8_validation.unwrap_or(self.utf8);
+            self.messages = with.message_encoding.unwrap_or(self.messages);
+        }
+        self
+    }
+
+    /// Those of a field: its own features, and what proto2 and proto3 say by other means.
+    #[must_use]
+    pub(crate) fn of_field(self, field: &FieldDescriptorProto<'_>) -> Self {
+        let mut own = self.overridden(field.options.and_then(|options| options.features));
+        match field.label {
+            Some(fd::Label::Required) => own.presence = f::FieldPresence::LegacyRequired,
+            _ if field.proto3_optional == Some(true) => own.presence = f::FieldPresence::Explicit,
+            _ => {}
+        }
+        if field.r#type == Some(fd::Type::Group) {
+            own.messages = f::MessageEncoding::Delimited;
+        }
+        match field.options.and_then(|options| options.packed) {
+            Some(true) => own.repeated = f::RepeatedFieldEncoding::Packed,
+            Some(false) => own.repeated = f::RepeatedFieldEncoding::Expanded,
+            None => {}
+        }
+        own
+    }
+}

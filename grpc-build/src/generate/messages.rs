@@ -1,0 +1,363 @@
+//! Messages: a struct, what the codec needs of it, and a module for what is declared within.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::{Generator, deprecated, docs};
+use crate::Error;
+use crate::model::{Field, Kind, Message, Scope, Shape};
+
+impl Generator<'_> {
+    pub(super) fn message(&self, message: &Message, scope: &Scope) -> Result<TokenStream, Error> {
+        let (item, codec, inner) = (
+            self.message_struct(message, scope)?,
+            self.codec(message, scope),
+            self.module(message, scope)?,
+        );
+        let ident = message.rust.ident();
+        Ok(quote! {
+            #item
+            #codec
+
+            #[allow(deprecated)]
+            impl ::grpc_arena::Schema for #ident<'static> {
+                type View<'a> = #ident<'a>;
+
+                fn decode<'a>(
+                    bytes: &'a [u8],
+                    arena: &'a ::grpc_arena::Arena,
+                    limits: &::grpc_arena::DecodeLimits,
+                ) -> ::core::result::Result<#ident<'a>, ::grpc_arena::DecodeError> {
+                    ::grpc_arena::codec::decode(bytes, arena, limits)
+                }
+            }
+
+            #[allow(deprecated)]
+            impl ::grpc_arena::Encode for #ident<'_> {
+                fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
+                    ::grpc_arena::codec::encoded_len(self, cache)
+                }
+
+                fn encode(
+                    &self,
+                    cache: &mut ::grpc_arena::SizeCache,
+                    out: &mut ::grpc_arena::codec::Buffer,
+                ) {
+                    ::grpc_arena::codec::encode(self, cache, out);
+                }
+            }
+
+            #inner
+        })
+    }
+
+    fn message_struct(&self, message: &Message, scope: &Scope) -> Result<TokenStream, Error> {
+        let ident = message.rust.ident();
+        let docs_ = docs(&message.comments, &format!("The message `{}`.", message.full_name));
+        let deprecated_ = deprecated(message.deprecated);
+        let attributes = self.attributes(&message.full_name, true)?;
+        let (mut fields, mut empty, mut accessors) =
+            (TokenStream::new(), TokenStream::new(), TokenStream::new());
+        let mut seen = Vec::new();
+        for field in &message.fields {
+            if let Shape::Oneof(index) = field.shape {
+                if seen.contains(&index) {
+                    continue;
+                }
+                seen.push(index);
+                let oneof = &message.oneofs[index];
+                let (name, path) = (&oneof.ident, oneof.rust.path(scope));
+                let docs = docs(&oneof.comments, &format!("The oneof `{}`.", oneof.name));
+                let lifetime = oneof.borrows.then(|| quote!(<'a>));
+                fields.extend(quote!(#docs pub #name: ::core::option::Option<#path #lifetime>,));
+                empty.extend(quote!(#name: ::core::option::Option::None,));
+                continue;
+            }
+            let name = &field.ident;
+            let docs = docs(&field.comments, &format!("The field `{}`.", field.name));
+            let deprecated = deprecated(field.deprecated);
+            let attributes =
+                self.attributes(&format!("{}.{}", message.full_name, field.name), false)?;
+            let rust = field.rust(scope);
+            fields.extend(quote!(#docs #deprecated #attributes pub #name: #rust,));
+            let value = field.empty(scope);
+            empty.extend(quote!(#name: #value,));
+            accessors.extend(accessor(field, scope));
+        }
+        Ok(quote! {
+            #docs_
+            #deprecated_
+            #attributes
+            #[allow(clippy::all, deprecated)]
+            #[derive(Clone, Copy, Debug, PartialEq)]
+            pub struct #ident<'a> {
+                #fields
+                /// The fields that the schema does not know.
+                pub unknown: ::grpc_arena::codec::UnknownFields<'a>,
+            }
+
+            #[allow(clippy::all, deprecated)]
+            impl<'a> #ident<'a> {
+                /// The message without a field set.
+                pub const EMPTY: Self = Self { #empty unknown: ::grpc_arena::codec::UnknownFields::EMPTY };
+
+                #accessors
+            }
+
+            #[allow(deprecated)]
+            impl ::core::default::Default for #ident<'_> {
+                fn default() -> Self {
+                    Self::EMPTY
+                }
+            }
+        })
+    }
+
+    /// What the codec needs of a message.
+    fn codec(&self, message: &Message, scope: &Scope) -> TokenStream {
+        let (ident, full_name) = (message.rust.ident(), &message.full_name);
+        let infos = message.fields.iter().map(|field| info(field, scope));
+        let merge = self.merge(message, scope);
+        let (mut measure, mut write) = (TokenStream::new(), TokenStream::new());
+        let mut seen = Vec::new();
+        for field in &message.fields {
+            match field.shape {
+                // A oneof is written in the place of its first member.
+                Shape::Oneof(index) if !seen.contains(&index) => {
+                    seen.push(index);
+                    let (m, w) = self.oneof_statements(message, &message.oneofs[index], scope);
+                    measure.extend(m);
+                    write.extend(w);
+                }
+                _ => {
+                    measure.extend(field.measure(scope));
+                    write.extend(field.write(scope));
+                }
+            }
+        }
+        let cache =
+            if message.fields.iter().any(Field::uses_cache) { quote!(cache) } else { quote!(_) };
+        let import = if message.fields.is_empty() {
+            None
+        } else {
+            Some(quote!(
+                use ::grpc_arena::codec;
+            ))
+        };
+        let (measure_body, write_body) = if message.fields.is_empty() {
+            (quote!(self.unknown.encoded_len()), quote!(writer.unknown(self.unknown)))
+        } else {
+            (
+                quote!(#import let mut size = self.unknown.encoded_len(); #measure size),
+                quote!(#import let mut writer = writer; #write writer.unknown(self.unknown)),
+            )
+        };
+        let required = self.check_required(message);
+        quote! {
+            #[allow(clippy::all, deprecated)]
+            impl<'a> ::grpc_arena::codec::Message<'a> for #ident<'a> {
+                const EMPTY: Self = Self::EMPTY;
+
+                fn info() -> &'static ::grpc_arena::codec::MessageInfo {
+                    static INFO: ::grpc_arena::codec::MessageInfo =
+                        ::grpc_arena::codec::MessageInfo::new(#full_name, &[#(#infos),*]);
+                    &INFO
+                }
+
+                #merge
+
+                fn size(&self, #cache: &mut ::grpc_arena::SizeCache) -> usize {
+                    #measure_body
+                }
+
+                fn write<'w>(
+                    &self,
+                    #cache: &mut ::grpc_arena::SizeCache,
+                    writer: ::grpc_arena::codec::Writer<'w>,
+                ) -> ::grpc_arena::codec::Writer<'w> {
+                    #write_body
+                }
+
+                #required
+            }
+        }
+    }
+
+    fn merge(&self, message: &Message, scope: &Scope) -> TokenStream {
+        let arms = message.fields.iter().map(|field| {
+            let oneof = if let Shape::Oneof(index) = field.shape {
+                message.oneofs.get(index)
+            } else {
+                None
+            };
+            let member = oneof.and_then(|oneof| {
+                let (variant, _) = oneof
+                    .variants
+                    .iter()
+                    .find(|(_, i)| message.fields[*i].number == field.number)?;
+                let path = oneof.rust.path(scope);
+                Some((quote!(#path::#variant), &oneof.ident))
+            });
+            field.read(scope, member.as_ref().map(|(variant, place)| (variant, *place)))
+        });
+        let maps = message.fields.iter().filter(|field| matches!(field.shape, Shape::Map(_)));
+        let builders = maps.clone().map(|field| {
+            let builder = field.builder();
+            quote!(let mut #builder = codec::MapBuilder::new();)
+        });
+        let finish = maps.map(|field| {
+            let (builder, ident) = (field.builder(), &field.ident);
+            quote!(#builder.finish(cx, &mut self.#ident);)
+        });
+        quote! {
+            fn merge(
+                &mut self,
+                mut cursor: ::grpc_arena::codec::Cursor<'a>,
+                cx: &mut ::grpc_arena::codec::Context<'a>,
+                group: u32,
+            ) -> ::grpc_arena::codec::Cursor<'a> {
+                use ::grpc_arena::codec;
+                let mut frame = codec::Frame::new();
+                #(#builders)*
+                loop {
+                    let start = cursor;
+                    let tag = cursor.tag(cx);
+                    match tag {
+                        #(#arms)*
+                        _ => {
+                            if codec::ends(tag) {
+                                cursor = cx.end(start, cursor, tag, group, &mut self.unknown, &mut frame);
+                                break;
+                            }
+                            cursor = cx.unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                        }
+                    }
+                }
+                #(#finish)*
+                cursor
+            }
+        }
+    }
+
+    /// The method that looks for `required` fields, for messages that have one somewhere within.
+    fn check_required(&self, message: &Message) -> Option<TokenStream> {
+        if !message.requires {
+            return None;
+        }
+        let mut checks = TokenStream::new();
+        for field in &message.fields {
+            let (ident, name) = (&field.ident, &field.name);
+            let within = quote!(.map_err(|error| error.within(#name))?);
+            let requires = matches!(field.kind, Kind::Message { requires: true, .. });
+            if field.shape == Shape::Required {
+                checks.extend(quote! {
+                    if self.#ident.is_none() {
+                        return ::core::result::Result::Err(codec::missing(#name));
+                    }
+                });
+            }
+            checks.extend(match field.shape {
+                _ if !requires => continue,
+                Shape::Explicit | Shape::Required => quote! {
+                    if let ::core::option::Option::Some(value) = self.#ident {
+                        codec::Message::check_required(value)#within;
+                    }
+                },
+                Shape::Repeated { .. } => quote! {
+                    for value in self.#ident {
+                        codec::Message::check_required(value)#within;
+                    }
+                },
+                Shape::Map(_) => quote! {
+                    for (_, value) in self.#ident {
+                        codec::Message::check_required(value)#within;
+                    }
+                },
+                Shape::Oneof(index) => {
+                    let oneof = &message.oneofs[index];
+                    let (variant, _) = oneof
+                        .variants
+                        .iter()
+                        .find(|(_, i)| message.fields[*i].number == field.number)
+                        .expect("a member of a oneof is one of its variants");
+                    let (place, module, oneof) = (&oneof.ident, &message.module, oneof.rust.ident());
+                    quote! {
+                        if let ::core::option::Option::Some(#module::#oneof::#variant(value)) = self.#place {
+                            codec::Message::check_required(value)#within;
+                        }
+                    }
+                }
+                Shape::Implicit => continue,
+            });
+        }
+        Some(quote! {
+            fn check_required(&self) -> ::core::result::Result<(), ::grpc_arena::DecodeError> {
+                use ::grpc_arena::codec;
+                #checks
+                ::core::result::Result::Ok(())
+            }
+        })
+    }
+
+    /// The module for what is declared within the message; none when that is nothing.
+    fn module(&self, message: &Message, scope: &Scope) -> Result<TokenStream, Error> {
+        let inner = scope.module(&message.module);
+        let mut items = TokenStream::new();
+        for oneof in &message.oneofs {
+            items.extend(self.oneof(message, oneof, &inner)?);
+        }
+        for nested in &message.messages {
+            items.extend(self.message(nested, &inner)?);
+        }
+        for nested in &message.enums {
+            items.extend(self.r#enum(nested)?);
+        }
+        for extension in &message.extensions {
+            items.extend(self.extension(extension, &inner)?);
+        }
+        if items.is_empty() {
+            return Ok(items);
+        }
+        let (module, docs) =
+            (&message.module, format!(" What is declared within `{}`.", message.full_name));
+        Ok(quote! {
+            #[doc = #docs]
+            pub mod #module { #items }
+        })
+    }
+}
+
+/// The method that returns a field's value or what stands for an absent one.
+fn accessor(field: &Field, scope: &Scope) -> Option<TokenStream> {
+    let fallback = field.fallback(scope)?;
+    let (ident, rust) = (&field.ident, field.kind.rust(scope, &quote!('a)));
+    let docs = format!(" The field `{}`, or its default.", field.name);
+    let deprecated = deprecated(field.deprecated);
+    Some(quote! {
+        #[doc = #docs]
+        #deprecated
+        #[inline]
+        pub const fn #ident(&self) -> #rust {
+            match self.#ident {
+                ::core::option::Option::Some(value) => value,
+                ::core::option::Option::None => #fallback,
+            }
+        }
+    })
+}
+
+/// What is known of the field at run time.
+fn info(field: &Field, scope: &Scope) -> TokenStream {
+    let (number, name) = (proc_macro2::Literal::u32_unsuffixed(field.number), &field.name);
+    match (&field.kind, field.shape) {
+        (Kind::Message { rust, .. }, shape) if !matches!(shape, Shape::Map(_)) => {
+            let path = rust.path(scope);
+            quote! {
+                ::grpc_arena::codec::FieldInfo::message(
+                    #number, #name, <#path<'static> as ::grpc_arena::codec::Message<'static>>::info,
+                )
+            }
+        }
+        _ => quote!(::grpc_arena::codec::FieldInfo::scalar(#number, #name)),
+    }
+}

@@ -1,0 +1,67 @@
+//! Oneofs: an enum beside the message.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::{Generator, deprecated, docs};
+use crate::Error;
+use crate::model::{Kind, Message, Oneof, Scope};
+
+impl Generator<'_> {
+    /// The enum of a oneof; `scope` is the module of its message.
+    pub(super) fn oneof(
+        &self,
+        message: &Message,
+        oneof: &Oneof,
+        scope: &Scope,
+    ) -> Result<TokenStream, Error> {
+        let ident = oneof.rust.ident();
+        let docs_ = docs(
+            &oneof.comments,
+            &format!("The oneof `{}` of `{}`.", oneof.name, message.full_name),
+        );
+        let attributes = self.attributes(&format!("{}.{}", message.full_name, oneof.name), true)?;
+        let lifetime = oneof.borrows.then(|| quote!(<'a>));
+        let mut variants = TokenStream::new();
+        for (ident, index) in &oneof.variants {
+            let field = &message.fields[*index];
+            let docs = docs(&field.comments, &format!("The field `{}`.", field.name));
+            let deprecated = deprecated(field.deprecated);
+            let value = field.kind.rust(scope, &quote!('a));
+            let value =
+                if matches!(field.kind, Kind::Message { .. }) { quote!(&'a #value) } else { value };
+            variants.extend(quote!(#docs #deprecated #ident(#value),));
+        }
+        Ok(quote! {
+            #docs_
+            #attributes
+            #[allow(clippy::all, deprecated)]
+            #[derive(Clone, Copy, Debug, PartialEq)]
+            pub enum #ident #lifetime { #variants }
+        })
+    }
+
+    /// The statements that measure and write a oneof.
+    pub(super) fn oneof_statements(
+        &self,
+        message: &Message,
+        oneof: &Oneof,
+        scope: &Scope,
+    ) -> (TokenStream, TokenStream) {
+        let (place, path) = (&oneof.ident, oneof.rust.path(scope));
+        let (mut measure, mut write) = (TokenStream::new(), TokenStream::new());
+        for (variant, index) in &oneof.variants {
+            let field = &message.fields[*index];
+            let codec = field.kind.codec(scope);
+            let (size, put) = (
+                field.measure_value(&codec, &quote!(value)),
+                field.write_value(&codec, &quote!(value)),
+            );
+            let pattern = quote!(::core::option::Option::Some(#path::#variant(value)));
+            measure.extend(quote!(#pattern => size += #size,));
+            write.extend(quote!(#pattern => writer = #put,));
+        }
+        let none = quote!(::core::option::Option::None => {});
+        (quote!(match self.#place { #measure #none }), quote!(match self.#place { #write #none }))
+    }
+}

@@ -1,0 +1,351 @@
+//! A schema with everything resolved: what the generators work from.
+//!
+//! Names are looked up, features inherited, and Rust names chosen, so that a generator only has to write them down.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote};
+
+use crate::names;
+
+/// The comments of a declaration, as lines of Markdown that rustdoc renders safely. Empty when there are none.
+pub type Comments = Vec<String>;
+
+/// One package: everything that goes into one Rust file.
+#[derive(Debug)]
+pub struct Package {
+    /// The full name, as `a.b`; empty for files without one.
+    pub name: String,
+    /// The messages at the outermost level, in order of the files and of declaration.
+    pub messages: Vec<Message>,
+    /// The enums at the outermost level.
+    pub enums: Vec<Enum>,
+    /// The extensions at the outermost level.
+    pub extensions: Vec<Extension>,
+    /// The services.
+    pub services: Vec<Service>,
+}
+
+/// A message.
+#[derive(Debug)]
+pub struct Message {
+    /// The full name in the schema, as `a.b.Person.Phone`.
+    pub full_name: String,
+    /// Where the struct lies.
+    pub rust: RustType,
+    /// The module for what is declared within.
+    pub module: Ident,
+    /// The comments.
+    pub comments: Comments,
+    /// Whether it is deprecated.
+    pub deprecated: bool,
+    /// The fields in ascending order of their numbers, those of oneofs included.
+    pub fields: Vec<Field>,
+    /// The oneofs; synthetic ones of `optional` fields are no part of them.
+    pub oneofs: Vec<Oneof>,
+    /// The messages declared within, without the entries of maps.
+    pub messages: Vec<Message>,
+    /// The enums declared within.
+    pub enums: Vec<Enum>,
+    /// The extensions declared within.
+    pub extensions: Vec<Extension>,
+    /// Whether a `required` field lies here or, through any path of fields, within.
+    pub requires: bool,
+}
+
+/// A field.
+#[derive(Debug)]
+pub struct Field {
+    /// The name in the schema.
+    pub name: String,
+    /// The name in Rust.
+    pub ident: Ident,
+    /// The number.
+    pub number: u32,
+    /// The comments.
+    pub comments: Comments,
+    /// Whether it is deprecated.
+    pub deprecated: bool,
+    /// The type of a value.
+    pub kind: Kind,
+    /// How often it occurs, and how absence is told.
+    pub shape: Shape,
+    /// The declared default of a scalar with explicit presence.
+    pub default: Option<Literal>,
+}
+
+/// How often a field occurs, and how absence is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Once; absent is the same as the default value.
+    Implicit,
+    /// Once or not at all.
+    Explicit,
+    /// Once, or the message is refused.
+    Required,
+    /// Any number of times.
+    Repeated {
+        /// Whether it is written as one packed list.
+        packed: bool,
+    },
+    /// A map with these keys; the kind is that of the values.
+    Map(MapKey),
+    /// A member of the oneof with this index.
+    Oneof(usize),
+}
+
+/// The key of a map: one of the leaves but floating point and bytes.
+pub type MapKey = Scalar;
+
+/// The type of a value.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// A number, a string, or bytes.
+    Scalar(Scalar),
+    /// An enum.
+    Enum {
+        /// The type.
+        rust: RustType,
+        /// Whether it holds named values only.
+        closed: bool,
+        /// Its first value, as the Rust name of the constant or variant.
+        first: Ident,
+    },
+    /// A message.
+    Message {
+        /// The type.
+        rust: RustType,
+        /// Whether it is written between group tags instead of behind a length.
+        group: bool,
+        /// Whether a `required` field lies within.
+        requires: bool,
+    },
+}
+
+/// A number, a string, or bytes.
+#[allow(missing_docs)] // they are the names of the schema language
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scalar {
+    Double,
+    Float,
+    Int32,
+    Int64,
+    Uint32,
+    Uint64,
+    Sint32,
+    Sint64,
+    Fixed32,
+    Fixed64,
+    Sfixed32,
+    Sfixed64,
+    Bool,
+    Text,
+    Blob,
+}
+
+/// A declared default.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Literal {
+    /// Of a number or bool, as Rust writes it.
+    Plain(String),
+    /// Of a string.
+    Text(String),
+    /// Of bytes.
+    Blob(Vec<u8>),
+    /// Of an enum: the Rust name of the constant or variant.
+    Enum(Ident),
+}
+
+/// A oneof.
+#[derive(Debug)]
+pub struct Oneof {
+    /// The name in the schema.
+    pub name: String,
+    /// The name of the field in Rust.
+    pub ident: Ident,
+    /// Where the enum lies.
+    pub rust: RustType,
+    /// The comments.
+    pub comments: Comments,
+    /// The variants: the name in Rust and the index into the message's fields.
+    pub variants: Vec<(Ident, usize)>,
+    /// Whether a variant borrows, so that the enum has a lifetime parameter.
+    pub borrows: bool,
+}
+
+/// An enum.
+#[derive(Debug)]
+pub struct Enum {
+    /// The full name in the schema.
+    pub full_name: String,
+    /// Where the type lies.
+    pub rust: RustType,
+    /// The comments.
+    pub comments: Comments,
+    /// Whether it is deprecated.
+    pub deprecated: bool,
+    /// Whether it holds named values only.
+    pub closed: bool,
+    /// The values in order of declaration.
+    pub values: Vec<EnumValue>,
+}
+
+/// A value of an enum.
+#[derive(Debug)]
+pub struct EnumValue {
+    /// The name in the schema.
+    pub name: String,
+    /// The name in Rust: of a constant when the enum is open, of a variant when it is closed.
+    pub ident: Ident,
+    /// The number.
+    pub number: i32,
+    /// The comments.
+    pub comments: Comments,
+    /// Whether it is deprecated.
+    pub deprecated: bool,
+    /// Whether a value before it has the same number.
+    pub alias: bool,
+}
+
+/// An extension: a field of a message that is declared elsewhere.
+#[derive(Debug)]
+pub struct Extension {
+    /// The message that is extended.
+    pub extendee: RustType,
+    /// The field; never a map, in a oneof or required.
+    pub field: Field,
+}
+
+/// A service.
+#[derive(Debug)]
+pub struct Service {
+    /// The name in the schema, as `Greeter`; also the name in Rust.
+    pub name: String,
+    /// The full name, as `helloworld.Greeter`.
+    pub full_name: String,
+    /// The name in Rust, in upper camel case.
+    pub ident: Ident,
+    /// The comments.
+    pub comments: Comments,
+    /// Whether it is deprecated.
+    pub deprecated: bool,
+    /// The methods in order of declaration.
+    pub methods: Vec<Method>,
+}
+
+/// A method of a service.
+#[derive(Debug)]
+pub struct Method {
+    /// The name in the schema, as `SayHello`.
+    pub name: String,
+    /// The name in Rust, as `say_hello`.
+    pub ident: Ident,
+    /// The path of its calls, as `/helloworld.Greeter/SayHello`.
+    pub path: String,
+    /// The comments.
+    pub comments: Comments,
+    /// Whether it is deprecated.
+    pub deprecated: bool,
+    /// The type of the requests.
+    pub input: RustType,
+    /// The type of the responses.
+    pub output: RustType,
+    /// Whether the client sends any number of requests.
+    pub client_streaming: bool,
+    /// Whether the server sends any number of responses.
+    pub server_streaming: bool,
+    /// Whether it is declared to have no side effects or to be idempotent, so that it may be repeated.
+    pub idempotent: bool,
+}
+
+/// Where a Rust type lies.
+#[derive(Clone, Debug)]
+pub struct RustType {
+    /// The modules from the root of the generated tree; `None` for a type given by `extern_path`.
+    place: Option<Place>,
+    /// The path of an external type.
+    external: Option<syn::Path>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    package: Vec<Ident>,
+    modules: Vec<Ident>,
+    ident: Ident,
+}
+
+impl RustType {
+    /// A generated type.
+    pub(crate) fn generated(package: &str, modules: &[Ident], ident: Ident) -> Self {
+        let package = names::package_modules(package);
+        Self { place: Some(Place { package, modules: modules.to_vec(), ident }), external: None }
+    }
+
+    /// A type of another crate or module.
+    pub(crate) fn external(path: syn::Path) -> Self {
+        Self { place: None, external: Some(path) }
+    }
+
+    /// Its own name.
+    pub fn ident(&self) -> Ident {
+        match (&self.place, &self.external) {
+            (Some(place), _) => place.ident.clone(),
+            (None, Some(path)) => path.segments.last().expect("a path has a segment").ident.clone(),
+            (None, None) => unreachable!("a type lies somewhere"),
+        }
+    }
+
+    /// The path to it from `from`, without lifetime arguments.
+    pub fn path(&self, from: &Scope) -> TokenStream {
+        let Some(place) = &self.place else {
+            let path = &self.external;
+            return quote!(#path);
+        };
+        let mut here = from.package.clone();
+        here.extend(from.modules.iter().cloned());
+        let mut there = place.package.clone();
+        there.extend(place.modules.iter().cloned());
+        let same_package = from.package == place.package;
+        // Within a package, up to its root and down again reads best; between packages, up to what they share.
+        let shared = if same_package {
+            let nested =
+                from.modules.iter().zip(&place.modules).take_while(|(a, b)| a == b).count();
+            from.package.len() + if nested == from.modules.len() { nested } else { 0 }
+        } else {
+            here.iter().zip(&there).take_while(|(a, b)| a == b).count()
+        };
+        let up = (shared..here.len()).map(|_| format_ident!("super"));
+        let down = there[shared..].iter().cloned();
+        let ident = &place.ident;
+        let modules = up.chain(down);
+        quote!(#(#modules::)* #ident)
+    }
+
+    /// The path of a message with the lifetime `lifetime`, as `super::Person<'a>`.
+    pub fn message(&self, from: &Scope, lifetime: &str) -> TokenStream {
+        let path = self.path(from);
+        let lifetime = syn::Lifetime::new(lifetime, proc_macro2::Span::call_site());
+        quote!(#path<#lifetime>)
+    }
+}
+
+/// The module that code is generated for, from which paths start.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    package: Vec<Ident>,
+    modules: Vec<Ident>,
+}
+
+impl Scope {
+    /// The root of a package's file.
+    pub fn package(name: &str) -> Self {
+        Self { package: names::package_modules(name), modules: Vec::new() }
+    }
+
+    /// A module within.
+    #[must_use]
+    pub fn module(&self, ident: &Ident) -> Self {
+        let mut inner = self.clone();
+        inner.modules.push(ident.clone());
+        inner
+    }
+}

@@ -1,0 +1,619 @@
+//! From descriptors to the model: names looked up, features inherited, Rust names chosen.
+
+mod registry;
+
+use std::collections::HashSet;
+
+use proc_macro2::Ident;
+
+use crate::Error;
+use crate::comments::SourceInfo;
+use crate::descriptor::{
+    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto,
+    FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto, feature_set,
+    field_descriptor_proto as fd, method_options,
+};
+use crate::features::Features;
+use crate::model::{
+    Enum, EnumValue, Extension, Field, Kind, Literal, Message, Method, Oneof, Package, RustType,
+    Scalar, Service, Shape,
+};
+use crate::names;
+use registry::{Entry, Registry};
+
+/// The packages of those files whose names are in `wanted`, in order of their names. `externals` are pairs of a name
+/// in the schema, as `.google.protobuf`, and the Rust path that stands for it.
+pub(crate) fn resolve(
+    set: &FileDescriptorSet<'_>,
+    wanted: &HashSet<String>,
+    externals: &[(String, String)],
+) -> Result<Vec<Package>, Error> {
+    let registry = Registry::new(set, externals)?;
+    let mut packages = Vec::<Package>::new();
+    for file in set.file.iter().filter(|file| file.name.is_some_and(|name| wanted.contains(name))) {
+        let name = file.package.unwrap_or_default();
+        let index = match packages.iter().position(|package| package.name == name) {
+            Some(index) => index,
+            None => {
+                packages.push(Package {
+                    name: name.to_owned(),
+                    messages: Vec::new(),
+                    enums: Vec::new(),
+                    extensions: Vec::new(),
+                    services: Vec::new(),
+                });
+                packages.len() - 1
+            }
+        };
+        FileResolver::new(file, &registry)?.add_to(&mut packages[index])?;
+    }
+    packages.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(packages)
+}
+
+/// The features that a file begins with.
+fn file_features(file: &FileDescriptorProto<'_>) -> Result<Features, Error> {
+    let syntax = file.syntax.unwrap_or_default();
+    let features = Features::of_file(syntax, file.edition).ok_or_else(|| {
+        let what = match file.edition {
+            Some(edition) => {
+                format!("{edition:?} is not supported; proto2, proto3, 2023 and 2024 are")
+            }
+            None => format!("the syntax `{syntax}` is not supported"),
+        };
+        Error::at(file.name.unwrap_or_default(), None, what)
+    })?;
+    Ok(features.overridden(file.options.and_then(|options| options.features)))
+}
+
+/// One file on its way into its package.
+struct FileResolver<'a> {
+    file: &'a FileDescriptorProto<'a>,
+    registry: &'a Registry,
+    source: SourceInfo<'a>,
+    features: Features,
+}
+
+/// A path in the descriptor: `numbers` and then `more`.
+fn path(numbers: &[i32], more: &[i32]) -> Vec<i32> {
+    [numbers, more].concat()
+}
+
+fn index(i: usize) -> i32 {
+    i32::try_from(i).unwrap_or(i32::MAX)
+}
+
+impl<'a> FileResolver<'a> {
+    fn new(file: &'a FileDescriptorProto<'a>, registry: &'a Registry) -> Result<Self, Error> {
+        Ok(Self { file, registry, source: SourceInfo::of(file), features: file_features(file)? })
+    }
+
+    fn add_to(&self, package: &mut Package) -> Result<(), Error> {
+        let scope = self.file.package.unwrap_or_default();
+        for (i, message) in self.file.message_type.iter().enumerate() {
+            package.messages.extend(self.message(message, scope, &[4, index(i)], self.features)?);
+        }
+        for (i, declared) in self.file.enum_type.iter().enumerate() {
+            package.enums.extend(self.r#enum(declared, scope, &[5, index(i)], self.features)?);
+        }
+        for (i, service) in self.file.service.iter().enumerate() {
+            package.services.push(self.service(service, scope, &[6, index(i)])?);
+        }
+        for (i, extension) in self.file.extension.iter().enumerate() {
+            package.extensions.push(self.extension(
+                extension,
+                scope,
+                &[7, index(i)],
+                self.features,
+            )?);
+        }
+        Ok(())
+    }
+
+    fn error(&self, path: &[i32], message: impl std::fmt::Display) -> Error {
+        Error::at(self.file.name.unwrap_or_default(), self.source.line(path), message)
+    }
+
+    fn entry(&self, name: &str, path: &[i32]) -> Result<&'a Entry, Error> {
+        self.registry.find(name).ok_or_else(|| {
+            self.error(path, format!("the type `{}` is not defined", name.trim_start_matches('.')))
+        })
+    }
+
+    /// A message that is to be generated; `None` for the entry of a map or a type that lies elsewhere.
+    fn message(
+        &self,
+        message: &'a DescriptorProto<'a>,
+        scope: &str,
+        at: &[i32],
+        features: Features,
+    ) -> Result<Option<Message>, Error> {
+        let options = message.options;
+        if options.is_some_and(|options| options.map_entry == Some(true)) {
+            return Ok(None);
+        }
+        let features = features.overridden(options.and_then(|options| options.features));
+        let full_name = registry::join(scope, message.name.unwrap_or_default());
+        let Entry::Message { rust, module, requires, external: false, .. } =
+            self.entry(&full_name, at)?
+        else {
+            return Ok(None);
+        };
+        let (fields, oneofs) = self.fields(message, &full_name, at, features)?;
+        let mut out = Message {
+            rust: rust.clone(),
+            module: module.clone(),
+            comments: self.source.comments(at),
+            deprecated: options.is_some_and(|options| options.deprecated == Some(true)),
+            fields,
+            oneofs,
+            messages: Vec::new(),
+            enums: Vec::new(),
+            extensions: Vec::new(),
+            requires: *requires,
+            full_name,
+        };
+        for (i, nested) in message.nested_type.iter().enumerate() {
+            out.messages.extend(self.message(
+                nested,
+                &out.full_name,
+                &path(at, &[3, index(i)]),
+                features,
+            )?);
+        }
+        for (i, nested) in message.enum_type.iter().enumerate() {
+            out.enums.extend(self.r#enum(
+                nested,
+                &out.full_name,
+                &path(at, &[4, index(i)]),
+                features,
+            )?);
+        }
+        for (i, extension) in message.extension.iter().enumerate() {
+            out.extensions.push(self.extension(
+                extension,
+                &out.full_name,
+                &path(at, &[6, index(i)]),
+                features,
+            )?);
+        }
+        Ok(Some(out))
+    }
+
+    /// The fields of a message in order of their numbers, and its oneofs.
+    fn fields(
+        &self,
+        message: &'a DescriptorProto<'a>,
+        full_name: &str,
+        at: &[i32],
+        features: Features,
+    ) -> Result<(Vec<Field>, Vec<Oneof>), Error> {
+        let mut taken = HashSet::from(["unknown".to_owned()]);
+        let real = |oneof: usize| {
+            message.field.iter().any(|field| {
+                field.oneof_index == Some(index(oneof)) && field.proto3_optional != Some(true)
+            })
+        };
+        // Where each oneof of the descriptor comes to lie among those that are generated.
+        let mut places = Vec::new();
+        let mut oneofs = Vec::new();
+        for (i, oneof) in message.oneof_decl.iter().enumerate() {
+            places.push(real(i).then_some(oneofs.len()));
+            if real(i) {
+                let name = oneof.name.unwrap_or_default();
+                let own = features.overridden(oneof.options.and_then(|options| options.features));
+                let rust = self
+                    .registry
+                    .oneof(full_name, name)
+                    .ok_or_else(|| self.error(at, "a oneof is lost"))?;
+                oneofs.push((
+                    own,
+                    Oneof {
+                        name: name.to_owned(),
+                        ident: names::unique(names::snake(name), &mut taken),
+                        rust: rust.clone(),
+                        comments: self.source.comments(&path(at, &[8, index(i)])),
+                        variants: Vec::new(),
+                        borrows: false,
+                    },
+                ));
+            }
+        }
+        let mut fields = Vec::new();
+        for (i, field) in message.field.iter().enumerate() {
+            let at = path(at, &[2, index(i)]);
+            let oneof = field
+                .oneof_index
+                .and_then(|i| usize::try_from(i).ok())
+                .and_then(|i| *places.get(i)?);
+            let inherited =
+                oneof.and_then(|place| oneofs.get(place)).map_or(features, |(own, _)| *own);
+            let mut resolved = self.field(field, &at, inherited, &mut taken)?;
+            if let Some(place) = oneof {
+                resolved.shape = Shape::Oneof(place);
+            }
+            fields.push(resolved);
+        }
+        fields.sort_by_key(|field| field.number);
+        let mut oneofs = oneofs.into_iter().map(|(_, oneof)| oneof).collect::<Vec<_>>();
+        for (place, oneof) in oneofs.iter_mut().enumerate() {
+            let mut taken = HashSet::new();
+            for (i, field) in
+                fields.iter().enumerate().filter(|(_, field)| field.shape == Shape::Oneof(place))
+            {
+                oneof.variants.push((names::unique(names::variant(&field.name), &mut taken), i));
+                oneof.borrows |= field.kind.borrows();
+            }
+        }
+        Ok((fields, oneofs))
+    }
+
+    fn field(
+        &self,
+        field: &'a FieldDescriptorProto<'a>,
+        at: &[i32],
+        inherited: Features,
+        taken: &mut HashSet<String>,
+    ) -> Result<Field, Error> {
+        let features = inherited.of_field(field);
+        let name = field.name.unwrap_or_default();
+        let number = field.number.and_then(|number| u32::try_from(number).ok()).unwrap_or_default();
+        if !(1..1 << 29).contains(&number) {
+            return Err(self.error(at, format!("the number of the field `{name}` is out of range")));
+        }
+        let repeated = field.label == Some(fd::Label::Repeated);
+        let (kind, shape) = match self.map_entry(field, at)? {
+            Some((key, value)) => (value, Shape::Map(key)),
+            None => {
+                let kind = self.kind(field, features, at)?;
+                let packed = features.repeated == feature_set::RepeatedFieldEncoding::Packed
+                    && kind.packable();
+                let shape = match features.presence {
+                    _ if repeated => Shape::Repeated { packed },
+                    feature_set::FieldPresence::LegacyRequired => Shape::Required,
+                    feature_set::FieldPresence::Implicit
+                        if !matches!(kind, Kind::Message { .. }) =>
+                    {
+                        Shape::Implicit
+                    }
+                    _ => Shape::Explicit,
+                };
+                (kind, shape)
+            }
+        };
+        let default = match field.default_value {
+            Some(text) => Some(self.default(text, &kind, field, at)?),
+            None => None,
+        };
+        Ok(Field {
+            name: name.to_owned(),
+            ident: names::unique(names::snake(name), taken),
+            number,
+            comments: self.source.comments(at),
+            deprecated: field.options.is_some_and(|options| options.deprecated == Some(true)),
+            kind,
+            shape,
+            default,
+        })
+    }
+
+    /// The kinds of key and value when the field is a map.
+    fn map_entry(
+        &self,
+        field: &FieldDescriptorProto<'a>,
+        at: &[i32],
+    ) -> Result<Option<(Scalar, Kind)>, Error> {
+        let Some(name) = field.type_name else { return Ok(None) };
+        let Entry::Message { map_entry: Some(entry), .. } = self.entry(name, at)? else {
+            return Ok(None);
+        };
+        let Some(key) = scalar(entry.key) else {
+            return Err(self.error(at, "a map's key is no scalar"));
+        };
+        let kind = match &entry.value_type {
+            None => match scalar(entry.value) {
+                Some(value) => Kind::Scalar(value),
+                None => return Err(self.error(at, "a map's value has no type")),
+            },
+            // Values of maps are never groups, whatever the file's features say.
+            Some(name) => self.type_of(name, false, at)?,
+        };
+        Ok(Some((key, kind)))
+    }
+
+    fn kind(
+        &self,
+        field: &FieldDescriptorProto<'a>,
+        features: Features,
+        at: &[i32],
+    ) -> Result<Kind, Error> {
+        if let Some(scalar) = field.r#type.and_then(scalar) {
+            return Ok(Kind::Scalar(scalar));
+        }
+        let name = field.type_name.ok_or_else(|| self.error(at, "the field has no type"))?;
+        self.type_of(name, features.messages == feature_set::MessageEncoding::Delimited, at)
+    }
+
+    fn type_of(&self, name: &str, group: bool, at: &[i32]) -> Result<Kind, Error> {
+        Ok(match self.entry(name, at)? {
+            Entry::Message { rust, requires, .. } => {
+                Kind::Message { rust: rust.clone(), group, requires: *requires }
+            }
+            Entry::Enum { rust, closed, values, .. } => Kind::Enum {
+                rust: rust.clone(),
+                closed: *closed,
+                first: values.first().map(|(_, ident)| ident.clone()).ok_or_else(|| {
+                    self.error(
+                        at,
+                        format!("the enum `{}` has no values", name.trim_start_matches('.')),
+                    )
+                })?,
+            },
+        })
+    }
+
+    fn default(
+        &self,
+        text: &str,
+        kind: &Kind,
+        field: &FieldDescriptorProto<'_>,
+        at: &[i32],
+    ) -> Result<Literal, Error> {
+        let bad = || {
+            self.error(
+                at,
+                format!("`{text}` is no value for the default of `{}`", field.name.unwrap_or("")),
+            )
+        };
+        Ok(match kind {
+            Kind::Scalar(Scalar::Text) => Literal::Text(text.to_owned()),
+            Kind::Scalar(Scalar::Blob) => Literal::Blob(unescape(text).ok_or_else(bad)?),
+            Kind::Scalar(Scalar::Float | Scalar::Double) => {
+                let name = if matches!(kind, Kind::Scalar(Scalar::Float)) { "f32" } else { "f64" };
+                match text {
+                    "inf" => Literal::Plain(format!("{name}::INFINITY")),
+                    "-inf" => Literal::Plain(format!("{name}::NEG_INFINITY")),
+                    "nan" | "-nan" => Literal::Plain(format!("{name}::NAN")),
+                    _ => {
+                        let value = text.parse::<f64>().map_err(|_| bad())?;
+                        Literal::Plain(if name == "f32" {
+                            format!("{:?}f32", value as f32)
+                        } else {
+                            format!("{value:?}f64")
+                        })
+                    }
+                }
+            }
+            Kind::Scalar(Scalar::Bool) => {
+                Literal::Plain(text.parse::<bool>().map_err(|_| bad())?.to_string())
+            }
+            Kind::Scalar(_) => Literal::Plain(text.parse::<i128>().map_err(|_| bad())?.to_string()),
+            Kind::Enum { .. } => {
+                let name = field.type_name.unwrap_or_default();
+                let Entry::Enum { values, .. } = self.entry(name, at)? else { return Err(bad()) };
+                let (_, ident) = values.iter().find(|(name, _)| name == text).ok_or_else(bad)?;
+                Literal::Enum(ident.clone())
+            }
+            Kind::Message { .. } => return Err(bad()),
+        })
+    }
+
+    fn extension(
+        &self,
+        field: &'a FieldDescriptorProto<'a>,
+        _scope: &str,
+        at: &[i32],
+        features: Features,
+    ) -> Result<Extension, Error> {
+        let extendee = field.extendee.unwrap_or_default();
+        let Entry::Message { rust, .. } = self.entry(extendee, at)? else {
+            return Err(
+                self.error(at, format!("`{extendee}` is no message and cannot be extended"))
+            );
+        };
+        let mut resolved = self.field(field, at, features, &mut HashSet::new())?;
+        if resolved.shape == Shape::Implicit {
+            resolved.shape = Shape::Explicit;
+        }
+        Ok(Extension { extendee: rust.clone(), field: resolved })
+    }
+
+    fn r#enum(
+        &self,
+        declared: &'a EnumDescriptorProto<'a>,
+        scope: &str,
+        at: &[i32],
+        _features: Features,
+    ) -> Result<Option<Enum>, Error> {
+        let full_name = registry::join(scope, declared.name.unwrap_or_default());
+        let Entry::Enum { rust, closed, values, external: false } = self.entry(&full_name, at)?
+        else {
+            return Ok(None);
+        };
+        let mut numbers = HashSet::new();
+        let values =
+            declared.value.iter().zip(values).enumerate().map(|(i, (value, (name, ident)))| {
+                EnumValue {
+                    name: name.clone(),
+                    ident: ident.clone(),
+                    number: value.number.unwrap_or_default(),
+                    comments: self.source.comments(&path(at, &[2, index(i)])),
+                    deprecated: value
+                        .options
+                        .is_some_and(|options| options.deprecated == Some(true)),
+                    alias: !numbers.insert(value.number),
+                }
+            });
+        Ok(Some(Enum {
+            rust: rust.clone(),
+            comments: self.source.comments(at),
+            deprecated: declared.options.is_some_and(|options| options.deprecated == Some(true)),
+            closed: *closed,
+            values: values.collect(),
+            full_name,
+        }))
+    }
+
+    fn service(
+        &self,
+        service: &'a ServiceDescriptorProto<'a>,
+        scope: &str,
+        at: &[i32],
+    ) -> Result<Service, Error> {
+        let name = service.name.unwrap_or_default();
+        let full_name = registry::join(scope, name);
+        let mut taken = HashSet::new();
+        let methods = service.method.iter().enumerate().map(|(i, method)| {
+            self.method(method, &full_name, &path(at, &[2, index(i)]), &mut taken)
+        });
+        Ok(Service {
+            name: name.to_owned(),
+            ident: names::ident(&names::camel(name)),
+            comments: self.source.comments(at),
+            deprecated: service.options.is_some_and(|options| options.deprecated == Some(true)),
+            methods: methods.collect::<Result<_, _>>()?,
+            full_name,
+        })
+    }
+
+    fn method(
+        &self,
+        method: &MethodDescriptorProto<'a>,
+        service: &str,
+        at: &[i32],
+        taken: &mut HashSet<String>,
+    ) -> Result<Method, Error> {
+        use method_options::IdempotencyLevel;
+        let name = method.name.unwrap_or_default();
+        let message = |name: Option<&str>| match self.entry(name.unwrap_or_default(), at)? {
+            Entry::Message { rust, .. } => Ok::<RustType, Error>(rust.clone()),
+            Entry::Enum { .. } => Err(self.error(at, "a method takes and returns messages")),
+        };
+        Ok(Method {
+            name: name.to_owned(),
+            ident: names::unique(names::snake(name), taken),
+            path: format!("/{service}/{name}"),
+            comments: self.source.comments(at),
+            deprecated: method.options.is_some_and(|options| options.deprecated == Some(true)),
+            input: message(method.input_type)?,
+            output: message(method.output_type)?,
+            client_streaming: method.client_streaming == Some(true),
+            server_streaming: method.server_streaming == Some(true),
+            idempotent: method.options.and_then(|options| options.idempotency_level).is_some_and(
+                |level| {
+                    matches!(level, IdempotencyLevel::NoSideEffects | IdempotencyLevel::Idempotent)
+                },
+            ),
+        })
+    }
+}
+
+fn scalar(field_type: fd::Type) -> Option<Scalar> {
+    Some(match field_type {
+        fd::Type::Double => Scalar::Double,
+        fd::Type::Float => Scalar::Float,
+        fd::Type::Int64 => Scalar::Int64,
+        fd::Type::Uint64 => Scalar::Uint64,
+        fd::Type::Int32 => Scalar::Int32,
+        fd::Type::Fixed64 => Scalar::Fixed64,
+        fd::Type::Fixed32 => Scalar::Fixed32,
+        fd::Type::Bool => Scalar::Bool,
+        fd::Type::String => Scalar::Text,
+        fd::Type::Bytes => Scalar::Blob,
+        fd::Type::Uint32 => Scalar::Uint32,
+        fd::Type::Sfixed32 => Scalar::Sfixed32,
+        fd::Type::Sfixed64 => Scalar::Sfixed64,
+        fd::Type::Sint32 => Scalar::Sint32,
+        fd::Type::Sint64 => Scalar::Sint64,
+        fd::Type::Group | fd::Type::Message | fd::Type::Enum => return None,
+    })
+}
+
+/// Undoes the escapes of C, in which descriptors write the defaults of bytes.
+fn unescape(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut bytes = text.bytes().peekable();
+    while let Some(byte) = bytes.next() {
+        if byte != b'\\' {
+            out.push(byte);
+            continue;
+        }
+        let digits = |bytes: &mut std::iter::Peekable<std::str::Bytes<'_>>,
+                      radix: u32,
+                      first: u32,
+                      most: usize| {
+            let mut value = first;
+            for _ in 0..most {
+                let Some(digit) = bytes.peek().and_then(|&b| char::from(b).to_digit(radix)) else {
+                    break;
+                };
+                value = value * radix + digit;
+                bytes.next();
+            }
+            u8::try_from(value).ok()
+        };
+        out.push(match bytes.next()? {
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'a' => 7,
+            b'b' => 8,
+            b'f' => 12,
+            b'v' => 11,
+            b'x' | b'X' => digits(&mut bytes, 16, 0, 2)?,
+            first @ b'0'..=b'7' => digits(&mut bytes, 8, u32::from(first - b'0'), 2)?,
+            other => other,
+        });
+    }
+    Some(out)
+}
+
+impl Kind {
+    /// Whether a list of these may be packed.
+    pub(crate) fn packable(&self) -> bool {
+        match self {
+            Self::Scalar(scalar) => !matches!(scalar, Scalar::Text | Scalar::Blob),
+            Self::Enum { .. } => true,
+            Self::Message { .. } => false,
+        }
+    }
+
+    /// Whether a value borrows.
+    pub(crate) fn borrows(&self) -> bool {
+        match self {
+            Self::Scalar(scalar) => matches!(scalar, Scalar::Text | Scalar::Blob),
+            Self::Enum { .. } => false,
+            Self::Message { .. } => true,
+        }
+    }
+}
+
+/// The name of a value without that of its enum in front, `SEVERITY_INFO` in `Severity`; whole, when what is left
+/// would be no name.
+pub(crate) fn strip_enum_name<'n>(enum_name: &str, value: &'n str) -> &'n str {
+    let prefix = names::snake(enum_name).to_ascii_uppercase();
+    value
+        .strip_prefix(&prefix)
+        .and_then(|rest| rest.strip_prefix('_'))
+        .filter(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()))
+        .unwrap_or(value)
+}
+
+/// The Rust names of an enum's values.
+pub(crate) fn value_idents(
+    declared: &EnumDescriptorProto<'_>,
+    closed: bool,
+) -> Vec<(String, Ident)> {
+    let enum_name = declared.name.unwrap_or_default();
+    let styled = |name: &str| if closed { names::variant(name) } else { names::constant(name) };
+    let stripped = |value: &str| styled(strip_enum_name(enum_name, value));
+    let all = declared.value.iter().map(|value| value.name.unwrap_or_default());
+    // Where names run into each other without their prefix, all keep it.
+    let distinct = all.clone().map(stripped).collect::<HashSet<_>>().len() == declared.value.len();
+    let mut taken = HashSet::new();
+    all.map(|name| {
+        let rust = if distinct { stripped(name) } else { styled(name) };
+        (name.to_owned(), names::unique(rust, &mut taken))
+    })
+    .collect()
+}
