@@ -2,6 +2,7 @@
 
 use super::head::{CallHead, is_binary_value, is_grpc};
 use super::sealed::{self, Head};
+use super::template::Templates;
 use super::{CallKey, Connection, Message, Processed, Reason, Role, SendError};
 use crate::hpack::{FieldList, Token};
 use crate::http2::fields::Part;
@@ -12,7 +13,9 @@ use crate::time::Instant;
 
 /// The role of a client.
 #[derive(Debug)]
-pub enum Client {}
+pub struct Client {
+    templates: Templates,
+}
 
 /// What happened at a client.
 #[derive(Debug, PartialEq)]
@@ -56,7 +59,13 @@ impl Role for Client {
 impl sealed::Role for Client {
     const SIDE: Side = Side::Client;
 
-    fn prepare(_: &mut Session) {}
+    fn new(_: &mut Session) -> Self {
+        Client { templates: Templates::default() }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.templates.heap_bytes()
+    }
 
     fn on_head<'i>(
         conn: &mut Connection<Self>,
@@ -148,9 +157,8 @@ impl Connection<Client> {
         deadline: Option<Instant>,
         now: Instant,
     ) -> Result<CallKey, SendError> {
-        let mut list = self.session.take_fields();
-        head.write(deadline, now, &mut list);
-        let key = self.session.open(list, now)?;
+        let block = self.role.templates.head(head, deadline, &mut self.session, now);
+        let key = self.session.open_with(block, now)?;
         let call = self.open_call(key);
         if let Some(deadline) = deadline {
             call.deadline = deadline;

@@ -3,7 +3,7 @@
 use crate::hpack::{FieldList, Token};
 use crate::metadata::Metadata;
 use crate::time::Instant;
-use crate::timeout::{TimeoutText, parse_timeout};
+use crate::timeout::parse_timeout;
 use crate::{Code, Reason, base64};
 
 /// What begins a call at the client.
@@ -39,32 +39,6 @@ impl<'a> CallHead<'a> {
             user_agent: USER_AGENT,
             encoding: None,
             accept_encoding: None,
-        }
-    }
-
-    /// Writes the fields in the order of PROTOCOL-HTTP2's Request-Headers.
-    pub(super) fn write(&self, deadline: Option<Instant>, now: Instant, list: &mut FieldList) {
-        list.push_known(Token::Method, b"POST");
-        list.push_known(Token::Scheme, if self.secure { b"https" } else { b"http" });
-        list.push_known(Token::Path, self.path.as_bytes());
-        list.push_known(Token::Authority, self.authority.as_bytes());
-        list.push_known(Token::Te, b"trailers");
-        if let Some(deadline) = deadline {
-            let timeout = TimeoutText::new(deadline - now);
-            list.push_known(Token::GrpcTimeout, timeout.as_bytes());
-        }
-        list.push_known(Token::ContentType, b"application/grpc");
-        if let Some(encoding) = self.encoding {
-            list.push_known(Token::GrpcEncoding, encoding.as_bytes());
-        }
-        if let Some(accepted) = self.accept_encoding {
-            list.push_known(Token::GrpcAcceptEncoding, accepted.as_bytes());
-        }
-        if !self.user_agent.is_empty() {
-            list.push_known(Token::UserAgent, self.user_agent.as_bytes());
-        }
-        if let Some(metadata) = self.metadata {
-            metadata.append_to(list);
         }
     }
 }

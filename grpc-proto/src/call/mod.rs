@@ -6,9 +6,9 @@ mod head;
 mod message;
 mod reason;
 pub mod server;
+mod template;
 
 use alloc::vec::Vec;
-use core::marker::PhantomData;
 
 use bytes::{BufMut, Bytes};
 use grpc_arena::{Encode, SizeCache};
@@ -48,7 +48,7 @@ pub struct Connection<R: Role> {
     /// A request whose head ended the stream: its `End` follows the head.
     pending_end: Option<CallKey>,
     sizes: SizeCache,
-    role: PhantomData<R>,
+    role: R,
 }
 
 /// What the gRPC layer knows of a call; the index is that of its stream's slot.
@@ -97,7 +97,10 @@ mod sealed {
     pub trait Role: Sized {
         const SIDE: Side;
         /// Sets up the field blocks that repeat.
-        fn prepare(session: &mut Session);
+        fn new(session: &mut Session) -> Self;
+        fn heap_bytes(&self) -> usize {
+            0
+        }
         fn on_head<'i>(
             conn: &mut Connection<Self>,
             key: CallKey,
@@ -149,14 +152,8 @@ impl<R: Role> Connection<R> {
     /// correct, and the same one replays the same behaviour.
     pub fn new(config: &Config, entropy: u64, now: Instant) -> Self {
         let mut session = Session::new(R::SIDE, config, entropy, now);
-        R::prepare(&mut session);
-        Connection {
-            session,
-            calls: Vec::new(),
-            pending_end: None,
-            sizes: SizeCache::new(),
-            role: PhantomData,
-        }
+        let role = R::new(&mut session);
+        Connection { session, calls: Vec::new(), pending_end: None, sizes: SizeCache::new(), role }
     }
 
     /// The next event, advancing `input` past what was understood.
@@ -333,6 +330,7 @@ impl<R: Role> Connection<R> {
     /// Heap bytes that the connection holds.
     pub fn heap_bytes(&self) -> usize {
         self.session.heap_bytes()
+            + self.role.heap_bytes()
             + self.calls.capacity() * size_of::<Call>()
             + self.calls.iter().map(|call| call.framing.heap_bytes()).sum::<usize>()
     }

@@ -15,7 +15,7 @@ use crate::time::Instant;
 
 /// The role of a server.
 #[derive(Debug)]
-pub enum Server {}
+pub struct Server(());
 
 /// What happened at a server.
 #[derive(Debug, PartialEq)]
@@ -42,13 +42,14 @@ impl Role for Server {
 impl sealed::Role for Server {
     const SIDE: Side = Side::Server;
 
-    fn prepare(session: &mut Session) {
+    fn new(session: &mut Session) -> Self {
         let mut head = FieldList::new();
         write_response(&mut head, b"200", b"application/grpc");
-        session.prepare(Prepared::Response, head);
+        session.prepare(Prepared::RESPONSE, head);
         let mut trailers = FieldList::new();
         trailers.push_known(Token::GrpcStatus, b"0");
-        session.prepare(Prepared::TrailersOk, trailers);
+        session.prepare(Prepared::TRAILERS_OK, trailers);
+        Server(())
     }
 
     fn on_head<'i>(
@@ -129,7 +130,7 @@ impl sealed::Role for Server {
         }
         let call = &mut conn.calls[key.index()];
         if !call.head {
-            conn.session.set_head(key, Pending::Prepared(Prepared::Response))?;
+            conn.session.set_head(key, Pending::Prepared(Prepared::RESPONSE))?;
             call.head = true;
         }
         Ok(())
@@ -196,7 +197,7 @@ impl Connection<Server> {
         let call = &mut self.calls[key.index()];
         let plain = status.is_ok() && trailers.is_none_or(Metadata::is_empty_list);
         if call.head && plain && status.message().is_empty() && status.details().is_empty() {
-            self.session.finish_with(key, Pending::Prepared(Prepared::TrailersOk))?;
+            self.session.finish_with(key, Pending::Prepared(Prepared::TRAILERS_OK))?;
             return Ok(());
         }
         let trailers_only = !core::mem::replace(&mut call.head, true);
@@ -212,7 +213,7 @@ impl Connection<Server> {
             self.session.respond(key, list)?;
             self.session.finish_with(key, Pending::None)?;
         } else {
-            self.session.finish_with(key, Pending::Fields(list, Prepared::Trailers))?;
+            self.session.finish_with(key, Pending::Fields(list, Prepared::TRAILERS))?;
         }
         Ok(())
     }

@@ -27,22 +27,31 @@ impl Pending {
 
 /// Blocks that repeat from call to call; each has a memo of its last encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Prepared {
-    /// The head of a request.
-    Request = 0,
-    /// The head of a response that nothing was added to.
-    Response = 1,
-    /// The head of a response with fields of its own.
-    OwnResponse = 2,
-    /// Trailers that say OK and nothing else.
-    TrailersOk = 3,
-    /// Other trailers.
-    Trailers = 4,
-}
+pub(crate) struct Prepared(u8);
 
 impl Prepared {
-    pub(crate) const COUNT: usize = 5;
+    /// The head of a response that nothing was added to.
+    pub(crate) const RESPONSE: Prepared = Prepared(0);
+    /// The head of a response with fields of its own.
+    pub(crate) const OWN_RESPONSE: Prepared = Prepared(1);
+    /// Trailers that say OK and nothing else.
+    pub(crate) const TRAILERS_OK: Prepared = Prepared(2);
+    /// Other trailers.
+    pub(crate) const TRAILERS: Prepared = Prepared(3);
+    /// The head of a request with fields of its own.
+    pub(crate) const OWN_REQUEST: Prepared = Prepared(4);
+    /// How many heads of requests are kept.
+    pub(crate) const REQUESTS: usize = 8;
+    pub(crate) const COUNT: usize = 5 + Self::REQUESTS;
+
+    /// A head of a request that nothing was added to, one of [`Prepared::REQUESTS`].
+    pub(crate) const fn request(place: usize) -> Self {
+        Prepared(5 + place as u8)
+    }
+
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
 }
 
 /// Where a stream waits to be served.

@@ -1,7 +1,7 @@
 //! Control frames that came in (RFC 9113 §6.4–§6.9).
 
-use super::receive::Handled;
-use super::{Event, ResetReason, Session, Side};
+use super::receive::{Handled, Step};
+use super::{Session, Side};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::frame::{self, flag, kind};
 use crate::http2::state::{Cause, State};
@@ -34,7 +34,7 @@ impl Session {
             self.streams[slot as usize].released = true;
         }
         self.vacate_if_done(slot);
-        Ok(told.then_some(Event::Reset(key, ResetReason::Peer(code))))
+        Ok(told.then_some(Step::Reset(key, code)))
     }
 
     pub(super) fn on_window_update(&mut self, id: u32, increment: u32) -> Handled {
@@ -181,6 +181,6 @@ impl Session {
             self.goaway_pending = true;
             self.sweep = 0;
         }
-        Ok(Some(Event::GoAway { last_stream: last, code }))
+        Ok(Some(Step::GoAway { last_stream: last, code }))
     }
 }

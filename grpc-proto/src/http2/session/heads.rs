@@ -124,7 +124,7 @@ impl Session {
             Pending::Prepared(place) => (None, place),
             Pending::Fields(list, place) => (Some(list), place),
         };
-        let memo = &mut self.encode_memos[place as usize];
+        let memo = &mut self.encode_memos[place.index()];
         let same = memo.valid
             && memo.generation == self.encoder.generation()
             && list.as_ref().is_none_or(|list| list.same_bytes(&memo.list));
@@ -145,8 +145,8 @@ impl Session {
         if let Some(old) = old {
             self.recycle_fields(old);
         }
-        if memo_is_large(&self.encode_memos[place as usize]) {
-            let memo = &mut self.encode_memos[place as usize];
+        if memo_is_large(&self.encode_memos[place.index()]) {
+            let memo = &mut self.encode_memos[place.index()];
             memo.valid = false;
             memo.block = Vec::new();
             memo.list = FieldList::new();
@@ -155,7 +155,14 @@ impl Session {
 
     /// Sets the list behind [`Pending::Prepared`].
     pub(crate) fn prepare(&mut self, place: Prepared, list: FieldList) {
-        self.encode_memos[place as usize] = EncodeMemo { list, ..EncodeMemo::default() };
+        self.encode_memos[place.index()] = EncodeMemo { list, ..EncodeMemo::default() };
+    }
+
+    /// Whether a stream still waits to send what [`prepare`](Self::prepare) has set for `place`.
+    pub(crate) fn is_prepared_awaited(&self, place: Prepared) -> bool {
+        self.streams
+            .iter()
+            .any(|stream| matches!(stream.head, Pending::Prepared(head) if head == place))
     }
 }
 

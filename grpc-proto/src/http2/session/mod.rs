@@ -249,6 +249,8 @@ pub struct Session {
     /// A control frame's payload, or a field block, that came in pieces.
     scratch: Vec<u8>,
     block: receive::Block,
+    /// The fields of the event that is being handed out.
+    received: FieldList,
     decoder: hpack::Decoder,
     memos: [DecodeMemo; 4],
     conn_recv: RecvWindow,
@@ -336,6 +338,7 @@ impl Session {
             partial_len: 0,
             scratch: Vec::new(),
             block: receive::Block::default(),
+            received: FieldList::new(),
             decoder: hpack::Decoder::new(limits.header_table_size),
             memos: Default::default(),
             conn_recv: RecvWindow::new(limits.connection_window.max(DEFAULT_WINDOW)),
@@ -421,6 +424,15 @@ impl Session {
     /// # Errors
     /// [`OpenError`]; the list is gone.
     pub fn open(&mut self, fields: FieldList, now: Instant) -> Result<StreamKey, OpenError> {
+        self.open_with(Pending::Fields(fields, Prepared::OWN_REQUEST), now)
+    }
+
+    #[inline]
+    pub(crate) fn open_with(
+        &mut self,
+        head: Pending,
+        now: Instant,
+    ) -> Result<StreamKey, OpenError> {
         if self.side != Side::Client {
             return Err(OpenError::NotAClient);
         }
@@ -437,7 +449,7 @@ impl Session {
             return Err(OpenError::TooMany);
         }
         let key = self.occupy(0, now);
-        self.streams[key.index()].head = Pending::Fields(fields, Prepared::Request);
+        self.streams[key.index()].head = head;
         self.waiting.push_back(key.slot());
         Ok(key)
     }
@@ -447,7 +459,7 @@ impl Session {
     /// # Errors
     /// [`StreamError::HeadSent`] after the first, [`StreamError::Ended`] when the stream is over.
     pub fn respond(&mut self, stream: StreamKey, fields: FieldList) -> Result<(), StreamError> {
-        self.set_head(stream, Pending::Fields(fields, Prepared::OwnResponse))
+        self.set_head(stream, Pending::Fields(fields, Prepared::OWN_RESPONSE))
     }
 
     pub(crate) fn set_head(&mut self, key: StreamKey, head: Pending) -> Result<(), StreamError> {
@@ -554,7 +566,7 @@ impl Session {
         trailers: Option<FieldList>,
     ) -> Result<(), StreamError> {
         let trailers = match trailers {
-            Some(fields) => Pending::Fields(fields, Prepared::Trailers),
+            Some(fields) => Pending::Fields(fields, Prepared::TRAILERS),
             None => Pending::None,
         };
         self.finish_with(key, trailers)

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Event, Session, Side};
+use super::{Event, ResetReason, Session, Side};
 use crate::http2::fields::Part;
 use crate::http2::frame::{self, FrameHeader, HEADER_LEN, PREFACE, flag, kind};
 use crate::http2::state::{Cause, Input, Rejection, State};
@@ -58,8 +58,27 @@ impl Block {
     }
 }
 
+/// What a frame has to tell, small enough to be passed up by value: fields wait in `Session::received`.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    Headers {
+        key: StreamKey,
+        part: Part,
+        status: u16,
+        end_stream: bool,
+    },
+    Data(StreamKey),
+    End(StreamKey),
+    /// The peer has reset a stream.
+    Reset(StreamKey, ErrorCode),
+    GoAway {
+        last_stream: u32,
+        code: ErrorCode,
+    },
+}
+
 /// A frame that was handled may have something to tell.
-pub(super) type Handled = Result<Option<Event>, Violation>;
+pub(super) type Handled = Result<Option<Step>, Violation>;
 
 impl Session {
     /// Takes the next event out of `input`, which is advanced past what was understood.
@@ -82,10 +101,25 @@ impl Session {
                 return Ok(Some(event));
             }
             match self.read(input, now) {
+                Ok(Some(step)) => return Ok(Some(self.event(step))),
                 Ok(None) if self.has_pending() => {}
-                Ok(event) => return Ok(event),
+                Ok(None) => return Ok(None),
                 Err(violation) => self.misbehaved(violation, input),
             }
+        }
+    }
+
+    #[inline]
+    fn event(&mut self, step: Step) -> Event {
+        match step {
+            Step::Headers { key, part, status, end_stream } => {
+                let fields = core::mem::take(&mut self.received);
+                Event::Headers { stream: key, part, status, fields, end_stream }
+            }
+            Step::Data(key) => Event::Data(key),
+            Step::End(key) => Event::End(key),
+            Step::Reset(key, code) => Event::Reset(key, ResetReason::Peer(code)),
+            Step::GoAway { last_stream, code } => Event::GoAway { last_stream, code },
         }
     }
 
@@ -133,7 +167,7 @@ impl Session {
                             return Ok(None);
                         }
                         match data.key {
-                            Some(key) if self.is_live(key) => return Ok(Some(Event::Data(key))),
+                            Some(key) if self.is_live(key) => return Ok(Some(Step::Data(key))),
                             _ => {
                                 let skipped = self.take_data(input, usize::MAX).len() as u32;
                                 if let Some(key) = data.key {
@@ -433,7 +467,7 @@ impl Session {
 
     /// A DATA frame has been read to its end.
     #[inline]
-    fn end_data(&mut self, data: Data) -> Option<Event> {
+    fn end_data(&mut self, data: Data) -> Option<Step> {
         let key = data.key?;
         if !data.end_stream {
             return None;
@@ -449,7 +483,7 @@ impl Session {
         let told = !stream.terminal;
         self.step(key.slot(), Input::RecvData { end_stream: true });
         self.vacate_if_done(key.slot());
-        told.then_some(Event::End(key))
+        told.then_some(Step::End(key))
     }
 
     // --- Field blocks ---
@@ -571,7 +605,8 @@ impl Session {
         stream.head_received = true;
         stream.content_left = checked.content_length.map_or(-1, |length| length as i64);
         self.step(key.slot(), Input::RecvHeaders { end_stream });
-        Ok(Some(Event::Headers { stream: key, part: Part::Request, status: 0, fields, end_stream }))
+        self.received = fields;
+        Ok(Some(Step::Headers { key, part: Part::Request, status: 0, end_stream }))
     }
 
     /// A block on an open stream: the head of a response, or trailers.
@@ -626,13 +661,14 @@ impl Session {
         }
         let told = !stream.terminal;
         self.step(slot, Input::RecvHeaders { end_stream });
-        let stream = self.key_of(slot);
+        let key = self.key_of(slot);
         self.vacate_if_done(slot);
         if !told {
             self.recycle_fields(fields);
             return Ok(None);
         }
-        Ok(Some(Event::Headers { stream, part, status: checked.status, fields, end_stream }))
+        self.received = fields;
+        Ok(Some(Step::Headers { key, part, status: checked.status, end_stream }))
     }
 
     #[allow(clippy::type_complexity)]

@@ -1,0 +1,157 @@
+//! Heads of calls that were made before: most calls repeat one of a few, byte for byte.
+//!
+//! A client calls few methods, mostly without metadata of its own, so the field list of a head is
+//! kept and, where nothing varies, its encoding too (see [`Pending::Prepared`]).
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::head::CallHead;
+use crate::hpack::{FieldList, Token};
+use crate::http2::Session;
+use crate::http2::stream::{Pending, Prepared};
+use crate::time::Instant;
+use crate::timeout::TimeoutText;
+
+/// Heads that are kept; a client that calls more methods in turn writes the others anew.
+const KEPT: usize = Prepared::REQUESTS;
+
+/// The heads that were written last.
+#[derive(Debug, Default)]
+pub(super) struct Templates {
+    kept: Vec<Template>,
+    next: usize,
+}
+
+#[derive(Debug)]
+struct Template {
+    path: String,
+    authority: String,
+    user_agent: String,
+    encoding: Option<String>,
+    accept_encoding: Option<String>,
+    secure: bool,
+    /// Fields before `grpc-timeout`, and fields after it (PROTOCOL-HTTP2, "Requests").
+    before: FieldList,
+    after: FieldList,
+}
+
+impl Template {
+    fn matches(&self, head: &CallHead<'_>) -> bool {
+        self.path == head.path
+            && self.authority == head.authority
+            && self.user_agent == head.user_agent
+            && self.secure == head.secure
+            && self.encoding.as_deref() == head.encoding
+            && self.accept_encoding.as_deref() == head.accept_encoding
+    }
+
+    fn new(head: &CallHead<'_>) -> Self {
+        let mut before = FieldList::new();
+        before.push_known(Token::Method, b"POST");
+        before.push_known(Token::Scheme, if head.secure { b"https" } else { b"http" });
+        before.push_known(Token::Path, head.path.as_bytes());
+        before.push_known(Token::Authority, head.authority.as_bytes());
+        before.push_known(Token::Te, b"trailers");
+        let mut after = FieldList::new();
+        after.push_known(Token::ContentType, b"application/grpc");
+        if let Some(encoding) = head.encoding {
+            after.push_known(Token::GrpcEncoding, encoding.as_bytes());
+        }
+        if let Some(accepted) = head.accept_encoding {
+            after.push_known(Token::GrpcAcceptEncoding, accepted.as_bytes());
+        }
+        if !head.user_agent.is_empty() {
+            after.push_known(Token::UserAgent, head.user_agent.as_bytes());
+        }
+        Template {
+            path: head.path.into(),
+            authority: head.authority.into(),
+            user_agent: head.user_agent.into(),
+            encoding: head.encoding.map(Into::into),
+            accept_encoding: head.accept_encoding.map(Into::into),
+            secure: head.secure,
+            before,
+            after,
+        }
+    }
+}
+
+impl Templates {
+    /// The field block of a call.
+    #[inline]
+    pub(super) fn head(
+        &mut self,
+        head: &CallHead<'_>,
+        deadline: Option<Instant>,
+        session: &mut Session,
+        now: Instant,
+    ) -> Pending {
+        let place = match self.kept.iter().position(|template| template.matches(head)) {
+            Some(place) => place,
+            None => match self.keep(head, session) {
+                Some(place) => place,
+                // Every kept head is still waiting to be sent: this one is written for itself.
+                None => return write(&Template::new(head), head, deadline, session, now),
+            },
+        };
+        if deadline.is_none() && head.metadata.is_none_or(|metadata| metadata.is_empty_list()) {
+            return Pending::Prepared(Prepared::request(place));
+        }
+        write(&self.kept[place], head, deadline, session, now)
+    }
+
+    /// Keeps a head in the place of one that nothing refers to.
+    #[cold]
+    fn keep(&mut self, head: &CallHead<'_>, session: &mut Session) -> Option<usize> {
+        let template = Template::new(head);
+        let place = if self.kept.len() < KEPT {
+            self.kept.len()
+        } else {
+            (0..KEPT)
+                .map(|n| (self.next + n) % KEPT)
+                .find(|&place| !session.is_prepared_awaited(Prepared::request(place)))?
+        };
+        let mut list = template.before.clone();
+        list.extend_from(&template.after);
+        session.prepare(Prepared::request(place), list);
+        if place == self.kept.len() {
+            self.kept.push(template);
+        } else {
+            self.kept[place] = template;
+        }
+        self.next = (place + 1) % KEPT;
+        Some(place)
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        let lists = |template: &Template| {
+            template.before.heap_bytes()
+                + template.after.heap_bytes()
+                + template.path.capacity()
+                + template.authority.capacity()
+                + template.user_agent.capacity()
+        };
+        self.kept.capacity() * size_of::<Template>() + self.kept.iter().map(lists).sum::<usize>()
+    }
+}
+
+/// Writes a head with a timeout, metadata or both.
+fn write(
+    template: &Template,
+    head: &CallHead<'_>,
+    deadline: Option<Instant>,
+    session: &mut Session,
+    now: Instant,
+) -> Pending {
+    let mut list = session.take_fields();
+    list.clone_from(&template.before);
+    if let Some(deadline) = deadline {
+        list.push_known(Token::GrpcTimeout, TimeoutText::new(deadline - now).as_bytes());
+    }
+    list.extend_from(&template.after);
+    if let Some(metadata) = head.metadata {
+        metadata.append_to(&mut list);
+    }
+    Pending::Fields(list, Prepared::OWN_REQUEST)
+}
