@@ -20,6 +20,8 @@
 #![warn(clippy::undocumented_unsafe_blocks)]
 
 extern crate alloc;
+// Generated code finds the crate by its name, in here too.
+extern crate self as grpc_arena;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
@@ -29,6 +31,7 @@ pub mod codec;
 mod error;
 mod limits;
 mod schema;
+pub mod wkt;
 
 pub use arena::{Arena, ArenaFull};
 pub use arena_vec::ArenaVec;

@@ -156,7 +156,11 @@ impl Config {
     ) -> Result<Vec<(String, String)>, Error> {
         let mut externals = self.externals.clone();
         // Whoever compiles them gets their own.
-        if !wanted.iter().any(|name| name.starts_with("google/protobuf/")) {
+        let own = |file: &&crate::descriptor::FileDescriptorProto<'_>| {
+            file.package == Some("google.protobuf")
+                && file.name.is_some_and(|name| wanted.contains(name))
+        };
+        if !set.file.iter().any(|file| own(&file)) {
             externals.push((".google.protobuf".to_owned(), "::grpc_arena::wkt".to_owned()));
         }
         let packages = resolve::resolve(set, wanted, &externals)?;

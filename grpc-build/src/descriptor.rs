@@ -18,28 +18,60 @@ pub(crate) use google::protobuf::*;
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
     use crate::Config;
 
-    /// `descriptor.binpb` is `protoc --include_imports -o descriptor.binpb google/protobuf/compiler/plugin.proto`. With
-    /// `UPDATE_GENERATED=1` in the environment, writes the types instead.
-    #[test]
-    fn the_checked_in_types_are_what_the_generator_makes_of_their_descriptors() {
-        let generated = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/generated");
+    /// Compares what is generated from a descriptor set with the files that are kept; with `UPDATE_GENERATED=1` in the
+    /// environment, writes them instead.
+    fn check(set: &[u8], kept: &[(&str, PathBuf)]) {
         let out =
-            std::env::temp_dir().join(format!("grpc-build-descriptor-{}", std::process::id()));
-        let set = std::fs::read(generated.join("descriptor.binpb")).unwrap();
-        Config::new().out_dir(&out).compile_descriptor_set(&set).unwrap();
-        for name in ["google.protobuf.rs", "google.protobuf.compiler.rs"] {
+            std::env::temp_dir().join(format!("grpc-build-{}-{}", std::process::id(), kept[0].0));
+        Config::new().out_dir(&out).compile_descriptor_set(set).unwrap();
+        for (name, kept) in kept {
             let made = std::fs::read_to_string(out.join(name)).unwrap();
-            let kept = generated.join(name);
             if std::env::var_os("UPDATE_GENERATED").is_some() {
                 std::fs::write(kept, made).unwrap();
             } else {
-                assert!(std::fs::read_to_string(kept).unwrap() == made, "{name} is out of date");
+                assert!(
+                    std::fs::read_to_string(kept).unwrap() == made,
+                    "{} is out of date",
+                    kept.display()
+                );
             }
         }
         std::fs::remove_dir_all(out).unwrap();
+    }
+
+    /// `descriptor.binpb` is `protoc --include_imports -o descriptor.binpb google/protobuf/compiler/plugin.proto`.
+    #[test]
+    fn the_checked_in_types_are_what_the_generator_makes_of_their_descriptors() {
+        let generated = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/generated");
+        let set = std::fs::read(generated.join("descriptor.binpb")).unwrap();
+        let names = ["google.protobuf.rs", "google.protobuf.compiler.rs"];
+        check(&set, &names.map(|name| (name, generated.join(name))));
+    }
+
+    #[test]
+    fn the_well_known_types_are_what_the_generator_makes_of_their_files() {
+        let mut compiler = protox::Compiler::new(["."]).unwrap();
+        for name in [
+            "any",
+            "api",
+            "duration",
+            "empty",
+            "field_mask",
+            "source_context",
+            "struct",
+            "timestamp",
+            "type",
+            "wrappers",
+        ] {
+            compiler.open_file(format!("google/protobuf/{name}.proto")).unwrap();
+        }
+        let set = compiler.include_imports(true).encode_file_descriptor_set();
+        let kept =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../grpc-arena/src/wkt/google.protobuf.rs");
+        check(&set, &[("google.protobuf.rs", kept)]);
     }
 }

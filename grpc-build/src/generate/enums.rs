@@ -39,7 +39,7 @@ impl Generator<'_> {
             #docs
             #deprecated
             #attributes
-            #[allow(clippy::all)]
+            #[allow(clippy::all, dead_code, nonstandard_style)]
             #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
             #[repr(transparent)]
             pub struct #ident(
@@ -47,7 +47,7 @@ impl Generator<'_> {
                 pub i32,
             );
 
-            #[allow(clippy::all, deprecated)]
+            #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
             impl #ident {
                 #constants
 
@@ -116,12 +116,12 @@ impl Generator<'_> {
             #docs
             #deprecated
             #attributes
-            #[allow(clippy::all, deprecated)]
+            #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
             #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
             #[repr(i32)]
             pub enum #ident { #variants }
 
-            #[allow(clippy::all, deprecated)]
+            #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
             impl #ident {
                 #aliases
 

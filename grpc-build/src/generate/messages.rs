@@ -88,7 +88,7 @@ impl Generator<'_> {
             #docs_
             #deprecated_
             #attributes
-            #[allow(clippy::all, deprecated)]
+            #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
             #[derive(Clone, Copy, Debug, PartialEq)]
             pub struct #ident<'a> {
                 #fields
@@ -96,7 +96,7 @@ impl Generator<'_> {
                 pub unknown: ::grpc_arena::codec::UnknownFields<'a>,
             }
 
-            #[allow(clippy::all, deprecated)]
+            #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
             impl<'a> #ident<'a> {
                 /// The message without a field set.
                 pub const EMPTY: Self = Self { #empty unknown: ::grpc_arena::codec::UnknownFields::EMPTY };
@@ -154,7 +154,7 @@ impl Generator<'_> {
         };
         let required = self.check_required(message);
         quote! {
-            #[allow(clippy::all, deprecated)]
+            #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
             impl<'a> ::grpc_arena::codec::Message<'a> for #ident<'a> {
                 const EMPTY: Self = Self::EMPTY;
 
@@ -322,6 +322,7 @@ impl Generator<'_> {
             (&message.module, format!(" What is declared within `{}`.", message.full_name));
         Ok(quote! {
             #[doc = #docs]
+            #[allow(nonstandard_style)]
             pub mod #module { #items }
         })
     }

@@ -35,7 +35,7 @@ impl Generator<'_> {
         Ok(quote! {
             #docs_
             #attributes
-            #[allow(clippy::all, deprecated)]
+            #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
             #[derive(Clone, Copy, Debug, PartialEq)]
             pub enum #ident #lifetime { #variants }
         })
