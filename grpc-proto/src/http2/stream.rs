@@ -143,21 +143,30 @@ impl Stream {
         }
     }
 
-    /// Makes a vacant slot a new stream; its queue's memory stays.
-    pub(crate) fn occupy(&mut self, id: u32, recv_window: u32, send_window: u32) {
-        let queue = core::mem::take(&mut self.queue);
-        *self = Stream {
-            generation: self.generation,
-            ready: self.ready,
-            in_credit: self.in_credit,
-            in_writable: self.in_writable,
-            id,
-            occupied: true,
-            recv: RecvWindow::new(recv_window),
-            send: SendWindow::new(send_window),
-            queue,
-            ..Stream::vacant()
-        };
+    /// Makes a vacant slot a new stream.
+    ///
+    /// Field by field: what the end of the last stream has left clean already (its queue, its heads,
+    /// its places in the session's queues) is not touched, which halves the cost of a call's record.
+    pub(crate) fn occupy(&mut self, generation: u32, id: u32, recv_window: u32, send_window: u32) {
+        debug_assert!(!self.occupied && !self.has_output());
+        self.generation = generation;
+        self.id = id;
+        self.state = State::Idle;
+        self.occupied = true;
+        self.released = false;
+        self.terminal = false;
+        self.recv = RecvWindow::new(recv_window);
+        self.reserved = 0;
+        self.wanted = 0;
+        self.head_received = false;
+        self.content_left = -1;
+        self.receiving_since = Instant::NEVER;
+        self.send = SendWindow::new(send_window);
+        self.deadline = Instant::NEVER;
+        self.ending = false;
+        self.wants_room = false;
+        self.send_reserved = 0;
+        self.stalled_since = Instant::NEVER;
     }
 
     /// Whether anything could be written if windows allow.

@@ -17,6 +17,7 @@ impl Session {
             };
             self.failed = Some(error);
             self.sweep = 0;
+            self.attention = true;
         }
     }
 
@@ -97,6 +98,7 @@ impl Session {
             self.control.extend_from_slice(HTTP1_ANSWER);
             self.failed = Some(ConnectionError::PeerMisbehaved(violation));
             self.sweep = 0;
+            self.attention = true;
             return;
         }
         let error = match self.compression.take() {
@@ -113,6 +115,7 @@ impl Session {
         if self.failed.is_none() {
             self.failed = Some(error);
             self.sweep = 0;
+            self.attention = true;
             frame::put_goaway(&mut self.control, self.last_peer_id, code, debug);
         }
     }
@@ -129,6 +132,7 @@ impl Session {
             stream.released = true;
         }
         self.violation_resets += 1;
+        self.attention = true;
         let key = self.key_of(slot);
         self.step(slot, Input::SendReset);
         self.streams[slot as usize].reset = Some(violation.code());
@@ -138,14 +142,13 @@ impl Session {
         }
     }
 
-    /// Whether [`Session::poll_pending`] has something to do that a frame has led to.
+    /// Whether [`Session::poll_pending`] has something to do.
     #[inline]
-    pub(super) fn has_pending(&self) -> bool {
-        !self.ended.is_empty() || !self.writable.is_empty() || self.violation_resets > 0
+    pub(super) fn needs_attention(&self, now: Instant) -> bool {
+        self.attention || self.deadlines.first().is_some_and(|(at, _)| at <= now)
     }
 
     /// Events that do not come from input: ends of streams, deadlines, room to write.
-    #[inline]
     pub(super) fn poll_pending(&mut self, now: Instant) -> Result<Option<Event>, ConnectionError> {
         if let Some((key, reason)) = self.ended.pop_front() {
             return Ok(Some(Event::Reset(key, reason)));
@@ -184,6 +187,7 @@ impl Session {
                 return Ok(Some(Event::Writable(self.key_of(slot))));
             }
         }
+        self.attention = false;
         Ok(None)
     }
 

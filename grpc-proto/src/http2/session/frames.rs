@@ -179,6 +179,7 @@ impl Session {
         self.goaway_received = Some((last, code));
         if self.side == Side::Client {
             self.goaway_pending = true;
+            self.attention = true;
             self.sweep = 0;
         }
         Ok(Some(Step::GoAway { last_stream: last, code }))

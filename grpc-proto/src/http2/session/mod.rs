@@ -281,6 +281,8 @@ pub struct Session {
     send_outstanding: u32,
 
     // Ending.
+    /// [`Session::poll`] has something to tell that does not wait for input or time.
+    attention: bool,
     /// Streams that ended by a violation and whose event is still to be taken; at most one a frame.
     ended: VecDeque<(StreamKey, ResetReason)>,
     /// Resets that the peer provoked and that are still to be counted.
@@ -363,6 +365,7 @@ impl Session {
             assembly_left: limits.assembly_budget,
             send_left: limits.send_budget,
             send_outstanding: 0,
+            attention: false,
             ended: VecDeque::new(),
             violation_resets: 0,
             compression: None,
@@ -757,9 +760,7 @@ impl Session {
             self.streams.len() as u32 - 1
         });
         let (recv, send) = (self.limits.stream_window, self.peer.initial_window_size);
-        let stream = &mut self.streams[slot as usize];
-        stream.generation = self.next_generation;
-        stream.occupy(id, recv, send);
+        self.streams[slot as usize].occupy(self.next_generation, id, recv, send);
         self.next_generation = self.next_generation.wrapping_add(1);
         if self.occupied == 0 {
             self.timers.busy(&self.limits, now);
@@ -968,6 +969,7 @@ impl Session {
             stream.wants_room = false;
             if !stream.in_writable {
                 stream.in_writable = true;
+                self.attention = true;
                 self.writable.push_back(slot);
             }
         }

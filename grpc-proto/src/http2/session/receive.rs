@@ -97,12 +97,14 @@ impl Session {
         self.run_timers(!input.is_empty(), now);
         loop {
             // What a frame led to comes before what the next one does, however the bytes were cut.
-            if let Some(event) = self.poll_pending(now)? {
+            if self.needs_attention(now)
+                && let Some(event) = self.poll_pending(now)?
+            {
                 return Ok(Some(event));
             }
             match self.read(input, now) {
                 Ok(Some(step)) => return Ok(Some(self.event(step))),
-                Ok(None) if self.has_pending() => {}
+                Ok(None) if self.attention => {}
                 Ok(None) => return Ok(None),
                 Err(violation) => self.misbehaved(violation, input),
             }
@@ -126,7 +128,7 @@ impl Session {
     /// Reads on until there is an event, something that led to one, or no more input.
     fn read(&mut self, input: &mut &[u8], now: Instant) -> Handled {
         loop {
-            if self.has_pending() {
+            if self.attention {
                 return Ok(None);
             }
             match self.reading {
