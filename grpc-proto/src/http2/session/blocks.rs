@@ -1,0 +1,282 @@
+//! Field blocks: gathered over CONTINUATION frames, decoded whatever becomes of their stream.
+
+use alloc::vec::Vec;
+
+use super::receive::{Handled, Step};
+use super::{Session, Side};
+use crate::http2::ErrorCode;
+use crate::http2::fields::Part;
+use crate::http2::frame::{self, FrameHeader, flag};
+use crate::http2::state::{Cause, Input, Rejection, State};
+use crate::http2::violation::Violation;
+use crate::time::Instant;
+
+/// A field block in several frames.
+#[derive(Debug, Default)]
+pub(super) struct Block {
+    /// Stream that the block belongs to; 0 if none is open.
+    pub(super) stream: u32,
+    pub(super) end_stream: bool,
+    pub(super) bytes: Vec<u8>,
+    pub(super) continuations: u32,
+}
+
+impl Block {
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    pub(super) fn shrink(&mut self) {
+        self.bytes.shrink_to(0);
+    }
+}
+
+impl Session {
+    pub(super) fn on_headers(
+        &mut self,
+        header: FrameHeader,
+        payload: &[u8],
+        now: Instant,
+    ) -> Handled {
+        let mut fragment = payload;
+        if header.has(flag::PADDED) {
+            let Some((&padding, rest)) = fragment.split_first() else {
+                return Err(Violation::FrameLength);
+            };
+            let priority = if header.has(flag::PRIORITY) { 5 } else { 0 };
+            if usize::from(padding) + priority > rest.len() {
+                return Err(Violation::PaddingTooLong);
+            }
+            fragment = &rest[..rest.len() - usize::from(padding)];
+        }
+        if header.has(flag::PRIORITY) {
+            fragment = fragment.get(5..).ok_or(Violation::FrameLength)?;
+        }
+        let end_stream = header.has(flag::END_STREAM);
+        if header.has(flag::END_HEADERS) {
+            return self.on_block(header.stream, end_stream, fragment, now);
+        }
+        self.block.stream = header.stream;
+        self.block.end_stream = end_stream;
+        self.block.continuations = 0;
+        self.block.bytes.clear();
+        self.extend_block(fragment)
+    }
+
+    pub(super) fn on_continuation(
+        &mut self,
+        header: FrameHeader,
+        payload: &[u8],
+        now: Instant,
+    ) -> Handled {
+        self.block.continuations += 1;
+        if self.block.continuations > self.limits.max_continuations {
+            return Err(Violation::TooManyContinuations);
+        }
+        self.extend_block(payload)?;
+        if !header.has(flag::END_HEADERS) {
+            return Ok(None);
+        }
+        let stream = core::mem::take(&mut self.block.stream);
+        let block = core::mem::take(&mut self.block.bytes);
+        let handled = self.on_block(stream, self.block.end_stream, &block, now);
+        self.block.bytes = block;
+        self.block.bytes.clear();
+        handled
+    }
+
+    /// Gathers a fragment; a block that could not be within the list limit ends the connection,
+    /// because skipping it would take the table out of step.
+    fn extend_block(&mut self, fragment: &[u8]) -> Handled {
+        // Wire bytes can exceed what the list counts: a literal costs up to a few bytes of framing.
+        let bound =
+            self.limits.max_header_list_size as usize * 2 + self.limits.max_frame_size as usize;
+        if self.block.bytes.len() + fragment.len() > bound {
+            return Err(Violation::FieldBlockTooLong);
+        }
+        self.block.bytes.extend_from_slice(fragment);
+        Ok(None)
+    }
+
+    /// Handles a whole field block. It is decoded whatever its stream is, or the table would be out of step.
+    fn on_block(&mut self, id: u32, end_stream: bool, block: &[u8], now: Instant) -> Handled {
+        match self.ids.find(id) {
+            Some(slot) => self.on_later_block(slot, end_stream, block),
+            None => self.on_first_block(id, end_stream, block, now),
+        }
+    }
+
+    /// A block on a stream that is not open: a new request, or one that comes too late.
+    fn on_first_block(&mut self, id: u32, end_stream: bool, block: &[u8], now: Instant) -> Handled {
+        if self.side == Side::Client && (id.is_multiple_of(2) || id >= self.next_id) {
+            return Err(match id.is_multiple_of(2) {
+                true => Violation::StreamFromServer,
+                false => Violation::FrameOnIdleStream,
+            });
+        }
+        if id.is_multiple_of(2) {
+            return Err(Violation::EvenStreamFromClient);
+        }
+        let part = if self.side == Side::Server { Part::Request } else { Part::Trailers };
+        let is_new = self.side == Side::Server && id > self.last_peer_id;
+        if !is_new {
+            let input = Input::RecvHeaders { end_stream };
+            let next = State::Closed(self.cause_of(id)).next(input);
+            let decoded = self.decode_or_fail(block, part)?;
+            if let Ok((list, _)) = decoded {
+                self.recycle_fields(list);
+            }
+            self.reject(id, next, now)?;
+            return Ok(None);
+        }
+        let refused_by_goaway = self.goaway_sent.is_some_and(|last| id > last);
+        if !refused_by_goaway {
+            self.last_peer_id = id;
+        }
+        let decoded = self.decode_or_fail(block, part)?;
+        let refused = refused_by_goaway || self.failed.is_some();
+        if refused || self.occupied >= self.limits.max_concurrent_streams {
+            self.stats.streams_refused += 1;
+            if let Ok((list, _)) = decoded {
+                self.recycle_fields(list);
+            }
+            return self.refuse(id, ErrorCode::REFUSED_STREAM, Cause::ResetByUs, now);
+        }
+        let (fields, checked) = match decoded {
+            Ok(decoded) => decoded,
+            Err(violation) => {
+                return self.refuse(id, violation.code(), Cause::ResetByUs, now);
+            }
+        };
+        if end_stream && checked.content_length.is_some_and(|length| length > 0) {
+            self.recycle_fields(fields);
+            return self.refuse(id, Violation::ContentLength.code(), Cause::ResetByUs, now);
+        }
+        self.opens += 1;
+        let key = self.occupy(id, now);
+        self.ids.insert(id, key.slot());
+        let stream = &mut self.streams[key.index()];
+        stream.head_received = true;
+        stream.content_left = checked.content_length.map_or(-1, |length| length as i64);
+        self.step(key.slot(), Input::RecvHeaders { end_stream });
+        self.received = fields;
+        Ok(Some(Step::Headers { key, part: Part::Request, status: 0, end_stream }))
+    }
+
+    /// A block on an open stream: the head of a response, or trailers.
+    fn on_later_block(&mut self, slot: u32, end_stream: bool, block: &[u8]) -> Handled {
+        let stream = &self.streams[slot as usize];
+        let part = if stream.head_received { Part::Trailers } else { Part::Response };
+        let next = stream.state.next(Input::RecvHeaders { end_stream });
+        let decoded = self.decode_or_fail(block, part)?;
+        if let Err(rejection) = next {
+            if let Ok((list, _)) = decoded {
+                self.recycle_fields(list);
+            }
+            return match rejection {
+                Rejection::Connection(_) => Err(Violation::FrameOnClosedStream),
+                Rejection::Stream(_) => {
+                    self.violate(slot, Violation::FrameOnClosedStream);
+                    Ok(None)
+                }
+                Rejection::Ignore | Rejection::Misuse => Ok(None),
+            };
+        }
+        let (fields, checked) = match decoded {
+            Ok(decoded) => decoded,
+            Err(violation) => {
+                self.violate(slot, violation);
+                return Ok(None);
+            }
+        };
+        let informational = part == Part::Response && (100..200).contains(&checked.status);
+        let stream = &mut self.streams[slot as usize];
+        let violation = if informational && end_stream {
+            Some(Violation::InformationalWithEnd)
+        } else if part == Part::Trailers && !end_stream {
+            Some(Violation::HeadersWithoutEnd)
+        } else if part == Part::Trailers && stream.content_left > 0 {
+            Some(Violation::ContentLength)
+        } else {
+            None
+        };
+        if let Some(violation) = violation {
+            self.recycle_fields(fields);
+            self.violate(slot, violation);
+            return Ok(None);
+        }
+        if part == Part::Response && !informational {
+            stream.head_received = true;
+            if let Some(length) = checked.content_length {
+                // A response to HEAD has a length and no DATA; requests of ours are never HEAD with END_STREAM
+                // on the head of their response unless it is empty.
+                stream.content_left = if end_stream { -1 } else { length as i64 };
+            }
+        }
+        let told = !stream.terminal;
+        self.step(slot, Input::RecvHeaders { end_stream });
+        let key = self.key_of(slot);
+        self.vacate_if_done(slot);
+        if !told {
+            self.recycle_fields(fields);
+            return Ok(None);
+        }
+        self.received = fields;
+        Ok(Some(Step::Headers { key, part, status: checked.status, end_stream }))
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn decode_or_fail(
+        &mut self,
+        block: &[u8],
+        part: Part,
+    ) -> Result<
+        Result<(crate::hpack::FieldList, crate::http2::fields::Checked), Violation>,
+        Violation,
+    > {
+        self.decode_block(block, part).map_err(|error| {
+            self.compression = Some(error);
+            Violation::Compression
+        })
+    }
+
+    /// Whether no frame has been seen on a stream yet (RFC 9113 §5.1.1).
+    pub(super) fn is_idle(&self, id: u32) -> bool {
+        match (self.side, id.is_multiple_of(2)) {
+            (Side::Server, false) => id > self.last_peer_id && self.goaway_sent.is_none(),
+            (Side::Client, false) => id >= self.next_id,
+            (_, true) => true,
+        }
+    }
+
+    /// Acts on what the table says of a frame for a stream that has no slot.
+    pub(super) fn reject(
+        &mut self,
+        id: u32,
+        next: Result<State, Rejection>,
+        now: Instant,
+    ) -> Result<(), Violation> {
+        match next {
+            Ok(_) | Err(Rejection::Ignore | Rejection::Misuse) => Ok(()),
+            Err(Rejection::Stream(code)) => {
+                self.refuse(id, code, Cause::ResetByUs, now).map(|_| ())
+            }
+            Err(Rejection::Connection(ErrorCode::STREAM_CLOSED)) => {
+                Err(Violation::FrameOnClosedStream)
+            }
+            Err(Rejection::Connection(_)) => Err(Violation::FrameOnIdleStream),
+        }
+    }
+
+    /// Resets a stream that never got a slot.
+    fn refuse(&mut self, id: u32, code: ErrorCode, cause: Cause, now: Instant) -> Handled {
+        if !self.resets.take(now) {
+            return Err(Violation::TooManyResets);
+        }
+        self.remember(id, cause);
+        self.stats.resets_sent += 1;
+        self.pending_replies += 1;
+        frame::put_reset(&mut self.control, id, code);
+        Ok(None)
+    }
+}

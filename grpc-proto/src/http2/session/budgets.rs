@@ -1,0 +1,100 @@
+//! Who may hold how much: receive credit, the assembly budget, the send budget.
+
+use super::Session;
+use crate::time::Instant;
+
+impl Session {
+    /// Re-derives how much of its reservation a stream still needs, and queues its credit.
+    pub(super) fn settle_credit(&mut self, slot: u32) {
+        let base = self.limits.stream_window;
+        let stream = &mut self.streams[slot as usize];
+        if stream.reserved > 0 && stream.receiving_since == Instant::NEVER {
+            let needed = stream.recv.held().saturating_sub(base).min(stream.reserved);
+            let freed = stream.reserved - needed;
+            stream.reserved = needed;
+            self.assembly_left += freed;
+            self.feed_hungry();
+        }
+        self.queue_credit(slot);
+    }
+
+    pub(super) fn queue_credit(&mut self, slot: u32) {
+        let base = self.limits.stream_window;
+        let stream = &mut self.streams[slot as usize];
+        if !stream.in_credit
+            && stream.state.can_receive()
+            && stream.recv.has_credit(base.saturating_add(stream.reserved))
+        {
+            stream.in_credit = true;
+            self.credit.push_back(slot);
+        }
+    }
+
+    pub(super) fn drop_reservation(&mut self, slot: u32) {
+        let stream = &mut self.streams[slot as usize];
+        let waited = core::mem::take(&mut stream.wanted) > 0;
+        let freed = core::mem::take(&mut stream.reserved);
+        if waited {
+            self.hungry.retain(|&hungry| hungry != slot);
+        }
+        if freed > 0 || waited {
+            self.assembly_left += freed;
+            self.feed_hungry();
+        }
+    }
+
+    /// Hands the assembly budget to those who wait for it, in order, each its whole excess.
+    pub(super) fn feed_hungry(&mut self) {
+        while let Some(&slot) = self.hungry.front() {
+            let stream = &mut self.streams[slot as usize];
+            if stream.wanted > self.assembly_left {
+                return;
+            }
+            self.hungry.pop_front();
+            self.assembly_left -= stream.wanted;
+            stream.reserved += core::mem::take(&mut stream.wanted);
+            self.queue_credit(slot);
+        }
+    }
+
+    /// Gives back what the send queue no longer exceeds its mark by.
+    pub(super) fn settle_send_budget(&mut self, slot: u32) {
+        let mark = self.limits.send_mark as usize;
+        let stream = &mut self.streams[slot as usize];
+        if stream.send_reserved == 0 {
+            return;
+        }
+        let needed = (stream.queue.len().saturating_sub(mark) as u32).min(stream.send_reserved);
+        let freed = stream.send_reserved - needed;
+        stream.send_reserved = needed;
+        self.send_outstanding -= freed;
+        self.send_left = self.limits.send_budget.saturating_sub(self.send_outstanding);
+        if freed > 0 && needed == 0 {
+            self.wake_starved();
+        }
+    }
+
+    /// The send budget has room again: lets those try whose large message was refused.
+    pub(super) fn wake_starved(&mut self) {
+        for slot in 0..self.streams.len() as u32 {
+            if self.streams[slot as usize].wants_room
+                && self.streams[slot as usize].queue.is_empty()
+            {
+                self.wake_writer(slot);
+            }
+        }
+    }
+
+    /// Queues [`Event::Writable`] if the application waits for it.
+    pub(super) fn wake_writer(&mut self, slot: u32) {
+        let stream = &mut self.streams[slot as usize];
+        if stream.wants_room && !stream.terminal {
+            stream.wants_room = false;
+            if !stream.in_writable {
+                stream.in_writable = true;
+                self.attention = true;
+                self.writable.push_back(slot);
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What a session tells, and what it refuses.
+
+use core::fmt;
+
+use crate::hpack::{self, FieldList};
+use crate::http2::error_code::ErrorCode;
+use crate::http2::fields::Part;
+use crate::http2::streams::StreamKey;
+use crate::http2::violation::Violation;
+
+/// Which end of the connection this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// Opens the connection and its streams.
+    Client,
+    /// Accepts them.
+    Server,
+}
+
+/// What happened on a connection.
+#[derive(Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A valid field list: a request's head opens a new stream.
+    Headers {
+        /// The stream.
+        stream: StreamKey,
+        /// Which part of the message it is.
+        part: Part,
+        /// `:status` of a response's head; 1xx is informational and followed by another head.
+        status: u16,
+        /// The fields; give the list back with [`Session::recycle_fields`].
+        fields: FieldList,
+        /// The peer sends no more on this stream.
+        end_stream: bool,
+    },
+    /// DATA can be taken with [`Session::take_data`]; comes again until all of it has been.
+    Data(StreamKey),
+    /// The peer has ended the stream with its last DATA frame.
+    End(StreamKey),
+    /// The stream is over before its time. Nothing follows; a server's slot is held until [`Session::release`].
+    Reset(StreamKey, ResetReason),
+    /// The deadline set with [`Session::set_deadline`] has come.
+    Deadline(StreamKey),
+    /// There is room again on a stream that refused a write.
+    Writable(StreamKey),
+    /// The peer will accept no stream above this identifier.
+    GoAway {
+        /// The last identifier that the peer did or might process.
+        last_stream: u32,
+        /// Why.
+        code: ErrorCode,
+    },
+}
+
+/// Why a stream ended before its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResetReason {
+    /// The peer sent RST_STREAM.
+    Peer(ErrorCode),
+    /// The peer broke a rule on this stream, and was told so by RST_STREAM.
+    Violation(Violation),
+    /// The stream was above the last one of the peer's GOAWAY: it was not processed, a retry is safe.
+    GoAway(ErrorCode),
+    /// The stream was never sent: a retry is safe.
+    NeverSent(ConnectionError),
+    /// The connection ended.
+    Connection(ConnectionError),
+}
+
+/// Why a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectionError {
+    /// The peer broke a rule and was told so by GOAWAY.
+    PeerMisbehaved(Violation),
+    /// A field block did not decode; the peer was told COMPRESSION_ERROR.
+    Compression(hpack::DecodeError),
+    /// The transport ended; with the code of the peer's GOAWAY if it sent one.
+    Closed(Option<ErrorCode>),
+    /// The peer did not do something in time.
+    TimedOut(TimedOut),
+    /// The application closed the connection with this code.
+    ClosedByUs(ErrorCode),
+    /// The drain is complete, or its grace period has passed.
+    Drained,
+}
+
+/// What was not done in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TimedOut {
+    /// The client's preface.
+    Preface,
+    /// The first SETTINGS.
+    Settings,
+    /// The acknowledgement of our SETTINGS.
+    SettingsAck,
+    /// The acknowledgement of a keepalive PING.
+    Keepalive,
+    /// The calls that were open when a drain began.
+    Drain,
+}
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TimedOut::Preface => "no connection preface came in time",
+            TimedOut::Settings => "no SETTINGS came in time",
+            TimedOut::SettingsAck => "SETTINGS were not acknowledged in time",
+            TimedOut::Keepalive => "a keepalive PING was not acknowledged in time",
+            TimedOut::Drain => "calls outlived the grace period of the drain",
+        })
+    }
+}
+
+impl fmt::Display for ConnectionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConnectionError::PeerMisbehaved(rule) => {
+                write!(f, "the peer broke a rule: {rule} ({})", rule.code())
+            }
+            ConnectionError::Compression(error) => {
+                write!(f, "a field block did not decode: {error}")
+            }
+            ConnectionError::Closed(None) => f.write_str("the connection was closed by the peer"),
+            ConnectionError::Closed(Some(code)) => {
+                write!(f, "the connection was closed by the peer after GOAWAY {code}")
+            }
+            ConnectionError::TimedOut(what) => write!(f, "{what}"),
+            ConnectionError::ClosedByUs(code) => {
+                write!(f, "the connection was closed here: {code}")
+            }
+            ConnectionError::Drained => f.write_str("the connection was drained"),
+        }
+    }
+}
+
+impl core::error::Error for ConnectionError {}
+
+/// Why a stream was not opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The connection is closing or closed; a new one is needed.
+    Closing,
+    /// As many streams wait as [`Limits::max_queued_calls`] allows.
+    TooMany,
+    /// Servers do not open streams.
+    NotAClient,
+}
+
+/// Why something was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// The queue is full: wait for [`Event::Writable`].
+    Full,
+    /// The stream is over.
+    Ended,
+    /// Our side of the stream has been ended already.
+    AfterEnd,
+    /// A head is sent once, and before anything else.
+    HeadSent,
+}
+
+/// Plain counters of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Streams opened, by either side.
+    pub streams_opened: u64,
+    /// Streams refused at the limit.
+    pub streams_refused: u64,
+    /// RST_STREAM frames received.
+    pub resets_received: u64,
+    /// RST_STREAM frames sent.
+    pub resets_sent: u64,
+    /// Frames received.
+    pub frames_received: u64,
+    /// Payload bytes of DATA received, padding not counted.
+    pub data_received: u64,
+    /// Payload bytes of DATA sent.
+    pub data_sent: u64,
+    /// DATA frames sent.
+    pub data_frames_sent: u64,
+    /// WINDOW_UPDATE frames received.
+    pub window_updates_received: u64,
+    /// PING frames received that asked for an acknowledgement.
+    pub pings_received: u64,
+}

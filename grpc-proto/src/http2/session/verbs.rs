@@ -1,0 +1,285 @@
+//! The application's verbs on streams.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::{OpenError, Session, Side, StreamError};
+use crate::hpack::FieldList;
+use crate::http2::error_code::ErrorCode;
+use crate::http2::state::State;
+use crate::http2::stream::{Pending, Prepared};
+use crate::http2::streams::StreamKey;
+use crate::time::Instant;
+
+impl Session {
+    /// Opens a stream with a request's head; it is sent as soon as the peer's limit allows.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the list is gone.
+    pub fn open(&mut self, fields: FieldList, now: Instant) -> Result<StreamKey, OpenError> {
+        self.open_with(Pending::Fields(fields, Prepared::OWN_REQUEST), now)
+    }
+
+    #[inline]
+    pub(crate) fn open_with(
+        &mut self,
+        head: Pending,
+        now: Instant,
+    ) -> Result<StreamKey, OpenError> {
+        if self.side != Side::Client {
+            return Err(OpenError::NotAClient);
+        }
+        // The last identifier is never used, so that the connection ends before its identifiers do.
+        let ids_left = (0x7fff_ffff - self.next_id) / 2;
+        if self.failed.is_some()
+            || self.draining
+            || self.goaway_received.is_some()
+            || self.waiting.len() as u32 >= ids_left
+        {
+            return Err(OpenError::Closing);
+        }
+        if self.waiting.len() >= self.limits.max_queued_calls as usize {
+            return Err(OpenError::TooMany);
+        }
+        let key = self.occupy(0, now);
+        self.streams[key.index()].head = head;
+        self.waiting.push_back(key.slot());
+        Ok(key)
+    }
+
+    /// Sends the head of a response.
+    ///
+    /// # Errors
+    /// [`StreamError::HeadSent`] after the first, [`StreamError::Ended`] when the stream is over.
+    pub fn respond(&mut self, stream: StreamKey, fields: FieldList) -> Result<(), StreamError> {
+        self.set_head(stream, Pending::Fields(fields, Prepared::OWN_RESPONSE))
+    }
+
+    pub(crate) fn set_head(&mut self, key: StreamKey, head: Pending) -> Result<(), StreamError> {
+        let stream = self.sendable(key)?;
+        if stream.head.is_some() || !stream.queue.is_empty() || stream.ending {
+            return Err(StreamError::HeadSent);
+        }
+        stream.head = head;
+        self.make_ready(key.slot());
+        Ok(())
+    }
+
+    /// Whether [`Session::write`] of any length would be accepted now.
+    pub fn has_room(&self, key: StreamKey) -> bool {
+        self.stream(key).is_some_and(|s| {
+            s.state.can_send() && !s.ending && s.queue.len() < self.limits.send_mark as usize
+        })
+    }
+
+    /// Queues payload by copying it.
+    ///
+    /// # Errors
+    /// [`StreamError`]; with [`StreamError::Full`], [`Event::Writable`] tells when to try again.
+    pub fn write(&mut self, stream: StreamKey, payload: &[u8]) -> Result<(), StreamError> {
+        self.write_with(stream, payload.len(), |out| out.extend_from_slice(payload))
+    }
+
+    /// Queues `len` bytes that `encode` appends to a buffer.
+    pub(crate) fn write_with(
+        &mut self,
+        key: StreamKey,
+        len: usize,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), StreamError> {
+        self.reserve_room(key, len)?;
+        let stream = &mut self.streams[key.index()];
+        stream.queue.append(len, &mut self.pool, encode);
+        self.make_ready(key.slot());
+        Ok(())
+    }
+
+    /// Queues payload by handle; large ones are never copied.
+    ///
+    /// # Errors
+    /// As [`Session::write`].
+    pub fn write_bytes(&mut self, key: StreamKey, payload: Bytes) -> Result<(), StreamError> {
+        self.reserve_room(key, payload.len())?;
+        self.streams[key.index()].queue.append_shared(payload);
+        self.make_ready(key.slot());
+        Ok(())
+    }
+
+    /// Queues a payload by handle behind a few bytes of framing, both or neither.
+    pub(crate) fn write_framed(
+        &mut self,
+        key: StreamKey,
+        framing: &[u8],
+        payload: Bytes,
+    ) -> Result<(), StreamError> {
+        self.reserve_room(key, framing.len() + payload.len())?;
+        let queue = &mut self.streams[key.index()].queue;
+        queue.append(framing.len(), &mut self.pool, |out| out.extend_from_slice(framing));
+        queue.append_shared(payload);
+        self.make_ready(key.slot());
+        Ok(())
+    }
+
+    /// Checks that `len` more bytes may be queued, and takes them from the send budget where they
+    /// exceed the mark.
+    ///
+    /// An empty queue takes one message of any size, or one larger than the mark could never leave.
+    /// What exceeds the mark comes out of the budget, for streams with a window only; the first
+    /// such message is always let through.
+    fn reserve_room(&mut self, key: StreamKey, len: usize) -> Result<(), StreamError> {
+        let mark = self.limits.send_mark as usize;
+        let (left, outstanding) = (self.send_left, self.send_outstanding);
+        let stream = self.sendable(key)?;
+        if stream.ending {
+            return Err(StreamError::AfterEnd);
+        }
+        let queued = stream.queue.len();
+        if queued + len <= mark {
+            return Ok(());
+        }
+        let excess = u32::try_from(len.saturating_sub(mark)).unwrap_or(u32::MAX);
+        let has_window = stream.id == 0 || stream.send.available() > 0;
+        if queued > 0 || !has_window || (excess > left && outstanding > 0) {
+            stream.wants_room = true;
+            return Err(StreamError::Full);
+        }
+        stream.send_reserved += excess;
+        self.send_left = left.saturating_sub(excess);
+        self.send_outstanding += excess;
+        Ok(())
+    }
+
+    /// Ends our side of the stream after what is queued, with trailers if there are any.
+    ///
+    /// # Errors
+    /// [`StreamError::Ended`] when the stream is over, [`StreamError::AfterEnd`] the second time.
+    pub fn finish(
+        &mut self,
+        key: StreamKey,
+        trailers: Option<FieldList>,
+    ) -> Result<(), StreamError> {
+        let trailers = match trailers {
+            Some(fields) => Pending::Fields(fields, Prepared::TRAILERS),
+            None => Pending::None,
+        };
+        self.finish_with(key, trailers)
+    }
+
+    pub(crate) fn finish_with(
+        &mut self,
+        key: StreamKey,
+        trailers: Pending,
+    ) -> Result<(), StreamError> {
+        let stream = self.sendable(key)?;
+        if stream.ending {
+            return Err(StreamError::AfterEnd);
+        }
+        stream.trailers = trailers;
+        stream.ending = true;
+        self.make_ready(key.slot());
+        Ok(())
+    }
+
+    /// Ends the stream at once, in both directions; no event follows.
+    pub fn reset(&mut self, key: StreamKey, code: ErrorCode) {
+        let Some(stream) = self.stream_mut(key) else { return };
+        stream.released = true;
+        stream.terminal = true;
+        if stream.state.is_closed() {
+            self.vacate_if_done(key.slot());
+        } else {
+            self.reset_slot(key.slot(), code);
+        }
+    }
+
+    /// Ends the stream at once like [`reset`](Self::reset), but keeps its slot until [`release`](Self::release).
+    pub(crate) fn abort(&mut self, key: StreamKey, code: ErrorCode) {
+        let Some(stream) = self.stream_mut(key) else { return };
+        stream.terminal = true;
+        if !stream.state.is_closed() {
+            self.reset_slot(key.slot(), code);
+        }
+    }
+
+    /// No event concerns the stream any more, but its slot stays until [`release`](Self::release).
+    pub(crate) fn mute(&mut self, key: StreamKey) {
+        if let Some(stream) = self.stream_mut(key) {
+            stream.terminal = true;
+        }
+    }
+
+    /// Lets go of a stream: no event follows, its slot is free once the wire is done with it.
+    ///
+    /// A stream whose own side was not ended is reset with CANCEL.
+    pub fn release(&mut self, key: StreamKey) {
+        let Some(stream) = self.stream_mut(key) else { return };
+        if !stream.ending && !stream.state.is_closed() && stream.state.can_send() {
+            return self.reset(key, ErrorCode::CANCEL);
+        }
+        stream.released = true;
+        stream.terminal = true;
+        if stream.state == State::HalfClosedLocal {
+            // Nobody listens any more: the peer may stop sending (RFC 9113 §8.1).
+            return self.reset_slot(key.slot(), ErrorCode::NO_ERROR);
+        }
+        self.drop_reservation(key.slot());
+        self.vacate_if_done(key.slot());
+    }
+
+    /// Gives credit back for `bytes` of DATA that are done with; the window opens when it is worth a frame.
+    #[inline]
+    pub fn consume(&mut self, key: StreamKey, bytes: u32) {
+        let Some(stream) = self.stream_mut(key) else { return };
+        stream.recv.release(bytes.min(stream.recv.held()));
+        self.settle_credit(key.slot());
+    }
+
+    /// Tells that a message of `len` bytes, all included, has begun; its window opens as far as the
+    /// assembly budget allows.
+    pub(crate) fn expect_message(&mut self, key: StreamKey, len: u32) {
+        let base = self.limits.stream_window;
+        let Some(stream) = self.stream_mut(key) else { return };
+        let excess = len.saturating_sub(base);
+        let wanted = excess.saturating_sub(stream.reserved);
+        if wanted == 0 {
+            return;
+        }
+        stream.wanted = wanted;
+        self.hungry.push_back(key.slot());
+        self.feed_hungry();
+    }
+
+    /// Calls `deadline` an event at `at`; replaces an earlier setting.
+    pub fn set_deadline(&mut self, key: StreamKey, at: Instant) {
+        if self.stream(key).is_some() {
+            self.deadlines.remove(key.slot());
+            self.deadlines.insert(key.slot(), at);
+        }
+    }
+
+    /// Notes that the stream's head carries a `grpc-timeout` that was right at `now`.
+    pub(crate) fn stamp_timeout(&mut self, key: StreamKey, deadline: Instant, now: Instant) {
+        if let Some(stream) = self.stream_mut(key) {
+            (stream.deadline, stream.stamped) = (deadline, now);
+        }
+    }
+
+    /// Whether all memory of streams was given back.
+    pub(crate) fn is_trimmed(&self) -> bool {
+        self.streams.capacity() == 0
+    }
+
+    /// Notes when a stream began to receive something that must make progress; `NEVER` once it is complete.
+    pub(crate) fn note_progress(&mut self, key: StreamKey, since: Instant) {
+        let due = since + self.limits.progress_timeout;
+        if let Some(stream) = self.stream_mut(key) {
+            stream.receiving_since = since;
+            if since != Instant::NEVER {
+                self.timers.sweep_by(due);
+                // The window may have shrunk to where the rest of a reservation is worth a frame.
+                self.queue_credit(key.slot());
+            }
+        }
+    }
+}
