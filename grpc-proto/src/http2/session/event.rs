@@ -29,18 +29,18 @@ pub enum Event {
         part: Part,
         /// `:status` of a response's head; 1xx is informational and followed by another head.
         status: u16,
-        /// The fields; give the list back with [`Session::recycle_fields`].
+        /// The fields; give the list back with [`Session::recycle_fields`](crate::http2::Session::recycle_fields).
         fields: FieldList,
         /// The peer sends no more on this stream.
         end_stream: bool,
     },
-    /// DATA can be taken with [`Session::take_data`]; comes again until all of it has been.
+    /// DATA can be taken with [`Session::take_data`](crate::http2::Session::take_data); comes again until all of it has been.
     Data(StreamKey),
     /// The peer has ended the stream with its last DATA frame.
     End(StreamKey),
-    /// The stream is over before its time. Nothing follows; a server's slot is held until [`Session::release`].
+    /// The stream is over before its time. Nothing follows; a server's slot is held until [`Session::release`](crate::http2::Session::release).
     Reset(StreamKey, ResetReason),
-    /// The deadline set with [`Session::set_deadline`] has come.
+    /// The deadline set with [`Session::set_deadline`](crate::http2::Session::set_deadline) has come.
     Deadline(StreamKey),
     /// There is room again on a stream that refused a write.
     Writable(StreamKey),
@@ -145,7 +145,7 @@ impl core::error::Error for ConnectionError {}
 pub enum OpenError {
     /// The connection is closing or closed; a new one is needed.
     Closing,
-    /// As many streams wait as [`Limits::max_queued_calls`] allows.
+    /// As many streams wait as [`crate::Limits::max_queued_calls`] allows.
     TooMany,
     /// Servers do not open streams.
     NotAClient,

@@ -76,7 +76,7 @@ impl Session {
     /// Queues payload by copying it.
     ///
     /// # Errors
-    /// [`StreamError`]; with [`StreamError::Full`], [`Event::Writable`] tells when to try again.
+    /// [`StreamError`]; with [`StreamError::Full`], [`crate::http2::Event::Writable`] tells when to try again.
     pub fn write(&mut self, stream: StreamKey, payload: &[u8]) -> Result<(), StreamError> {
         self.write_with(stream, payload.len(), |out| out.extend_from_slice(payload))
     }
