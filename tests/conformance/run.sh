@@ -25,7 +25,8 @@ if [[ $("${runner[@]}" --help 2>&1 || true) == *"not found"* ]]; then
     libraries=$tools/glibc
     if [ ! -e "$libraries/done" ]; then
         mkdir -p "$libraries/lists/partial" "$libraries/root"
-        mirror=$(grep -rhoE 'https?://[^ ]+/debian/?( |$)' /etc/apt/sources.list /etc/apt/sources.list.d 2>/dev/null | sed -n '1s/ *$//p')
+        # The mirror that the system itself uses.
+        mirror=$({ grep -rhoE 'https?://[^ ]+/debian/?( |$)' /etc/apt/ || true; } | sed -n '1s/ *$//p')
         echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" >"$libraries/sources.list"
         apt=(apt-get -qq -o "Dir::Etc::sourcelist=$libraries/sources.list" -o Dir::Etc::sourceparts=- \
             -o "Dir::State::lists=$libraries/lists" -o APT::Sandbox::User=root)

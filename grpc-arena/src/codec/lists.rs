@@ -244,7 +244,8 @@ pub fn closed<'a, E: ClosedEnum + 'a>(
 ) -> Cursor<'a> {
     let packed = tag & 7 == scan::DELIMITED;
     let mut values = if packed { cursor.delimited(cx) } else { cursor };
-    while !values.is_empty() {
+    // A list may be empty, an element may not.
+    while !packed || !values.is_empty() {
         let at = values;
         let number = values.varint(cx) as i32;
         match E::from_number(number) {
