@@ -5,7 +5,7 @@ mod literal;
 use alloc::borrow::Cow;
 
 use super::error::DecodeError;
-use super::list::{FIELD_OVERHEAD, FieldFlags, FieldList};
+use super::list::{FIELD_OVERHEAD, FieldFlags, FieldList, append_part};
 use super::table::{Entry, Table};
 use super::{DEFAULT_TABLE_SIZE, integer, static_table};
 use literal::{Literal, Name, Text};
@@ -98,22 +98,21 @@ impl Decoder {
         let mut sink = Sink::new(limits, out);
         while let Some((&first, rest)) = input.split_first() {
             input = rest;
+            // RFC 7541 §6: the leading bits tell the representations apart.
             if first >= 0x80 {
                 let index = integer::decode(first, 7, &mut input)?;
                 self.indexed(index, &mut sink)?;
-            } else if first >= 0x40 {
-                let index = integer::decode(first, 6, &mut input)?;
-                let literal = self.literal(index, FieldFlags::NONE, &mut input)?;
-                self.store(&literal, true, &mut sink)?;
-            } else if first >= 0x20 {
-                return Err(DecodeError::SizeUpdateAfterField);
-            } else {
-                let index = integer::decode(first, 4, &mut input)?;
-                let never_indexed = first >= 0x10;
-                let flags = if never_indexed { FieldFlags::SENSITIVE } else { FieldFlags::NONE };
-                let literal = self.literal(index, flags, &mut input)?;
-                self.store(&literal, false, &mut sink)?;
+                continue;
             }
+            if is_size_update(first) {
+                return Err(DecodeError::SizeUpdateAfterField);
+            }
+            let insert = first >= 0x40;
+            let index = integer::decode(first, if insert { 6 } else { 4 }, &mut input)?;
+            let never_indexed = !insert && first >= 0x10;
+            let flags = if never_indexed { FieldFlags::SENSITIVE } else { FieldFlags::NONE };
+            let literal = self.literal(index, flags, &mut input)?;
+            self.store(&literal, insert, &mut sink)?;
         }
         Ok(sink.outcome)
     }
@@ -201,16 +200,18 @@ impl Decoder {
     #[inline]
     fn indexed(&self, index: u32, sink: &mut Sink<'_>) -> Result<(), DecodeError> {
         if let Some(entry) = static_table::entry(index) {
-            if sink.admits(entry.text.len()) {
-                let name_len = usize::from(entry.name_len);
-                sink.out.append_text(entry.token, entry.flags, name_len, entry.text, &[]);
+            if sink.admits(usize::from(entry.text_len)) {
+                let start = sink.out.text_len();
+                append_part(&entry.text, usize::from(entry.text_len), sink.out.text_mut());
+                sink.out.commit(entry.token, entry.flags, start, usize::from(entry.name_len));
             }
             return Ok(());
         }
         let entry = self.dynamic_entry(index)?;
-        let (first, second) = self.table.text(entry);
-        if sink.admits(first.len() + second.len()) {
-            sink.out.append_text(entry.token, entry.flags, entry.name_len as usize, first, second);
+        if sink.admits(entry.text_len()) {
+            let start = sink.out.text_len();
+            self.table.append_text(entry, sink.out.text_mut());
+            sink.out.commit(entry.token, entry.flags, start, entry.name_len as usize);
         }
         Ok(())
     }
@@ -224,7 +225,7 @@ impl Decoder {
     }
 
     /// Reads a literal field (RFC 7541 §6.2): finds its parts, copies nothing.
-    #[inline]
+    #[inline(always)]
     fn literal<'b>(
         &self,
         index: u32,
@@ -242,7 +243,7 @@ impl Decoder {
     }
 
     /// Appends a literal field to the list and, if `insert`, to the dynamic table.
-    #[inline]
+    #[inline(always)]
     fn store(
         &mut self,
         literal: &Literal<'_>,

@@ -36,7 +36,7 @@ pub(super) const fn max_decoded_len(len: usize) -> usize {
 /// Appends to `out` what `coded` stands for.
 ///
 /// ```text
-///   coded   |<-- a window of 57 bits or more, complemented -->|
+///   coded   |<-- a window of 56 bits or more, complemented -->|
 ///            [12 bits][12 bits][12 bits][12 bits]
 ///               |        |        |        |      at most two symbols each
 ///   out      [ up to eight bytes ], stored at once
@@ -45,7 +45,6 @@ pub(super) const fn max_decoded_len(len: usize) -> usize {
 /// The window is complemented because what lies beyond the end has to read as ones, the padding,
 /// and shifting brings in zeros. Ones alone are no code of up to twelve bits, so a lookup never takes
 /// padding for a symbol.
-#[inline]
 pub(super) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<Decoded, HuffmanError> {
     // Eight more than can be needed, since words are stored whole.
     out.reserve(max_decoded_len(coded.len()) + 8);
@@ -66,37 +65,39 @@ pub(super) fn decoded_len(coded: &[u8]) -> Result<usize, HuffmanError> {
 /// Hands the decoded bytes to `store`, `count` of them in the low bytes of a word.
 #[inline(always)]
 fn decode_with(coded: &[u8], mut store: impl FnMut(u64, usize)) -> Result<Decoded, HuffmanError> {
-    let end = coded.len() * 8;
-    let mut at = 0;
+    let mut bits = Bits::new(coded);
     let mut line_or_nul = false;
-    while at < end {
-        let mut window = window_at(coded, at);
+    loop {
+        bits.refill();
         let mut word = 0;
-        let mut word_bits = 0;
-        let mut stopped = false;
+        // The lengths of codes in the low byte, of symbols in the next one.
+        let mut lengths = 0;
+        let mut last = 0;
         // A lookup that meets a longer code takes nothing, so the ones after it meet it as well.
         for _ in 0..4 {
-            let entry = LOOKUP[(window >> (64 - LOOKUP_BITS)) as usize];
-            word |= u64::from(entry.symbols) << word_bits;
-            word_bits += u32::from(entry.symbol_bits);
-            window <<= entry.code_bits;
-            at += usize::from(entry.code_bits);
-            stopped = entry.code_bits == 0;
+            last = LOOKUP[(bits.window >> (64 - LOOKUP_BITS)) as usize];
+            word |= u64::from(last >> 16) << (lengths >> 8);
+            lengths += last & 0xffff;
+            bits.window <<= last & 0x3f;
         }
-        store(word, word_bits as usize / 8);
-        if stopped || at >= end {
-            if at > end {
-                return Err(classify_overrun(coded));
-            }
-            if end - at < 8 {
-                return match window_at(coded, at) {
-                    0 => Ok(Decoded { line_or_nul }),
-                    _ => Err(HuffmanError::PaddingNotOnes),
-                };
-            }
-            let (symbol, code_bits) = long_symbol(!window_at(coded, at));
-            at += code_bits as usize;
-            if at > end {
+        bits.held -= lengths & 0xff;
+        store(word, (lengths >> 11) as usize);
+
+        let stopped = last == 0;
+        let left = bits.left();
+        if left <= 0 || (stopped && left < 8) {
+            return match (left, bits.window) {
+                (0.., 0) => Ok(Decoded { line_or_nul }),
+                (0.., _) => Err(HuffmanError::PaddingNotOnes),
+                _ => Err(classify_overrun(coded)),
+            };
+        }
+        if stopped {
+            bits.refill();
+            let (symbol, code_bits) = long_symbol(!bits.window);
+            bits.window <<= code_bits;
+            bits.held -= code_bits;
+            if bits.left() < 0 {
                 return Err(classify_overrun(coded));
             }
             let Ok(byte) = u8::try_from(symbol) else { return Err(HuffmanError::EndOfString) };
@@ -104,23 +105,69 @@ fn decode_with(coded: &[u8], mut store: impl FnMut(u64, usize)) -> Result<Decode
             store(u64::from(byte), 1);
         }
     }
-    Ok(Decoded { line_or_nul })
 }
 
-/// The complement of the bits from `at` on, left-aligned; at least 57 of them, and zeros beyond the
-/// end.
+/// A reader of bits, with ones without end after the last byte.
+struct Bits<'c> {
+    coded: &'c [u8],
+    /// The complement of the next bits, left-aligned; zeros below the `held` ones.
+    window: u64,
+    held: u32,
+    /// The byte that the window takes in next; goes beyond the end.
+    next: usize,
+}
+
+impl<'c> Bits<'c> {
+    #[inline(always)]
+    fn new(coded: &'c [u8]) -> Self {
+        Bits { coded, window: 0, held: 0, next: 0 }
+    }
+
+    /// Fills the window up to 56 bits or more. Which bytes to load was settled by the last refill, so
+    /// the load does not wait for the lookups in between.
+    #[inline(always)]
+    fn refill(&mut self) {
+        self.window |= complement_at(self.coded, self.next) >> self.held;
+        self.next += ((63 - self.held) / 8) as usize;
+        self.held |= 56;
+    }
+
+    /// How many bits of the string were not taken; below zero, how many were taken beyond its end.
+    #[inline(always)]
+    fn left(&self) -> isize {
+        let taken = self.next as isize * 8 - self.held as isize;
+        self.coded.len() as isize * 8 - taken
+    }
+}
+
+/// The complement of the eight bytes at `at`, the first on top; zeros for those beyond the end.
 #[inline(always)]
-fn window_at(coded: &[u8], at: usize) -> u64 {
-    let rest = coded.get(at / 8..).unwrap_or(&[]);
-    let word = match rest.first_chunk::<8>() {
-        Some(word) => *word,
-        None => {
-            let mut word = [0xff; 8];
-            word[..rest.len()].copy_from_slice(rest);
-            word
-        }
+fn complement_at(coded: &[u8], at: usize) -> u64 {
+    if let Some(word) = coded.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        return !u64::from_be_bytes(*word);
+    }
+    let left = coded.len().saturating_sub(at);
+    let word = match coded.last_chunk::<8>() {
+        // Loads of whole words, where a copy of single bytes would have the load wait for stores.
+        Some(word) => !u64::from_be_bytes(*word),
+        None => short_complement(coded),
     };
-    !u64::from_be_bytes(word) << (at % 8)
+    // The bytes before `at` leave at the top. Nothing is left of a word shifted by all its bits.
+    word.checked_shl(64 - 8 * left as u32).unwrap_or(0)
+}
+
+/// The complement of fewer than eight bytes, right-aligned.
+#[inline(always)]
+fn short_complement(coded: &[u8]) -> u64 {
+    match (coded.first_chunk::<4>(), coded.last_chunk::<4>()) {
+        (Some(first), Some(last)) => {
+            let first = u64::from(!u32::from_be_bytes(*first));
+            let last = u64::from(!u32::from_be_bytes(*last));
+            // Where the two overlap they agree.
+            first << (8 * (coded.len() - 4)) | last
+        }
+        _ => coded.iter().fold(0, |word, &byte| word << 8 | u64::from(!byte)),
+    }
 }
 
 /// The symbol whose code leads `bits`, and the length of its code; for codes beyond a lookup.
@@ -139,16 +186,18 @@ fn long_symbol(bits: u64) -> (u16, u32) {
 /// Names the rule that a string breaks whose last code goes beyond its end.
 #[cold]
 fn classify_overrun(coded: &[u8]) -> HuffmanError {
-    let end = coded.len() * 8;
-    let mut at = 0;
+    let mut bits = Bits::new(coded);
     loop {
-        let bits = !window_at(coded, at);
-        let (_, code_bits) = tables::symbol(bits);
-        if at + code_bits as usize > end {
-            let ones = (bits.leading_ones() as usize) >= end - at;
+        bits.refill();
+        let (left, window) = (bits.left(), bits.window);
+        let (_, code_bits) = tables::symbol(!window);
+        bits.window <<= code_bits;
+        bits.held -= code_bits;
+        if bits.left() < 0 {
+            // What is left is padding.
+            let ones = window.leading_zeros() as isize >= left;
             return if ones { HuffmanError::PaddingTooLong } else { HuffmanError::PaddingNotOnes };
         }
-        at += code_bits as usize;
     }
 }
 

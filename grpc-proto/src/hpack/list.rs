@@ -274,25 +274,6 @@ impl FieldList {
         self.entries.push(Entry { start, name_len, value_len, token, flags });
     }
 
-    /// Appends a field of which everything is known, given as name and value back to back in two
-    /// pieces.
-    #[inline]
-    pub(super) fn append_text(
-        &mut self,
-        token: Token,
-        flags: FieldFlags,
-        name_len: usize,
-        first: &[u8],
-        second: &[u8],
-    ) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(first);
-        if !second.is_empty() {
-            self.bytes.extend_from_slice(second);
-        }
-        self.commit(token, flags, start, name_len);
-    }
-
     /// How many bytes of names and values there are.
     #[inline]
     pub(super) fn text_len(&self) -> usize {
@@ -354,6 +335,21 @@ impl Entry {
         let (name, bytes) = bytes.split_at(self.name_len as usize);
         let value = &bytes[..self.value_len as usize];
         Field { token: self.token, name, value, flags: self.flags }
+    }
+}
+
+/// Appends the first `len` bytes of `source`, which may have more: up to 32 are copied as two words of
+/// the processor, whatever their number, where a copy of their exact number would be a call that
+/// branches on it.
+#[inline(always)]
+pub(super) fn append_part(source: &[u8], len: usize, out: &mut Vec<u8>) {
+    match source.first_chunk::<32>() {
+        Some(chunk) if len <= 32 => {
+            let start = out.len();
+            out.extend_from_slice(chunk);
+            out.truncate(start + len);
+        }
+        _ => out.extend_from_slice(&source[..len]),
     }
 }
 

@@ -10,8 +10,9 @@ pub(super) struct StaticEntry {
     pub(super) token: Token,
     pub(super) flags: FieldFlags,
     pub(super) name_len: u8,
-    /// Name and value, back to back: one copy appends both.
-    pub(super) text: &'static [u8],
+    pub(super) text_len: u8,
+    /// Name and value, back to back, and zeros: one copy of a constant size appends both.
+    pub(super) text: [u8; 32],
 }
 
 /// How many entries there are; the first entry of the dynamic table has the index after it.
@@ -64,52 +65,28 @@ static FIRST_INDEX: [u8; token::COUNT] = {
 };
 
 static ENTRIES: [StaticEntry; LEN as usize] = {
-    const EMPTY: StaticEntry =
-        StaticEntry { token: Token::Other, flags: FieldFlags::NONE, name_len: 0, text: &[] };
+    const EMPTY: StaticEntry = StaticEntry {
+        token: Token::Other,
+        flags: FieldFlags::NONE,
+        name_len: 0,
+        text_len: 0,
+        text: [0; 32],
+    };
     let mut entries = [EMPTY; LEN as usize];
-    let mut start = 0;
     let mut i = 0;
     while i < TABLE.len() {
         let (name, value) = texts(i);
-        let len = name.len() + value.len();
-        let (_, text) = TEXT.split_at(start);
-        let (text, _) = text.split_at(len);
-        let token = TABLE[i].0;
-        let flags = validate::known_name_flags(token);
-        entries[i] = StaticEntry { token, flags, name_len: name.len() as u8, text };
-        start += len;
+        let entry = &mut entries[i];
+        entry.token = TABLE[i].0;
+        entry.flags = validate::known_name_flags(entry.token);
+        entry.name_len = name.len() as u8;
+        entry.text_len = (name.len() + value.len()) as u8;
+        let (name_text, value_text) = entry.text.split_at_mut(name.len());
+        name_text.copy_from_slice(name);
+        value_text.split_at_mut(value.len()).0.copy_from_slice(value);
         i += 1;
     }
     entries
-};
-
-/// Names and values of all entries, back to back.
-static TEXT: [u8; TEXT_LEN] = {
-    let mut text = [0; TEXT_LEN];
-    let mut at = 0;
-    let mut i = 0;
-    while i < TABLE.len() {
-        let (name, value) = texts(i);
-        let mut j = 0;
-        while j < name.len() + value.len() {
-            text[at] = if j < name.len() { name[j] } else { value[j - name.len()] };
-            at += 1;
-            j += 1;
-        }
-        i += 1;
-    }
-    text
-};
-
-const TEXT_LEN: usize = {
-    let mut len = 0;
-    let mut i = 0;
-    while i < TABLE.len() {
-        let (name, value) = texts(i);
-        len += name.len() + value.len();
-        i += 1;
-    }
-    len
 };
 
 const fn texts(i: usize) -> (&'static [u8], &'static [u8]) {
@@ -191,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_first_the_last_and_the_odd_entry_stand_where_the_rfc_has_them() {
-        let text = |index| entry(index).map(|entry| entry.text);
+        let text = |index| entry(index).map(|entry| &entry.text[..usize::from(entry.text_len)]);
         assert_eq!(text(0), None);
         assert_eq!(text(1), Some(&b":authority"[..]));
         assert_eq!(text(16), Some(&b"accept-encodinggzip, deflate"[..]));
@@ -205,7 +182,8 @@ mod tests {
     fn every_entry_is_found_by_its_name_and_value() {
         for index in 1..=LEN {
             let found = entry(index).unwrap();
-            let (name, value) = found.text.split_at(found.name_len as usize);
+            let text = &found.text[..usize::from(found.text_len)];
+            let (name, value) = text.split_at(usize::from(found.name_len));
             assert_eq!(Token::of(name), found.token);
             assert_eq!(index_of(found.token, value), Some(index));
             assert_eq!(index_of(found.token, &[value, b"x"].concat()), None);

@@ -3,7 +3,7 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
-use super::list::{FIELD_OVERHEAD, FieldFlags};
+use super::list::{FIELD_OVERHEAD, FieldFlags, append_part};
 use super::token::Token;
 
 /// A first-in, first-out table of fields in two rings.
@@ -43,7 +43,7 @@ pub(super) struct Entry {
 
 impl Entry {
     #[inline]
-    fn text_len(&self) -> usize {
+    pub(super) fn text_len(&self) -> usize {
         self.name_len as usize + self.value_len as usize
     }
 
@@ -116,14 +116,31 @@ impl Table {
         self.entries.get(self.slot(self.inserted.wrapping_sub(age)))
     }
 
-    /// Name and value of an entry, back to back, in two pieces of which the second is empty unless
-    /// the ring wraps inside the entry.
-    #[inline]
-    pub(super) fn text(&self, entry: &Entry) -> (&[u8], &[u8]) {
-        self.pieces(entry.start as usize, entry.text_len())
+    /// Appends name and value of an entry, back to back.
+    #[inline(always)]
+    pub(super) fn append_text(&self, entry: &Entry, out: &mut Vec<u8>) {
+        self.append(entry.start as usize, entry.text_len(), out);
     }
 
-    /// The name of an entry, in two pieces likewise.
+    /// Appends the name of an entry.
+    #[inline(always)]
+    pub(super) fn append_name(&self, entry: &Entry, out: &mut Vec<u8>) {
+        self.append(entry.start as usize, entry.name_len as usize, out);
+    }
+
+    #[inline(always)]
+    fn append(&self, start: usize, len: usize, out: &mut Vec<u8>) {
+        let until_end = &self.bytes[start..];
+        if len <= until_end.len() {
+            append_part(until_end, len, out);
+        } else {
+            let (first, second) = self.pieces(start, len);
+            out.extend_from_slice(first);
+            out.extend_from_slice(second);
+        }
+    }
+
+    /// The name of an entry, in two pieces of which the second is empty unless the ring wraps inside.
     #[inline]
     pub(super) fn name(&self, entry: &Entry) -> (&[u8], &[u8]) {
         self.pieces(entry.start as usize, entry.name_len as usize)
@@ -272,7 +289,7 @@ impl Table {
             let slot = self.slot(self.inserted.wrapping_sub(age));
             let entry = self.entries[slot];
             self.entries[slot].start = bytes.len() as u32;
-            let (first, second) = self.text(&entry);
+            let (first, second) = self.pieces(entry.start as usize, entry.text_len());
             bytes.extend_from_slice(first);
             bytes.extend_from_slice(second);
         }

@@ -3,7 +3,7 @@
 use crate::hpack::error::DecodeError;
 use crate::hpack::huffman;
 use crate::hpack::integer;
-use crate::hpack::list::{FieldFlags, FieldList};
+use crate::hpack::list::{FieldFlags, FieldList, append_part};
 use crate::hpack::static_table::StaticEntry;
 use crate::hpack::table::{Entry, Table};
 use crate::hpack::token::Token;
@@ -33,7 +33,7 @@ pub(super) struct Written {
 
 impl Literal<'_> {
     /// The most bytes that name and value can have.
-    #[inline]
+    #[inline(always)]
     pub(super) fn max_text_len(&self) -> usize {
         let name = match &self.name {
             Name::Static(entry) => usize::from(entry.name_len),
@@ -55,7 +55,7 @@ impl Literal<'_> {
 
     /// Appends name and value to the text of `out`, where no field refers to them yet; an error leaves
     /// nothing behind.
-    #[inline]
+    #[inline(always)]
     pub(super) fn write(&self, table: &Table, out: &mut FieldList) -> Result<Written, DecodeError> {
         let start = out.text_len();
         let written = self.write_parts(table, out);
@@ -65,19 +65,17 @@ impl Literal<'_> {
         written
     }
 
-    #[inline]
+    #[inline(always)]
     fn write_parts(&self, table: &Table, out: &mut FieldList) -> Result<Written, DecodeError> {
         let text = out.text_mut();
         let start = text.len();
         let (token, name_flags) = match &self.name {
             Name::Static(entry) => {
-                text.extend_from_slice(&entry.text[..usize::from(entry.name_len)]);
+                append_part(&entry.text, usize::from(entry.name_len), text);
                 (entry.token, entry.flags)
             }
             Name::Dynamic(entry) => {
-                let (first, second) = table.name(entry);
-                text.extend_from_slice(first);
-                text.extend_from_slice(second);
+                table.append_name(entry, text);
                 (entry.token, entry.flags.of_name_only())
             }
             Name::Literal(name) => {
@@ -102,7 +100,7 @@ pub(super) struct Text<'b> {
 
 impl<'b> Text<'b> {
     /// Reads a string: its length is checked against what remains before anything is done with it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(input: &mut &'b [u8]) -> Result<Self, DecodeError> {
         let (&first, rest) = input.split_first().ok_or(DecodeError::Truncated)?;
         *input = rest;
@@ -112,7 +110,7 @@ impl<'b> Text<'b> {
         Ok(Text { huffman: first >= 0x80, bytes })
     }
 
-    #[inline]
+    #[inline(always)]
     fn max_len(&self) -> usize {
         if self.huffman { huffman::max_decoded_len(self.bytes.len()) } else { self.bytes.len() }
     }
@@ -122,7 +120,7 @@ impl<'b> Text<'b> {
     }
 
     /// Appends the string to `out`; returns its flags as a value.
-    #[inline]
+    #[inline(always)]
     fn write(&self, out: &mut alloc::vec::Vec<u8>) -> Result<FieldFlags, DecodeError> {
         if !self.huffman {
             out.extend_from_slice(self.bytes);

@@ -23,37 +23,29 @@ pub(super) static SORTED: [u16; SYMBOLS] = ORDER;
 /// letters, digits and most punctuation; the table takes 16 KiB, of which text touches a part.
 pub(super) const LOOKUP_BITS: u32 = 12;
 
-/// What the next bits say: no symbol when a longer code starts there, else one or two.
-#[derive(Clone, Copy)]
-pub(super) struct Lookup {
-    /// The symbols, the first in the low byte.
-    pub(super) symbols: u16,
-    /// Eight for each symbol.
-    pub(super) symbol_bits: u8,
-    /// How many bits their codes take.
-    pub(super) code_bits: u8,
-}
-
-/// The lookups, by the *complement* of the next bits.
-pub(super) static LOOKUP: [Lookup; 1 << LOOKUP_BITS] = {
-    const NONE: Lookup = Lookup { symbols: 0, symbol_bits: 0, code_bits: 0 };
-    let mut table = [NONE; 1 << LOOKUP_BITS];
+/// What the next bits say, by their *complement*; zero when a code longer than a lookup starts there,
+/// else one symbol or two.
+///
+/// ```text
+///   [ second symbol | first symbol | 8 for each symbol | bits of their codes ]   a byte each
+/// ```
+pub(super) static LOOKUP: [u32; 1 << LOOKUP_BITS] = {
+    let mut table = [0; 1 << LOOKUP_BITS];
     let mut index = 0;
     while index < table.len() {
         let bits = (!index as u64) << (64 - LOOKUP_BITS);
-        let mut entry = NONE;
-        while entry.symbol_bits < 16 {
-            let left = LOOKUP_BITS - entry.code_bits as u32;
-            let (symbol, code_bits) = symbol(bits << entry.code_bits);
+        let (mut symbols, mut symbol_bits, mut taken) = (0, 0, 0);
+        while symbol_bits < 16 {
+            let (symbol, code_bits) = symbol(bits << taken);
             // Bits shifted in are no part of a code, so a code that needs them is not there.
-            if code_bits > left {
+            if taken + code_bits > LOOKUP_BITS {
                 break;
             }
-            entry.symbols |= symbol << entry.symbol_bits;
-            entry.symbol_bits += 8;
-            entry.code_bits += code_bits as u8;
+            symbols |= (symbol as u32) << symbol_bits;
+            symbol_bits += 8;
+            taken += code_bits;
         }
-        table[index] = entry;
+        table[index] = symbols << 16 | symbol_bits << 8 | taken;
         index += 1;
     }
     table
