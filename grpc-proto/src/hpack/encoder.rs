@@ -189,7 +189,7 @@ impl Encoder {
         let Field { token, name, value, flags } = field;
         let policy = Policy::of(token);
         let static_name = static_table::name_index(token);
-        if policy == Policy::Literal {
+        if policy == Policy::Literal || (policy == Policy::IndexName && known.is_some()) {
             let name_index = static_name.or(known.map(dynamic));
             return literal(WITHOUT_INDEXING, name_index, name, value, out);
         }
@@ -266,20 +266,31 @@ fn literal(
     string(value, out);
 }
 
-/// A string, Huffman-coded where that is shorter.
-#[inline]
+/// A string, Huffman-coded where that is shorter (RFC 7541 §5.2).
 fn string(text: &[u8], out: &mut Vec<u8>) {
     const RAW: Pattern = Pattern(0x00, 7);
     const HUFFMAN: Pattern = Pattern(0x80, 7);
-    let coded_len = huffman::encoded_len(text);
-    // A list holds less than 4 GiB.
-    if coded_len < text.len() {
-        number(coded_len as u32, HUFFMAN, out);
-        huffman::encode(text, out);
-    } else {
-        number(text.len() as u32, RAW, out);
-        out.extend_from_slice(text);
+    // Two bytes can become no fewer: the shortest code has five bits.
+    if (3..127).contains(&text.len()) {
+        // The length takes one octet either way, so the code can be made first and measured after.
+        let start = out.len();
+        out.push(0);
+        if huffman::encode(text, text.len() - 1, out) {
+            out[start] = 0x80 | (out.len() - start - 1) as u8;
+            return;
+        }
+        out.truncate(start);
+    } else if text.len() >= 127 {
+        let coded_len = huffman::encoded_len(text);
+        if coded_len < text.len() {
+            number(coded_len as u32, HUFFMAN, out);
+            let fits = huffman::encode(text, coded_len, out);
+            return debug_assert!(fits, "it was measured");
+        }
     }
+    // A list holds less than 4 GiB.
+    number(text.len() as u32, RAW, out);
+    out.extend_from_slice(text);
 }
 
 #[cfg(test)]

@@ -47,12 +47,15 @@ pub(super) const fn max_decoded_len(len: usize) -> usize {
 /// padding for a symbol.
 pub(super) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<Decoded, HuffmanError> {
     // Eight more than can be needed, since words are stored whole.
-    out.reserve(max_decoded_len(coded.len()) + 8);
-    decode_with(coded, |word, count| {
-        let len = out.len();
-        out.extend_from_slice(&word.to_le_bytes());
-        out.truncate(len + count);
-    })
+    let mut at = out.len();
+    out.resize(at + max_decoded_len(coded.len()) + 8, 0);
+    let buf = &mut out[..];
+    let decoded = decode_with(coded, |word, count| {
+        buf[at..at + 8].copy_from_slice(&word.to_le_bytes());
+        at += count;
+    });
+    out.truncate(at);
+    decoded
 }
 
 /// How many bytes `coded` stands for, without storing them.
@@ -204,29 +207,73 @@ fn classify_overrun(coded: &[u8]) -> HuffmanError {
 /// How many bytes `text` takes when coded.
 #[inline]
 pub(super) fn encoded_len(text: &[u8]) -> usize {
-    let bits: usize = text.iter().map(|&byte| usize::from(tables::CODE_BITS[byte as usize])).sum();
+    let bits: usize = text.iter().map(|&byte| usize::from(CODES[byte as usize].bits)).sum();
     bits.div_ceil(8)
 }
 
-/// Appends the code of `text`, padded with ones.
-#[inline]
-pub(super) fn encode(text: &[u8], out: &mut Vec<u8>) {
-    // The low `held` bits of `bits` wait to be written; before each code fewer than 32.
-    let mut bits = 0u64;
-    let mut held = 0;
-    for &byte in text {
-        let code = CODES[byte as usize];
-        bits = bits << code.bits | u64::from(code.code);
-        held += u32::from(code.bits);
-        if held >= 32 {
-            held -= 32;
-            out.extend_from_slice(&((bits >> held) as u32).to_be_bytes());
+/// Appends the code of `text`, padded with ones, if it takes no more than `room` bytes; else appends
+/// nothing and returns `false`.
+pub(super) fn encode(text: &[u8], room: usize, out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    // Eight more than can be needed, since words are stored whole.
+    out.resize(start + room + 8, 0);
+    let mut writer = Writer { out: &mut out[start..], at: 0, bits: 0, held: 0 };
+    let len = writer.put_text(text).map_or(usize::MAX, |()| writer.at);
+    let fits = len <= room;
+    out.truncate(if fits { start + len } else { start });
+    fits
+}
+
+/// Collects bits and stores whole words, of which only the bytes that are complete count.
+struct Writer<'o> {
+    out: &'o mut [u8],
+    at: usize,
+    /// The low `held` bits, fewer than eight between calls, are still to be stored.
+    bits: u64,
+    held: u32,
+}
+
+impl Writer<'_> {
+    /// The most bits at once: with up to seven held, less than a word.
+    const MOST: u32 = 56;
+
+    /// Puts the code of `text` and padding; `None` if there is no room for it.
+    #[inline(always)]
+    fn put_text(&mut self, text: &[u8]) -> Option<()> {
+        let (quads, rest) = text.as_chunks::<4>();
+        for quad in quads {
+            let [a, b, c, d] = quad.map(|byte| CODES[byte as usize]);
+            let low_bits = u32::from(c.bits + d.bits);
+            let all_bits = u32::from(a.bits + b.bits) + low_bits;
+            // Text has five to eight bits a symbol, so this hardly ever fails.
+            if all_bits <= Self::MOST {
+                let high = u64::from(a.code) << b.bits | u64::from(b.code);
+                let low = u64::from(c.code) << d.bits | u64::from(d.code);
+                self.put(high << low_bits | low, all_bits)?;
+            } else {
+                for code in [a, b, c, d] {
+                    self.put(u64::from(code.code), u32::from(code.bits))?;
+                }
+            }
         }
+        for &byte in rest {
+            let code = CODES[byte as usize];
+            self.put(u64::from(code.code), u32::from(code.bits))?;
+        }
+        let padding = (8 - self.held) % 8;
+        self.put((1 << padding) - 1, padding)
     }
-    if held > 0 {
-        let padded = (bits << 32 | 0xffff_ffff) >> held;
-        let bytes = (padded as u32).to_be_bytes();
-        out.extend_from_slice(&bytes[..held.div_ceil(8) as usize]);
+
+    #[inline(always)]
+    fn put(&mut self, bits: u64, count: u32) -> Option<()> {
+        self.bits = self.bits << count | bits;
+        self.held += count;
+        // Two shifts, since with no bits held it is a whole word's.
+        let word = self.bits << 1 << (63 - self.held);
+        *self.out.get_mut(self.at..)?.first_chunk_mut::<8>()? = word.to_be_bytes();
+        self.at += (self.held / 8) as usize;
+        self.held %= 8;
+        Some(())
     }
 }
 

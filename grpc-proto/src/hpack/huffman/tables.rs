@@ -3,9 +3,6 @@
 /// How many symbols there are: 256 bytes and EOS.
 const SYMBOLS: usize = 257;
 
-/// The length of each symbol's code in bits.
-pub(super) static CODE_BITS: [u8; SYMBOLS] = LENGTHS;
-
 /// A symbol's code in the low bits, and its length.
 #[derive(Clone, Copy)]
 pub(super) struct Code {

@@ -189,7 +189,7 @@ fn every_pair_of_symbols_comes_back() {
         for second in 0..=255u8 {
             let text = [first, second, b'e', first];
             let mut coded = Vec::new();
-            encode(&text, &mut coded);
+            assert!(encode(&text, 4 * text.len(), &mut coded));
             assert_eq!(coded.len(), encoded_len(&text));
             let mut back = Vec::new();
             decode(&coded, &mut back).unwrap();
@@ -204,8 +204,16 @@ proptest! {
     #[test]
     fn any_text_comes_back(text: Vec<u8>) {
         let mut coded = b"before".to_vec();
-        encode(&text, &mut coded);
-        prop_assert_eq!(coded.len(), 6 + encoded_len(&text));
+        assert!(encode(&text, 4 * text.len(), &mut coded));
+        let len = encoded_len(&text);
+        prop_assert_eq!(coded.len(), 6 + len);
+        let mut exactly = b"before".to_vec();
+        prop_assert!(encode(&text, len, &mut exactly));
+        prop_assert_eq!(&exactly, &coded);
+        if len > 0 {
+            prop_assert!(!encode(&text, len - 1, &mut exactly));
+            prop_assert_eq!(&exactly, &coded);
+        }
         check(&Tree::new(), &coded[6..]);
         let mut back = Vec::new();
         prop_assert!(decode(&coded[6..], &mut back).is_ok());
