@@ -1,15 +1,108 @@
 //! Handler traits and client stubs.
+//!
+//! For a service `Greeter` this writes, at the root of its package's file,
+//!
+//! - `mod greeter_methods`: one type a method, which names its path and its messages;
+//! - `trait Greeter`: what a server implements;
+//! - `fn register_greeter`: puts an implementation into a router;
+//! - `struct GreeterClient`: what a client calls.
 
-use proc_macro2::TokenStream;
+mod client;
+mod server;
 
-use crate::model::{Scope, Service};
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote};
+
+use crate::model::{Comments, Method, Scope, Service};
+use crate::names;
 
 /// The code for one service, placed at the root of its package's file.
 ///
-/// `scope` is that root: `method.input.message(scope, "'a")` is the type of a request that borrows for `'a`,
-/// `method.input.message(scope, "'static")` stands for its family (it implements `Schema`). Names and paths are
-/// chosen already, comments are lines for `#[doc]`. What is returned is parsed and formatted with the rest; it must be
-/// free of warnings in a crate that denies them, so every public item needs a doc comment.
-pub(crate) fn generate_service(_service: &Service, _scope: &Scope) -> TokenStream {
-    TokenStream::new()
+/// Everything is named by its full path, because the schema's own names are in scope: a message may be called
+/// `Result`.
+pub(crate) fn generate_service(service: &Service, scope: &Scope) -> TokenStream {
+    let methods = methods(service, scope);
+    let handler = server::generate(service, scope);
+    let client = client::generate(service, scope);
+    quote! {
+        #methods
+        #handler
+        #client
+    }
+}
+
+/// Which of the four kinds of call a method has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Unary,
+    ServerStreaming,
+    ClientStreaming,
+    Bidi,
+}
+
+impl Kind {
+    fn of(method: &Method) -> Self {
+        match (method.client_streaming, method.server_streaming) {
+            (false, false) => Kind::Unary,
+            (false, true) => Kind::ServerStreaming,
+            (true, false) => Kind::ClientStreaming,
+            (true, true) => Kind::Bidi,
+        }
+    }
+}
+
+/// The module of a service's methods.
+fn methods_module(service: &Service) -> Ident {
+    format_ident!("{}_methods", names::snake(&service.name))
+}
+
+/// The type that stands for a method.
+fn marker(method: &Method) -> Ident {
+    names::ident(&names::camel(&method.name))
+}
+
+/// The path of that type from the root of the file.
+fn marker_path(service: &Service, method: &Method) -> TokenStream {
+    let (module, marker) = (methods_module(service), marker(method));
+    quote!(#module::#marker)
+}
+
+fn methods(service: &Service, scope: &Scope) -> TokenStream {
+    let module = methods_module(service);
+    let inner = scope.module(&module);
+    let items = service.methods.iter().map(|method| {
+        let (marker, path) = (marker(method), &method.path);
+        let doc = format!("`{path}`.");
+        let request = method.input.message(&inner, "'static");
+        let response = method.output.message(&inner, "'static");
+        quote! {
+            #[doc = #doc]
+            #[derive(Clone, Copy, Debug)]
+            pub enum #marker {}
+
+            impl ::grpc_service::Method for #marker {
+                const PATH: &'static str = #path;
+                type Request = #request;
+                type Response = #response;
+            }
+        }
+    });
+    let doc =
+        format!("The methods of `{}`, as types: their paths and messages.", service.full_name);
+    quote! {
+        #[doc = #doc]
+        pub mod #module {
+            #(#items)*
+        }
+    }
+}
+
+/// Doc attributes: the schema's comments, then what we have to add; `fallback` where the schema says nothing.
+fn docs(comments: &Comments, fallback: &str, more: &str) -> TokenStream {
+    let fallback = comments.is_empty().then(|| fallback.to_owned());
+    let more = (!more.is_empty()).then(|| [String::new(), more.to_owned()]);
+    let lines = comments.iter().cloned().chain(fallback).chain(more.into_iter().flatten());
+    // A space as in `/// text`, which is how the formatted file shows it.
+    let lines = lines.map(|line| if line.is_empty() { line } else { format!(" {line}") });
+    quote!(#(#[doc = #lines])*)
 }

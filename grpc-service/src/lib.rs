@@ -26,6 +26,10 @@ pub mod testing;
 mod timers;
 mod wake;
 
+// What the signatures of handlers and stubs name.
+pub use grpc_arena::Arena;
+pub use grpc_proto::{Code, Instant, Metadata, Status};
+
 pub use client::{Channel, ChannelOptions, ClientConnection, ResponseMetadata};
 pub use endpoint::Endpoint;
 pub use host::{ConnectError, Connector, Host, LocalFuture, Peer};

@@ -1,0 +1,114 @@
+//! The connections of one server on one thread, told together when to go.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+/// What the connections of a group are to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Serve.
+    Run,
+    /// Finish the calls in flight and go (GOAWAY).
+    Drain,
+    /// Go now.
+    Abort,
+}
+
+/// The tasks of a group's connections.
+pub(crate) struct Group {
+    phase: Cell<Phase>,
+    /// By place; a place is free when `None`, and named in `free`.
+    tasks: RefCell<Vec<Option<Waker>>>,
+    free: RefCell<Vec<usize>>,
+    members: Cell<usize>,
+    /// Who waits for the last member to leave.
+    empty: RefCell<Option<Waker>>,
+}
+
+impl Group {
+    pub(crate) fn new() -> Rc<Self> {
+        Rc::new(Self {
+            phase: Cell::new(Phase::Run),
+            tasks: RefCell::default(),
+            free: RefCell::default(),
+            members: Cell::new(0),
+            empty: RefCell::default(),
+        })
+    }
+
+    /// Adds a connection.
+    pub(crate) fn join(self: &Rc<Self>) -> Member {
+        let place = self.free.borrow_mut().pop().unwrap_or_else(|| {
+            let mut tasks = self.tasks.borrow_mut();
+            tasks.push(None);
+            tasks.len() - 1
+        });
+        self.members.set(self.members.get() + 1);
+        Member { group: Rc::clone(self), place }
+    }
+
+    /// Tells all members.
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+        let mut place = 0;
+        // One waker at a time: waking may run anything.
+        loop {
+            let waker = match self.tasks.borrow_mut().get_mut(place) {
+                Some(task) => task.take(),
+                None => return,
+            };
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+            place += 1;
+        }
+    }
+
+    /// Whether no member is left; otherwise `cx` is woken when the last one leaves.
+    pub(crate) fn is_empty(&self, cx: &Context<'_>) -> bool {
+        if self.members.get() == 0 {
+            return true;
+        }
+        let old = self.empty.borrow_mut().replace(cx.waker().clone());
+        drop(old);
+        false
+    }
+}
+
+/// One connection's membership.
+pub(crate) struct Member {
+    group: Rc<Group>,
+    place: usize,
+}
+
+impl Member {
+    /// What to do; `cx` is woken when that changes.
+    pub(crate) fn poll_phase(&self, cx: &Context<'_>) -> Phase {
+        let mut tasks = self.group.tasks.borrow_mut();
+        let task = &mut tasks[self.place];
+        let old = match task {
+            Some(waker) if waker.will_wake(cx.waker()) => None,
+            _ => task.replace(cx.waker().clone()),
+        };
+        drop(tasks);
+        drop(old);
+        self.group.phase.get()
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let waker = self.group.tasks.borrow_mut()[self.place].take();
+        drop(waker);
+        self.group.free.borrow_mut().push(self.place);
+        let members = self.group.members.get() - 1;
+        self.group.members.set(members);
+        if members == 0 {
+            let waker = self.group.empty.borrow_mut().take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+}

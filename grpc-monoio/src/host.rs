@@ -1,0 +1,74 @@
+//! Time, tasks and entropy from monoio and the system.
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Instant as SystemInstant;
+
+use grpc_proto::Instant;
+use grpc_service::{Host, LocalFuture};
+use monoio::{FusionDriver, RuntimeBuilder};
+
+/// The host of one thread that runs monoio.
+///
+/// Its clock counts from its making; timers have monoio's resolution of a millisecond.
+pub struct MonoioHost {
+    origin: SystemInstant,
+    entropy: RandomState,
+}
+
+impl MonoioHost {
+    /// A host for this thread.
+    #[allow(clippy::new_ret_no_self)] // everything takes it shared
+    pub fn new() -> Rc<dyn Host> {
+        Rc::new(Self { origin: SystemInstant::now(), entropy: RandomState::new() })
+    }
+}
+
+impl Host for MonoioHost {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(self.origin.elapsed().as_nanos() as u64)
+    }
+
+    fn timer(&self, at: Instant) -> LocalFuture<()> {
+        let left = at - self.now();
+        Box::pin(monoio::time::sleep(left))
+    }
+
+    fn spawn(&self, mut task: LocalFuture<()>) {
+        // A panic that reached monoio would take the whole thread with it.
+        monoio::spawn(poll_fn(move |cx| {
+            match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
+                Ok(polled) => polled,
+                Err(_) => Poll::Ready(()),
+            }
+        }));
+    }
+
+    fn entropy(&self) -> u64 {
+        // The keys come from the system; SipHash of a counter under a secret key cannot be told from chance.
+        let mut hasher = self.entropy.build_hasher();
+        hasher.write_u64(self.origin.elapsed().as_nanos() as u64);
+        hasher.finish()
+    }
+}
+
+impl fmt::Debug for MonoioHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MonoioHost").field("now", &self.now()).finish_non_exhaustive()
+    }
+}
+
+/// Runs a future on this thread, on io_uring or epoll, with timers.
+///
+/// # Errors
+/// The kernel offers neither, or a limit forbids it.
+pub fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
+    let mut runtime = RuntimeBuilder::<FusionDriver>::new().enable_timer().build()?;
+    Ok(runtime.block_on(future))
+}
