@@ -61,7 +61,7 @@ where
     };
     let mut read = pin!(none_of(receive::<OwnedReadHalf<S>>));
     let mut write = pin!(none_of(send::<OwnedWriteHalf<S>>));
-    let mut timer = pin!(None);
+    let mut timer = None;
     let nudge = Nudge::new();
     let nudger = Waker::from(Arc::clone(&nudge));
 
@@ -85,7 +85,9 @@ where
                 news = true;
             }
             if !news {
-                arm(timer.as_mut(), line.wakeup(), &line.host, cx);
+                if !arm(&mut timer, line.wakeup(), &line.host, cx) {
+                    nudge.again();
+                }
                 return nudge.leave(cx.waker());
             }
             line.turn(cx, &nudger);
@@ -254,43 +256,29 @@ impl<E: Endpoint, S: AsyncReadRent + AsyncWriteRent> Line<E, S> {
     }
 }
 
-/// Sees to it that the task is woken at `at`.
+/// Sees to it that the task is woken at `at`; false if that has come already.
 ///
 /// A timer that is early stays as it is: it wakes the task once for nothing, which costs less than moving it each time
 /// that a deadline comes and goes.
 fn arm(
-    mut timer: Pin<&mut Option<Armed>>,
+    timer: &mut Option<Armed>,
     at: Option<Instant>,
     host: &Rc<dyn Host>,
     cx: &mut Context<'_>,
-) {
-    let Some(at) = at else { return };
-    loop {
-        match timer.as_mut().get_mut() {
-            Some(armed) if armed.at <= at => {
-                if armed.sleep.as_mut().poll(cx).is_pending() {
-                    return;
-                }
-            }
-            _ => {}
-        }
-        let deadline = monoio::time::Instant::now() + (at - host.now());
-        match timer.as_mut().get_mut() {
-            Some(armed) => {
-                armed.at = at;
-                armed.sleep.as_mut().reset(deadline);
-            }
-            empty => {
-                let sleep = Box::pin(monoio::time::sleep_until(deadline));
-                *empty = Some(Armed { at, sleep });
-            }
-        }
-        if at <= host.now() {
-            // Due already: the next turn sees to it.
-            cx.waker().wake_by_ref();
-            return;
-        }
+) -> bool {
+    let Some(at) = at else { return true };
+    if let Some(armed) = timer
+        && armed.at <= at
+        && armed.sleep.as_mut().poll(cx).is_pending()
+    {
+        return true;
     }
+    let deadline = monoio::time::Instant::now() + (at - host.now());
+    let armed = timer
+        .get_or_insert_with(|| Armed { at, sleep: Box::pin(monoio::time::sleep_until(deadline)) });
+    armed.at = at;
+    armed.sleep.as_mut().reset(deadline);
+    armed.sleep.as_mut().poll(cx).is_pending()
 }
 
 /// A timer of the connection; in a box because most connections never move it.
