@@ -1,9 +1,6 @@
 //! The greeter over a blocking socket, with the protocol and the messages alone: no runtime, no `async`.
 //!
-//! ```text
-//! cargo run --release --example blocking -- 127.0.0.1:50051
-//! cargo run --release --example greeter -- call 127.0.0.1:50051
-//! ```
+//! `cargo run --example blocking`, and `cargo run --example greeter -- call 127.0.0.1:50051` beside it.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -15,8 +12,8 @@ use grpc_arena::{Arena, DecodeLimits, Schema};
 use grpc_proto::server::{Event, Server};
 use grpc_proto::{CallKey, Code, Config, Connection, Instant, Metadata, Status, Transmit};
 
-/// What is known of a call while its request has not ended: the answer, once its message came.
-type Calls = HashMap<CallKey, Result<String, Status>>;
+/// The answers to the messages of calls that have not ended: one each, if all is well.
+type Calls = HashMap<CallKey, Vec<Result<String, Status>>>;
 
 fn answer(request: &[u8], arena: &mut Arena) -> Result<String, Status> {
     arena.reset();
@@ -26,32 +23,29 @@ fn answer(request: &[u8], arena: &mut Arena) -> Result<String, Status> {
 }
 
 fn act(conn: &mut Connection<Server>, calls: &mut Calls, event: Event<'_>, arena: &mut Arena) {
-    let not_one = || Err(Status::new(Code::Unimplemented, "exactly one message is expected"));
     match event {
-        Event::Request(call, head) if head.path() == "/helloworld.Greeter/SayHello" => {
-            calls.insert(call, not_one());
-        }
-        Event::Request(call, _) => {
+        Event::Request(call, head) if head.path() != "/helloworld.Greeter/SayHello" => {
             let status = Status::new(Code::Unimplemented, "there is only SayHello");
             let _ = conn.finish(call, &status, &Metadata::new());
         }
         Event::Message(call, message) => {
-            let reply = answer(message.as_bytes(), arena);
-            if let Some(old) = calls.get_mut(&call) {
-                *old = if old.is_ok() { not_one() } else { reply };
+            let answers = calls.entry(call).or_default();
+            // Two are as wrong as more.
+            if answers.len() < 2 {
+                answers.push(answer(message.as_bytes(), arena));
             }
         }
         Event::End(call) => {
-            let mut status = Status::OK;
-            match calls.remove(&call) {
-                Some(Ok(message)) => {
+            let status = match calls.remove(&call).unwrap_or_default().as_slice() {
+                [Ok(message)] => {
+                    let reply = HelloReply { message, ..HelloReply::default() };
                     // An error means that the client has gone meanwhile.
-                    let reply = HelloReply { message: &message, ..HelloReply::default() };
                     let _ = conn.send(call, &reply);
+                    Status::OK
                 }
-                Some(Err(refusal)) => status = refusal,
-                None => return,
-            }
+                [Err(status)] => status.clone(),
+                _ => Status::new(Code::Unimplemented, "exactly one message is expected"),
+            };
             let _ = conn.finish(call, &status, &Metadata::new());
         }
         Event::Cancelled(call, _) => {
@@ -73,10 +67,9 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
         let wait = conn.poll_timeout().map(|at| (at - now()).max(Duration::from_millis(1)));
         stream.set_read_timeout(wait)?;
         let mut input = match stream.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(len) => &buffer[..len],
+            Ok(len @ 1..) => &buffer[..len],
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => &[],
-            Err(error) => return Err(error),
+            end => return end.map(drop),
         };
         loop {
             let polled = conn.poll_event(&mut input, now());
