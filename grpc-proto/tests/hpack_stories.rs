@@ -177,9 +177,9 @@ fn encode_story(story: &Story, oracle: &mut impl Oracle, sizes: &[u32]) {
 #[test]
 fn our_blocks_are_decoded_by_loona() {
     // It decodes slowly: a tenth of the stories takes as long as all other tests here.
-    for story in stories("raw-data").iter().step_by(10) {
-        encode_story(story, &mut loona_hpack::Decoder::new(), &[]);
-        encode_story(story, &mut loona_hpack::Decoder::new(), &[0, 4096, 100, 1000]);
+    for (nth, story) in stories("raw-data").iter().step_by(10).enumerate() {
+        let sizes: &[u32] = if nth % 2 == 0 { &[] } else { &[0, 4096, 100, 1000] };
+        encode_story(story, &mut loona_hpack::Decoder::new(), sizes);
     }
 }
 

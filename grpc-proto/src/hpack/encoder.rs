@@ -31,15 +31,16 @@ const SIZE_UPDATE: Pattern = Pattern(0x20, 5);
 ///
 /// - The first field of a name enters at once, so from the second call on a constant field takes one
 ///   byte, and a changing one need not spell its name.
-/// - Another value of a name that the table knows enters when it is seen for the second time within
-///   the last few dozen such values.
+/// - Another value of a name that the table knows enters when it is seen for the second time before a
+///   few dozen others like it were.
 /// - What is large for the table waits for its second time too; beyond three quarters of it, for ever.
 /// - Values that hardly repeat (`grpc-timeout`, `grpc-message`, `content-length`, validators) do not
 ///   enter, and sensitive fields are marked as never to be indexed.
 ///
 /// # Memory
-/// At most the table's size, half as much again for the records of its entries and as much for finding
-/// them; nothing until a field enters. At steady state `encode` allocates nothing but what `out` needs.
+/// At most the table's size, half as much again for the records of its entries and three quarters for
+/// finding them (9.2 KiB for a table of 4 KiB); nothing until a field enters. At steady state `encode`
+/// allocates nothing but what `out` needs.
 #[derive(Debug)]
 pub struct Encoder {
     table: Table,

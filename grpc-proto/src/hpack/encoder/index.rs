@@ -148,8 +148,8 @@ impl Index {
         let old = core::mem::take(&mut self.links);
         let slots = (old.len() * 2).max(16);
         self.links = alloc::vec![Link::default(); slots];
-        // A number that no entry has: the one after the newest.
-        let nobody = table.newest().wrapping_add(1);
+        // A number that no entry has: the one before the oldest.
+        let nobody = table.newest().wrapping_sub(table.len());
         self.heads = alloc::vec![nobody; slots * 2];
         for age in (1..table.len()).rev() {
             let number = table.newest().wrapping_sub(age);

@@ -120,6 +120,8 @@ impl Session {
         }
         self.unacked_settings -= 1;
         self.timers.settings_ack = Instant::NEVER;
+        // From here on the peer keeps to the table that it was allowed, if that is below the initial one.
+        self.decoder.set_max_table_size(self.limits.header_table_size);
         Ok(None)
     }
 

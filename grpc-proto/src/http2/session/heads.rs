@@ -140,7 +140,8 @@ impl Session {
         let before = self.encoder.generation();
         self.encoder.encode(&memo.list, &mut memo.block);
         memo.generation = self.encoder.generation();
-        memo.valid = before == memo.generation;
+        // A block that would come out shorter the next time is not worth keeping.
+        memo.valid = before == memo.generation && self.encoder.is_settled();
         frame::put_block(out.head(), id, end_stream, &memo.block, max_frame);
         if let Some(old) = old {
             self.recycle_fields(old);
