@@ -11,6 +11,7 @@ pub mod dataset;
 pub mod exchange;
 pub mod ours;
 pub mod server;
+pub mod stories;
 mod table;
 
 #[cfg(feature = "peers")]

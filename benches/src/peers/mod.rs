@@ -3,6 +3,7 @@
 pub mod h2;
 pub mod messages;
 pub mod nghttp2;
+pub mod nghttp2_hpack;
 
 /// The echo service as tonic generates it.
 #[allow(missing_docs, unreachable_pub, clippy::all)]
