@@ -73,6 +73,11 @@ impl RecvWindow {
         self.window >= 0
     }
 
+    /// Follows a change of the initial window that the peer has acknowledged; may go below zero.
+    pub(crate) fn shift(&mut self, old: u32, new: u32) {
+        self.window += i64::from(new) - i64::from(old);
+    }
+
     /// Gives `bytes` back that were received and are done with.
     pub(crate) fn release(&mut self, bytes: u32) {
         debug_assert!(bytes <= self.held, "released {bytes} of {}", self.held);

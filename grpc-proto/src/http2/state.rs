@@ -46,6 +46,8 @@ pub enum Cause {
     ResetByUs,
     /// Too long ago to know: late frames are ignored.
     Forgotten,
+    /// It was never used, and a higher identifier was.
+    Skipped,
 }
 
 /// A frame that is received or sent on a stream.
@@ -160,6 +162,11 @@ impl State {
             }
             (Closed(Cause::Ended), RecvHeaders { .. } | RecvData { .. }) => {
                 return Err(Connection(E::STREAM_CLOSED));
+            }
+            // "The identifier of a newly established stream MUST be numerically greater than all
+            // streams that the initiating endpoint has opened" (§5.1.1).
+            (Closed(Cause::Skipped), RecvHeaders { .. } | RecvData { .. }) => {
+                return Err(Connection(E::PROTOCOL_ERROR));
             }
             (Closed(Cause::ResetByPeer), RecvHeaders { .. } | RecvData { .. }) => {
                 return Err(Stream(E::STREAM_CLOSED));

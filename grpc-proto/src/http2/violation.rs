@@ -43,6 +43,7 @@ violations! {
     UnexpectedSettingsAck => PROTOCOL_ERROR, "only SETTINGS that were sent are acknowledged (RFC 9113 6.5.3)";
     TooManySettings => ENHANCE_YOUR_CALM, "a SETTINGS frame holds a bounded number of entries (limit of this endpoint)";
     EnablePushOutOfRange => PROTOCOL_ERROR, "SETTINGS_ENABLE_PUSH is 0 or 1 (RFC 9113 6.5.2)";
+    EnablePushByServer => PROTOCOL_ERROR, "a server does not enable push (RFC 9113 6.5.2)";
     InitialWindowOutOfRange => FLOW_CONTROL_ERROR, "SETTINGS_INITIAL_WINDOW_SIZE is at most 2147483647 (RFC 9113 6.5.2)";
     MaxFrameSizeOutOfRange => PROTOCOL_ERROR, "SETTINGS_MAX_FRAME_SIZE is within 16384 and 16777215 (RFC 9113 6.5.2)";
     InitialWindowOverflow => FLOW_CONTROL_ERROR, "a changed initial window takes no stream past 2147483647 (RFC 9113 6.9.2)";
@@ -52,6 +53,7 @@ violations! {
     ConnectionWindowOverrun => FLOW_CONTROL_ERROR, "DATA stays within the connection's window (RFC 9113 6.9.1)";
     PaddingTooLong => PROTOCOL_ERROR, "padding is shorter than the frame (RFC 9113 6.1)";
     EvenStreamFromClient => PROTOCOL_ERROR, "a client's streams have odd identifiers (RFC 9113 5.1.1)";
+    IdentifierNotRising => PROTOCOL_ERROR, "the identifiers of new streams rise (RFC 9113 5.1.1)";
     StreamFromServer => PROTOCOL_ERROR, "a server opens no stream while push is disabled (RFC 9113 8.4)";
     FrameOnIdleStream => PROTOCOL_ERROR, "an idle stream is opened by HEADERS (RFC 9113 5.1)";
     FrameOnClosedStream => STREAM_CLOSED, "nothing follows END_STREAM (RFC 9113 5.1)";

@@ -264,7 +264,8 @@ impl Session {
             Err(Rejection::Connection(ErrorCode::STREAM_CLOSED)) => {
                 Err(Violation::FrameOnClosedStream)
             }
-            Err(Rejection::Connection(_)) => Err(Violation::FrameOnIdleStream),
+            Err(Rejection::Connection(_)) if self.is_idle(id) => Err(Violation::FrameOnIdleStream),
+            Err(Rejection::Connection(_)) => Err(Violation::IdentifierNotRising),
         }
     }
 

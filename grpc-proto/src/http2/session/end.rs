@@ -101,12 +101,12 @@ impl Session {
             self.attention = true;
             return;
         }
-        let error = match self.compression.take() {
-            Some(error) if violation == Violation::Compression => {
-                ConnectionError::Compression(error)
-            }
-            _ => ConnectionError::PeerMisbehaved(violation),
-        };
+        if let Some(error) = self.compression.take() {
+            let text = error.as_str();
+            self.fail_with(ConnectionError::Compression(error), violation.code(), text);
+            return;
+        }
+        let error = ConnectionError::PeerMisbehaved(violation);
         self.fail_with(error, violation.code(), violation.rule());
     }
 
@@ -134,8 +134,8 @@ impl Session {
         self.violation_resets += 1;
         self.attention = true;
         let key = self.key_of(slot);
-        self.step(slot, Input::SendReset);
         self.streams[slot as usize].reset = Some(violation.code());
+        self.step(slot, Input::SendReset);
         self.make_urgent(slot);
         if told {
             self.ended.push_back((key, ResetReason::Violation(violation)));

@@ -120,9 +120,24 @@ impl Session {
         }
         self.unacked_settings -= 1;
         self.timers.settings_ack = Instant::NEVER;
-        // From here on the peer keeps to the table that it was allowed, if that is below the initial one.
-        self.decoder.set_max_table_size(self.limits.header_table_size);
+        self.settings_bind();
         Ok(None)
+    }
+
+    /// Our SETTINGS hold for the peer from here on: what they made smaller than the default of RFC 9113
+    /// could not be insisted on before (§6.5.3).
+    fn settings_bind(&mut self) {
+        self.decoder.set_max_table_size(self.limits.header_table_size);
+        let (old, new) = (self.recv_base, self.limits.stream_window);
+        self.recv_base = new;
+        if old == new {
+            return;
+        }
+        for stream in &mut self.streams {
+            if stream.occupied && !stream.state.is_closed() && stream.id != 0 {
+                stream.recv.shift(old, new);
+            }
+        }
     }
 
     pub(super) fn on_settings(&mut self, payload: &[u8]) -> Handled {
@@ -136,6 +151,12 @@ impl Session {
             let id = u16::from_be_bytes([id0, id1]);
             let value = u32::from_be_bytes([v0, v1, v2, v3]);
             new.apply(id, value)?;
+            if id == crate::http2::settings::id::ENABLE_PUSH
+                && value == 1
+                && self.side == Side::Client
+            {
+                return Err(Violation::EnablePushByServer);
+            }
             if id == crate::http2::settings::id::HEADER_TABLE_SIZE {
                 // Each value counts: a table that was made small and large again is empty (RFC 7541 §4.2).
                 self.encoder.set_peer_max_table_size(value);

@@ -33,6 +33,12 @@ impl DecodeMemo {
     pub(super) fn heap_bytes(&self) -> usize {
         self.block.capacity() + self.list.heap_bytes()
     }
+
+    /// Gives memory back that the present contents do not need.
+    pub(super) fn shrink(&mut self) {
+        self.block.shrink_to_fit();
+        self.list.shrink(0);
+    }
 }
 
 /// A list that was encoded before.
@@ -47,6 +53,12 @@ pub(super) struct EncodeMemo {
 impl EncodeMemo {
     pub(super) fn heap_bytes(&self) -> usize {
         self.block.capacity() + self.list.heap_bytes()
+    }
+
+    /// Gives memory back that the present contents do not need.
+    pub(super) fn shrink(&mut self) {
+        self.block.shrink_to_fit();
+        self.list.shrink(0);
     }
 }
 
@@ -135,6 +147,7 @@ impl Session {
             }
             return;
         }
+        let own = list.is_some();
         let old = list.map(|list| core::mem::replace(&mut memo.list, list));
         memo.block.clear();
         let before = self.encoder.generation();
@@ -146,7 +159,7 @@ impl Session {
         if let Some(old) = old {
             self.recycle_fields(old);
         }
-        if memo_is_large(&self.encode_memos[place.index()]) {
+        if own && memo_is_large(&self.encode_memos[place.index()]) {
             let memo = &mut self.encode_memos[place.index()];
             memo.valid = false;
             memo.block = Vec::new();

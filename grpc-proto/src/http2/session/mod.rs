@@ -60,6 +60,8 @@ pub struct Session {
     /// How streams ended that are gone, for frames that come late.
     graves: Vec<(u32, Cause)>,
     next_grave: usize,
+    /// The highest identifier whose grave was given up.
+    forgotten: u32,
     deadlines: Deadlines,
 
     // Reading.
@@ -74,6 +76,8 @@ pub struct Session {
     decoder: hpack::Decoder,
     memos: [DecodeMemo; 4],
     conn_recv: RecvWindow,
+    /// Window that a new stream starts with: at least the default until our SETTINGS are acknowledged.
+    recv_base: u32,
     settings_received: bool,
     unacked_settings: u32,
     opens: u32,
@@ -154,6 +158,7 @@ impl Session {
             last_peer_id: 0,
             graves: Vec::new(),
             next_grave: 0,
+            forgotten: 0,
             deadlines: Deadlines::new(),
             reading,
             partial: [0; frame::HEADER_LEN],
@@ -164,6 +169,7 @@ impl Session {
             decoder: hpack::Decoder::new(limits.header_table_size),
             memos: Default::default(),
             conn_recv: RecvWindow::new(limits.connection_window.max(DEFAULT_WINDOW)),
+            recv_base: limits.stream_window.max(DEFAULT_WINDOW),
             settings_received: false,
             unacked_settings: 1,
             opens: 0,

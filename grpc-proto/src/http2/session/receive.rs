@@ -14,6 +14,8 @@ use crate::time::Instant;
 pub(super) enum Reading {
     /// Within the client's preface.
     Preface { matched: u8 },
+    /// Within what is no preface, until enough is there to tell HTTP/1 from garbage.
+    NotPreface,
     /// Before or within a frame header.
     Header,
     /// Within the payload of a control frame or a part of a field block; the whole of it is gathered.
@@ -188,16 +190,31 @@ impl Session {
                     let expected = &PREFACE[usize::from(matched)..];
                     let part = expected.len().min(input.len());
                     if input[..part] != expected[..part] {
-                        let known = usize::from(matched);
-                        return Err(bad_preface(&PREFACE[..known], input));
+                        let known = usize::from(matched).min(START);
+                        self.partial[..known].copy_from_slice(&PREFACE[..known]);
+                        self.partial_len = known as u8;
+                        self.reading = Reading::NotPreface;
+                        continue;
                     }
                     *input = &input[part..];
                     if part < expected.len() {
                         self.reading = Reading::Preface { matched: matched + part as u8 };
                         return Ok(None);
                     }
-                    self.timers.preface = Instant::NEVER;
+                    self.timers.preface_came(&self.limits, now);
                     self.reading = Reading::Header;
+                }
+                Reading::NotPreface => {
+                    let have = usize::from(self.partial_len);
+                    let part = input.len().min(START - have);
+                    self.partial[have..have + part].copy_from_slice(&input[..part]);
+                    *input = &input[part..];
+                    self.partial_len += part as u8;
+                    match is_http1(&self.partial[..have + part]) {
+                        Some(true) => return Err(Violation::Http1Request),
+                        Some(false) => return Err(Violation::BadPreface),
+                        None => return Ok(None),
+                    }
                 }
             }
         }
@@ -313,7 +330,8 @@ impl Session {
                 self.violate(slot, Violation::FrameLength);
                 Ok(None)
             }
-            None if self.is_idle(header.stream) => Err(Violation::FrameOnIdleStream),
+            // A stream that is idle cannot be reset.
+            None if self.is_idle(header.stream) => Err(Violation::FrameLength),
             None => Ok(None),
         }
     }
@@ -467,20 +485,17 @@ impl Session {
     }
 }
 
-/// Tells an HTTP/1 request from garbage: "GET / HTTP/1.1" deserves a readable answer.
-fn bad_preface(matched: &[u8], input: &[u8]) -> Violation {
-    const METHODS: [&[u8]; 9] =
+/// Bytes that tell an HTTP/1 method.
+const START: usize = 4;
+
+/// Tells an HTTP/1 request from garbage, because "GET / HTTP/1.1" deserves a readable answer; `None`
+/// while that is open, so that it does not depend on how the bytes were cut.
+fn is_http1(start: &[u8]) -> Option<bool> {
+    const METHODS: [&[u8; START]; 9] =
         [b"GET ", b"POST", b"HEAD", b"PUT ", b"DELE", b"OPTI", b"PATC", b"CONN", b"TRAC"];
-    let mut start = [0u8; 4];
-    let bytes = matched.iter().chain(input).take(4);
-    let mut len = 0;
-    for (place, byte) in start.iter_mut().zip(bytes) {
-        *place = *byte;
-        len += 1;
-    }
-    match METHODS.iter().any(|method| len > 0 && method.starts_with(&start[..len])) {
-        true => Violation::Http1Request,
-        false => Violation::BadPreface,
+    match METHODS.iter().any(|method| method.starts_with(start)) {
+        true if start.len() < START => None,
+        known => Some(known),
     }
 }
 

@@ -39,7 +39,7 @@ impl Session {
             self.streams.push(Stream::vacant());
             self.streams.len() as u32 - 1
         });
-        let (recv, send) = (self.limits.stream_window, self.peer.initial_window_size);
+        let (recv, send) = (self.recv_base, self.peer.initial_window_size);
         self.streams[slot as usize].occupy(self.next_generation, id, recv, send);
         self.next_generation = self.next_generation.wrapping_add(1);
         if self.occupied == 0 {
@@ -98,7 +98,8 @@ impl Session {
             return;
         }
         self.ids.remove(id);
-        if self.side == Side::Client {
+        // Until its RST_STREAM is sent, a stream takes its place under the peer's limit.
+        if self.side == Side::Client && self.streams[slot as usize].reset.is_none() {
             self.open_on_wire -= 1;
         }
         self.remember(id, cause);
@@ -110,6 +111,7 @@ impl Session {
         if self.graves.len() < GRAVES {
             self.graves.push((id, cause));
         } else {
+            self.forgotten = self.forgotten.max(self.graves[self.next_grave].0);
             self.graves[self.next_grave] = (id, cause);
             self.next_grave = (self.next_grave + 1) % GRAVES;
         }
@@ -118,7 +120,12 @@ impl Session {
     /// How a stream that is gone came to its end.
     pub(super) fn cause_of(&self, id: u32) -> Cause {
         let grave = self.graves.iter().find(|&&(grave, _)| grave == id);
-        grave.map_or(Cause::Forgotten, |&(_, cause)| cause)
+        match grave {
+            Some(&(_, cause)) => cause,
+            // Above what was forgotten, every stream that was ever used is known.
+            None if id > self.forgotten && id <= self.last_peer_id => Cause::Skipped,
+            None => Cause::Forgotten,
+        }
     }
 
     /// Queues a stream that has something new to send: its first turn comes before the round of those
@@ -154,8 +161,8 @@ impl Session {
             self.vacate_if_done(slot);
             return;
         }
+        stream.reset = Some(code);
         self.step(slot, Input::SendReset);
-        self.streams[slot as usize].reset = Some(code);
         self.make_urgent(slot);
     }
 }

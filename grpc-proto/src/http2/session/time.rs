@@ -54,7 +54,11 @@ impl Timers {
             } else {
                 Instant::NEVER
             },
-            settings: now + limits.settings_timeout,
+            settings: match side {
+                // Counted from the preface on.
+                Side::Server => Instant::NEVER,
+                Side::Client => now + limits.settings_timeout,
+            },
             settings_ack: now + limits.settings_ack_timeout,
             idle: after(limits.max_idle),
             age: after(limits.max_age.map(jittered)),
@@ -98,6 +102,14 @@ impl Timers {
     pub(super) fn sweep_by(&mut self, at: Instant) {
         self.stall = self.stall.min(at);
         self.no_later_than(at);
+    }
+
+    /// The client's preface is there; its SETTINGS are waited for from now on.
+    #[cold]
+    pub(super) fn preface_came(&mut self, limits: &Limits, now: Instant) {
+        self.preface = Instant::NEVER;
+        self.settings = now + limits.settings_timeout;
+        self.settle();
     }
 
     /// The first stream of an idle connection has been opened.
@@ -173,6 +185,10 @@ impl Session {
 
     #[cold]
     fn fire(&mut self, now: Instant) {
+        if self.failed.is_some() {
+            self.timers.next = Instant::NEVER;
+            return;
+        }
         let timed_out = [
             (self.timers.preface, TimedOut::Preface, ErrorCode::PROTOCOL_ERROR),
             (self.timers.settings, TimedOut::Settings, ErrorCode::SETTINGS_TIMEOUT),
@@ -212,6 +228,11 @@ impl Session {
         let Some(span) = self.timers.keepalive_span else { return };
         if self.side == Side::Client && self.occupied == 0 && !self.limits.keepalive_without_calls {
             self.timers.keepalive = Instant::NEVER;
+            return;
+        }
+        if self.timers.ping_ack != Instant::NEVER {
+            // One PING at a time: another one must not put off the end of the wait for the first.
+            self.timers.keepalive = self.timers.ping_ack + span;
             return;
         }
         let due = self.timers.last_read + span;
@@ -276,8 +297,18 @@ impl Session {
         ] {
             *queue = Default::default();
         }
-        self.scratch = alloc::vec::Vec::new();
+        // What a frame in progress has gathered stays.
+        self.scratch.shrink_to(0);
         self.block.shrink();
         self.control.shrink_to(0);
+        self.ended = Default::default();
+        self.decoder.shrink_idle();
+        self.encoder.shrink_idle();
+        for memo in &mut self.memos {
+            memo.shrink();
+        }
+        for memo in &mut self.encode_memos {
+            memo.shrink();
+        }
     }
 }

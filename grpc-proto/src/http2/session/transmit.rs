@@ -33,12 +33,18 @@ impl Session {
             return;
         }
         self.put_credit(out);
-        self.open_waiting();
         while out.len() < budget {
+            // New streams and streams that have something new take turns, so that neither starves the other.
+            let opened = self.open_next();
+            if let Some(slot) = opened {
+                self.serve(slot, out, now);
+            }
             if let Some(slot) = self.urgent.pop_front() {
                 if self.streams[slot as usize].ready == Ready::Urgent {
                     self.serve(slot, out, now);
                 }
+            } else if opened.is_some() {
+                continue;
             } else if self.conn_send.available() > 0
                 && let Some(slot) = self.bulk.pop_front()
             {
@@ -87,18 +93,21 @@ impl Session {
             && self.goaway_received.is_none()
     }
 
-    /// Gives identifiers to streams that waited for the peer's limit, in the order of their calls.
+    /// Gives an identifier to the next stream that waits for the peer's limit, in the order of the calls.
+    ///
+    /// Its HEADERS must follow at once: a stream that has an identifier and is idle could not be reset.
     #[inline]
-    fn open_waiting(&mut self) {
-        while !self.waiting.is_empty() && self.may_open() {
-            let Some(slot) = self.waiting.pop_front() else { return };
-            let id = self.next_id;
-            self.next_id += 2;
-            self.open_on_wire += 1;
-            self.ids.insert(id, slot);
-            self.streams[slot as usize].id = id;
-            self.make_ready(slot);
+    fn open_next(&mut self) -> Option<u32> {
+        if self.waiting.is_empty() || !self.may_open() {
+            return None;
         }
+        let slot = self.waiting.pop_front()?;
+        let id = self.next_id;
+        self.next_id += 2;
+        self.open_on_wire += 1;
+        self.ids.insert(id, slot);
+        self.streams[slot as usize].id = id;
+        Some(slot)
     }
 
     /// One turn of one stream: its reset, or its head, a quantum of DATA, and its end.
@@ -109,6 +118,9 @@ impl Session {
         if let Some(code) = stream.reset.take() {
             self.stats.resets_sent += 1;
             frame::put_reset(out.head(), id, code);
+            if self.side == Side::Client {
+                self.open_on_wire -= 1;
+            }
             return self.vacate_if_done(slot);
         }
         if stream.state.is_closed() {

@@ -1,0 +1,230 @@
+//! RFC 9113 §3: starting HTTP/2.
+
+use std::time::Duration;
+
+use grpc_proto::{ConnectionError, TimedOut, Violation};
+
+use crate::harness::{client, raw_client, raw_server, server, server_with};
+use crate::wire::{self, *};
+
+#[test]
+fn a_server_speaks_first_and_a_client_sends_its_preface() {
+    raw_server(|_| {}, |bench| assert!(matches!(bench.sent()[0], Sent::Settings(_))));
+    raw_client(
+        |_| {},
+        |bench| {
+            let sent = bench.sent();
+            assert_eq!(sent[0], Sent::Preface);
+            assert!(matches!(sent[1], Sent::Settings(_)));
+        },
+    );
+}
+
+#[test]
+fn settings_are_acknowledged_and_the_connection_serves() {
+    raw_server(
+        |_| {},
+        |bench| {
+            bench.feed([PREFACE, &settings(&[]), &settings_ack()].concat());
+            assert!(bench.sent().contains(&Sent::SettingsAck));
+            bench.expect_service(1);
+        },
+    );
+    raw_client(
+        |_| {},
+        |bench| {
+            bench.feed([settings(&[]), settings_ack()].concat());
+            assert!(bench.sent().contains(&Sent::SettingsAck));
+            bench.expect_service(1);
+        },
+    );
+}
+
+#[test]
+fn a_client_may_send_requests_before_it_has_seen_settings() {
+    raw_server(
+        |_| {},
+        |bench| {
+            let call = headers(1, END_STREAM, &wire::call());
+            let events = bench.feed([PREFACE, &settings(&[]), &call].concat());
+            assert_eq!(events.len(), 2);
+        },
+    );
+}
+
+#[test]
+fn garbage_instead_of_the_preface_ends_the_connection() {
+    for garbage in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01"[..],
+        b"GARBAGE GARBAGE",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\rX",
+        b"PRI * HTTP/1.0\r\n\r\nSM\r\n\r\n",
+        b"\0\0\0\0\0\0\0\0\0",
+        b"PUSH",
+    ] {
+        raw_server(
+            |_| {},
+            |bench| {
+                bench.feed(garbage);
+                bench.expect_violation(Violation::BadPreface);
+            },
+        );
+    }
+}
+
+#[test]
+fn a_preface_with_any_wrong_byte_is_refused() {
+    for at in 0..PREFACE.len() {
+        let mut preface = PREFACE.to_vec();
+        preface[at] ^= 0x20;
+        raw_server(
+            |_| {},
+            |bench| {
+                bench.feed(&preface);
+                assert_eq!(
+                    bench.error,
+                    Some(ConnectionError::PeerMisbehaved(Violation::BadPreface)),
+                    "{at}"
+                );
+            },
+        );
+    }
+}
+
+#[test]
+fn an_http1_request_gets_an_answer_that_http1_clients_can_show() {
+    for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE"] {
+        raw_server(
+            |_| {},
+            |bench| {
+                bench.feed(format!("{method} / HTTP/1.1\r\nhost: localhost\r\n\r\n"));
+                let error = ConnectionError::PeerMisbehaved(Violation::Http1Request);
+                assert_eq!(bench.error, Some(error));
+                let mut out = grpc_proto::Transmit::new();
+                bench.conn.poll_transmit(&mut out, bench.now);
+                let answer: Vec<u8> = out.chunks().flatten().copied().collect();
+                let answer = String::from_utf8(answer).unwrap();
+                let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+                assert!(head.starts_with("HTTP/1.1 505 "), "{head}");
+                assert!(head.contains(&format!("content-length: {}", body.len())), "{head} {body}");
+            },
+        );
+    }
+}
+
+#[test]
+fn the_first_frame_of_either_side_is_settings() {
+    let frames = [
+        ping([0; 8]),
+        settings_ack(),
+        window_update(0, 1),
+        headers(1, 0, &wire::call()),
+        frame(0xbe, 0, 0, b""),
+    ];
+    for first in &frames {
+        raw_server(
+            |_| {},
+            |bench| {
+                bench.feed([PREFACE, first].concat());
+                bench.expect_violation(Violation::FirstFrameNotSettings);
+            },
+        );
+        raw_client(
+            |_| {},
+            |bench| {
+                bench.feed(first);
+                bench.expect_violation(Violation::FirstFrameNotSettings);
+            },
+        );
+    }
+}
+
+#[test]
+fn a_preface_that_does_not_come_is_waited_for_in_bounds() {
+    raw_server(
+        |_| {},
+        |bench| {
+            bench.feed(&PREFACE[..23]);
+            bench.set_millis(9_999);
+            bench.feed(b"");
+            bench.expect_open();
+            bench.set_millis(10_000);
+            bench.feed(b"");
+            assert_eq!(bench.error, Some(ConnectionError::TimedOut(TimedOut::Preface)));
+            bench.expect_goaway(PROTOCOL_ERROR);
+        },
+    );
+}
+
+#[test]
+fn the_first_settings_are_waited_for_from_the_preface_on() {
+    raw_server(
+        |limits| {
+            limits.settings_timeout = Duration::from_secs(2);
+            limits.settings_ack_timeout = Duration::from_secs(60);
+        },
+        |bench| {
+            bench.set_millis(9_000);
+            bench.feed(PREFACE);
+            bench.set_millis(10_999);
+            bench.feed(b"");
+            bench.expect_open();
+            bench.set_millis(11_000);
+            bench.feed(b"");
+            assert_eq!(bench.error, Some(ConnectionError::TimedOut(TimedOut::Settings)));
+            bench.expect_goaway(SETTINGS_TIMEOUT);
+        },
+    );
+    raw_client(
+        |_| {},
+        |bench| {
+            bench.set_millis(10_000);
+            bench.feed(b"");
+            assert_eq!(bench.error, Some(ConnectionError::TimedOut(TimedOut::Settings)));
+        },
+    );
+}
+
+#[test]
+fn settings_that_are_not_acknowledged_in_time_end_the_connection() {
+    raw_server(
+        |_| {},
+        |bench| {
+            bench.feed([PREFACE, &settings(&[])].concat());
+            bench.set_millis(9_999);
+            bench.expect_service(1);
+            bench.set_millis(10_000);
+            bench.feed(b"");
+            assert_eq!(bench.error, Some(ConnectionError::TimedOut(TimedOut::SettingsAck)));
+            bench.expect_goaway(SETTINGS_TIMEOUT);
+        },
+    );
+}
+
+#[test]
+fn nothing_is_waited_for_once_hands_are_shaken() {
+    server(|bench| {
+        bench.set_millis(60_000);
+        bench.expect_service(1);
+    });
+    client(|bench| {
+        bench.set_millis(60_000);
+        bench.expect_service(1);
+    });
+}
+
+#[test]
+fn a_connection_that_has_ended_absorbs_whatever_follows() {
+    server_with(
+        |_| {},
+        |bench| {
+            bench.feed(frame(PING, 0, 0, b"1234567"));
+            bench.expect_violation(Violation::FrameLength);
+            let events = bench.feed([ping([1; 8]), headers(1, 0, &wire::call())].concat());
+            assert_eq!((events.len(), bench.sent().len()), (0, 0));
+            bench.set_millis(100_000_000);
+            assert_eq!((bench.feed(b"").len(), bench.sent().len()), (0, 0));
+            assert_eq!(bench.conn.poll_timeout(), None);
+        },
+    );
+}
