@@ -1,42 +1,23 @@
-//! Decoding the public data sets: nanoseconds a message, the messages of a set in turn.
+//! The public data sets: nanoseconds to decode, to encode, and to find the size of a message, the messages of a set in
+//! turn.
+//!
+//! Our decoder has three rows. `warm` reuses one arena, as a server does; `fresh` makes a new one for each message;
+//! `copied` first copies the message into the warm arena, as for a handler that may wait.
 
-use std::time::Duration;
-
-use benches::{Bench, dataset};
-
+#[cfg(protobuf_benchmarks)]
 fn main() {
-    let bench = Bench::new("codec", "ns to decode a message", 11, Duration::from_millis(60));
-    for set in SETS {
-        if !bench.selects(set) {
-            continue;
-        }
-        let Some(payloads) = dataset::payloads(set) else { continue };
-        let case = bench.case(*set);
-        #[cfg(all(feature = "peers", protobuf_benchmarks))]
-        let case = case
-            .peer("prost", peers::prost(set, &payloads))
-            .peer("buffa view", peers::buffa_view(set, &payloads));
-        let _ = &payloads;
-        case.run();
-    }
+    sets::run();
 }
 
-const SETS: &[&str] = &[
-    "dataset.google_message1_proto3",
-    "dataset.google_message2",
-    "api_response",
-    "log_record",
-    "analytics_event",
-    "media_frame",
-];
+#[cfg(not(protobuf_benchmarks))]
+fn main() {
+    println!("skipped: the data was absent when this was built");
+}
 
-/// Does `work` with the messages in turn, as often as asked; the closure keeps its place between rounds.
-#[cfg(all(feature = "peers", protobuf_benchmarks))]
-fn in_turn<'a>(
-    payloads: &'a [Vec<u8>],
-    mut work: impl FnMut(&'a [u8]) + 'a,
-) -> Box<dyn FnMut(u64) + 'a> {
-    let mut next = payloads.iter().cycle();
+/// Does `work` with the items in turn, as often as asked; the closure keeps its place between rounds.
+#[cfg(protobuf_benchmarks)]
+fn in_turn<'a, T>(items: &'a [T], mut work: impl FnMut(&'a T) + 'a) -> Box<dyn FnMut(u64) + 'a> {
+    let mut next = items.iter().cycle();
     Box::new(move |times| {
         for _ in 0..times {
             work(std::hint::black_box(next.next().expect("a set is not empty")));
@@ -44,55 +25,205 @@ fn in_turn<'a>(
     })
 }
 
+#[cfg(protobuf_benchmarks)]
+mod sets {
+    use std::hint::black_box;
+    use std::time::Duration;
+
+    use benches::{Bench, dataset};
+    use grpc_arena::{Arena, DecodeLimits, Encode, Schema, SizeCache};
+
+    use super::in_turn;
+
+    pub(super) fn run() {
+        let bench = Bench::new(
+            "codec",
+            "ns a message, to decode, encode or measure it",
+            11,
+            Duration::from_millis(60),
+        );
+        macro_rules! sets {
+            ($($name:literal: $($message:ident)::+, $($view:ident)::+;)*) => {$({
+                use benches::ours::messages as ours;
+                #[cfg(feature = "peers")]
+                use benches::peers::messages::{buffa, prost};
+                if let Some(payloads) = dataset::payloads($name) {
+                    let decode = OurDecode::<ours::$($message)::+<'static>>::new(&payloads);
+                    let case = bench.case(concat!($name, " decode")).ours("warm", decode.warm());
+                    let case = case.ours("fresh", decode.fresh()).ours("copied", decode.copied());
+                    #[cfg(feature = "peers")]
+                    let case = case
+                        .peer("prost", super::peers::prost_decode::<prost::$($message)::+>(&payloads))
+                        .peer("buffa", super::peers::buffa_decode::<buffa::$($message)::+>(&payloads))
+                        .peer("buffa view", super::peers::view_decode::<buffa::$($view)::+<'_>>(&payloads));
+                    case.run();
+
+                    let arena = Arena::new();
+                    let messages = decode_all::<ours::$($message)::+<'static>>(&payloads, &arena);
+                    #[cfg(feature = "peers")]
+                    let (for_prost, for_buffa) = (
+                        super::peers::prost_all::<prost::$($message)::+>(&payloads),
+                        super::peers::buffa_all::<buffa::$($message)::+>(&payloads),
+                    );
+                    let case = bench.case(concat!($name, " encode")).ours("ours", encode(&messages));
+                    #[cfg(feature = "peers")]
+                    let case = case
+                        .peer("prost", super::peers::prost_encode(&for_prost))
+                        .peer("buffa", super::peers::buffa_encode(&for_buffa));
+                    case.run();
+
+                    let case = bench.case(concat!($name, " size")).ours("ours", size(&messages));
+                    #[cfg(feature = "peers")]
+                    let case = case
+                        .peer("prost", super::peers::prost_size(&for_prost))
+                        .peer("buffa", super::peers::buffa_size(&for_buffa));
+                    case.run();
+                }
+            })*};
+        }
+        sets! {
+            "dataset.google_message1_proto3":
+                benchmarks::proto3::GoogleMessage1, benchmarks::proto3::GoogleMessage1View;
+            "dataset.google_message2": benchmarks::proto2::GoogleMessage2, benchmarks::proto2::GoogleMessage2View;
+            "api_response": bench::ApiResponse, bench::ApiResponseView;
+            "log_record": bench::LogRecord, bench::LogRecordView;
+            "analytics_event": bench::AnalyticsEvent, bench::AnalyticsEventView;
+            "media_frame": bench::MediaFrame, bench::MediaFrameView;
+        }
+    }
+
+    type Work<'a> = Box<dyn FnMut(u64) + 'a>;
+
+    struct OurDecode<'a, M> {
+        payloads: &'a [Vec<u8>],
+        message: std::marker::PhantomData<M>,
+    }
+
+    impl<'a, M: Schema> OurDecode<'a, M> {
+        fn new(payloads: &'a [Vec<u8>]) -> Self {
+            Self { payloads, message: std::marker::PhantomData }
+        }
+
+        fn warm(&self) -> Work<'a> {
+            let mut arena = Arena::new();
+            in_turn(self.payloads, move |bytes| {
+                black_box(
+                    &M::decode(bytes, &arena, &DecodeLimits::DEFAULT).expect("a valid message"),
+                );
+                arena.reset();
+            })
+        }
+
+        fn fresh(&self) -> Work<'a> {
+            in_turn(self.payloads, move |bytes| {
+                let arena = Arena::new();
+                black_box(
+                    &M::decode(bytes, &arena, &DecodeLimits::DEFAULT).expect("a valid message"),
+                );
+            })
+        }
+
+        fn copied(&self) -> Work<'a> {
+            let mut arena = Arena::new();
+            in_turn(self.payloads, move |bytes| {
+                let bytes = arena.alloc_slice(bytes);
+                black_box(
+                    &M::decode(bytes, &arena, &DecodeLimits::DEFAULT).expect("a valid message"),
+                );
+                arena.reset();
+            })
+        }
+    }
+
+    fn decode_all<'a, M: Schema>(payloads: &'a [Vec<u8>], arena: &'a Arena) -> Vec<M::View<'a>> {
+        let decode = |bytes: &'a Vec<u8>| {
+            M::decode(bytes, arena, &DecodeLimits::DEFAULT).expect("a valid message")
+        };
+        payloads.iter().map(decode).collect()
+    }
+
+    fn encode<'a, M: Encode>(messages: &'a [M]) -> Work<'a> {
+        let (mut cache, mut out) = (SizeCache::new(), Vec::new());
+        in_turn(messages, move |message| {
+            out.clear();
+            let len = message.encoded_len(&mut cache);
+            out.reserve(len);
+            message.encode(&mut cache, &mut out);
+            black_box(&out);
+        })
+    }
+
+    fn size<'a, M: Encode>(messages: &'a [M]) -> Work<'a> {
+        let mut cache = SizeCache::new();
+        in_turn(messages, move |message| {
+            black_box(message.encoded_len(&mut cache));
+        })
+    }
+}
+
 #[cfg(all(feature = "peers", protobuf_benchmarks))]
 mod peers {
     use std::hint::black_box;
-
-    use ::buffa::MessageView;
-    use ::prost::Message;
-    use benches::peers::messages::{buffa, prost};
 
     use super::in_turn;
 
     type Work<'a> = Box<dyn FnMut(u64) + 'a>;
 
-    pub(super) fn prost<'a>(set: &str, payloads: &'a [Vec<u8>]) -> Work<'a> {
-        use prost::{bench, benchmarks};
-        fn decode<'a, M: Message + Default + 'a>(payloads: &'a [Vec<u8>]) -> Work<'a> {
-            in_turn(payloads, |bytes| drop(black_box(M::decode(bytes).expect("a valid message"))))
-        }
-        match set {
-            "dataset.google_message1_proto3" => {
-                decode::<benchmarks::proto3::GoogleMessage1>(payloads)
-            }
-            "dataset.google_message2" => decode::<benchmarks::proto2::GoogleMessage2>(payloads),
-            "api_response" => decode::<bench::ApiResponse>(payloads),
-            "log_record" => decode::<bench::LogRecord>(payloads),
-            "analytics_event" => decode::<bench::AnalyticsEvent>(payloads),
-            "media_frame" => decode::<bench::MediaFrame>(payloads),
-            _ => unreachable!("every set has its message"),
-        }
+    pub(super) fn prost_decode<'a, M: prost::Message + Default + 'a>(
+        payloads: &'a [Vec<u8>],
+    ) -> Work<'a> {
+        in_turn(payloads, |bytes| drop(black_box(M::decode(&bytes[..]).expect("a valid message"))))
     }
 
-    pub(super) fn buffa_view<'a>(set: &str, payloads: &'a [Vec<u8>]) -> Work<'a> {
-        use buffa::{bench, benchmarks};
-        fn decode<'a, M: MessageView<'a> + 'a>(payloads: &'a [Vec<u8>]) -> Work<'a> {
-            in_turn(payloads, |bytes| {
-                drop(black_box(M::decode_view(bytes).expect("a valid message")))
-            })
-        }
-        match set {
-            "dataset.google_message1_proto3" => {
-                decode::<benchmarks::proto3::GoogleMessage1View<'_>>(payloads)
-            }
-            "dataset.google_message2" => {
-                decode::<benchmarks::proto2::GoogleMessage2View<'_>>(payloads)
-            }
-            "api_response" => decode::<bench::ApiResponseView<'_>>(payloads),
-            "log_record" => decode::<bench::LogRecordView<'_>>(payloads),
-            "analytics_event" => decode::<bench::AnalyticsEventView<'_>>(payloads),
-            "media_frame" => decode::<bench::MediaFrameView<'_>>(payloads),
-            _ => unreachable!("every set has its message"),
-        }
+    pub(super) fn buffa_decode<'a, M: buffa::Message + 'a>(payloads: &'a [Vec<u8>]) -> Work<'a> {
+        in_turn(payloads, |bytes| {
+            drop(black_box(M::decode_from_slice(bytes).expect("a valid message")))
+        })
+    }
+
+    pub(super) fn view_decode<'a, M: buffa::MessageView<'a> + 'a>(
+        payloads: &'a [Vec<u8>],
+    ) -> Work<'a> {
+        in_turn(payloads, |bytes| drop(black_box(M::decode_view(bytes).expect("a valid message"))))
+    }
+
+    pub(super) fn prost_all<M: prost::Message + Default>(payloads: &[Vec<u8>]) -> Vec<M> {
+        payloads.iter().map(|bytes| M::decode(&bytes[..]).expect("a valid message")).collect()
+    }
+
+    pub(super) fn buffa_all<M: buffa::Message>(payloads: &[Vec<u8>]) -> Vec<M> {
+        payloads.iter().map(|bytes| M::decode_from_slice(bytes).expect("a valid message")).collect()
+    }
+
+    pub(super) fn prost_encode<M: prost::Message>(messages: &[M]) -> Work<'_> {
+        let mut out = Vec::new();
+        in_turn(messages, move |message| {
+            out.clear();
+            message.encode(&mut out).expect("a vector grows");
+            black_box(&out);
+        })
+    }
+
+    pub(super) fn buffa_encode<M: buffa::Message>(messages: &[M]) -> Work<'_> {
+        let (mut cache, mut out) = (buffa::SizeCache::new(), Vec::new());
+        in_turn(messages, move |message| {
+            out.clear();
+            message.encode_with_cache(&mut cache, &mut out);
+            black_box(&out);
+        })
+    }
+
+    pub(super) fn prost_size<M: prost::Message>(messages: &[M]) -> Work<'_> {
+        in_turn(messages, |message| {
+            black_box(message.encoded_len());
+        })
+    }
+
+    pub(super) fn buffa_size<M: buffa::Message>(messages: &[M]) -> Work<'_> {
+        let mut cache = buffa::SizeCache::new();
+        in_turn(messages, move |message| {
+            cache.clear();
+            black_box(message.compute_size(&mut cache));
+        })
     }
 }

@@ -1,3 +1,4 @@
 //! Our half of the comparisons.
 
 pub mod core;
+pub mod messages;
