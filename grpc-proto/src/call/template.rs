@@ -1,7 +1,7 @@
 //! Heads of calls that were made before: most calls repeat one of a few, byte for byte.
 //!
 //! A client calls few methods, mostly without metadata of its own, so the field list of a head is
-//! kept and, where nothing varies, its encoding too (see [`Pending::Prepared`]).
+//! kept, and so is its encoding: a call encodes only what is its own (see [`Pending::Call`]).
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -31,9 +31,6 @@ struct Template {
     encoding: Option<String>,
     accept_encoding: Option<String>,
     secure: bool,
-    /// Fields before `grpc-timeout`, and fields after it (PROTOCOL-HTTP2, "Requests").
-    before: FieldList,
-    after: FieldList,
 }
 
 impl Template {
@@ -47,23 +44,6 @@ impl Template {
     }
 
     fn new(head: &CallHead<'_>) -> Self {
-        let mut before = FieldList::new();
-        before.push_known(Token::Method, b"POST");
-        before.push_known(Token::Scheme, if head.secure { b"https" } else { b"http" });
-        before.push_known(Token::Path, head.path.as_bytes());
-        before.push_known(Token::Authority, head.authority.as_bytes());
-        before.push_known(Token::Te, b"trailers");
-        let mut after = FieldList::new();
-        after.push_known(Token::ContentType, b"application/grpc");
-        if let Some(encoding) = head.encoding {
-            after.push_known(Token::GrpcEncoding, encoding.as_bytes());
-        }
-        if let Some(accepted) = head.accept_encoding {
-            after.push_known(Token::GrpcAcceptEncoding, accepted.as_bytes());
-        }
-        if !head.user_agent.is_empty() {
-            after.push_known(Token::UserAgent, head.user_agent.as_bytes());
-        }
         Template {
             path: head.path.into(),
             authority: head.authority.into(),
@@ -71,8 +51,6 @@ impl Template {
             encoding: head.encoding.map(Into::into),
             accept_encoding: head.accept_encoding.map(Into::into),
             secure: head.secure,
-            before,
-            after,
         }
     }
 }
@@ -92,13 +70,17 @@ impl Templates {
             None => match self.keep(head, session) {
                 Some(place) => place,
                 // Every kept head is still waiting to be sent: this one is written for itself.
-                None => return write(&Template::new(head), head, deadline, session, now),
+                None => return write_whole(head, deadline, session, now),
             },
         };
-        if deadline.is_none() && head.metadata.is_none_or(|metadata| metadata.is_empty_list()) {
-            return Pending::Prepared(Prepared::request(place));
+        let mut own = session.take_fields();
+        if let Some(deadline) = deadline {
+            own.push_known(Token::GrpcTimeout, TimeoutText::new(deadline - now).as_bytes());
         }
-        write(&self.kept[place], head, deadline, session, now)
+        if let Some(metadata) = head.metadata {
+            metadata.append_to(&mut own);
+        }
+        Pending::Call { place: Prepared::request(place), own, has_timeout: deadline.is_some() }
     }
 
     /// Keeps a head in the place of one that nothing refers to.
@@ -110,11 +92,11 @@ impl Templates {
         } else {
             (0..KEPT)
                 .map(|n| (self.next + n) % KEPT)
-                .find(|&place| !session.is_prepared_awaited(Prepared::request(place)))?
+                .find(|&place| !session.is_call_awaited(Prepared::request(place)))?
         };
-        let mut list = template.before.clone();
-        list.extend_from(&template.after);
-        session.prepare(Prepared::request(place), list);
+        let (before, after) = lists(head);
+        session.prepare(Prepared::request(place), before);
+        session.prepare(Prepared::request(place).after(), after);
         if place == self.kept.len() {
             self.kept.push(template);
         } else {
@@ -126,9 +108,7 @@ impl Templates {
 
     pub(super) fn heap_bytes(&self) -> usize {
         let lists = |template: &Template| {
-            template.before.heap_bytes()
-                + template.after.heap_bytes()
-                + template.path.capacity()
+            template.path.capacity()
                 + template.authority.capacity()
                 + template.user_agent.capacity()
         };
@@ -136,20 +116,43 @@ impl Templates {
     }
 }
 
-/// Writes a head with a timeout, metadata or both.
-fn write(
-    template: &Template,
+/// The fields of every call of a method: those before `grpc-timeout`, and those after it.
+fn lists(head: &CallHead<'_>) -> (FieldList, FieldList) {
+    let mut before = FieldList::new();
+    before.push_known(Token::Method, b"POST");
+    before.push_known(Token::Scheme, if head.secure { b"https" } else { b"http" });
+    before.push_known(Token::Path, head.path.as_bytes());
+    before.push_known(Token::Authority, head.authority.as_bytes());
+    before.push_known(Token::Te, b"trailers");
+    let mut after = FieldList::new();
+    after.push_known(Token::ContentType, b"application/grpc");
+    if let Some(encoding) = head.encoding {
+        after.push_known(Token::GrpcEncoding, encoding.as_bytes());
+    }
+    if let Some(accepted) = head.accept_encoding {
+        after.push_known(Token::GrpcAcceptEncoding, accepted.as_bytes());
+    }
+    if !head.user_agent.is_empty() {
+        after.push_known(Token::UserAgent, head.user_agent.as_bytes());
+    }
+    (before, after)
+}
+
+/// Writes a head that is not kept.
+#[cold]
+fn write_whole(
     head: &CallHead<'_>,
     deadline: Option<Instant>,
     session: &mut Session,
     now: Instant,
 ) -> Pending {
+    let (before, after) = lists(head);
     let mut list = session.take_fields();
-    list.clone_from(&template.before);
+    list.extend_from(&before);
     if let Some(deadline) = deadline {
         list.push_known(Token::GrpcTimeout, TimeoutText::new(deadline - now).as_bytes());
     }
-    list.extend_from(&template.after);
+    list.extend_from(&after);
     if let Some(metadata) = head.metadata {
         metadata.append_to(&mut list);
     }

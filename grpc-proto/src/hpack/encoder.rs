@@ -5,6 +5,7 @@ mod policy;
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::list::{FIELD_OVERHEAD, Field, FieldList};
 use super::table::Table;
@@ -93,11 +94,21 @@ impl Encoder {
 
     /// Appends exactly one whole field block made of `fields`.
     pub fn encode(&mut self, fields: &FieldList, out: &mut Vec<u8>) {
+        self.encode_part(fields, 0..fields.len(), out);
+    }
+
+    /// Appends a part of a block: a block is what its parts are together, in order.
+    pub(crate) fn encode_part(
+        &mut self,
+        fields: &FieldList,
+        part: Range<usize>,
+        out: &mut Vec<u8>,
+    ) {
         self.settled = true;
         if let Some(smallest) = self.smallest.take() {
             self.size_updates(smallest, out);
         }
-        for (field, text) in fields.iter_with_text() {
+        for (field, text) in fields.iter_with_text().take(part.end).skip(part.start) {
             self.field(field, text, out);
         }
     }
@@ -268,22 +279,27 @@ fn literal(
 }
 
 /// A string, Huffman-coded where that is shorter (RFC 7541 §5.2).
+/// A string is Huffman-coded where that saves this many bytes: both ends pay for a code byte by byte,
+/// more than the wire gains by a few bytes less.
+const LEAST_SAVING: usize = 16;
+/// Below this length text cannot save as much: its codes have five bits at the least, six on average.
+const WORTH_CODING: usize = 48;
+
 fn string(text: &[u8], out: &mut Vec<u8>) {
     const RAW: Pattern = Pattern(0x00, 7);
     const HUFFMAN: Pattern = Pattern(0x80, 7);
-    // Two bytes can become no fewer: the shortest code has five bits.
-    if (3..127).contains(&text.len()) {
+    if (WORTH_CODING..127).contains(&text.len()) {
         // The length takes one octet either way, so the code can be made first and measured after.
         let start = out.len();
         out.push(0);
-        if huffman::encode(text, text.len() - 1, out) {
+        if huffman::encode(text, text.len() - LEAST_SAVING, out) {
             out[start] = 0x80 | (out.len() - start - 1) as u8;
             return;
         }
         out.truncate(start);
     } else if text.len() >= 127 {
         let coded_len = huffman::encoded_len(text);
-        if coded_len < text.len() {
+        if coded_len + LEAST_SAVING <= text.len() {
             number(coded_len as u32, HUFFMAN, out);
             let fits = huffman::encode(text, coded_len, out);
             return debug_assert!(fits, "it was measured");

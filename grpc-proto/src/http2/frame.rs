@@ -118,6 +118,26 @@ pub(crate) fn put_window_update(out: &mut Vec<u8>, stream: u32, increment: u32) 
     out.extend_from_slice(&increment.to_be_bytes());
 }
 
+/// Completes a HEADERS frame whose block begins [`HEADER_LEN`] bytes behind `start` and ends the output.
+pub(crate) fn finish_block(
+    out: &mut Vec<u8>,
+    start: usize,
+    stream: u32,
+    end_stream: bool,
+    max_frame_size: usize,
+) {
+    let len = out.len() - start - HEADER_LEN;
+    if len > max_frame_size {
+        let block = out.split_off(start + HEADER_LEN);
+        out.truncate(start);
+        return put_block(out, stream, end_stream, &block, max_frame_size);
+    }
+    let end_stream = if end_stream { flag::END_STREAM } else { 0 };
+    let flags = end_stream | flag::END_HEADERS;
+    let header = FrameHeader { len: len as u32, kind: kind::HEADERS, flags, stream };
+    out[start..start + HEADER_LEN].copy_from_slice(&header.to_bytes());
+}
+
 /// Appends a field block as HEADERS and as many CONTINUATION frames as `max_frame_size` asks for (§6.2, §6.10).
 pub(crate) fn put_block(
     out: &mut Vec<u8>,

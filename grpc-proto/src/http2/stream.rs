@@ -17,6 +17,14 @@ pub(crate) enum Pending {
     Prepared(Prepared),
     /// A list of its own, and the memo it is compared with.
     Fields(FieldList, Prepared),
+    /// A call: a prepared head that is the same for every call of its method, around what is this call's own.
+    Call {
+        /// [`Prepared::request`].
+        place: Prepared,
+        /// `grpc-timeout`, if there is one, and metadata.
+        own: FieldList,
+        has_timeout: bool,
+    },
 }
 
 impl Pending {
@@ -38,15 +46,21 @@ impl Prepared {
     pub(crate) const TRAILERS_OK: Prepared = Prepared(2);
     /// Other trailers.
     pub(crate) const TRAILERS: Prepared = Prepared(3);
-    /// The head of a request with fields of its own.
+    /// The head of a request that is not a kept one.
     pub(crate) const OWN_REQUEST: Prepared = Prepared(4);
+    /// How many lists there are besides kept requests.
+    pub(crate) const FIXED: usize = 5;
     /// How many heads of requests are kept.
     pub(crate) const REQUESTS: usize = 8;
-    pub(crate) const COUNT: usize = 5 + Self::REQUESTS;
 
-    /// A head of a request that nothing was added to, one of [`Prepared::REQUESTS`].
+    /// The fields before `grpc-timeout` of a kept request, one of [`Prepared::REQUESTS`].
     pub(crate) const fn request(place: usize) -> Self {
-        Prepared(5 + place as u8)
+        Prepared((Self::FIXED + 2 * place) as u8)
+    }
+
+    /// The fields after `grpc-timeout` of the same request.
+    pub(crate) const fn after(self) -> Self {
+        Prepared(self.0 + 1)
     }
 
     pub(crate) const fn index(self) -> usize {

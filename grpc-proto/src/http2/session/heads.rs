@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 
 use super::Session;
-use crate::hpack::{DecodeError, FieldList, ListLimits, ListOutcome};
+use crate::hpack::{DecodeError, Encoder, FieldList, ListLimits, ListOutcome};
 use crate::http2::fields::{self, Checked, Part};
 use crate::http2::frame;
 use crate::http2::stream::{Pending, Prepared};
@@ -51,6 +51,15 @@ pub(super) struct EncodeMemo {
 }
 
 impl EncodeMemo {
+    fn encode(&mut self, encoder: &mut Encoder) {
+        self.block.clear();
+        let before = encoder.generation();
+        encoder.encode(&self.list, &mut self.block);
+        self.generation = encoder.generation();
+        // A block that would come out shorter the next time is not worth keeping.
+        self.valid = before == self.generation && encoder.is_settled();
+    }
+
     pub(super) fn heap_bytes(&self) -> usize {
         self.block.capacity() + self.list.heap_bytes()
     }
@@ -121,8 +130,7 @@ impl Session {
         Ok(Ok((list, checked)))
     }
 
-    /// Encodes a pending head and writes it as HEADERS and CONTINUATION frames.
-    #[inline]
+    /// Encodes a pending head straight into the output, as HEADERS and CONTINUATION frames.
     pub(super) fn put_head(
         &mut self,
         out: &mut Transmit,
@@ -130,57 +138,60 @@ impl Session {
         head: Pending,
         end_stream: bool,
     ) {
-        let max_frame = self.peer.max_frame_size as usize;
-        let (list, place) = match head {
-            Pending::None => return,
-            Pending::Prepared(place) => (None, place),
-            Pending::Fields(list, place) => (Some(list), place),
-        };
-        let memo = &mut self.encode_memos[place.index()];
-        let same = memo.valid
-            && memo.generation == self.encoder.generation()
-            && list.as_ref().is_none_or(|list| list.same_bytes(&memo.list));
-        if same {
-            frame::put_block(out.head(), id, end_stream, &memo.block, max_frame);
-            if let Some(list) = list {
-                self.recycle_fields(list);
+        let out = out.head();
+        let start = out.len();
+        out.extend_from_slice(&[0; frame::HEADER_LEN]);
+        match head {
+            Pending::None => {}
+            Pending::Prepared(place) => self.put_prepared(place, out),
+            Pending::Fields(list, place) => self.put_list(list, place, out),
+            Pending::Call { place, own, has_timeout } => {
+                let timeout = usize::from(has_timeout);
+                self.put_prepared(place, out);
+                self.encoder.encode_part(&own, 0..timeout, out);
+                self.put_prepared(place.after(), out);
+                self.encoder.encode_part(&own, timeout..own.len(), out);
+                self.recycle_fields(own);
             }
-            return;
         }
-        let own = list.is_some();
-        let old = list.map(|list| core::mem::replace(&mut memo.list, list));
-        memo.block.clear();
-        let before = self.encoder.generation();
-        self.encoder.encode(&memo.list, &mut memo.block);
-        memo.generation = self.encoder.generation();
-        // A block that would come out shorter the next time is not worth keeping.
-        memo.valid = before == memo.generation && self.encoder.is_settled();
-        frame::put_block(out.head(), id, end_stream, &memo.block, max_frame);
-        if let Some(old) = old {
-            self.recycle_fields(old);
+        frame::finish_block(out, start, id, end_stream, self.peer.max_frame_size as usize);
+    }
+
+    /// Appends the encoding of a prepared list, from its memo if the table has not changed since.
+    fn put_prepared(&mut self, place: Prepared, out: &mut Vec<u8>) {
+        let memo = &mut self.encode_memos[place.index()];
+        if !memo.valid || memo.generation != self.encoder.generation() {
+            memo.encode(&mut self.encoder);
         }
-        if own && memo_is_large(&self.encode_memos[place.index()]) {
-            let memo = &mut self.encode_memos[place.index()];
-            memo.valid = false;
-            memo.block = Vec::new();
-            memo.list = FieldList::new();
+        out.extend_from_slice(&memo.block);
+    }
+
+    /// Appends the encoding of a list of its own, which is remembered if the list comes twice running.
+    fn put_list(&mut self, mut list: FieldList, place: Prepared, out: &mut Vec<u8>) {
+        let memo = &mut self.encode_memos[place.index()];
+        if list.same_bytes(&memo.list) {
+            self.put_prepared(place, out);
+        } else {
+            self.encoder.encode(&list, out);
+            if list.size() <= MEMO_LIST {
+                core::mem::swap(&mut list, &mut memo.list);
+                memo.valid = false;
+            }
         }
+        self.recycle_fields(list);
     }
 
     /// Sets the list behind [`Pending::Prepared`].
     pub(crate) fn prepare(&mut self, place: Prepared, list: FieldList) {
+        if self.encode_memos.len() <= place.index() {
+            self.encode_memos.resize_with(place.index() + 1, EncodeMemo::default);
+        }
         self.encode_memos[place.index()] = EncodeMemo { list, ..EncodeMemo::default() };
     }
 
-    /// Whether a stream still waits to send what [`prepare`](Self::prepare) has set for `place`.
-    pub(crate) fn is_prepared_awaited(&self, place: Prepared) -> bool {
-        self.streams
-            .iter()
-            .any(|stream| matches!(stream.head, Pending::Prepared(head) if head == place))
+    /// Whether a stream still waits to send the call that is prepared at `place`.
+    pub(crate) fn is_call_awaited(&self, call: Prepared) -> bool {
+        let waits = |head: &Pending| matches!(head, Pending::Call { place, .. } if *place == call);
+        self.streams.iter().any(|stream| waits(&stream.head))
     }
-}
-
-/// Own lists may be anything; one memo must not pin a large one.
-fn memo_is_large(memo: &EncodeMemo) -> bool {
-    memo.block.len() > MEMO_LIST || memo.list.size() > 2 * MEMO_LIST
 }

@@ -87,7 +87,7 @@ impl Session {
         stream.receiving_since = Instant::NEVER;
         let id = stream.id;
         for head in heads {
-            if let Pending::Fields(list, _) = head {
+            if let Pending::Fields(list, _) | Pending::Call { own: list, .. } = head {
                 self.recycle_fields(list);
             }
         }

@@ -224,7 +224,7 @@ impl Session {
 /// Puts what remains of a deadline into a head that has waited.
 #[cold]
 fn refresh_timeout(head: &mut Pending, remaining: Duration) {
-    let Pending::Fields(list, _) = head else { return };
+    let (Pending::Fields(list, _) | Pending::Call { own: list, .. }) = head else { return };
     let timeout = TimeoutText::new(remaining);
     let mut fresh = FieldList::new();
     for field in list.iter() {
