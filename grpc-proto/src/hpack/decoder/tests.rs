@@ -372,6 +372,57 @@ fn huffman_strings_are_measured_before_they_are_refused() {
 }
 
 #[test]
+fn a_string_beyond_the_limit_is_not_copied_however_long() {
+    for first in [0x00, 0x40] {
+        for huffman in [0x00, 0x80] {
+            // A megabyte of "0", raw or as codes of five zero bits, 8 of them in 5 bytes.
+            let fill = if huffman == 0 { b'0' } else { 0 };
+            let mut block = vec![first, 0x01, b'a'];
+            integer::encode(1_000_000, 7, huffman, &mut block);
+            block.resize(block.len() + 1_000_000, fill);
+            block.push(0x82);
+            let mut out = FieldList::new();
+            let mut decoder = Decoder::new(4096);
+            let outcome = decoder.decode(&block, &ListLimits::default(), &mut out);
+            assert_eq!(outcome, Ok(ListOutcome::TooLarge));
+            assert!(out.is_empty() && out.heap_bytes() < 1024, "{} bytes", out.heap_bytes());
+            assert_eq!(decoder.heap_bytes(), 0);
+        }
+    }
+}
+
+#[test]
+fn a_length_of_4_gib_is_refused_before_anything_is_read() {
+    for string in ["7f 80 ff ff ff 0f", "ff 80 ff ff ff 0f"] {
+        for field in [format!("00 {string}"), format!("40 01 61 {string}"), format!("04 {string}")]
+        {
+            let mut out = FieldList::new();
+            let error = Decoder::new(4096).decode(&hex(&field), &NO_LIMITS, &mut out);
+            assert_eq!(error, Err(DecodeError::Truncated), "{field}");
+            assert!(out.heap_bytes() < 1024);
+        }
+    }
+}
+
+#[test]
+fn the_table_takes_half_as_much_again_as_its_size_whatever_fills_it() {
+    // A thousand fields of each length; short ones make many entries, long ones many bytes.
+    for len in [0, 1, 30, 100, 1000, 4000] {
+        let mut decoder = Decoder::new(4096);
+        let mut block = Vec::new();
+        for nth in 0..1000u32 {
+            block.clear();
+            block.extend_from_slice(&[0x40, 0x00]);
+            integer::encode(len, 7, 0, &mut block);
+            block.resize(block.len() + len as usize, nth as u8);
+            decoder.decode(&block, &NO_LIMITS, &mut FieldList::new()).unwrap();
+            assert!(decoder.table_size() <= 4096);
+            assert!(decoder.heap_bytes() <= 4096 + 2048, "{} bytes", decoder.heap_bytes());
+        }
+    }
+}
+
+#[test]
 fn limits_count_what_the_list_held_before() {
     let mut out = FieldList::new();
     out.push(b"a", b"b");

@@ -217,6 +217,25 @@ fn nothing_is_allocated_once_the_table_is_warm() {
     assert!(held < 3000, "{held} bytes");
 }
 
+#[test]
+fn a_peer_that_allows_a_table_of_4_gib_is_given_one_of_4_kib() {
+    let mut pair = Pair::new();
+    pair.encoder.set_peer_max_table_size(u32::MAX);
+    for nth in 0..1000 {
+        // New names enter at once; a third of them have room for hardly anything else.
+        let name = format!("x-{nth:0width$}", width = [1, 30, 900][nth % 3]);
+        let list: FieldList = [(name, "")].into_iter().collect();
+        pair.send(&list);
+        assert!(pair.encoder.table_size() <= 4096);
+        assert!(pair.encoder.heap_bytes() <= 9216, "{} bytes", pair.encoder.heap_bytes());
+    }
+    for nth in 0..1000u16 {
+        let list: FieldList = [(nth.to_be_bytes(), "")].into_iter().collect();
+        pair.send(&list);
+        assert!(pair.encoder.heap_bytes() <= 9216, "{} bytes", pair.encoder.heap_bytes());
+    }
+}
+
 fn names() -> impl Strategy<Value = String> {
     prop_oneof![
         Just(":path".into()),
