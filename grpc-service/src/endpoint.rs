@@ -66,6 +66,7 @@ pub(crate) fn turn<T: Turn>(
     now: Instant,
 ) -> Result<(), ConnectionError> {
     loop {
+        let left = input.len();
         end.run_ready(now);
         let stepped = loop {
             match end.step(input, now) {
@@ -79,8 +80,10 @@ pub(crate) fn turn<T: Turn>(
             end.transmit(out, now);
         }
         stepped?;
-        // Output makes room for events, and those for more output.
-        if out.len() == before || out.len() >= OUT_MARK {
+        // Output makes room for events, and those for more output. A pull makes room even when it brought nothing:
+        // the core hands out so many new calls between two pulls.
+        let settled = out.len() == before && (input.is_empty() || input.len() == left);
+        if settled || out.len() >= OUT_MARK {
             return Ok(());
         }
     }

@@ -51,11 +51,13 @@ pub struct Unary<'r, 'a, M: Method> {
     arena: &'a Arena,
     response: Option<&'r mut ResponseMetadata>,
     open: Option<OpenCall>,
+    sent: bool,
 }
 
 /// One request, a stream of responses.
 pub struct ServerStreaming<'r, M: Method> {
     request: &'r Request<'r, M>,
+    open: Option<OpenCall>,
 }
 
 /// A stream of requests, one response.
@@ -143,7 +145,7 @@ impl<M, K> Drop for Call<'_, M, K> {
 impl<'r, 'a, M: Method> Call<'r, M, Unary<'r, 'a, M>> {
     /// A unary call; its response will live in `arena`.
     pub fn unary(channel: &'r Channel, request: &'r Request<'r, M>, arena: &'a Arena) -> Self {
-        Self::new(channel, Unary { request, arena, response: None, open: None })
+        Self::new(channel, Unary { request, arena, response: None, open: None, sent: false })
     }
 
     /// Puts what comes beside the message into `response`.
@@ -156,7 +158,7 @@ impl<'r, 'a, M: Method> Call<'r, M, Unary<'r, 'a, M>> {
 impl<'r, M: Method> Call<'r, M, ServerStreaming<'r, M>> {
     /// A call with a stream of responses.
     pub fn server_streaming(channel: &'r Channel, request: &'r Request<'r, M>) -> Self {
-        Self::new(channel, ServerStreaming { request })
+        Self::new(channel, ServerStreaming { request, open: None })
     }
 }
 
@@ -182,10 +184,13 @@ impl<'a, M: Method> Future for Call<'_, M, Unary<'_, 'a, M>> {
         if this.kind.open.is_none() {
             let open = ready!(this.poll_open(cx))?;
             open.call.single.set(true);
-            open.send_first(this.kind.request)?;
             this.kind.open = Some(open);
         }
         let open = this.kind.open.as_ref().expect("opened above or earlier");
+        if !this.kind.sent {
+            ready!(open.poll_send_first(this.kind.request, cx))?;
+            this.kind.sent = true;
+        }
         ready!(open.poll_end(cx));
         let response = this.kind.response.as_deref_mut();
         let result = open.only_response::<M::Response>(this.kind.arena, response);
@@ -199,8 +204,12 @@ impl<M: Method> Future for Call<'_, M, ServerStreaming<'_, M>> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let open = ready!(this.poll_open(cx))?;
-        open.send_first(this.kind.request)?;
+        if this.kind.open.is_none() {
+            this.kind.open = Some(ready!(this.poll_open(cx))?);
+        }
+        let open = this.kind.open.as_ref().expect("opened above or earlier");
+        ready!(open.poll_send_first(this.kind.request, cx))?;
+        let open = this.kind.open.take().expect("it is there above");
         Poll::Ready(Ok(Receiving::new(open)))
     }
 }
@@ -227,17 +236,26 @@ impl<M: Method> Future for Call<'_, M, Bidi> {
 }
 
 impl OpenCall {
-    /// Sends the one request and half-closes.
-    fn send_first<R: grpc_arena::Encode + ?Sized>(&self, request: &R) -> Result<(), Status> {
-        let Some(key) = self.call.key.get() else { return Ok(()) };
+    /// Sends the one request and half-closes; pending while the requests of other calls fill the send budget.
+    fn poll_send_first<R: grpc_arena::Encode + ?Sized>(
+        &self,
+        request: &R,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Status>> {
+        let Some(key) = self.call.key.get() else { return Poll::Ready(Ok(())) };
         let mut connection = self.link.connection.borrow_mut();
         let sent = connection.send(key, request).and_then(|()| connection.end(key));
         drop(connection);
         self.link.notify();
         match sent {
             // Over before it began: its terminal event tells why.
-            Ok(()) | Err(SendError::Ended) => Ok(()),
-            Err(error) => Err(send_failed(&error)),
+            Ok(()) | Err(SendError::Ended) => Poll::Ready(Ok(())),
+            Err(SendError::Full) => {
+                let old = self.call.sender.replace(Some(cx.waker().clone()));
+                drop(old);
+                Poll::Pending
+            }
+            Err(error) => Poll::Ready(Err(send_failed(&error))),
         }
     }
 

@@ -287,7 +287,11 @@ impl OpenCall {
             connection.grant(key, message.wire_len());
         }
         message.recycle(&mut connection, &self.link.pool);
+        let credit_is_due = connection.has_output();
         drop(connection);
+        if credit_is_due {
+            self.link.notify();
+        }
         if compressed {
             let text = "a message is compressed, but grpc-encoding names no compression";
             return Err(Status::new(Code::Internal, text));
