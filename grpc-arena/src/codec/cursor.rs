@@ -17,6 +17,15 @@ pub struct Cursor<'a> {
     lives: PhantomData<&'a [u8]>,
 }
 
+/// The low seven bits of each byte, moved together.
+#[inline(always)]
+const fn close_gaps(word: u64) -> u64 {
+    let word = word & 0x7f7f_7f7f_7f7f_7f7f;
+    let word = (word & 0x007f_007f_007f_007f) | ((word & 0x7f00_7f00_7f00_7f00) >> 1);
+    let word = (word & 0x0000_3fff_0000_3fff) | ((word & 0x3fff_0000_3fff_0000) >> 2);
+    (word & 0x0fff_ffff) | ((word & 0x0fff_ffff_0000_0000) >> 4)
+}
+
 /// The first varint of `ptr..end` and where it ends; null when it is broken.
 ///
 /// Out of line, so that only the one-byte case is repeated in every message.
@@ -28,28 +37,33 @@ unsafe fn varint_slow(ptr: *const u8, end: *const u8) -> (u64, *const u8) {
     let len = end as usize - ptr as usize;
     if len >= 10 {
         // SAFETY: ten bytes are readable.
-        let word = u64::from_le_bytes(unsafe { ptr.cast::<[u8; 8]>().read() });
+        let (word, ninth, tenth) =
+            unsafe { (ptr.cast::<[u8; 8]>().read(), *ptr.add(8), *ptr.add(9)) };
+        let word = u64::from_le_bytes(word);
         let stops = !word & 0x8080_8080_8080_8080;
+        // Keeps the bytes up to the first without a continuation bit, all if there is none.
+        let value = close_gaps(word & (stops ^ stops.wrapping_sub(1)));
         if stops != 0 {
-            // Keeps the bytes up to the first without a continuation bit, then closes the gaps of one bit each.
-            let word = word & (stops ^ stops.wrapping_sub(1)) & 0x7f7f_7f7f_7f7f_7f7f;
-            let word = (word & 0x007f_007f_007f_007f) | ((word & 0x7f00_7f00_7f00_7f00) >> 1);
-            let word = (word & 0x0000_3fff_0000_3fff) | ((word & 0x3fff_0000_3fff_0000) >> 2);
-            let word = (word & 0x0fff_ffff) | ((word & 0x0fff_ffff_0000_0000) >> 4);
             // SAFETY: a stop lies in the first eight bytes.
-            return (word, unsafe { ptr.add(stops.trailing_zeros() as usize / 8 + 1) });
+            return (value, unsafe { ptr.add(stops.trailing_zeros() as usize / 8 + 1) });
         }
+        let value = value | u64::from(ninth & 0x7f) << 56;
+        return match (ninth, tenth) {
+            // SAFETY: nine and ten bytes are readable.
+            (..0x80, _) => (value, unsafe { ptr.add(9) }),
+            // The tenth byte holds one bit of 64.
+            // SAFETY: ten bytes are readable.
+            (_, 0 | 1) => (value | u64::from(tenth) << 63, unsafe { ptr.add(10) }),
+            _ => (0, core::ptr::null()),
+        };
     }
     let mut value = 0;
-    for i in 0..len.min(10) {
+    // Fewer than ten bytes, so fewer than 64 bits.
+    for i in 0..len {
         // SAFETY: `i < len`.
         let byte = unsafe { *ptr.add(i) };
         value |= u64::from(byte & 0x7f) << (7 * i);
         if byte < 0x80 {
-            // The tenth byte holds one bit of 64.
-            if i == 9 && byte > 1 {
-                break;
-            }
             // SAFETY: `i + 1 <= len`.
             return (value, unsafe { ptr.add(i + 1) });
         }
@@ -207,8 +221,22 @@ impl<'a> Cursor<'a> {
     }
 
     /// A varint, or `None` when it is broken; notes nothing.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn peek_varint(&mut self) -> Option<u64> {
+        if self.len() >= 2 {
+            // SAFETY: two bytes are left.
+            let (first, second) = unsafe { (*self.ptr, *self.ptr.add(1)) };
+            if first < 0x80 {
+                // SAFETY: two bytes are left.
+                unsafe { self.advance(1) };
+                return Some(u64::from(first));
+            }
+            if second < 0x80 {
+                // SAFETY: two bytes are left.
+                unsafe { self.advance(2) };
+                return Some(u64::from(first & 0x7f) | u64::from(second) << 7);
+            }
+        }
         // SAFETY: the invariant.
         let (value, next) = unsafe { varint_slow(self.ptr, self.end) };
         if next.is_null() {

@@ -1,7 +1,5 @@
 //! Whether bytes are UTF-8, fast for the short ASCII strings that messages are full of.
 
-const HIGH: u64 = 0x8080_8080_8080_8080;
-
 /// Whether `bytes` are UTF-8.
 #[inline]
 pub(crate) fn is_utf8(bytes: &[u8]) -> bool {
@@ -14,34 +12,47 @@ fn is_utf8_slow(bytes: &[u8]) -> bool {
     core::str::from_utf8(bytes).is_ok()
 }
 
-/// Up to 32 bytes by words that overlap, so without a loop; more in blocks that the compiler turns into vectors.
-#[inline]
+/// The highest bits of sixteen bytes; the compiler makes vectors of it.
+#[inline(always)]
+fn high_bits(bytes: &[u8; 16]) -> u128 {
+    u128::from_ne_bytes(*bytes) & 0x8080_8080_8080_8080_8080_8080_8080_8080
+}
+
+/// By words and vectors that overlap, so without a loop up to 64 bytes; the last block of more overlaps too.
+#[inline(always)]
 fn is_ascii(bytes: &[u8]) -> bool {
     let len = bytes.len();
+    if len >= 16 {
+        return is_ascii_long(bytes);
+    }
     let word =
         |at: usize| u64::from_le_bytes(*bytes[at..].first_chunk().expect("eight bytes at least"));
     let half =
         |at: usize| u32::from_le_bytes(*bytes[at..].first_chunk().expect("four bytes at least"));
     match len {
+        8.. => (word(0) | word(len - 8)) & 0x8080_8080_8080_8080 == 0,
+        4.. => (half(0) | half(len - 4)) & 0x8080_8080 == 0,
+        1.. => (bytes[0] | bytes[len / 2] | bytes[len - 1]) < 0x80,
         0 => true,
-        1..4 => (bytes[0] | bytes[len / 2] | bytes[len - 1]) < 0x80,
-        4..8 => u64::from(half(0) | half(len - 4)) & HIGH == 0,
-        8..=16 => (word(0) | word(len - 8)) & HIGH == 0,
-        17..=32 => (word(0) | word(8) | word(len - 16) | word(len - 8)) & HIGH == 0,
-        _ => is_ascii_long(bytes),
     }
 }
 
-#[inline(never)]
+/// For 16 bytes and more.
+#[inline(always)]
 fn is_ascii_long(bytes: &[u8]) -> bool {
-    let (blocks, rest) = bytes.as_chunks::<32>();
-    let mut high = 0;
-    // A block of the input's last bytes overlaps the one before, and takes the place of a loop over the rest.
-    for block in blocks.iter().chain(bytes.last_chunk::<32>()) {
-        high |= block.iter().fold(0, |high, byte| high | byte);
+    let Some(last) = bytes.last_chunk::<16>() else { return false };
+    let mut high = high_bits(last);
+    let mut rest = bytes;
+    while let Some((block, more)) = rest.split_first_chunk::<64>() {
+        let (lanes, _) = block.as_chunks::<16>();
+        high |= lanes.iter().fold(0, |high, lane| high | high_bits(lane));
+        if high != 0 {
+            return false;
+        }
+        rest = more;
     }
-    debug_assert!(rest.len() < 32);
-    high < 0x80
+    let (lanes, _) = rest.as_chunks::<16>();
+    lanes.iter().fold(high, |high, lane| high | high_bits(lane)) == 0
 }
 
 #[cfg(test)]
