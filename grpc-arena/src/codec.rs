@@ -12,6 +12,7 @@
 
 mod context;
 mod cursor;
+mod extension;
 mod frame;
 mod info;
 mod kind;
@@ -25,6 +26,7 @@ mod writer;
 
 pub use context::Context;
 pub use cursor::Cursor;
+pub use extension::{encode_in, extend, extension};
 pub use frame::Frame;
 pub use info::{FieldInfo, MessageInfo};
 pub use kind::{

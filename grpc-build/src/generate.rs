@@ -116,6 +116,11 @@ fn docs(comments: &Comments, otherwise: &str) -> TokenStream {
     quote!(#(#[doc = #lines])*)
 }
 
+/// What is allowed in generated items: the schema's author chose the names, and what to use and deprecate.
+fn lints() -> TokenStream {
+    quote!(#[allow(clippy::all, dead_code, deprecated, nonstandard_style)])
+}
+
 fn deprecated(is: bool) -> Option<TokenStream> {
     is.then(|| quote!(#[deprecated]))
 }

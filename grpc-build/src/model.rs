@@ -211,8 +211,10 @@ pub struct EnumValue {
 pub struct Extension {
     /// The message that is extended.
     pub extendee: RustType,
-    /// The field; never a map, in a oneof or required.
-    pub field: Field,
+    /// The full name of that message.
+    pub extendee_name: String,
+    /// A message of the one field, whose name in Rust is `value`.
+    pub message: Message,
 }
 
 /// A service.

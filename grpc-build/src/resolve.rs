@@ -401,21 +401,46 @@ impl<'a> FileResolver<'a> {
     fn extension(
         &self,
         field: &'a FieldDescriptorProto<'a>,
-        _scope: &str,
+        scope: &str,
         at: &[i32],
         features: Features,
     ) -> Result<Extension, Error> {
-        let extendee = field.extendee.unwrap_or_default();
-        let Entry::Message { rust, .. } = self.entry(extendee, at)? else {
+        let extendee_name = field.extendee.unwrap_or_default().trim_start_matches('.');
+        let Entry::Message { rust: extendee, .. } = self.entry(extendee_name, at)? else {
             return Err(
-                self.error(at, format!("`{extendee}` is no message and cannot be extended"))
+                self.error(at, format!("`{extendee_name}` is no message and cannot be extended"))
             );
         };
+        let full_name = registry::join(scope, field.name.unwrap_or_default());
+        let rust = self
+            .registry
+            .extension(&full_name)
+            .ok_or_else(|| self.error(at, "an extension is lost"))?;
         let mut resolved = self.field(field, at, features, &mut HashSet::new())?;
+        resolved.ident = names::ident("value");
+        // What is absent is told from what is zero, in proto3 too.
         if resolved.shape == Shape::Implicit {
             resolved.shape = Shape::Explicit;
         }
-        Ok(Extension { extendee: rust.clone(), field: resolved })
+        let comments = std::mem::take(&mut resolved.comments);
+        let message = Message {
+            rust: rust.clone(),
+            module: names::ident(&names::snake(field.name.unwrap_or_default())),
+            comments,
+            deprecated: resolved.deprecated,
+            requires: matches!(resolved.kind, Kind::Message { requires: true, .. }),
+            fields: vec![resolved],
+            oneofs: Vec::new(),
+            messages: Vec::new(),
+            enums: Vec::new(),
+            extensions: Vec::new(),
+            full_name,
+        };
+        Ok(Extension {
+            extendee: extendee.clone(),
+            extendee_name: extendee_name.to_owned(),
+            message,
+        })
     }
 
     fn r#enum(

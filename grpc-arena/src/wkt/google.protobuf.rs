@@ -685,7 +685,7 @@ impl ::grpc_arena::Encode for Field<'_> {
 #[allow(nonstandard_style)]
 pub mod field {
     /// The enum `google.protobuf.Field.Kind`.
-    #[allow(clippy::all, dead_code, nonstandard_style)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
     #[repr(transparent)]
     pub struct Kind(
@@ -780,7 +780,7 @@ pub mod field {
         }
     }
     /// The enum `google.protobuf.Field.Cardinality`.
-    #[allow(clippy::all, dead_code, nonstandard_style)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
     #[repr(transparent)]
     pub struct Cardinality(
@@ -3783,7 +3783,7 @@ impl ::grpc_arena::Encode for BytesValue<'_> {
     }
 }
 /// The enum `google.protobuf.Syntax`.
-#[allow(clippy::all, dead_code, nonstandard_style)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Syntax(
@@ -3830,7 +3830,7 @@ impl ::grpc_arena::codec::OpenEnum for Syntax {
     }
 }
 /// The enum `google.protobuf.NullValue`.
-#[allow(clippy::all, dead_code, nonstandard_style)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct NullValue(

@@ -3,7 +3,7 @@
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
-use super::{Generator, deprecated, docs};
+use super::{Generator, deprecated, docs, lints};
 use crate::Error;
 use crate::model::{Enum, EnumValue};
 
@@ -35,11 +35,12 @@ impl Generator<'_> {
             constants.extend(quote!(#head pub const #name: Self = Self(#number);));
         }
         let (numbers, names) = numbers_and_names(declared);
+        let lints = lints();
         Ok(quote! {
             #docs
             #deprecated
             #attributes
-            #[allow(clippy::all, dead_code, nonstandard_style)]
+            #lints
             #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
             #[repr(transparent)]
             pub struct #ident(
@@ -47,7 +48,7 @@ impl Generator<'_> {
                 pub i32,
             );
 
-            #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
+            #lints
             impl #ident {
                 #constants
 
@@ -112,16 +113,17 @@ impl Generator<'_> {
             declared.values.iter().filter(|value| !value.alias).map(|value| &value.ident);
         let distinct = distinct.collect::<Vec<_>>();
         let first = declared.values.first().map(|value| &value.ident);
+        let lints = lints();
         Ok(quote! {
             #docs
             #deprecated
             #attributes
-            #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
+            #lints
             #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
             #[repr(i32)]
             pub enum #ident { #variants }
 
-            #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
+            #lints
             impl #ident {
                 #aliases
 

@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::{Generator, deprecated, docs};
+use super::{Generator, deprecated, docs, lints};
 use crate::Error;
 use crate::model::{Field, Kind, Message, Scope, Shape};
 
@@ -84,11 +84,12 @@ impl Generator<'_> {
             empty.extend(quote!(#name: #value,));
             accessors.extend(accessor(field, scope));
         }
+        let lints = lints();
         Ok(quote! {
             #docs_
             #deprecated_
             #attributes
-            #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
+            #lints
             #[derive(Clone, Copy, Debug, PartialEq)]
             pub struct #ident<'a> {
                 #fields
@@ -96,7 +97,7 @@ impl Generator<'_> {
                 pub unknown: ::grpc_arena::codec::UnknownFields<'a>,
             }
 
-            #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
+            #lints
             impl<'a> #ident<'a> {
                 /// The message without a field set.
                 pub const EMPTY: Self = Self { #empty unknown: ::grpc_arena::codec::UnknownFields::EMPTY };
@@ -153,8 +154,9 @@ impl Generator<'_> {
             )
         };
         let required = self.check_required(message);
+        let lints = lints();
         quote! {
-            #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
+            #lints
             impl<'a> ::grpc_arena::codec::Message<'a> for #ident<'a> {
                 const EMPTY: Self = Self::EMPTY;
 

@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::{Generator, deprecated, docs};
+use super::{Generator, deprecated, docs, lints};
 use crate::Error;
 use crate::model::{Kind, Message, Oneof, Scope};
 
@@ -32,10 +32,11 @@ impl Generator<'_> {
                 if matches!(field.kind, Kind::Message { .. }) { quote!(&'a #value) } else { value };
             variants.extend(quote!(#docs #deprecated #ident(#value),));
         }
+        let lints = lints();
         Ok(quote! {
             #docs_
             #attributes
-            #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
+            #lints
             #[derive(Clone, Copy, Debug, PartialEq)]
             pub enum #ident #lifetime { #variants }
         })

@@ -7,7 +7,7 @@ use proc_macro2::Ident;
 use super::{file_features, value_idents};
 use crate::Error;
 use crate::descriptor::{
-    DescriptorProto, EnumDescriptorProto, FileDescriptorSet, feature_set,
+    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet, feature_set,
     field_descriptor_proto as fd,
 };
 use crate::features::Features;
@@ -42,6 +42,7 @@ pub(super) struct MapEntry {
 pub(super) struct Registry {
     types: HashMap<String, Entry>,
     oneofs: HashMap<(String, String), RustType>,
+    extensions: HashMap<String, RustType>,
 }
 
 /// The full name of what is declared in a scope.
@@ -55,7 +56,11 @@ impl Registry {
         externals: &[(String, String)],
     ) -> Result<Self, Error> {
         let mut builder = Builder {
-            registry: Self { types: HashMap::new(), oneofs: HashMap::new() },
+            registry: Self {
+                types: HashMap::new(),
+                oneofs: HashMap::new(),
+                extensions: HashMap::new(),
+            },
             externals: externals_by_length(externals)?,
             taken: HashMap::new(),
             uses: Vec::new(),
@@ -70,12 +75,22 @@ impl Registry {
                 builder.r#enum(declared, package, package, &[], features);
             }
         }
+        // Last, so that they give way to messages and enums.
+        for file in set.file {
+            let package = file.package.unwrap_or_default();
+            builder.extensions(file.extension, package, package, &[]);
+        }
         builder.spread_requirements();
         Ok(builder.registry)
     }
 
     pub(super) fn find(&self, name: &str) -> Option<&Entry> {
         self.types.get(name.trim_start_matches('.'))
+    }
+
+    /// The type that reads and writes the extension with this full name.
+    pub(super) fn extension(&self, name: &str) -> Option<&RustType> {
+        self.extensions.get(name)
     }
 
     pub(super) fn oneof(&self, message: &str, name: &str) -> Option<&RustType> {
@@ -150,6 +165,7 @@ impl Builder {
             let rust = RustType::generated(package, &inner, ident);
             self.registry.oneofs.insert((full_name.clone(), name.to_owned()), rust);
         }
+        self.extensions(message.extension, &full_name, package, &inner);
         let mut requires = false;
         for field in message.field {
             requires |=
@@ -184,6 +200,21 @@ impl Builder {
         let values = value_idents(declared, closed);
         let entry = Entry::Enum { rust, closed, values, external: external.is_some() };
         self.registry.types.insert(full_name, entry);
+    }
+
+    fn extensions(
+        &mut self,
+        fields: &[FieldDescriptorProto<'_>],
+        scope: &str,
+        package: &str,
+        modules: &[Ident],
+    ) {
+        for field in fields {
+            let name = field.name.unwrap_or_default();
+            let ident = names::unique(names::variant(name), self.taken(package, modules));
+            let rust = RustType::generated(package, modules, ident);
+            self.registry.extensions.insert(join(scope, name), rust);
+        }
     }
 
     fn taken(&mut self, package: &str, modules: &[Ident]) -> &mut HashSet<String> {
