@@ -1,6 +1,6 @@
 //! The client's side of calls.
 
-use super::head::{CallHead, is_binary_value, is_grpc};
+use super::head::{CallHead, is_binary_value, is_compression, is_grpc};
 use super::sealed::{self, Head};
 use super::template::Templates;
 use super::{CallKey, Connection, Message, Processed, Reason, Role, SendError};
@@ -160,6 +160,7 @@ impl Connection<Client> {
         let block = self.role.templates.head(head, deadline, &mut self.session, now);
         let key = self.session.open_with(block, now)?;
         let call = self.open_call(key);
+        call.may_compress = is_compression(head.encoding);
         if let Some(deadline) = deadline {
             call.deadline = deadline;
             self.session.set_deadline(key, deadline);

@@ -76,7 +76,7 @@ impl Framing {
     /// Begins to assemble a message.
     pub(super) fn begin(&mut self, prefix: Prefix, mut buf: Vec<u8>) {
         // What is small is allocated at once; beyond that, memory follows the bytes and not the claim.
-        const AT_ONCE: usize = 64 << 10;
+        const AT_ONCE: usize = 16 << 10;
         buf.reserve((prefix.len as usize).min(AT_ONCE));
         self.prefix[0] = u8::from(prefix.compressed);
         self.have = PREFIX as u8;

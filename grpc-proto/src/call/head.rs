@@ -84,6 +84,14 @@ impl RequestHead {
         self.text(self.accept_encoding)
     }
 
+    /// Whether the client can decompress `encoding`; `identity` is always accepted.
+    pub fn accepts(&self, encoding: &str) -> bool {
+        encoding == "identity"
+            || self.accept_encoding().is_some_and(|accepted| {
+                accepted.split(',').any(|offered| offered.trim_ascii() == encoding)
+            })
+    }
+
     fn text(&self, index: u16) -> Option<&str> {
         let field = self.metadata.fields().get(usize::from(index))?;
         core::str::from_utf8(field.value).ok()
@@ -179,6 +187,11 @@ impl Refusal {
             Refusal::Binary => (200, Code::Internal, Reason::BinaryMetadata.text()),
         }
     }
+}
+
+/// Whether an encoding changes the messages.
+pub(super) fn is_compression(encoding: Option<&str>) -> bool {
+    encoding.is_some_and(|encoding| encoding != "identity")
 }
 
 /// Whether a content type is `application/grpc`, alone or followed by `+` or `;`.

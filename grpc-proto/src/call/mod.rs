@@ -57,6 +57,8 @@ struct Call {
     framing: Framing,
     /// The peer named a `grpc-encoding`, so messages may be compressed.
     may_decompress: bool,
+    /// We named a `grpc-encoding`, so messages may be sent compressed.
+    may_compress: bool,
     /// Server: the response's head is on its way. Client: it was received.
     head: bool,
     /// Client: the HTTP status of a response that is not gRPC.
@@ -69,6 +71,7 @@ impl Default for Call {
         Call {
             framing: Framing::default(),
             may_decompress: false,
+            may_compress: false,
             head: false,
             http_status: 0,
             deadline: Instant::NEVER,
@@ -276,6 +279,9 @@ impl<R: Role> Connection<R> {
         if message.len() > self.session.limits().max_send_message as usize {
             return Err(SendError::TooLarge);
         }
+        if compressed {
+            self.check_encoding(call)?;
+        }
         R::before_message(self, call)?;
         let prefix = prefix(message.len(), compressed);
         if message.len() < crate::transmit::BY_HANDLE {
@@ -333,6 +339,15 @@ impl<R: Role> Connection<R> {
             + self.role.heap_bytes()
             + self.calls.capacity() * size_of::<Call>()
             + self.calls.iter().map(|call| call.framing.heap_bytes()).sum::<usize>()
+    }
+
+    /// A message may be compressed only where the call's head says how (compression.md).
+    fn check_encoding(&self, call: CallKey) -> Result<(), SendError> {
+        match self.session.is_live(call) {
+            true if self.calls[call.index()].may_compress => Ok(()),
+            true => Err(SendError::Misuse(ApiMisuse::CompressedWithoutEncoding)),
+            false => Err(SendError::Ended),
+        }
     }
 
     // --- Events ---

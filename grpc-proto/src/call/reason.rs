@@ -149,6 +149,8 @@ pub enum ApiMisuse {
     AfterEnd,
     /// Response headers after the first message, or twice.
     HeadersSent,
+    /// A compressed message on a call whose head names no `grpc-encoding`.
+    CompressedWithoutEncoding,
 }
 
 impl From<StreamError> for SendError {
@@ -184,6 +186,9 @@ impl fmt::Display for SendError {
             }
             SendError::Misuse(ApiMisuse::HeadersSent) => {
                 "headers go out once, before the first message"
+            }
+            SendError::Misuse(ApiMisuse::CompressedWithoutEncoding) => {
+                "a compressed message needs a grpc-encoding in the head of the call"
             }
         })
     }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::head::{Refusal, RequestHead};
+use super::head::{Refusal, RequestHead, is_compression};
 use super::sealed::{self, Head};
 use super::{CallKey, Connection, Message, Reason, Role, SendError};
 use crate::hpack::{FieldList, Token};
@@ -33,6 +33,17 @@ pub enum Event<'i> {
     Cancelled(CallKey, Reason),
     /// A message that was refused with [`SendError::Full`] may be tried again.
     Writable(CallKey),
+}
+
+/// What begins a response.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ResponseHead<'a> {
+    /// Custom metadata.
+    pub metadata: Option<&'a Metadata>,
+    /// `grpc-encoding` of the messages that are sent compressed.
+    pub encoding: Option<&'a str>,
+    /// `grpc-accept-encoding`: what the server can decompress.
+    pub accept_encoding: Option<&'a str>,
 }
 
 impl Role for Server {
@@ -145,6 +156,17 @@ impl Connection<Server> {
     /// # Errors
     /// [`SendError::Misuse`] after the first message or the second time, [`SendError::Ended`] when the call is over.
     pub fn headers(&mut self, call: CallKey, metadata: &Metadata) -> Result<(), SendError> {
+        self.respond(call, &ResponseHead { metadata: Some(metadata), ..ResponseHead::default() })
+    }
+
+    /// Sends the response's head, with the compression of its messages where there is any.
+    ///
+    /// Choose an encoding that the request [accepts](RequestHead::accepts); each message says for
+    /// itself whether it is compressed.
+    ///
+    /// # Errors
+    /// As [`headers`](Self::headers).
+    pub fn respond(&mut self, call: CallKey, head: &ResponseHead<'_>) -> Result<(), SendError> {
         if !self.session.is_live(call) {
             return Err(SendError::Ended);
         }
@@ -153,9 +175,19 @@ impl Connection<Server> {
         }
         let mut list = self.session.take_fields();
         write_response(&mut list, b"200", b"application/grpc");
-        metadata.append_to(&mut list);
+        if let Some(encoding) = head.encoding {
+            list.push_known(Token::GrpcEncoding, encoding.as_bytes());
+        }
+        if let Some(accepted) = head.accept_encoding {
+            list.push_known(Token::GrpcAcceptEncoding, accepted.as_bytes());
+        }
+        if let Some(metadata) = head.metadata {
+            metadata.append_to(&mut list);
+        }
         self.session.respond(call, list)?;
-        self.calls[call.index()].head = true;
+        let call = &mut self.calls[call.index()];
+        call.head = true;
+        call.may_compress = is_compression(head.encoding);
         Ok(())
     }
 

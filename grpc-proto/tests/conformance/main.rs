@@ -19,4 +19,8 @@ mod rfc9113_section_5;
 mod rfc9113_section_5_1;
 mod rfc9113_section_6;
 mod rfc9113_section_8;
+mod rules_connection;
+mod rules_messages;
+mod rules_request;
+mod rules_response;
 mod wire;

@@ -275,6 +275,10 @@ impl Session {
             return Err(Violation::TooManyResets);
         }
         self.remember(id, cause);
+        if self.occupied == 0 {
+            // What its block took is given back like that of a call.
+            self.timers.idle();
+        }
         self.stats.resets_sent += 1;
         self.pending_replies += 1;
         frame::put_reset(&mut self.control, id, code);

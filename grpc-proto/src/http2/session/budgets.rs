@@ -22,6 +22,7 @@ impl Session {
         let base = self.limits.stream_window;
         let stream = &mut self.streams[slot as usize];
         if !stream.in_credit
+            && !stream.terminal
             && stream.state.can_receive()
             && stream.recv.has_credit(base.saturating_add(stream.reserved))
         {

@@ -48,6 +48,7 @@ impl Session {
                 );
                 let payload = self.drain_payload();
                 frame::put_ping(&mut self.control, false, payload);
+                self.timers.drain_ping_by(now + self.limits.keepalive_timeout);
             }
             Side::Client => {
                 frame::put_goaway(&mut self.control, 0, ErrorCode::NO_ERROR, "graceful shutdown");
@@ -58,6 +59,7 @@ impl Session {
 
     /// The round trip of the drain is over: names the last stream that will be served.
     pub(super) fn send_last_goaway(&mut self) {
+        self.timers.drain_ping = Instant::NEVER;
         if self.goaway_sent.is_none() {
             self.goaway_sent = Some(self.last_peer_id);
             frame::put_goaway(

@@ -99,19 +99,29 @@ pub enum TimedOut {
     SettingsAck,
     /// The acknowledgement of a keepalive PING.
     Keepalive,
+    /// Room in the connection's window, for which output waited.
+    Window,
     /// The calls that were open when a drain began.
     Drain,
 }
 
-impl fmt::Display for TimedOut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl TimedOut {
+    /// What was waited for, in a sentence; sent as debug data of GOAWAY.
+    pub const fn as_str(self) -> &'static str {
+        match self {
             TimedOut::Preface => "no connection preface came in time",
             TimedOut::Settings => "no SETTINGS came in time",
             TimedOut::SettingsAck => "SETTINGS were not acknowledged in time",
             TimedOut::Keepalive => "a keepalive PING was not acknowledged in time",
+            TimedOut::Window => "the connection's window stayed closed while output waited",
             TimedOut::Drain => "calls outlived the grace period of the drain",
-        })
+        }
+    }
+}
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

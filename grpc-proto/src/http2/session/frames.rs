@@ -48,6 +48,7 @@ impl Session {
             if increment == 0 {
                 return Err(Violation::WindowUpdateOfZero);
             }
+            self.timers.window = Instant::NEVER;
             return if self.conn_send.open(increment) {
                 Ok(None)
             } else {

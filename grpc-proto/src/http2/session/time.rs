@@ -23,6 +23,10 @@ pub(super) struct Timers {
     pub(super) keepalive: Instant,
     pub(super) ping_ack: Instant,
     pub(super) drain: Instant,
+    /// End of the wait for the answer to the drain's PING.
+    pub(super) drain_ping: Instant,
+    /// End of the wait for the connection's window, while output waits for it.
+    pub(super) window: Instant,
     pub(super) trim: Instant,
     /// When the first stalled stream may be due.
     pub(super) stall: Instant,
@@ -65,6 +69,8 @@ impl Timers {
             keepalive: after(keepalive_span),
             ping_ack: Instant::NEVER,
             drain: Instant::NEVER,
+            drain_ping: Instant::NEVER,
+            window: Instant::NEVER,
             trim: Instant::NEVER,
             stall: Instant::NEVER,
             last_read: now,
@@ -86,6 +92,8 @@ impl Timers {
             self.keepalive,
             self.ping_ack,
             self.drain,
+            self.drain_ping,
+            self.window,
             self.trim,
             self.stall,
         ]
@@ -131,6 +139,11 @@ impl Timers {
         self.just_idle = true;
     }
 
+    pub(super) fn drain_ping_by(&mut self, at: Instant) {
+        self.drain_ping = at;
+        self.no_later_than(at);
+    }
+
     pub(super) fn drain_by(&mut self, at: Instant) {
         self.drain = at;
         self.no_later_than(at);
@@ -170,7 +183,16 @@ impl Session {
         }
     }
 
-    fn start_idling(&mut self, now: Instant) {
+    /// The connection's window is closed: DATA that waits for it does not wait for ever.
+    #[cold]
+    pub(super) fn note_closed_window(&mut self, now: Instant) {
+        if self.timers.window == Instant::NEVER && !self.bulk.is_empty() {
+            self.timers.window = now + self.limits.send_stall_timeout;
+            self.timers.no_later_than(self.timers.window);
+        }
+    }
+
+    pub(super) fn start_idling(&mut self, now: Instant) {
         self.timers.just_idle = false;
         if self.occupied > 0 {
             return;
@@ -194,21 +216,22 @@ impl Session {
             (self.timers.settings, TimedOut::Settings, ErrorCode::SETTINGS_TIMEOUT),
             (self.timers.settings_ack, TimedOut::SettingsAck, ErrorCode::SETTINGS_TIMEOUT),
             (self.timers.ping_ack, TimedOut::Keepalive, ErrorCode::NO_ERROR),
+            (self.timers.window, TimedOut::Window, ErrorCode::ENHANCE_YOUR_CALM),
             (self.timers.drain, TimedOut::Drain, ErrorCode::NO_ERROR),
         ];
         for (at, what, code) in timed_out {
             if at <= now {
-                self.fail_with(
-                    ConnectionError::TimedOut(what),
-                    code,
-                    "a timer of this endpoint expired",
-                );
+                self.fail_with(ConnectionError::TimedOut(what), code, what.as_str());
                 return;
             }
         }
         if self.timers.trim <= now {
             self.timers.trim = Instant::NEVER;
             self.trim();
+        }
+        if self.timers.drain_ping <= now {
+            // A peer that answers no PING has had a round trip's time all the same.
+            self.send_last_goaway();
         }
         if self.timers.idle <= now || self.timers.age <= now {
             self.timers.idle = Instant::NEVER;

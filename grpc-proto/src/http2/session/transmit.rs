@@ -22,6 +22,17 @@ impl Session {
     /// Nothing appended means that nothing waits, or that it waits for the peer. Frames are made here
     /// and not before, so that a call that is cancelled in time costs no bytes.
     pub fn poll_transmit(&mut self, out: &mut Transmit, now: Instant) {
+        self.write_frames(out, now);
+        if self.conn_send.available() == 0 {
+            self.note_closed_window(now);
+        }
+        // The timers of an idle connection run from here, even if nothing is read for hours.
+        if self.timers.just_idle {
+            self.start_idling(now);
+        }
+    }
+
+    fn write_frames(&mut self, out: &mut Transmit, now: Instant) {
         let budget = out.len() + self.limits.transmit_budget as usize;
         self.opens = 0;
         if !self.control.is_empty() {
@@ -78,7 +89,9 @@ impl Session {
             let base = self.limits.stream_window;
             let Some(stream) = self.streams.get_mut(slot as usize) else { continue };
             stream.in_credit = false;
+            // What is over for the application invites no more DATA.
             if stream.occupied
+                && !stream.terminal
                 && stream.state.can_receive()
                 && let Some(credit) = stream.recv.take_credit(base.saturating_add(stream.reserved))
             {

@@ -1,0 +1,458 @@
+//! Rules 15–27: how a call ends, and what each end means.
+
+use std::collections::BTreeSet;
+
+use grpc_proto::{CallHead, Code, ErrorCode, Instant, Metadata, Processed, Reason, Status};
+
+use crate::harness::{AtClient, AtServer, Bench, client, code, outcome, server};
+use crate::wire::*;
+
+/// What a client makes of an answer to a call that it has half-closed.
+#[track_caller]
+fn answer(frames: &[Vec<u8>], check: impl Fn(&[AtClient], &mut Bench<grpc_proto::Client>)) {
+    client(|bench| {
+        bench.ask();
+        let events = bench.feed(frames.concat());
+        check(&events, bench);
+        bench.expect_service(3);
+    });
+}
+
+#[test]
+fn rule_15_response_headers_wait_for_the_first_message() {
+    server(|bench| {
+        let call = bench.open(1, END_STREAM);
+        assert_eq!(bench.sent_on(1), []);
+        bench.conn.send_encoded(call, (&b"x"[..]).into(), false).unwrap();
+        bench.finish(call);
+        let sent = bench.sent_on(1);
+        assert!(matches!(
+            sent[..],
+            [
+                Sent::Headers { end_stream: false, .. },
+                Sent::Data { end_stream: false, .. },
+                Sent::Headers { end_stream: true, .. }
+            ]
+        ));
+    });
+}
+
+#[test]
+fn rule_15_response_headers_go_out_at_once_where_asked_for() {
+    server(|bench| {
+        let call = bench.open(1, END_STREAM);
+        let mut metadata = Metadata::new();
+        metadata.append("x-early", "1").unwrap();
+        bench.conn.headers(call, &metadata).unwrap();
+        let sent = bench.sent_on(1);
+        assert_eq!(sent[0].field("x-early"), Some("1"));
+        bench.finish(call);
+        assert_eq!(bench.sent_on(1)[0].field(":status"), None);
+    });
+}
+
+#[test]
+fn rule_15_an_error_before_any_message_is_one_frame_of_headers() {
+    server(|bench| {
+        let call = bench.open(1, END_STREAM);
+        let status = Status::new(Code::NotFound, "no such thing");
+        bench.conn.finish(call, &status, &Metadata::new()).unwrap();
+        let sent = bench.sent_on(1);
+        assert!(matches!(sent[..], [Sent::Headers { end_stream: true, .. }]), "{sent:?}");
+        let value = |name| sent[0].field(name);
+        assert_eq!(
+            (value(":status"), value("content-type"), value("grpc-status"), value("grpc-message")),
+            (Some("200"), Some("application/grpc"), Some("5"), Some("no such thing"))
+        );
+    });
+}
+
+#[test]
+fn rule_16_every_code_is_sent_as_a_plain_decimal() {
+    for &status in Code::ALL {
+        server(|bench| {
+            let call = bench.open(1, END_STREAM);
+            bench.conn.finish(call, &status.into(), &Metadata::new()).unwrap();
+            let sent = bench.sent_on(1);
+            let number = status.number().to_string();
+            assert_eq!(sent[0].field("grpc-status"), Some(&number[..]));
+        });
+    }
+}
+
+#[test]
+fn rule_17_a_message_is_percent_encoded_and_comes_back() {
+    for text in ["plain", "100 %", "größer\n", " outer ", "\u{1f980}", "\0\x7f"] {
+        let wire = std::cell::RefCell::new(String::new());
+        server(|bench| {
+            let call = bench.open(1, END_STREAM);
+            bench.conn.finish(call, &Status::new(Code::Aborted, text), &Metadata::new()).unwrap();
+            let sent = bench.sent_on(1);
+            let value = sent[0].field("grpc-message").unwrap();
+            assert!(value.bytes().all(|b| (0x20..=0x7e).contains(&b)), "{value}");
+            *wire.borrow_mut() = value.into();
+        });
+        let head = block(&[
+            (":status", "200"),
+            ("content-type", "application/grpc"),
+            ("grpc-status", "10"),
+            ("grpc-message", &wire.borrow()),
+        ]);
+        answer(&[headers(1, END_STREAM, &head)], |events, _| {
+            assert_eq!(outcome(events).status, Status::new(Code::Aborted, text));
+        });
+    }
+}
+
+#[test]
+fn rule_17_a_message_that_does_not_decode_never_loses_the_code() {
+    for (wire, text) in
+        [("%", "%"), ("%z1", "%z1"), ("%4", "%4"), ("%ff", "\u{fffd}"), ("a%20b%", "a b%")]
+    {
+        let head = block(&[
+            (":status", "200"),
+            ("content-type", "application/grpc"),
+            ("grpc-status", "7"),
+            ("grpc-message", wire),
+        ]);
+        answer(&[headers(1, END_STREAM, &head)], |events, _| {
+            assert_eq!(outcome(events).status, Status::new(Code::PermissionDenied, text));
+        });
+    }
+}
+
+#[test]
+fn rule_18_bad_details_are_dropped_and_the_rest_is_kept() {
+    for (wire, details) in [("AQID", &[1, 2, 3][..]), ("!!", &[]), ("A", &[])] {
+        let trailers = block(&[
+            ("grpc-status", "9"),
+            ("grpc-message", "m"),
+            ("grpc-status-details-bin", wire),
+        ]);
+        answer(&[headers(1, 0, &response()), headers(1, END_STREAM, &trailers)], |events, _| {
+            let status = &outcome(events).status;
+            assert_eq!(
+                (status.code(), status.message(), status.details()),
+                (Code::FailedPrecondition, "m", details)
+            );
+        });
+    }
+}
+
+#[test]
+fn rule_19_an_unparsable_status_is_unknown() {
+    for bad in ["", "17", "00", "-1", "x", "1x", "99999999999"] {
+        answer(&[headers(1, END_STREAM, &trailers_only(bad))], |events, _| {
+            assert_eq!(code(events), Code::Unknown, "{bad:?}");
+        });
+    }
+}
+
+const HTTP: [(&str, Code); 16] = [
+    ("200", Code::Unknown),
+    ("204", Code::Unknown),
+    ("301", Code::Unknown),
+    ("400", Code::Internal),
+    ("401", Code::Unauthenticated),
+    ("403", Code::PermissionDenied),
+    ("404", Code::Unimplemented),
+    ("405", Code::Unknown),
+    ("415", Code::Unknown),
+    ("418", Code::Unknown),
+    ("429", Code::Unavailable),
+    ("500", Code::Unknown),
+    ("502", Code::Unavailable),
+    ("503", Code::Unavailable),
+    ("504", Code::Unavailable),
+    ("999", Code::Unknown),
+];
+
+#[test]
+fn rule_20_an_http_status_stands_in_for_a_grpc_status_that_is_missing() {
+    for (http, expected) in HTTP {
+        for kind in ["application/grpc", "text/html"] {
+            let head = block(&[(":status", http), ("content-type", kind)]);
+            answer(&[headers(1, END_STREAM, &head)], |events, _| {
+                assert_eq!(code(events), expected, "{http} alone");
+            });
+            // What follows is somebody else's page, and no message.
+            let page = data(1, END_STREAM, b"<html>not found, sorry</html>");
+            if http != "200" || kind == "text/html" {
+                answer(&[headers(1, 0, &head), page], |events, _| {
+                    assert_eq!(code(events), expected, "{http} with a body");
+                });
+            }
+            let end = headers(1, END_STREAM, &block(&[("x", "1")]));
+            answer(&[headers(1, 0, &head), end], |events, _| {
+                assert_eq!(code(events), expected, "{http} with trailers");
+            });
+        }
+    }
+}
+
+#[test]
+fn rule_20_a_grpc_status_in_trailers_wins_over_the_http_status() {
+    for (http, _) in HTTP {
+        let head = block(&[(":status", http), ("content-type", "application/grpc")]);
+        answer(&[headers(1, 0, &head), headers(1, END_STREAM, &trailers("5"))], |events, _| {
+            assert_eq!(code(events), Code::NotFound);
+        });
+        let head = block(&[(":status", http), ("grpc-status", "5")]);
+        answer(&[headers(1, END_STREAM, &head)], |events, _| {
+            assert_eq!(code(events), Code::NotFound);
+        });
+    }
+}
+
+#[test]
+fn rule_20_a_grpc_status_in_initial_headers_is_ignored() {
+    let head =
+        block(&[(":status", "200"), ("content-type", "application/grpc"), ("grpc-status", "5")]);
+    answer(&[headers(1, 0, &head), headers(1, END_STREAM, &trailers("0"))], |events, _| {
+        assert_eq!(code(events), Code::Ok);
+    });
+}
+
+#[test]
+fn rule_21_a_second_headers_without_end_is_internal() {
+    client(|bench| {
+        bench.ask();
+        bench.feed(headers(1, 0, &response()));
+        let events = bench.feed(headers(1, 0, &trailers("0")));
+        assert_eq!(code(&events), Code::Internal);
+        bench.expect_reset(1, PROTOCOL_ERROR);
+    });
+}
+
+#[test]
+fn rule_22_a_server_that_answers_early_stops_the_client() {
+    server(|bench| {
+        let call = bench.open(1, 0);
+        bench.finish(call);
+        let sent = bench.sent_on(1);
+        assert!(matches!(
+            sent[..],
+            [Sent::Headers { end_stream: true, .. }, Sent::Reset { code: NO_ERROR, .. }]
+        ));
+        // What the client had sent by then is discarded.
+        assert_eq!(bench.feed(data(1, END_STREAM, &message(b"late"))), []);
+        bench.expect_service(3);
+    });
+}
+
+#[test]
+fn rule_22_a_client_that_has_its_trailers_stops_sending() {
+    client(|bench| {
+        bench.open();
+        assert_eq!(
+            code(&bench.feed(headers(1, END_STREAM, &trailers_only("3")))),
+            Code::InvalidArgument
+        );
+        bench.expect_reset(1, NO_ERROR);
+        bench.expect_service(3);
+    });
+}
+
+#[test]
+fn rule_22_a_client_that_has_its_trailers_is_not_overruled_by_a_reset() {
+    client(|bench| {
+        bench.open();
+        let events =
+            bench.feed([headers(1, END_STREAM, &trailers_only("0")), reset(1, CANCEL)].concat());
+        assert_eq!(code(&events), Code::Ok);
+        bench.expect_service(3);
+    });
+}
+
+#[test]
+fn rule_23_the_status_comes_after_every_message_and_nothing_succeeds_after_it() {
+    client(|bench| {
+        let call = bench.open();
+        let answer = [
+            headers(1, 0, &response()),
+            data(1, 0, &[message(b"a"), message(b"b")].concat()),
+            data(1, 0, &message(b"c")),
+            headers(1, END_STREAM, &trailers("0")),
+        ];
+        let events = bench.feed(answer.concat());
+        let kinds: Vec<_> = events
+            .iter()
+            .map(|event| match event {
+                AtClient::Headers(..) => "headers".into(),
+                AtClient::Message(_, body) => String::from_utf8(body.clone()).unwrap(),
+                AtClient::Status(..) => "status".into(),
+                other => format!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(kinds, ["headers", "a", "b", "c", "status"]);
+        assert_eq!(
+            bench.conn.send_encoded(call, (&b"x"[..]).into(), false),
+            Err(grpc_proto::SendError::Ended)
+        );
+        assert_eq!(bench.conn.end(call), Err(grpc_proto::SendError::Ended));
+        bench.conn.cancel(call);
+        bench.expect_reset(1, NO_ERROR);
+    });
+}
+
+const RESETS: [(u32, Code); 16] = [
+    (0, Code::Internal),
+    (1, Code::Internal),
+    (2, Code::Internal),
+    (3, Code::Internal),
+    (4, Code::Internal),
+    (5, Code::Unknown),
+    (6, Code::Internal),
+    (7, Code::Unavailable),
+    (8, Code::Cancelled),
+    (9, Code::Internal),
+    (10, Code::Internal),
+    (11, Code::ResourceExhausted),
+    (12, Code::PermissionDenied),
+    (13, Code::Unknown),
+    (14, Code::Unknown),
+    (u32::MAX, Code::Unknown),
+];
+
+#[test]
+fn rule_24_every_reset_code_has_its_status() {
+    for (reset_code, expected) in RESETS {
+        for head in [false, true] {
+            client(|bench| {
+                bench.ask();
+                if head {
+                    bench.feed(headers(1, 0, &response()));
+                }
+                let events = bench.feed(reset(1, reset_code));
+                assert_eq!(code(&events), expected, "{reset_code}");
+                assert_eq!(outcome(&events).reason, Some(Reason::Reset(ErrorCode(reset_code))));
+                let processed = if reset_code == 7 { Processed::Refused } else { Processed::Maybe };
+                assert_eq!(outcome(&events).processed, processed);
+                bench.expect_service(3);
+            });
+        }
+    }
+}
+
+#[test]
+fn rule_25_a_deadline_at_the_client_ends_the_call_and_resets_it() {
+    client(|bench| {
+        let head = CallHead::new("/a/b", "localhost");
+        bench.conn.call(&head, Some(Instant::from_millis(100)), bench.now).unwrap();
+        bench.sent();
+        bench.set_millis(99);
+        assert_eq!(bench.feed(b""), []);
+        assert_eq!(bench.conn.poll_timeout(), Some(Instant::from_millis(100)));
+        bench.set_millis(100);
+        assert_eq!(code(&bench.feed(b"")), Code::DeadlineExceeded);
+        bench.expect_reset(1, CANCEL);
+        bench.expect_service(3);
+    });
+}
+
+#[test]
+fn rule_25_a_cancel_received_after_the_deadline_is_deadline_exceeded() {
+    for (millis, expected) in [(99, Code::Cancelled), (100, Code::DeadlineExceeded)] {
+        client(|bench| {
+            let head = CallHead::new("/a/b", "localhost");
+            bench.conn.call(&head, Some(Instant::from_millis(100)), bench.now).unwrap();
+            bench.sent();
+            bench.set_millis(millis);
+            assert_eq!(code(&bench.feed(reset(1, CANCEL))), expected);
+        });
+    }
+}
+
+#[test]
+fn rule_25_a_deadline_at_the_server_cancels_the_handler_and_resets() {
+    server(|bench| {
+        let events = bench.feed(headers(1, 0, &call_with(&[("grpc-timeout", "100m")])));
+        let AtServer::Request { call, .. } = events[0] else { panic!("{events:?}") };
+        bench.set_millis(100);
+        assert_eq!(bench.feed(b""), [AtServer::Cancelled(call, Reason::Deadline)]);
+        bench.expect_reset(1, CANCEL);
+        assert_eq!(bench.conn.open_calls(), 1, "the handler holds its slot until it is gone");
+        bench.conn.release(call);
+        assert_eq!(bench.conn.open_calls(), 0);
+        bench.expect_service(3);
+    });
+}
+
+#[test]
+fn rule_25_a_timeout_tells_what_remains_when_the_call_leaves() {
+    client(|bench| {
+        bench.feed(settings(&[(3, 0)]));
+        let head = CallHead::new("/a/b", "localhost");
+        bench.conn.call(&head, Some(Instant::from_millis(1000)), bench.now).unwrap();
+        assert!(bench.sent().iter().all(|frame| frame.stream() == 0));
+        bench.set_millis(600);
+        bench.feed(settings(&[(3, 1)]));
+        let sent = bench.sent_on(1);
+        assert_eq!(sent[0].field("grpc-timeout"), Some("400000u"), "{sent:?}");
+    });
+}
+
+#[test]
+fn rule_26_a_lost_connection_is_unavailable_and_cancels_handlers() {
+    client(|bench| {
+        bench.ask();
+        bench.conn.close_read(bench.now);
+        let events = bench.feed(b"");
+        assert_eq!(
+            (code(&events), outcome(&events).processed),
+            (Code::Unavailable, Processed::Maybe)
+        );
+        assert!(bench.error.is_some());
+    });
+    client(|bench| {
+        bench.start();
+        bench.conn.close_read(bench.now);
+        let events = bench.feed(b"");
+        assert_eq!((code(&events), outcome(&events).processed), (Code::Unavailable, Processed::No));
+    });
+    server(|bench| {
+        let call = bench.open(1, 0);
+        bench.conn.close_read(bench.now);
+        let events = bench.feed(b"");
+        assert!(
+            matches!(&events[..], [AtServer::Cancelled(key, Reason::Connection(_))] if *key == call)
+        );
+        bench.conn.release(call);
+        assert_eq!(bench.conn.open_calls(), 0);
+    });
+}
+
+#[test]
+fn rule_27_the_core_makes_no_code_of_the_applications() {
+    let applications = [
+        Code::InvalidArgument,
+        Code::NotFound,
+        Code::AlreadyExists,
+        Code::FailedPrecondition,
+        Code::Aborted,
+        Code::OutOfRange,
+        Code::DataLoss,
+    ];
+    let mut made = BTreeSet::new();
+    made.extend((0..20).map(|reset| Reason::Reset(ErrorCode(reset)).code()));
+    made.extend((0..1000).map(Code::from_http));
+    made.extend(grpc_proto::Violation::ALL.iter().map(|&rule| Reason::PeerMisbehaved(rule).code()));
+    let lost = grpc_proto::ConnectionError::Closed(None);
+    made.extend(
+        [
+            Reason::Deadline,
+            Reason::Connection(lost.clone()),
+            Reason::GoAway(ErrorCode::NO_ERROR),
+            Reason::NeverSent(lost),
+            Reason::MessageFlags,
+            Reason::CompressedWithoutEncoding,
+            Reason::MessageTooLarge,
+            Reason::MessageTruncated,
+            Reason::BinaryMetadata,
+        ]
+        .map(|reason| reason.code()),
+    );
+    for code in applications {
+        assert!(!made.contains(&code), "{code}");
+    }
+}
