@@ -278,13 +278,15 @@ fn literal(
     string(value, out);
 }
 
-/// A string, Huffman-coded where that is shorter (RFC 7541 §5.2).
 /// A string is Huffman-coded where that saves this many bytes: both ends pay for a code byte by byte,
 /// more than the wire gains by a few bytes less.
 const LEAST_SAVING: usize = 16;
-/// Below this length text cannot save as much: its codes have five bits at the least, six on average.
+
+/// Below this length text hardly ever saves as much: its codes have five bits at the least, six on
+/// average.
 const WORTH_CODING: usize = 48;
 
+/// A string, Huffman-coded where that pays (RFC 7541 §5.2).
 fn string(text: &[u8], out: &mut Vec<u8>) {
     const RAW: Pattern = Pattern(0x00, 7);
     const HUFFMAN: Pattern = Pattern(0x80, 7);
