@@ -218,6 +218,41 @@ fn nothing_is_allocated_once_the_table_is_warm() {
 }
 
 #[test]
+fn strings_are_coded_exactly_where_that_saves_sixteen_bytes() {
+    // Codes of five, six, five, eight, thirteen and nineteen bits.
+    for symbol in ["0", "7", "e", "X", "~", "\\"] {
+        for len in 0..300 {
+            let text = symbol.repeat(len);
+            let mut out = Vec::new();
+            string(text.as_bytes(), &mut out);
+            let pays = huffman::encoded_len(text.as_bytes()) + LEAST_SAVING <= len;
+            // Below the length at which it is tried, only codes of five bits would pay.
+            assert_eq!(out[0] >= 0x80, pays && len >= WORTH_CODING, "{len} times {symbol}");
+            let mut block = [&[0x00, 0x01, b'a'][..], &out].concat();
+            block.push(0x82);
+            let mut list = FieldList::new();
+            Decoder::new(4096).decode(&block, &NO_LIMITS, &mut list).unwrap();
+            assert_eq!(list.get(0).unwrap().value, text.as_bytes());
+            assert_eq!(list.len(), 2);
+        }
+    }
+}
+
+#[test]
+fn parts_of_a_block_make_the_same_block_together() {
+    let list = request("/a.B/C", "0123456789abcdef");
+    let (mut whole, mut parts) = (Encoder::new(), Encoder::new());
+    for at in 0..=list.len() {
+        let (mut wanted, mut found) = (Vec::new(), Vec::new());
+        whole.encode(&list, &mut wanted);
+        parts.encode_part(&list, 0..at, &mut found);
+        parts.encode_part(&list, at..list.len(), &mut found);
+        assert_eq!(found, wanted);
+        assert_eq!(whole.generation(), parts.generation());
+    }
+}
+
+#[test]
 fn a_peer_that_allows_a_table_of_4_gib_is_given_one_of_4_kib() {
     let mut pair = Pair::new();
     pair.encoder.set_peer_max_table_size(u32::MAX);
