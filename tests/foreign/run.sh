@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Our server and client against foreign peers on loopback: grpcio (the C core) both ways, and h2load.
+# Our server and client against foreign peers on loopback: grpcio (the C core) both ways, and h2load; then against each
+# other, with gigabytes through flow control.
 #
 # Installs what it needs (on Debian, as root): h2load, and a virtual environment with grpcio under the target folder.
 # Everything runs once on io_uring and once with MONOIO_FORCE_LEGACY_DRIVER=1, is bounded in time, and stops by itself.
@@ -111,6 +112,8 @@ both_ways() {
     heading "our client, our server ($1)"
     start_server "$target/release/interop_server" 127.0.0.1:0
     check "$target/release/interop_client" "$address"
+    heading "gigabytes from our client to our server and back ($1)"
+    check "$target/release/interop_client" "$address" --heavy
     stop_server
 }
 
@@ -118,7 +121,7 @@ install
 : >"$lines"
 grpcio_to_grpcio
 if [ "${1:-}" != --python-only ]; then
-    cargo build --release -p tests --bin interop_server --bin interop_client
+    cargo build --release --locked -p tests --bin interop_server --bin interop_client
     both_ways io_uring
     export MONOIO_FORCE_LEGACY_DRIVER=1
     both_ways epoll

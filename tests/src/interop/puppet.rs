@@ -38,8 +38,14 @@ struct Ends {
 
 impl Ends {
     const fn of(name: &'static str) -> Self {
-        const ZERO: AtomicU64 = AtomicU64::new(0);
-        Self { name, started: ZERO, finished: ZERO, failed: ZERO, cancelled: ZERO, expired: ZERO }
+        Self {
+            name,
+            started: AtomicU64::new(0),
+            finished: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            cancelled: AtomicU64::new(0),
+            expired: AtomicU64::new(0),
+        }
     }
 }
 

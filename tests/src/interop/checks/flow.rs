@@ -155,7 +155,7 @@ impl Watch {
 
     /// Notes that so many messages have passed.
     fn message(&mut self, messages: u32) -> Outcome {
-        if messages % 64 != 0 {
+        if !messages.is_multiple_of(64) {
             return Ok(());
         }
         let now = (resident_kib(std::process::id())?, resident_kib(self.server)?);
