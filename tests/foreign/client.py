@@ -22,7 +22,15 @@ CHECKS = []
 LIMIT_S = 120
 
 # Multi-byte characters of every length, and what percent-encoding must not trip over.
-MESSAGES = ["", "plain", "100 % of %20 and %zz", "naïve Überraschung", "ошибка ✓ 失敗 🦀", "line\nbreak\ttab \x7f"]
+MESSAGES = [
+    "",
+    "plain",
+    "100 % of %20 and %zz",
+    "naïve Überraschung",
+    "ошибка ✓ 失敗 🦀",
+    "line\nbreak\ttab \x7f",
+    "  spaces outside ",
+]
 
 
 def check(run):

@@ -1,7 +1,7 @@
 //! What makes a field list a valid HTTP/2 message part (RFC 9113 §8.1–§8.3).
 
 use super::violation::Violation;
-use crate::hpack::{FieldList, Token};
+use crate::hpack::{Field, FieldList, Token};
 
 /// Which part of a message a field list is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub fn check(list: &FieldList, part: Part) -> Result<Checked, Violation> {
     let mut hosts = 0;
     let mut connect = false;
     for field in list.iter() {
-        if !field.flags.is_valid() {
+        if !field.flags.is_valid() && !is_padded_message(&field) {
             return Err(match (field.flags.is_name_valid(), field.token) {
                 (false, Token::UnknownPseudo) => Violation::UnknownPseudoField,
                 (false, _) => Violation::FieldName,
@@ -126,6 +126,17 @@ pub fn check(list: &FieldList, part: Part) -> Result<Checked, Violation> {
     Ok(checked)
 }
 
+/// Whether the one thing wrong with the field is that a `grpc-message` begins or ends with a space.
+///
+/// The gRPC specification has its sender leave spaces as they are, and the C core does so at the edges
+/// too. To refuse such a message would turn the status that it explains into another one.
+fn is_padded_message(field: &Field<'_>) -> bool {
+    let line_or_nul = |byte: &u8| matches!(byte, 0 | b'\r' | b'\n');
+    field.token == Token::GrpcMessage
+        && field.flags.is_name_valid()
+        && !field.value.iter().any(line_or_nul)
+}
+
 fn parse_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() || value.len() > 19 || !value.iter().all(u8::is_ascii_digit) {
         return None;
@@ -139,5 +150,26 @@ fn parse_status(value: &[u8]) -> Option<u16> {
             Some(u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0'))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_message_may_be_padded_with_spaces_and_no_other_field_may() {
+        let trailers = |name: &[u8], value: &[u8]| {
+            let mut list = FieldList::new();
+            list.push(name, value);
+            check(&list, Part::Trailers)
+        };
+        for value in [&b" padded"[..], b"padded ", b" "] {
+            assert_eq!(trailers(b"grpc-message", value), Ok(Checked::default()));
+            assert_eq!(trailers(b"x-other", value), Err(Violation::FieldValue));
+        }
+        for value in [&b"a\0b"[..], b" a\n", b"\r"] {
+            assert_eq!(trailers(b"grpc-message", value), Err(Violation::FieldValue));
+        }
     }
 }

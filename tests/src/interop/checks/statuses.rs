@@ -17,13 +17,14 @@ checks! {
 }
 
 /// Multi-byte characters of every length, and what percent-encoding must not trip over.
-pub(super) const MESSAGES: [&str; 6] = [
+pub(super) const MESSAGES: [&str; 7] = [
     "",
     "plain",
     "100 % of %20 and %zz",
     "naïve Überraschung",
     "ошибка ✓ 失敗 🦀",
     "line\nbreak\ttab \x7f",
+    "  spaces outside ",
 ];
 
 async fn every_code_and_message_arrives(target: Target) -> Outcome {
