@@ -29,7 +29,9 @@ impl Metadata {
         Metadata { fields, whole: true }
     }
 
-    /// The whole field list, pseudo-header fields and `grpc-` fields included, as it came.
+    /// The whole field list of a request, pseudo-header fields and `grpc-` fields included, as it came.
+    ///
+    /// Of a response it is empty where there are no entries.
     pub fn fields(&self) -> &FieldList {
         &self.fields
     }
@@ -195,7 +197,7 @@ impl fmt::Display for MetadataError {
 impl core::error::Error for MetadataError {}
 
 /// Whether a field is the application's, and neither HTTP/2's nor gRPC's own.
-fn is_application(field: &Field<'_>) -> bool {
+pub(crate) fn is_application(field: &Field<'_>) -> bool {
     use crate::hpack::Token;
     !(field.token.is_pseudo()
         || field.token.is_reserved()

@@ -4,10 +4,10 @@ use super::head::{CallHead, is_binary_value, is_compression, is_grpc};
 use super::sealed::{self, Head};
 use super::template::Templates;
 use super::{CallKey, Connection, Message, Processed, Reason, Role, SendError};
-use crate::hpack::{FieldList, Token};
+use crate::hpack::{Field, Token};
 use crate::http2::fields::Part;
 use crate::http2::{ErrorCode, Session, Side};
-use crate::metadata::{Metadata, decode_bin};
+use crate::metadata::{Metadata, decode_bin, is_application};
 use crate::status::{Code, Status, decode_message};
 use crate::time::Instant;
 
@@ -73,30 +73,35 @@ impl sealed::Role for Client {
         head: Head,
         _: Instant,
     ) -> Option<Event<'i>> {
-        let Head { part, status, fields, end_stream } = head;
+        let Head { part, status, end_stream } = head;
         if part == Part::Response && (100..200).contains(&status) {
-            conn.session.recycle_fields(fields);
             return None;
         }
         if part == Part::Trailers || end_stream {
-            return Some(conn.on_trailers(key, status, fields));
+            return Some(conn.on_trailers(key, status));
+        }
+        let mut typed = false;
+        let mut compressed = false;
+        let mut custom = Custom::default();
+        for field in conn.session.received().iter() {
+            match field.token {
+                Token::ContentType => typed = is_grpc(field.value),
+                Token::GrpcEncoding => compressed = field.value != b"identity",
+                _ => custom.note(&field),
+            }
         }
         let call = &mut conn.calls[key.index()];
         call.head = true;
-        let typed = fields.find(Token::ContentType).is_some_and(|field| is_grpc(field.value));
         if status != 200 || !typed {
             // Its body is somebody else's error page; a grpc-status may still follow in trailers.
             call.http_status = status;
-            conn.session.recycle_fields(fields);
             return None;
         }
-        if !has_valid_binaries(&fields) {
-            conn.session.recycle_fields(fields);
+        if custom.is_malformed {
             return Some(Self::on_fault(conn, key, Reason::BinaryMetadata));
         }
-        let encoding = fields.find(Token::GrpcEncoding);
-        call.may_decompress = encoding.is_some_and(|field| field.value != b"identity");
-        Some(Event::Headers(key, Metadata::from_fields(fields)))
+        call.may_decompress = compressed;
+        Some(Event::Headers(key, conn.metadata(custom)))
     }
 
     fn message<'i>(key: CallKey, message: Message<'i>) -> Event<'i> {
@@ -187,37 +192,49 @@ impl Connection<Client> {
     }
 
     /// The end of a call by trailers, or by a head that is trailers too.
-    fn on_trailers<'i>(&mut self, key: CallKey, status: u16, fields: FieldList) -> Event<'i> {
+    fn on_trailers<'i>(&mut self, key: CallKey, status: u16) -> Event<'i> {
         let call = &self.calls[key.index()];
         let http = if call.http_status != 0 { call.http_status } else { status.max(200) };
         let truncated = !call.framing.is_between();
-        let Some(found) = fields.find(Token::GrpcStatus) else {
-            return self.outcome(
-                key,
-                without_grpc_status(http),
-                Metadata::from_fields(fields),
-                None,
-            );
+        let mut code = None;
+        let mut message = None;
+        let mut details = None;
+        let mut custom = Custom::default();
+        for field in self.session.received().iter() {
+            match field.token {
+                Token::GrpcStatus => code = code.or(Some(Code::parse(field.value))),
+                Token::GrpcMessage => message = Some(decode_message(field.value)),
+                Token::GrpcStatusDetailsBin => details = decode_bin(field.value),
+                _ => custom.note(&field),
+            }
+        }
+        let Some(code) = code else {
+            let trailers = self.metadata(custom);
+            return self.outcome(key, without_grpc_status(http), trailers, None);
         };
-        let code = Code::parse(found.value);
         if code == Code::Ok && truncated {
-            self.session.recycle_fields(fields);
             return self.on_local_fault(key, Reason::MessageTruncated);
         }
-        if !has_valid_binaries(&fields) {
-            self.session.recycle_fields(fields);
+        if custom.is_malformed {
             return self.on_local_fault(key, Reason::BinaryMetadata);
         }
-        let mut status = Status::of(code);
-        if let Some(message) = fields.find(Token::GrpcMessage) {
-            status = Status::new(code, decode_message(message.value));
-        }
-        if let Some(details) = fields.find(Token::GrpcStatusDetailsBin)
-            && let Some(details) = decode_bin(details.value)
-        {
+        let mut status = match message {
+            Some(message) => Status::new(code, message),
+            None => Status::of(code),
+        };
+        if let Some(details) = details {
             status = status.with_details(details);
         }
-        self.outcome(key, status, Metadata::from_fields(fields), None)
+        let trailers = self.metadata(custom);
+        self.outcome(key, status, trailers, None)
+    }
+
+    /// The metadata of the head that was received last; most have none, and are not copied.
+    fn metadata(&mut self, custom: Custom) -> Metadata {
+        match custom.is_present {
+            true => Metadata::from_fields(self.session.take_received()),
+            false => Metadata::new(),
+        }
     }
 
     fn on_local_fault<'i>(&mut self, key: CallKey, reason: Reason) -> Event<'i> {
@@ -253,11 +270,17 @@ fn without_grpc_status(http: u16) -> Status {
     Status::new(Code::from_http(http), text)
 }
 
-/// Whether every `-bin` value of the application decodes; details of a status are judged by themselves.
-fn has_valid_binaries(fields: &FieldList) -> bool {
-    fields.iter().all(|field| {
-        !field.flags.is_binary()
-            || field.token == Token::GrpcStatusDetailsBin
-            || is_binary_value(field.value)
-    })
+/// What a head holds of the application's own.
+#[derive(Clone, Copy, Default)]
+struct Custom {
+    is_present: bool,
+    /// A value in `-bin` is no base64.
+    is_malformed: bool,
+}
+
+impl Custom {
+    fn note(&mut self, field: &Field<'_>) {
+        self.is_present |= is_application(field);
+        self.is_malformed |= field.flags.is_binary() && !is_binary_value(field.value);
+    }
 }

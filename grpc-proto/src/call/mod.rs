@@ -89,11 +89,10 @@ pub trait Role: sealed::Role {
 mod sealed {
     use super::*;
 
-    /// A field block that came in.
+    /// A field block that came in; its fields are those that the session received last.
     pub struct Head {
         pub(super) part: Part,
         pub(super) status: u16,
-        pub(super) fields: crate::hpack::FieldList,
         pub(super) end_stream: bool,
     }
 
@@ -177,14 +176,14 @@ impl<R: Role> Connection<R> {
             return Ok(Some(event));
         }
         loop {
-            let Some(event) = self.session.poll(input, now)? else {
+            let Some(event) = self.session.poll_bare(input, now)? else {
                 self.forget_trimmed();
                 return Ok(None);
             };
             let event = match event {
                 Event::Data(key) => self.on_data(key, input, now),
-                Event::Headers { stream, part, status, fields, end_stream } => {
-                    let head = sealed::Head { part, status, fields, end_stream };
+                Event::Headers { stream, part, status, end_stream, .. } => {
+                    let head = sealed::Head { part, status, end_stream };
                     R::on_head(self, stream, head, now)
                 }
                 Event::End(key) => self.on_end(key),

@@ -71,11 +71,10 @@ impl sealed::Role for Server {
     ) -> Option<Event<'i>> {
         if head.part == Part::Trailers {
             // gRPC gives a client's trailers no meaning; they end its side.
-            conn.session.recycle_fields(head.fields);
             return conn.on_end(key);
         }
         conn.drop_assembly(key);
-        match RequestHead::read(head.fields, now) {
+        match RequestHead::read(conn.session.take_received(), now) {
             Ok(request) => {
                 let call = conn.open_call(key);
                 call.may_decompress = request.is_compressed();

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::receive::{Handled, Step};
 use super::{Session, Side};
 use crate::http2::ErrorCode;
-use crate::http2::fields::Part;
+use crate::http2::fields::{Checked, Part};
 use crate::http2::frame::{self, FrameHeader, flag};
 use crate::http2::state::{Cause, Input, Rejection, State};
 use crate::http2::violation::Violation;
@@ -122,10 +122,8 @@ impl Session {
         if !is_new {
             let input = Input::RecvHeaders { end_stream };
             let next = State::Closed(self.cause_of(id)).next(input);
-            let decoded = self.decode_or_fail(block, part)?;
-            if let Ok((list, _)) = decoded {
-                self.recycle_fields(list);
-            }
+            // Whether it is valid does not matter, that the table stays in step does.
+            let _ = self.decode_or_fail(block, part)?;
             self.reject(id, next, now)?;
             return Ok(None);
         }
@@ -137,19 +135,15 @@ impl Session {
         let refused = refused_by_goaway || self.failed.is_some();
         if refused || self.occupied >= self.limits.max_concurrent_streams {
             self.stats.streams_refused += 1;
-            if let Ok((list, _)) = decoded {
-                self.recycle_fields(list);
-            }
             return self.refuse(id, ErrorCode::REFUSED_STREAM, Cause::ResetByUs, now);
         }
-        let (fields, checked) = match decoded {
-            Ok(decoded) => decoded,
+        let checked = match decoded {
+            Ok(checked) => checked,
             Err(violation) => {
                 return self.refuse(id, violation.code(), Cause::ResetByUs, now);
             }
         };
         if end_stream && checked.content_length.is_some_and(|length| length > 0) {
-            self.recycle_fields(fields);
             return self.refuse(id, Violation::ContentLength.code(), Cause::ResetByUs, now);
         }
         self.opens += 1;
@@ -159,7 +153,6 @@ impl Session {
         stream.head_received = true;
         stream.content_left = checked.content_length.map_or(-1, |length| length as i64);
         self.step(key.slot(), Input::RecvHeaders { end_stream });
-        self.received = fields;
         Ok(Some(Step::Headers { key, part: Part::Request, status: 0, end_stream }))
     }
 
@@ -170,9 +163,6 @@ impl Session {
         let next = stream.state.next(Input::RecvHeaders { end_stream });
         let decoded = self.decode_or_fail(block, part)?;
         if let Err(rejection) = next {
-            if let Ok((list, _)) = decoded {
-                self.recycle_fields(list);
-            }
             return match rejection {
                 Rejection::Connection(_) => Err(Violation::FrameOnClosedStream),
                 Rejection::Stream(_) => {
@@ -182,8 +172,8 @@ impl Session {
                 Rejection::Ignore | Rejection::Misuse => Ok(None),
             };
         }
-        let (fields, checked) = match decoded {
-            Ok(decoded) => decoded,
+        let checked = match decoded {
+            Ok(checked) => checked,
             Err(violation) => {
                 self.violate(slot, violation);
                 return Ok(None);
@@ -201,7 +191,6 @@ impl Session {
             None
         };
         if let Some(violation) = violation {
-            self.recycle_fields(fields);
             self.violate(slot, violation);
             return Ok(None);
         }
@@ -218,22 +207,17 @@ impl Session {
         let key = self.key_of(slot);
         self.vacate_if_done(slot);
         if !told {
-            self.recycle_fields(fields);
             return Ok(None);
         }
-        self.received = fields;
         Ok(Some(Step::Headers { key, part, status: checked.status, end_stream }))
     }
 
-    #[allow(clippy::type_complexity)]
+    #[inline]
     fn decode_or_fail(
         &mut self,
         block: &[u8],
         part: Part,
-    ) -> Result<
-        Result<(crate::hpack::FieldList, crate::http2::fields::Checked), Violation>,
-        Violation,
-    > {
+    ) -> Result<Result<Checked, Violation>, Violation> {
         self.decode_block(block, part).map_err(|error| {
             self.compression = Some(error);
             Violation::Compression

@@ -72,7 +72,7 @@ impl EncodeMemo {
 }
 
 impl Session {
-    /// Decodes a whole block and checks it as `part`.
+    /// Decodes a whole block and checks it as `part`; its fields are [`Session::received`] afterwards.
     ///
     /// The outer error ends the connection, the inner one the stream; the table is in step after both
     /// the inner one and success.
@@ -81,53 +81,69 @@ impl Session {
         &mut self,
         block: &[u8],
         part: Part,
-    ) -> Result<Result<(FieldList, Checked), Violation>, DecodeError> {
-        let mut list = self.take_fields();
+    ) -> Result<Result<Checked, Violation>, DecodeError> {
         let at = block.len() & 3;
         let memo = &self.memos[at];
         if memo.part == Some(part)
             && memo.generation == self.decoder.generation()
             && memo.block == block
         {
-            list.clone_from(&memo.list);
-            return Ok(Ok((list, memo.checked)));
+            self.received_memo = Some(at as u8);
+            return Ok(Ok(memo.checked));
         }
+        self.received_memo = None;
+        self.received.clear();
         let limits = ListLimits {
             max_size: self.limits.max_header_list_size,
             max_fields: self.limits.max_header_fields,
         };
         let generation = self.decoder.generation();
-        let outcome = self.decoder.decode(block, &limits, &mut list)?;
+        let outcome = self.decoder.decode(block, &limits, &mut self.received)?;
         if outcome != ListOutcome::Complete {
-            self.recycle_fields(list);
             return Ok(Err(Violation::FieldListTooLarge));
         }
-        let checked = match fields::check(&list, part) {
+        let checked = match fields::check(&self.received, part) {
             Ok(checked) => checked,
-            Err(violation) => {
-                self.recycle_fields(list);
-                return Ok(Err(violation));
-            }
+            Err(violation) => return Ok(Err(violation)),
         };
         // Seen twice is worth remembering: a block that never comes again costs no copy of its list.
         let memo = &mut self.memos[at];
         if generation == self.decoder.generation()
             && block.len() <= MEMO_BLOCK
-            && list.size() <= MEMO_LIST
+            && self.received.size() <= MEMO_LIST
         {
             let again = memo.part.is_none() && memo.generation == generation && memo.block == block;
             memo.generation = generation;
             if again {
                 memo.part = Some(part);
                 memo.checked = checked;
-                memo.list.clone_from(&list);
+                memo.list.clone_from(&self.received);
             } else {
                 memo.part = None;
                 memo.block.clear();
                 memo.block.extend_from_slice(block);
             }
         }
-        Ok(Ok((list, checked)))
+        Ok(Ok(checked))
+    }
+
+    /// The fields of the block that was decoded last.
+    #[inline]
+    pub(crate) fn received(&self) -> &FieldList {
+        match self.received_memo {
+            Some(at) => &self.memos[usize::from(at)].list,
+            None => &self.received,
+        }
+    }
+
+    /// The same fields, to keep: copied where they are a memo's, moved where they are not.
+    pub(crate) fn take_received(&mut self) -> FieldList {
+        let mut list = self.take_fields();
+        match self.received_memo {
+            Some(at) => list.clone_from(&self.memos[usize::from(at)].list),
+            None => core::mem::swap(&mut list, &mut self.received),
+        }
+        list
     }
 
     /// Encodes a pending head straight into the output, as HEADERS and CONTINUATION frames.

@@ -71,8 +71,9 @@ pub struct Session {
     /// A control frame's payload, or a field block, that came in pieces.
     scratch: Vec<u8>,
     block: blocks::Block,
-    /// The fields of the event that is being handed out.
+    /// The fields of the block that was decoded last, unless they are those of a memo.
     received: FieldList,
+    received_memo: Option<u8>,
     decoder: hpack::Decoder,
     memos: [DecodeMemo; 4],
     conn_recv: RecvWindow,
@@ -166,6 +167,7 @@ impl Session {
             scratch: Vec::new(),
             block: blocks::Block::default(),
             received: FieldList::new(),
+            received_memo: None,
             decoder: hpack::Decoder::new(limits.header_table_size),
             memos: Default::default(),
             conn_recv: RecvWindow::new(limits.connection_window.max(DEFAULT_WINDOW)),

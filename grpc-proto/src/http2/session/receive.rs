@@ -1,6 +1,7 @@
 //! Bytes in: from the receive buffer to frames, without copying what lies whole in it.
 
 use super::{Event, ResetReason, Session};
+use crate::hpack::FieldList;
 use crate::http2::fields::Part;
 use crate::http2::frame::{FrameHeader, HEADER_LEN, PREFACE, flag, kind};
 use crate::http2::state::{Input, Rejection, State};
@@ -57,6 +58,21 @@ pub(super) enum Step {
     },
 }
 
+impl From<Step> for Event {
+    #[inline]
+    fn from(step: Step) -> Event {
+        match step {
+            Step::Headers { key, part, status, end_stream } => {
+                Event::Headers { stream: key, part, status, fields: FieldList::new(), end_stream }
+            }
+            Step::Data(key) => Event::Data(key),
+            Step::End(key) => Event::End(key),
+            Step::Reset(key, code) => Event::Reset(key, ResetReason::Peer(code)),
+            Step::GoAway { last_stream, code } => Event::GoAway { last_stream, code },
+        }
+    }
+}
+
 /// A frame that was handled may have something to tell.
 pub(super) type Handled = Result<Option<Step>, Violation>;
 
@@ -74,6 +90,19 @@ impl Session {
         input: &mut &[u8],
         now: Instant,
     ) -> Result<Option<Event>, ConnectionError> {
+        let mut event = self.poll_bare(input, now)?;
+        if let Some(Event::Headers { fields, .. }) = &mut event {
+            *fields = self.take_received();
+        }
+        Ok(event)
+    }
+
+    /// As [`Session::poll`], but leaves the fields of a head in [`Session::received`].
+    pub(crate) fn poll_bare(
+        &mut self,
+        input: &mut &[u8],
+        now: Instant,
+    ) -> Result<Option<Event>, ConnectionError> {
         self.run_timers(!input.is_empty(), now);
         loop {
             // What a frame led to comes before what the next one does, however the bytes were cut.
@@ -83,25 +112,11 @@ impl Session {
                 return Ok(Some(event));
             }
             match self.read(input, now) {
-                Ok(Some(step)) => return Ok(Some(self.event(step))),
+                Ok(Some(step)) => return Ok(Some(step.into())),
                 Ok(None) if self.attention => {}
                 Ok(None) => return Ok(None),
                 Err(violation) => self.misbehaved(violation, input),
             }
-        }
-    }
-
-    #[inline]
-    fn event(&mut self, step: Step) -> Event {
-        match step {
-            Step::Headers { key, part, status, end_stream } => {
-                let fields = core::mem::take(&mut self.received);
-                Event::Headers { stream: key, part, status, fields, end_stream }
-            }
-            Step::Data(key) => Event::Data(key),
-            Step::End(key) => Event::End(key),
-            Step::Reset(key, code) => Event::Reset(key, ResetReason::Peer(code)),
-            Step::GoAway { last_stream, code } => Event::GoAway { last_stream, code },
         }
     }
 

@@ -81,14 +81,16 @@ impl Session {
     pub(super) fn bury(&mut self, slot: u32, cause: Cause) {
         let stream = &mut self.streams[slot as usize];
         stream.queue.clear(&mut self.pool);
-        let heads = [core::mem::take(&mut stream.head), core::mem::take(&mut stream.trailers)];
         stream.wants_room = false;
         stream.stalled_since = Instant::NEVER;
         stream.receiving_since = Instant::NEVER;
         let id = stream.id;
-        for head in heads {
-            if let Pending::Fields(list, _) | Pending::Call { own: list, .. } = head {
-                self.recycle_fields(list);
+        if stream.head.is_some() || stream.trailers.is_some() {
+            let heads = [core::mem::take(&mut stream.head), core::mem::take(&mut stream.trailers)];
+            for head in heads {
+                if let Pending::Fields(list, _) | Pending::Call { own: list, .. } = head {
+                    self.recycle_fields(list);
+                }
             }
         }
         self.settle_send_budget(slot);

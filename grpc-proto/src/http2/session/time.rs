@@ -322,6 +322,7 @@ impl Session {
         }
         // What a frame in progress has gathered stays.
         self.scratch.shrink_to(0);
+        self.received = Default::default();
         self.block.shrink();
         self.control.shrink_to(0);
         self.ended = Default::default();
