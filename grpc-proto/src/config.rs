@@ -3,7 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::http2::flow::MAX_WINDOW;
+use crate::http2::flow::{MAX_WINDOW, PADDING_ROOM};
 
 /// The limits of one connection; plain data with defaults, turned into a [`Config`] by [`Config::new`].
 ///
@@ -124,6 +124,42 @@ pub struct Limits {
     pub min_ping_interval: Duration,
 }
 
+impl Limits {
+    /// The most heap memory in bytes that a peer can make one connection hold for what it receives.
+    ///
+    /// What the application queues for sending comes on top (at most `max_concurrent_streams` ×
+    /// `send_mark` + `send_budget` and one message), and so do messages and metadata that were handed
+    /// out and are still held, or were handed out as [`crate::Payload::Assembled`]. The terms are
+    /// explained in `docs/limits.md`; tests hold the allocator's count against it under each attack.
+    pub const fn memory_bound(&self) -> u64 {
+        const fn max(a: u32, b: u32) -> u64 {
+            if a > b { a as u64 } else { b as u64 }
+        }
+        // Vectors grow by doubling.
+        const SLACK: u64 = 2;
+        let list = self.max_header_list_size as u64;
+        let frame = self.max_frame_size as u64;
+        let tables = SLACK * max(self.header_table_size, 4096) + 3 * self.encoder_table_size as u64;
+        let gathering = SLACK * (frame + 2 * list + frame);
+        let record = SLACK * STREAM_RECORD + list + max(self.stream_window, 65_535) + 1;
+        let replies = SLACK * 17 * self.max_pending_replies as u64;
+        SESSION
+            + tables
+            + gathering
+            + SLACK * list
+            + replies
+            + self.max_concurrent_streams as u64 * record
+            + self.assembly_budget as u64
+            + self.pool_bytes as u64
+    }
+}
+
+/// What a connection holds whatever happens: memos of heads, graves of streams, output of its own.
+const SESSION: u64 = 128 << 10;
+/// What a stream takes in all tables: its records, its places in queues and in the table of identifiers.
+const STREAM_RECORD: u64 =
+    (size_of::<crate::http2::stream::Stream>() + size_of::<crate::call::Call>() + 128) as u64;
+
 impl Default for Limits {
     fn default() -> Self {
         Limits {
@@ -192,7 +228,7 @@ impl Config {
         if limits.max_send_message > MAX_WINDOW - 5 || limits.max_receive_message > MAX_WINDOW - 5 {
             return Err(ConfigError::MessageTooLarge);
         }
-        let largest = u64::from(limits.max_receive_message) + 5;
+        let largest = u64::from(limits.max_receive_message) + 5 + u64::from(PADDING_ROOM);
         if largest > u64::from(limits.stream_window) + u64::from(limits.assembly_budget) {
             return Err(ConfigError::AssemblyBudgetBelowMessage);
         }
@@ -223,7 +259,8 @@ pub enum ConfigError {
     FrameSizeOutOfRange,
     /// A message limit exceeds what one flow-control window can ever carry.
     MessageTooLarge,
-    /// `stream_window + assembly_budget` cannot hold one message of `max_receive_message`.
+    /// `stream_window + assembly_budget` cannot hold one message of `max_receive_message`, its prefix
+    /// and 1 KiB for the padding of its last frames.
     AssemblyBudgetBelowMessage,
     /// A limit of zero under which the connection could never make progress.
     ZeroWouldStall,
@@ -239,7 +276,7 @@ impl fmt::Display for ConfigError {
             ConfigError::FrameSizeOutOfRange => "max_frame_size must lie within 16384 and 16777215",
             ConfigError::MessageTooLarge => "a message limit exceeds 2147483642 bytes",
             ConfigError::AssemblyBudgetBelowMessage => {
-                "stream_window + assembly_budget is below max_receive_message + 5: raise assembly_budget"
+                "stream_window + assembly_budget is below max_receive_message + 1029: raise assembly_budget"
             }
             ConfigError::ZeroWouldStall => {
                 "opens_per_transmit, max_pending_replies and transmit_budget must be at least 1"

@@ -91,12 +91,15 @@ impl Framing {
     }
 
     /// Adds to the message; at most [`Framing::missing`] bytes.
+    ///
+    /// `window` tells how much of a message the peer may have sent by now.
     #[inline]
-    pub(super) fn add(&mut self, data: &[u8]) {
-        let total = self.buf.len() + self.missing();
-        if self.buf.len() + data.len() > self.buf.capacity() {
-            // Doubling, but never beyond what the message needs.
-            let more = self.buf.capacity().max(data.len()).min(total - self.buf.len());
+    pub(super) fn add(&mut self, data: &[u8], window: impl FnOnce() -> usize) {
+        let len = self.buf.len();
+        if len + data.len() > self.buf.capacity() {
+            // Doubling, but never beyond what the message needs or the peer's window lets come.
+            let most = (len + self.missing()).min(window()).saturating_sub(len);
+            let more = self.buf.capacity().min(most).max(data.len());
             self.buf.reserve_exact(more);
         }
         self.buf.extend_from_slice(data);

@@ -53,7 +53,7 @@ pub struct Connection<R: Role> {
 
 /// What the gRPC layer knows of a call; the index is that of its stream's slot.
 #[derive(Debug)]
-struct Call {
+pub(crate) struct Call {
     framing: Framing,
     /// The peer named a `grpc-encoding`, so messages may be compressed.
     may_decompress: bool,
@@ -433,7 +433,8 @@ impl<R: Role> Connection<R> {
     ) -> Option<R::Event<'i>> {
         let framing = &mut self.calls[key.index()].framing;
         let part = self.session.take_data(input, framing.missing());
-        framing.add(part);
+        let session = &self.session;
+        framing.add(part, || session.message_window(key));
         if framing.missing() > 0 {
             self.session.note_progress(key, now);
             return None;

@@ -1,5 +1,8 @@
 //! Flow-control windows (RFC 9113 §5.2, §6.9).
 
+/// Window beyond the end of a message that is being assembled: a peer that pads its frames, by at most 256
+/// bytes each, could not send the last of them otherwise.
+pub(crate) const PADDING_ROOM: u32 = 1024;
 /// The largest window, 2³¹ − 1.
 pub const MAX_WINDOW: u32 = (1 << 31) - 1;
 /// The window that a connection and its streams start with.

@@ -396,16 +396,14 @@ fn a_changed_initial_window_that_overflows_a_stream_ends_the_connection() {
 
 #[test]
 fn data_beyond_a_streams_window_resets_it() {
+    // Two messages that nobody has consumed, and that fill the window.
+    let messages = [message(&[7; 32_000]), message(&[7; 65_535 - 32_005 - 5])].concat();
+    let window: Vec<u8> = messages.chunks(16_384).flat_map(|piece| data(1, 0, piece)).collect();
     server_with(
         |limits| limits.manual_credit = true,
         |bench| {
             bench.open(1, 0);
-            bench.feed(
-                message(&vec![7; 65_530])
-                    .chunks(16_384)
-                    .flat_map(|c| data(1, 0, c))
-                    .collect::<Vec<_>>(),
-            );
+            bench.feed(window.clone());
             bench.expect_open();
             assert_eq!(bench.sent_on(1), []);
             let events = bench.feed(data(1, 0, b"x"));
@@ -418,12 +416,7 @@ fn data_beyond_a_streams_window_resets_it() {
         |bench| {
             bench.open();
             bench.feed(headers(1, 0, &response()));
-            bench.feed(
-                message(&vec![7; 65_530])
-                    .chunks(16_384)
-                    .flat_map(|c| data(1, 0, c))
-                    .collect::<Vec<_>>(),
-            );
+            bench.feed(window.clone());
             let events = bench.feed(data(1, 0, b"x"));
             assert_eq!(code(&events), Code::Internal);
             bench.expect_reset(1, FLOW_CONTROL_ERROR);

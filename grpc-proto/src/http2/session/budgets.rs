@@ -1,6 +1,7 @@
 //! Who may hold how much: receive credit, the assembly budget, the send budget.
 
 use super::Session;
+use crate::http2::streams::StreamKey;
 use crate::time::Instant;
 
 impl Session {
@@ -29,6 +30,12 @@ impl Session {
             stream.in_credit = true;
             self.credit.push_back(slot);
         }
+    }
+
+    /// How many bytes of one message a stream may hold.
+    pub(crate) fn message_window(&self, key: StreamKey) -> usize {
+        let base = self.recv_base.max(self.limits.stream_window);
+        self.stream(key).map_or(0, |stream| base.saturating_add(stream.reserved) as usize)
     }
 
     pub(super) fn drop_reservation(&mut self, slot: u32) {

@@ -130,6 +130,8 @@ pub struct Session {
 
 /// Lists kept for reuse; more calls at once than this allocate theirs.
 const POOLED_LISTS: usize = 256;
+/// Lists larger than this are rare, and would let a peer that sends a few of them keep the memory taken.
+const POOLED_LIST: usize = 4096;
 
 impl Session {
     /// A connection that was just established; what it has to say first waits in `poll_transmit`.
@@ -244,7 +246,7 @@ impl Session {
 
     /// Keeps a list's memory for later.
     pub fn recycle_fields(&mut self, mut list: FieldList) {
-        if self.lists.len() < POOLED_LISTS {
+        if self.lists.len() < POOLED_LISTS && list.heap_bytes() <= POOLED_LIST {
             list.clear();
             self.lists.push(list);
         }

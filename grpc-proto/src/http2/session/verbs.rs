@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{OpenError, Session, Side, StreamError};
 use crate::hpack::FieldList;
 use crate::http2::error_code::ErrorCode;
+use crate::http2::flow::PADDING_ROOM;
 use crate::http2::state::State;
 use crate::http2::stream::{Pending, Prepared};
 use crate::http2::streams::StreamKey;
@@ -240,7 +241,7 @@ impl Session {
     pub(crate) fn expect_message(&mut self, key: StreamKey, len: u32) {
         let base = self.limits.stream_window;
         let Some(stream) = self.stream_mut(key) else { return };
-        let excess = len.saturating_sub(base);
+        let excess = len.saturating_add(PADDING_ROOM).saturating_sub(base);
         let wanted = excess.saturating_sub(stream.reserved);
         if wanted == 0 {
             return;

@@ -1,0 +1,185 @@
+//! DATA that is empty, tiny, padded or not wanted (CVE-2019-9518, CVE-2019-9511, CVE-2019-9517).
+
+use grpc_proto::{Metadata, Reason, Status, Violation};
+
+use crate::victim::{Handlers, Victim, expect_another_connection_to_be_served};
+use crate::wire::{self, *};
+
+#[test]
+fn empty_data_is_counted() {
+    let mut victim = Victim::new(|_| {});
+    victim.feed(&headers(1, 0, &wire::call()));
+    victim.feed(&data(1, 0, b"").repeat(100));
+    victim.expect_open();
+    // One byte forgives; padding alone does not.
+    victim.feed(&data(1, 0, b"\0"));
+    victim.feed(&padded_data(1, 0, b"", 9).repeat(100));
+    victim.expect_service(3);
+    victim.feed(&data(1, 0, b"").repeat(100));
+    victim.expect_open();
+    victim.feed(&data(1, 0, b""));
+    victim.expect_calm(Violation::TooManyEmptyData);
+    expect_another_connection_to_be_served();
+}
+
+#[test]
+fn tiny_data_costs_a_byte_for_a_byte() {
+    let mut victim = Victim::new(|_| {});
+    victim.feed(&headers(1, 0, &wire::call()));
+    let before = victim.memory();
+    for byte in message(&vec![7; 60_000]).iter().take(60_000) {
+        victim.feed(&data(1, 0, &[*byte]));
+    }
+    assert_eq!(victim.messages, 0);
+    assert!(victim.memory() - before < 2 * 65_536, "{}", victim.memory() - before);
+    victim.feed(&data(1, 0, &[7; 5]));
+    assert_eq!(victim.messages, 1);
+    victim.expect_service(3);
+}
+
+#[test]
+fn a_large_message_in_five_byte_frames_passes_plain_and_padded() {
+    for padding in [None, Some(255)] {
+        let mut victim = Victim::new(|_| {});
+        victim.feed(&headers(1, 0, &wire::call()));
+        let bytes = message(&vec![7; 314_159]);
+        // The peer keeps to both windows, as it learns of them.
+        let (mut stream, mut connection) = (65_535i64, 1i64 << 20);
+        for piece in bytes.chunks(5) {
+            let frame = match padding {
+                None => data(1, 0, piece),
+                Some(padding) => padded_data(1, 0, piece, padding),
+            };
+            let len = frame.len() as i64 - 9;
+            while stream < len || connection < len {
+                let sent = victim.sent();
+                assert!(!sent.is_empty(), "credit must come: {stream} {connection}");
+                for frame in sent {
+                    match frame {
+                        Sent::WindowUpdate { stream: 0, increment } => {
+                            connection += i64::from(increment)
+                        }
+                        Sent::WindowUpdate { increment, .. } => stream += i64::from(increment),
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+            stream -= len;
+            connection -= len;
+            victim.feed(&frame);
+        }
+        assert_eq!(victim.messages, 1);
+        victim.feed(&data(1, END_STREAM, b""));
+        victim.expect_service(3);
+    }
+}
+
+#[test]
+fn a_window_of_one_byte_at_a_time_is_served_within_the_bound_of_window_updates() {
+    let mut victim = Victim::new(|_| {});
+    victim.handlers = Handlers::Stuck;
+    victim.feed(&settings(&[(4, 0)]));
+    victim.feed(&headers(1, END_STREAM, &wire::call()));
+    let call = victim.last_call.expect("a call");
+    victim.conn.send_encoded(call, vec![7; 10_000].into(), false).unwrap();
+    victim.pull();
+    let before = victim.memory();
+    for _ in 0..10_000 {
+        victim.feed(&window_update(1, 1));
+        victim.pull();
+    }
+    victim.expect_open();
+    assert!(victim.memory() <= before + 4096);
+    assert_eq!(victim.conn.stats().data_sent, 10_000);
+}
+
+#[test]
+fn a_stream_whose_window_stays_closed_ends_in_time_and_its_neighbour_does_not() {
+    let mut victim = Victim::new(|_| {});
+    victim.handlers = Handlers::Stuck;
+    victim.feed(&headers(1, END_STREAM, &wire::call()));
+    let call = victim.last_call.expect("a call");
+    victim.feed(&window_update(0, 1 << 20));
+    victim.conn.send_encoded(call, vec![7; 100_000].into(), false).unwrap();
+    victim.pull();
+    victim.now = grpc_proto::Instant::from_millis(59_999);
+    victim.feed(b"");
+    assert_eq!(victim.cancelled, []);
+    victim.expect_service(3);
+    victim.now = grpc_proto::Instant::from_millis(60_000);
+    victim.feed(b"");
+    assert_eq!(victim.cancelled, [Reason::PeerMisbehaved(Violation::SendStalled)]);
+    victim.expect_service(5);
+}
+
+#[test]
+fn a_connection_whose_window_stays_closed_ends_in_time() {
+    let mut victim = Victim::new(|_| {});
+    victim.handlers = Handlers::Stuck;
+    for stream in [1, 3, 5] {
+        victim.feed(&headers(stream, END_STREAM, &wire::call()));
+        let call = victim.last_call.expect("a call");
+        victim.conn.send_encoded(call, vec![7; 60_000].into(), false).unwrap();
+    }
+    victim.pull();
+    let mut wakes = 0;
+    while victim.error.is_none() {
+        victim.now = victim.conn.poll_timeout().expect("a timer");
+        victim.feed(b"");
+        wakes += 1;
+        assert!(wakes < 10);
+    }
+    assert_eq!(victim.now, grpc_proto::Instant::from_millis(60_000));
+    assert_eq!(victim.cancelled.len(), 3);
+    expect_another_connection_to_be_served();
+}
+
+#[test]
+fn every_byte_is_credited_exactly_once() {
+    // DATA of all kinds, on live, ended, reset and refused streams, with padding: in the end the peer has its
+    // whole window again, and never more.
+    let mut victim = Victim::new(|limits| limits.connection_window = 65_535);
+    let mut window = 65_535i64;
+    let mut seed = 1u64;
+    let mut random = |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) % below
+    };
+    let mut stream = 1;
+    for _ in 0..3000 {
+        victim.now = victim.now + std::time::Duration::from_millis(20);
+        match random(8) {
+            0 => {
+                stream += 2;
+                victim.feed(&headers(stream, 0, &wire::call()));
+            }
+            1 if stream > 1 => victim.feed(&reset(stream, CANCEL)),
+            2 => {
+                if let Some(call) = victim.last_call.take() {
+                    let _ = victim.conn.finish(call, &Status::OK, &Metadata::new());
+                }
+            }
+            _ if stream > 1 => {
+                let payload = vec![0; 5 * random(400) as usize + 5];
+                let padding = random(256) as u8;
+                let frame = match random(3) {
+                    0 => data(stream, 0, &payload),
+                    _ => padded_data(stream, 0, &payload, padding),
+                };
+                if frame.len() as i64 - 9 <= window {
+                    window -= frame.len() as i64 - 9;
+                    victim.feed(&frame);
+                }
+            }
+            _ => {}
+        }
+        for sent in victim.sent() {
+            if let Sent::WindowUpdate { stream: 0, increment } = sent {
+                window += i64::from(increment);
+            }
+        }
+        assert!(window <= 65_535, "more was credited than came: {window}");
+        assert!(window > 32_000, "credit leaked: {window}");
+        victim.expect_open();
+    }
+}
