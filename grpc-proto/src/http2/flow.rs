@@ -42,8 +42,8 @@ impl SendWindow {
         self.0 -= i64::from(bytes);
     }
 
-    #[cfg(test)]
-    const fn signed(self) -> i64 {
+    /// The window with its sign.
+    pub(crate) const fn signed(self) -> i64 {
         self.0
     }
 }
@@ -117,8 +117,8 @@ impl RecvWindow {
         self.held
     }
 
-    #[cfg(test)]
-    const fn window(self) -> i64 {
+    /// What the peer may still send.
+    pub(crate) const fn window(self) -> i64 {
         self.window
     }
 }

@@ -19,7 +19,8 @@ mod violation;
 
 pub use error_code::ErrorCode;
 pub use session::{
-    ConnectionError, Event, OpenError, ResetReason, Session, Side, Stats, StreamError, TimedOut,
+    ConnectionError, Event, OpenError, ResetReason, Session, Side, Stats, StreamError, StreamView,
+    TimedOut,
 };
 pub use streams::StreamKey;
 pub use violation::Violation;

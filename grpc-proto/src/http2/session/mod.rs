@@ -6,6 +6,7 @@ mod end;
 mod event;
 mod frames;
 mod heads;
+mod inspect;
 mod receive;
 mod slots;
 mod time;
@@ -32,6 +33,7 @@ pub use event::{
     ConnectionError, Event, OpenError, ResetReason, Side, Stats, StreamError, TimedOut,
 };
 use heads::{DecodeMemo, EncodeMemo};
+pub use inspect::StreamView;
 use receive::Reading;
 use time::Timers;
 

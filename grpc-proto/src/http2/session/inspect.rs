@@ -1,0 +1,96 @@
+//! Looking at a session from outside: what tests, tools and the simulator's oracles compare.
+
+use super::Session;
+use crate::hpack;
+use crate::http2::state::State;
+
+/// One stream as it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StreamView {
+    /// Its slot, the index of its key.
+    pub index: usize,
+    /// Its identifier; 0 before it has one.
+    pub id: u32,
+    /// Its state of RFC 9113 §5.1.
+    pub state: State,
+    /// What we may still send on it; below zero after SETTINGS have shrunk it.
+    pub send_window: i64,
+    /// What the peer may still send on it.
+    pub recv_window: i64,
+    /// Bytes received and not given back.
+    pub held: u32,
+    /// What the window may exceed its base by.
+    pub reserved: u32,
+    /// Bytes that wait to be sent.
+    pub queued: usize,
+    /// Whether the application waits to hear of room.
+    pub wants_room: bool,
+    /// Whether its last event was given out.
+    pub is_terminal: bool,
+}
+
+impl Session {
+    /// The streams whose slots are taken.
+    pub fn streams(&self) -> impl Iterator<Item = StreamView> {
+        self.streams.iter().enumerate().filter(|(_, stream)| stream.occupied).map(
+            |(index, stream)| StreamView {
+                index,
+                id: stream.id,
+                state: stream.state,
+                send_window: stream.send.signed(),
+                recv_window: stream.recv.window(),
+                held: stream.recv.held(),
+                reserved: stream.reserved,
+                queued: stream.queue.len(),
+                wants_room: stream.wants_room,
+                is_terminal: stream.terminal,
+            },
+        )
+    }
+
+    /// Slots that have memory, taken or not.
+    pub fn slots(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// What we may still send on the connection.
+    pub fn send_window(&self) -> i64 {
+        self.conn_send.signed()
+    }
+
+    /// What the peer may still send on the connection.
+    pub fn recv_window(&self) -> i64 {
+        self.conn_recv.window()
+    }
+
+    /// Bytes received on the connection and not given back.
+    pub fn recv_held(&self) -> u32 {
+        self.conn_recv.held()
+    }
+
+    /// The initial window that the peer's DATA is measured by: ours, once it was acknowledged.
+    pub fn recv_base(&self) -> u32 {
+        self.recv_base
+    }
+
+    /// What is left of [`crate::Limits::assembly_budget`].
+    pub fn assembly_left(&self) -> u32 {
+        self.assembly_left
+    }
+
+    /// What is taken of [`crate::Limits::send_budget`].
+    pub fn send_outstanding(&self) -> u32 {
+        self.send_outstanding
+    }
+
+    /// The encoder of our field blocks.
+    pub fn encoder(&self) -> &hpack::Encoder {
+        &self.encoder
+    }
+
+    /// The decoder of the peer's field blocks.
+    pub fn decoder(&self) -> &hpack::Decoder {
+        &self.decoder
+    }
+}
