@@ -248,7 +248,9 @@ impl Session {
 
     /// Keeps a list's memory for later.
     pub fn recycle_fields(&mut self, mut list: FieldList) {
-        if self.lists.len() < POOLED_LISTS && list.heap_bytes() <= POOLED_LIST {
+        // A list without memory would only hide one that has some.
+        let kept = (1..=POOLED_LIST).contains(&list.heap_bytes());
+        if kept && self.lists.len() < POOLED_LISTS {
             list.clear();
             self.lists.push(list);
         }
