@@ -27,7 +27,8 @@ pub struct Limits {
     pub max_concurrent_streams: u32,
     /// Base receive window of a stream: SETTINGS_INITIAL_WINDOW_SIZE. Default 65,535.
     ///
-    /// What a stream may hold of unread bytes without a reservation from `assembly_budget`.
+    /// What a stream may hold of unread bytes without a reservation from `assembly_budget`. Below 5 each
+    /// stream is opened that far by a WINDOW_UPDATE, or no message could say how long it is.
     pub stream_window: u32,
     /// Receive window of the connection, opened by a WINDOW_UPDATE after SETTINGS. Default 1 MiB.
     ///

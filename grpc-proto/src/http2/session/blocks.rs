@@ -153,6 +153,7 @@ impl Session {
         stream.head_received = true;
         stream.content_left = checked.content_length.map_or(-1, |length| length as i64);
         self.step(key.slot(), Input::RecvHeaders { end_stream });
+        self.open_for_prefix(key.slot());
         Ok(Some(Step::Headers { key, part: Part::Request, status: 0, end_stream }))
     }
 

@@ -4,10 +4,27 @@ use super::Session;
 use crate::http2::streams::StreamKey;
 use crate::time::Instant;
 
+/// Bytes of a message's prefix: with less of a window than this, no message could ever say how long it is.
+const LEAST_WINDOW: u32 = 5;
+
 impl Session {
+    /// What a stream may receive without a reservation.
+    #[inline]
+    pub(super) fn base_window(&self) -> u32 {
+        self.limits.stream_window.max(LEAST_WINDOW)
+    }
+
+    /// Opens the window of a new stream as far as a message's prefix needs, where SETTINGS have not.
+    #[inline]
+    pub(super) fn open_for_prefix(&mut self, slot: u32) {
+        if self.limits.stream_window < LEAST_WINDOW {
+            self.queue_credit(slot);
+        }
+    }
+
     /// Re-derives how much of its reservation a stream still needs, and queues its credit.
     pub(super) fn settle_credit(&mut self, slot: u32) {
-        let base = self.limits.stream_window;
+        let base = self.base_window();
         let stream = &mut self.streams[slot as usize];
         if stream.reserved > 0 && stream.receiving_since == Instant::NEVER {
             let needed = stream.recv.held().saturating_sub(base).min(stream.reserved);
@@ -20,7 +37,7 @@ impl Session {
     }
 
     pub(super) fn queue_credit(&mut self, slot: u32) {
-        let base = self.limits.stream_window;
+        let base = self.base_window();
         let stream = &mut self.streams[slot as usize];
         if !stream.in_credit
             && !stream.terminal

@@ -134,9 +134,13 @@ impl Session {
         if old == new {
             return;
         }
-        for stream in &mut self.streams {
-            if stream.occupied && !stream.state.is_closed() && stream.id != 0 {
+        for slot in 0..self.streams.len() as u32 {
+            let stream = &mut self.streams[slot as usize];
+            // Streams that wait for an identifier too: they were given the window of before.
+            if stream.occupied && !stream.state.is_closed() {
                 stream.recv.shift(old, new);
+                // A message that was begun under the larger window may need credit to go on.
+                self.queue_credit(slot);
             }
         }
     }

@@ -432,9 +432,10 @@ impl Session {
                 Rejection::Ignore | Rejection::Misuse => Ok(None),
             };
         }
+        // An empty frame needs no window, not even one that SETTINGS took below zero (§6.9.1).
         let violation = if !stream.head_received {
             Some(Violation::DataBeforeHeaders)
-        } else if !stream.recv.receive(header.len) {
+        } else if !stream.recv.receive(header.len) && header.len > 0 {
             Some(Violation::StreamWindowOverrun)
         } else if stream.content_left >= 0 && i64::from(len) > stream.content_left {
             Some(Violation::ContentLength)

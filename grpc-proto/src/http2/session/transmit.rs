@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::{Session, Side};
 use crate::hpack::{FieldList, Token};
 use crate::http2::frame::{self, flag, kind};
-use crate::http2::state::Input;
+use crate::http2::state::{Input, State};
 use crate::http2::stream::{Pending, Ready};
 use crate::time::Instant;
 use crate::timeout::TimeoutText;
@@ -86,7 +86,7 @@ impl Session {
             frame::put_window_update(out.head(), 0, credit);
         }
         while let Some(slot) = self.credit.pop_front() {
-            let base = self.limits.stream_window;
+            let base = self.base_window();
             let Some(stream) = self.streams.get_mut(slot as usize) else { continue };
             stream.in_credit = false;
             // What is over for the application invites no more DATA.
@@ -128,6 +128,10 @@ impl Session {
         let stream = &mut self.streams[slot as usize];
         stream.ready = Ready::No;
         let id = stream.id;
+        if id == 0 {
+            // Queued for the stream that had this slot before; this one waits for the peer's limit.
+            return;
+        }
         if let Some(code) = stream.reset.take() {
             self.stats.resets_sent += 1;
             frame::put_reset(out.head(), id, code);
@@ -148,6 +152,7 @@ impl Session {
             self.put_head(out, id, head, end_stream);
             self.ping_strikes = 0;
             self.step(slot, Input::SendHeaders { end_stream });
+            self.open_for_prefix(slot);
         }
         self.put_data(slot, out, now);
         let stream = &mut self.streams[slot as usize];
@@ -162,7 +167,7 @@ impl Session {
             }
         }
         let stream = &mut self.streams[slot as usize];
-        if stream.released && self.side == Side::Server && stream.state.can_receive() {
+        if stream.released && self.side == Side::Server && stream.state == State::HalfClosedLocal {
             // The answer is complete before the request is: the client may stop sending (RFC 9113 §8.1).
             self.reset_slot(slot, crate::http2::ErrorCode::NO_ERROR);
             return;

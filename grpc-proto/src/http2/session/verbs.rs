@@ -239,7 +239,7 @@ impl Session {
     /// Tells that a message of `len` bytes, all included, has begun; its window opens as far as the
     /// assembly budget allows.
     pub(crate) fn expect_message(&mut self, key: StreamKey, len: u32) {
-        let base = self.limits.stream_window;
+        let base = self.base_window();
         let Some(stream) = self.stream_mut(key) else { return };
         let excess = len.saturating_add(PADDING_ROOM).saturating_sub(base);
         let wanted = excess.saturating_sub(stream.reserved);

@@ -1,0 +1,108 @@
+//! What the simulator has found, each in its smallest form.
+
+mod common;
+
+use bytes::Bytes;
+use common::{Pair, Seen, echo};
+use grpc_proto::{Code, Metadata, Status, server};
+
+fn is_ok(seen: &[Seen]) -> usize {
+    let ok = |seen: &&Seen| matches!(seen, Seen::Status(_, outcome) if outcome.status.is_ok());
+    seen.iter().filter(ok).count()
+}
+
+/// The answer was cut off by RST_STREAM(NO_ERROR) as soon as its first quantum was out.
+#[test]
+fn an_early_answer_larger_than_the_window_arrives_whole_before_the_stream_is_reset() {
+    let mut pair = Pair::new();
+    let call = pair.call("/a/b");
+    let body = vec![5; 300_000];
+    // The client never ends its side.
+    let seen = pair.run(|conn, event, _| {
+        if let server::Event::Request(call, _) = event {
+            conn.send_encoded(call, body.clone().into(), false).unwrap();
+            conn.finish(call, &Status::OK, &Metadata::new()).unwrap();
+        }
+    });
+    assert!(seen.contains(&Seen::Message(call, body.clone())));
+    assert_eq!(is_ok(&seen), 1, "{:?}", seen.last());
+}
+
+/// A new call that took the slot of one that was queued for output went out on stream 0.
+#[test]
+fn a_call_in_the_slot_of_one_that_was_ready_to_send_waits_for_the_stream_limit() {
+    let mut pair = Pair::with(|_| {}, |limits| limits.max_concurrent_streams = 2);
+    let (first, stays) = (pair.call("/a/b"), pair.call("/a/b"));
+    let mut held = Vec::new();
+    pair.run(|_, event, _| {
+        if let server::Event::Request(call, _) = event {
+            held.push(call);
+        }
+    });
+    pair.server.finish(held[0], &Status::of(Code::NotFound), &Metadata::new()).unwrap();
+    let mut wire = Vec::new();
+    common::pull(&mut pair.server, &mut wire, pair.now);
+    // Ready to send, and then over before it could.
+    pair.client.send_encoded(first, Bytes::from_static(b"late"), false).unwrap();
+    let now = pair.now;
+    let mut over = false;
+    common::feed(&mut pair.client, &mut wire, now, |_, event, _| {
+        over |= matches!(event, grpc_proto::client::Event::Status(..));
+    });
+    assert!(over);
+    let calls: Vec<_> = (0..4).map(|_| pair.call("/a/b")).collect();
+    for call in calls.into_iter().chain([stays]) {
+        pair.client.end(call).unwrap();
+    }
+    let seen = pair.run(echo);
+    assert_eq!(is_ok(&seen), 5, "{seen:?}");
+}
+
+/// Nothing ever opened a window that was too small for a message's prefix; and windows smaller than
+/// the default, once they were acknowledged, were not opened for messages that had begun before.
+#[test]
+fn windows_too_small_for_a_prefix_carry_messages_all_the_same() {
+    for window in [0, 1, 4, 5, 100] {
+        let mut pair = Pair::with(
+            |limits| limits.stream_window = window,
+            |limits| limits.stream_window = window,
+        );
+        for turn in 0..2 {
+            for len in [0, 1, 200, 70_000, 200_000] {
+                let call = pair.call("/a/b");
+                let body = Bytes::from(vec![1; len]);
+                pair.client.send_encoded(call, body.clone(), false).unwrap();
+                pair.client.end(call).unwrap();
+                let seen = pair.run(echo);
+                assert!(
+                    seen.contains(&Seen::Message(call, body.to_vec())),
+                    "{window} {turn} {len}"
+                );
+                assert_eq!(is_ok(&seen), 1, "{window} {turn} {len}");
+            }
+        }
+    }
+}
+
+/// Calls that waited for an identifier when SETTINGS were acknowledged kept the window of before.
+#[test]
+fn a_call_that_waited_while_settings_were_acknowledged_counts_with_their_window() {
+    let mut pair = Pair::with(
+        |limits| limits.stream_window = 1000,
+        |limits| limits.max_concurrent_streams = 1,
+    );
+    let calls: Vec<_> = (0..3).map(|_| pair.call("/a/b")).collect();
+    for &call in &calls {
+        pair.client.send_encoded(call, Bytes::from(vec![2; 60_000]), false).unwrap();
+        pair.client.end(call).unwrap();
+    }
+    let seen = pair.run(echo);
+    // The first two streams were opened before the server's limit was known; one of them is refused.
+    assert!(is_ok(&seen) >= 1, "{seen:?}");
+    for call in pair.client.session().streams() {
+        panic!("{call:?} is left");
+    }
+    let call = pair.call("/a/b");
+    pair.client.end(call).unwrap();
+    assert_eq!(is_ok(&pair.run(echo)), 1);
+}
