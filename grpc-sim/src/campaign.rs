@@ -1,0 +1,101 @@
+//! Many seeds: what failed, what was reached, and how fast.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use crate::entropy::Seeded;
+use crate::generate::generate;
+use crate::marks::Marks;
+use crate::oracle::{Failure, Oracle};
+use crate::scenario::Scenario;
+use crate::trace::Hash;
+use crate::world::{Report, run};
+
+/// Runs a scenario; a panic of what is under test is a failure like others.
+pub fn catch(scenario: &Scenario, keep: bool) -> Report {
+    let ran = catch_unwind(AssertUnwindSafe(|| run(scenario, keep)));
+    ran.unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Report {
+            failure: Some(Failure {
+                oracle: Oracle::Panic,
+                text: text.unwrap_or_default(),
+                at_ns: 0,
+            }),
+            ..Report::default()
+        }
+    })
+}
+
+/// What came of a campaign.
+#[derive(Debug, Default)]
+pub struct Campaign {
+    /// Seeds that ran.
+    pub seeds: u64,
+    /// Events over all worlds.
+    pub events: u64,
+    /// Calls that ended with OK.
+    pub calls_ok: u64,
+    /// Seeds that reached each mark, in the order of [`Marks::names`].
+    pub marks: Vec<u64>,
+    /// Seeds that failed.
+    pub failures: Vec<(u64, Failure)>,
+    /// Hash over the traces of all seeds.
+    pub hash: Hash,
+    /// Time that it took.
+    pub took: Duration,
+}
+
+impl Campaign {
+    /// Runs the seeds of `first..first + seeds`, every hundredth one twice; `progress` is told now and
+    /// then and says whether to go on.
+    pub fn run(first: u64, seeds: u64, mut progress: impl FnMut(&Campaign) -> bool) -> Self {
+        let began = Instant::now();
+        let mut campaign = Campaign { marks: vec![0; Marks::names().count()], ..Self::default() };
+        for seed in first..first + seeds {
+            let scenario = generate(&mut Seeded::new(seed));
+            let mut report = catch(&scenario, false);
+            if seed % 100 == 0
+                && report.failure.is_none()
+                && catch(&scenario, false).trace.hash() != report.trace.hash()
+            {
+                let text = "two runs of the same seed differ".to_owned();
+                report.failure = Some(Failure { oracle: Oracle::Repeatable, text, at_ns: 0 });
+            }
+            campaign.add(seed, report);
+            campaign.took = began.elapsed();
+            if !progress(&campaign) {
+                break;
+            }
+        }
+        campaign
+    }
+
+    fn add(&mut self, seed: u64, report: Report) {
+        self.seeds += 1;
+        self.events += report.events;
+        self.calls_ok += report.calls_ok;
+        self.hash.number(report.trace.hash());
+        for (index, count) in self.marks.iter_mut().enumerate() {
+            *count += u64::from(report.marks.has(index));
+        }
+        self.failures.extend(report.failure.map(|failure| (seed, failure)));
+    }
+
+    /// Adds what another thread has found.
+    pub fn merge(&mut self, other: Campaign) {
+        self.seeds += other.seeds;
+        self.events += other.events;
+        self.calls_ok += other.calls_ok;
+        self.hash.number(other.hash.value());
+        self.marks.resize(other.marks.len(), 0);
+        for (count, more) in self.marks.iter_mut().zip(other.marks) {
+            *count += more;
+        }
+        self.failures.extend(other.failures);
+        self.took = self.took.max(other.took);
+    }
+}

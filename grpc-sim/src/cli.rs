@@ -1,0 +1,207 @@
+//! Arguments and what they do.
+
+use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use grpc_sim::{Campaign, Failure, Marks, Report, Scenario, Seeded, catch, generate, show, shrink};
+
+pub(crate) const USAGE: &str = "\
+usage: grpc-sim run SEED [SHOW]               one seed
+       grpc-sim replay FILE [SHOW]            a scenario kept as JSON
+       grpc-sim diff SEED|FILE SEED|FILE      where two runs part
+       grpc-sim shrink SEED|FILE [FILE]       the smallest scenario that fails the same way
+       grpc-sim campaign [--seeds N] [--first SEED] [--jobs N] [--minutes N] [--keep DIR]
+SHOW: --timeline [--until MICROSECONDS]  --pcap FILE  --chrome FILE  --scenario";
+
+/// Runs a command; `false` if a rule was broken.
+pub(crate) fn main(args: &[String]) -> Result<bool, String> {
+    let (command, rest) = args.split_first().ok_or("a command is missing")?;
+    match (command.as_str(), rest) {
+        ("run" | "replay", [what, rest @ ..]) => show_one(&load(what)?, rest),
+        ("diff", [one, two]) => diff(&load(one)?, &load(two)?),
+        ("shrink", [what, rest @ ..]) => shrink_one(&load(what)?, rest.first()),
+        ("campaign", rest) => campaign(rest),
+        _ => Err(format!("what is {command}?")),
+    }
+}
+
+/// A seed, or a file.
+fn load(what: &str) -> Result<Scenario, String> {
+    if let Ok(seed) = what.parse() {
+        return Ok(generate(&mut Seeded::new(seed)));
+    }
+    let text = fs::read_to_string(what).map_err(|error| format!("{what}: {error}"))?;
+    serde_json::from_str(&text).map_err(|error| format!("{what}: {error}"))
+}
+
+/// The value behind an option.
+fn option<'a>(args: &'a [String], name: &str) -> Option<&'a String> {
+    let at = args.iter().position(|arg| arg == name)?;
+    args.get(at + 1)
+}
+
+fn number(args: &[String], name: &str, default: u64) -> Result<u64, String> {
+    match option(args, name) {
+        None => Ok(default),
+        Some(text) => text.parse().map_err(|_| format!("{name} takes a number, not {text}")),
+    }
+}
+
+fn write(path: &str, bytes: &[u8]) -> Result<(), String> {
+    fs::write(path, bytes).map_err(|error| format!("{path}: {error}"))
+}
+
+fn show_one(scenario: &Scenario, args: &[String]) -> Result<bool, String> {
+    let report = catch(scenario, true);
+    if args.iter().any(|arg| arg == "--scenario") {
+        println!("{}", json(scenario));
+    }
+    if args.iter().any(|arg| arg == "--timeline") {
+        let until = number(args, "--until", u64::MAX)?;
+        for line in show::timeline(&report.trace).lines() {
+            let at = line.split_whitespace().next().and_then(|at| at.parse::<u64>().ok());
+            if at.is_none_or(|at| at <= until) {
+                println!("{line}");
+            }
+        }
+    }
+    if let Some(path) = option(args, "--pcap") {
+        write(path, &show::pcap(&report.trace))?;
+    }
+    if let Some(path) = option(args, "--chrome") {
+        write(path, show::chrome(&report.trace).as_bytes())?;
+    }
+    Ok(verdict(scenario, &report))
+}
+
+fn verdict(scenario: &Scenario, report: &Report) -> bool {
+    println!(
+        "{} operations, {} events, {} calls ok, trace {:016x}, scenario {:016x}",
+        scenario.operations(),
+        report.events,
+        report.calls_ok,
+        report.trace.hash(),
+        scenario.fingerprint()
+    );
+    match &report.failure {
+        None => println!("clean"),
+        Some(failure) => println!("{failure}"),
+    }
+    report.failure.is_none()
+}
+
+fn diff(one: &Scenario, two: &Scenario) -> Result<bool, String> {
+    let (one, two) = (catch(one, true), catch(two, true));
+    let (one, two) = (show::timeline(&one.trace), show::timeline(&two.trace));
+    let parts = one.lines().zip(two.lines()).position(|(one, two)| one != two);
+    let shorter = one.lines().count().min(two.lines().count());
+    match parts {
+        None if one == two => println!("the same, {shorter} steps"),
+        at => {
+            let at = at.unwrap_or(shorter);
+            println!("the same for {at} steps, then");
+            for text in [&one, &two] {
+                for line in text.lines().skip(at).take(5) {
+                    println!("  {line}");
+                }
+                println!("  --");
+            }
+        }
+    }
+    Ok(one == two)
+}
+
+fn shrink_one(scenario: &Scenario, path: Option<&String>) -> Result<bool, String> {
+    quiet();
+    let Some(failure) = catch(scenario, false).failure else {
+        println!("clean: nothing to shrink");
+        return Ok(true);
+    };
+    let (small, failure) = shrink(scenario, &failure);
+    eprintln!("{} operations, from {}: {failure}", small.operations(), scenario.operations());
+    match path {
+        Some(path) => write(path, json(&small).as_bytes())?,
+        None => println!("{}", json(&small)),
+    }
+    Ok(false)
+}
+
+fn json(scenario: &Scenario) -> String {
+    serde_json::to_string_pretty(scenario).unwrap_or_default() + "\n"
+}
+
+/// Panics of what is under test are results here, not noise.
+fn quiet() {
+    std::panic::set_hook(Box::new(|_| {}));
+}
+
+fn campaign(args: &[String]) -> Result<bool, String> {
+    quiet();
+    let (seeds, first) = (number(args, "--seeds", 1000)?, number(args, "--first", 0)?);
+    let jobs = number(args, "--jobs", 1)?.max(1);
+    let limit = Duration::from_secs(60 * number(args, "--minutes", 24 * 60)?);
+    let began = Instant::now();
+    let share = seeds.div_ceil(jobs);
+    let done = AtomicU64::new(0);
+    let mut whole = Campaign::default();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..jobs)
+            .map(|job| {
+                let done = &done;
+                let from = first + job * share;
+                let count = share.min(seeds.saturating_sub(job * share));
+                let progress = move |part: &Campaign| tell(part, done, seeds, began) < limit;
+                scope.spawn(move || Campaign::run(from, count, progress))
+            })
+            .collect();
+        for thread in threads {
+            whole.merge(thread.join().expect("a campaign catches panics"));
+        }
+    });
+    eprintln!();
+    print_campaign(&whole, jobs);
+    for (seed, failure) in whole.failures.iter().take(20) {
+        println!("seed {seed}: {failure}");
+        if let Some(dir) = option(args, "--keep") {
+            keep(dir, *seed, failure)?;
+        }
+    }
+    Ok(whole.failures.is_empty())
+}
+
+/// Shows how far it is; returns the time it has taken.
+fn tell(part: &Campaign, done: &AtomicU64, seeds: u64, began: Instant) -> Duration {
+    let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+    let took = began.elapsed();
+    if done.is_multiple_of(500) {
+        let rate = done as f64 / took.as_secs_f64();
+        let failed = part.failures.len();
+        eprint!("\r{done} of {seeds} seeds, {rate:.0} a second, {failed} failed here ");
+    }
+    took
+}
+
+fn print_campaign(campaign: &Campaign, jobs: u64) {
+    let seconds = campaign.took.as_secs_f64();
+    println!(
+        "{} seeds, {} events, {} calls ok, {} failed; {seconds:.1} s, {:.0} seeds a second a job, {jobs} jobs; hash {:016x}",
+        campaign.seeds,
+        campaign.events,
+        campaign.calls_ok,
+        campaign.failures.len(),
+        campaign.seeds as f64 / seconds / jobs as f64,
+        campaign.hash.value()
+    );
+    for (name, count) in Marks::names().zip(&campaign.marks) {
+        println!("{count:>9}  {name}");
+    }
+}
+
+/// Shrinks a failing seed into a file.
+fn keep(dir: &str, seed: u64, failure: &Failure) -> Result<(), String> {
+    let (small, failure) = shrink(&generate(&mut Seeded::new(seed)), failure);
+    let path = format!("{dir}/{}-{seed}.json", failure.oracle);
+    println!("  {} operations in {path}: {failure}", small.operations());
+    write(&path, json(&small).as_bytes())
+}

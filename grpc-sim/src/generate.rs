@@ -1,0 +1,241 @@
+//! Scenarios from entropy: each switches off a part of the features and faults and draws its limits too.
+
+use crate::adversary;
+use crate::entropy::{Concern, Draw, Entropy};
+use crate::scenario::*;
+
+/// Which parts of the generator a world uses. Fewer at once go deeper.
+struct Swarm {
+    deadlines: bool,
+    cancels: bool,
+    faults: bool,
+    attacks: bool,
+    odd_limits: bool,
+    cuts: bool,
+    slow: bool,
+    large: bool,
+    many_calls: bool,
+    odd_endings: bool,
+    metadata: bool,
+    tiny_streams: bool,
+}
+
+impl Swarm {
+    fn draw(draw: &mut Draw<'_>) -> Self {
+        let mut half = || draw.below(2) == 1;
+        Swarm {
+            deadlines: half(),
+            cancels: half(),
+            faults: half(),
+            attacks: half() && half(),
+            odd_limits: half(),
+            cuts: half(),
+            slow: half(),
+            large: half() && half(),
+            many_calls: half() && half(),
+            odd_endings: half(),
+            metadata: half(),
+            tiny_streams: half() && half(),
+        }
+    }
+}
+
+/// Draws a scenario.
+pub fn generate(entropy: &mut dyn Entropy) -> Scenario {
+    let swarm = Swarm::draw(&mut Draw::new(entropy, Concern::Swarm));
+    let mut scenario =
+        Scenario { seed: entropy.below(Concern::Shape, 1 << 32), ..Scenario::default() };
+    let draw = &mut Draw::new(entropy, Concern::Shape);
+    let clients = draw.within(1, 2);
+    let servers = draw.within(1, 2);
+    scenario.clients = (0..clients).map(|_| knobs(draw, &swarm)).collect();
+    scenario.servers = (0..servers).map(|_| knobs(draw, &swarm)).collect();
+    for client in 0..clients as u8 {
+        for server in 0..servers as u8 {
+            if scenario.links.is_empty() || draw.below(2) == 1 {
+                let (up, down) = (pipe(draw, &swarm), pipe(draw, &swarm));
+                scenario.links.push(LinkPlan { client, server, up, down });
+            }
+        }
+    }
+    let draw = &mut Draw::new(entropy, Concern::Application);
+    let links = scenario.links.len() as u64;
+    let most = if swarm.many_calls { 60 } else { 8 };
+    let calls = draw.within(1, most);
+    // Bytes for all calls together, so that one world stays short.
+    let mut left = if swarm.large { 600_000 } else { 30_000 };
+    for n in 0..calls {
+        let call = call(draw, &swarm, n as u16, links, &mut left);
+        scenario.calls.push(call);
+    }
+    if swarm.faults {
+        let draw = &mut Draw::new(entropy, Concern::Faults);
+        for _ in 0..draw.within(1, 4) {
+            scenario.faults.push(fault(draw, links, servers));
+        }
+    }
+    if swarm.attacks {
+        let draw = &mut Draw::new(entropy, Concern::Adversary);
+        for _ in 0..draw.within(1, 2) {
+            scenario.attacks.push(AttackPlan {
+                at_us: draw.skewed(20_000) as u32,
+                target: draw.below(servers) as u8,
+                script: draw.pick(adversary::NAMES).to_owned(),
+                over: draw.pick(&[-1, 0, 1]),
+                cut: draw.pick(&[Cut::Whole, Cut::Random(40), Cut::Frames]),
+            });
+        }
+    }
+    scenario
+}
+
+fn knobs(draw: &mut Draw<'_>, swarm: &Swarm) -> Knobs {
+    let mut knobs = Knobs::new();
+    let mut maybe = |draw: &mut Draw<'_>, knob, values: &[u64]| {
+        if draw.below(3) == 0 {
+            knobs.insert(knob, draw.pick(values));
+        }
+    };
+    if swarm.slow {
+        maybe(draw, Knob::ManualCredit, &[1]);
+    }
+    if swarm.tiny_streams {
+        maybe(draw, Knob::MaxConcurrentStreams, &[1, 2, 3, 1000]);
+    }
+    maybe(draw, Knob::PullEachEvent, &[1]);
+    if !swarm.odd_limits {
+        return knobs;
+    }
+    const MAX: u64 = (1 << 31) - 1;
+    maybe(draw, Knob::StreamWindow, &[0, 1, 5, 100, 16_384, 65_536, MAX]);
+    maybe(draw, Knob::ConnectionWindow, &[65_535, 65_536, MAX]);
+    maybe(draw, Knob::MaxFrameSize, &[16_384, 16_385, (1 << 24) - 1]);
+    maybe(draw, Knob::HeaderTableSize, &[0, 1, 64, 200, 65_536]);
+    maybe(draw, Knob::EncoderTableSize, &[0, 1, 64, 200, 65_536]);
+    maybe(draw, Knob::MaxHeaderListSize, &[800, 64 << 10]);
+    maybe(draw, Knob::MaxReceiveMessage, &[0, 100, 5000, 100_000]);
+    maybe(draw, Knob::AssemblyBudget, &[4 << 20, 5 << 20]);
+    maybe(draw, Knob::SendMark, &[1, 5, 100, 5000]);
+    maybe(draw, Knob::SendBudget, &[0, 1, 10_000]);
+    maybe(draw, Knob::MaxQueuedCalls, &[1, 3]);
+    maybe(draw, Knob::TransmitBudget, &[1, 100, 5000]);
+    maybe(draw, Knob::OpensPerTransmit, &[1, 2]);
+    maybe(draw, Knob::MaxPendingReplies, &[1, 2]);
+    maybe(draw, Knob::PoolBytes, &[0, 1000]);
+    maybe(draw, Knob::KeepaliveMs, &[10_000]);
+    maybe(draw, Knob::KeepaliveWithoutCalls, &[1]);
+    maybe(draw, Knob::KeepaliveTimeoutMs, &[1000]);
+    maybe(draw, Knob::MinPingIntervalMs, &[0, 5000]);
+    maybe(draw, Knob::MaxIdleMs, &[1, 10, 1000]);
+    maybe(draw, Knob::MaxAgeMs, &[1, 5, 50]);
+    maybe(draw, Knob::DrainGraceMs, &[1, 20, 1000]);
+    maybe(draw, Knob::SendStallTimeoutMs, &[500]);
+    maybe(draw, Knob::ProgressTimeoutMs, &[500]);
+    maybe(draw, Knob::SettingsTimeoutMs, &[50]);
+    maybe(draw, Knob::SettingsAckTimeoutMs, &[50]);
+    maybe(draw, Knob::TrimAfterMs, &[0, 1]);
+    maybe(draw, Knob::ResetBurst, &[3]);
+    knobs
+}
+
+fn pipe(draw: &mut Draw<'_>, swarm: &Swarm) -> PipePlan {
+    let mut pipe =
+        PipePlan { delay_us: draw.pick(&[0, 1, 50, 1000, 20_000]), ..PipePlan::default() };
+    if swarm.cuts {
+        pipe.cut = match swarm.large {
+            true => draw.pick(&[Cut::Whole, Cut::Every(997), Cut::Random(3000), Cut::Frames]),
+            false => draw.pick(&[Cut::Every(1), Cut::Every(13), Cut::Random(40), Cut::Frames]),
+        };
+        pipe.buffer = draw.pick(&[0, 0, 1, 300, 20_000]).max(if swarm.large { 1000 } else { 0 });
+        pipe.receive_max = draw.pick(&[0, 0, 1, 1000, 20_000]);
+        pipe.write_max = draw.pick(&[0, 0, 7, 1000]).max(if swarm.large { 500 } else { 0 });
+    }
+    if swarm.slow && draw.below(4) == 0 {
+        pipe.bandwidth = draw.pick(&[100, 1000, 50_000]);
+    }
+    pipe
+}
+
+fn sizes(draw: &mut Draw<'_>, swarm: &Swarm, left: &mut u64) -> Vec<u32> {
+    let count = if draw.below(2) == 0 { 1 } else { draw.below(6) };
+    let most = if swarm.large { 200_000 } else { 3000 };
+    (0..count)
+        .map(|_| {
+            let edge = draw.one_in(8);
+            let size = match edge {
+                true => draw.pick(&[0, 1, 4090, 16_379, 16_384, 65_530, 65_531, 100_000]).min(most),
+                false => draw.skewed(most),
+            }
+            .min(*left);
+            *left -= size;
+            size as u32
+        })
+        .collect()
+}
+
+fn call(draw: &mut Draw<'_>, swarm: &Swarm, n: u16, links: u64, left: &mut u64) -> CallPlan {
+    let mut call = CallPlan {
+        link: draw.below(links) as u16,
+        at_us: draw.skewed(20_000) as u32,
+        requests: sizes(draw, swarm, left),
+        responses: sizes(draw, swarm, left),
+        respond: draw.pick(&[Respond::AfterEnd, Respond::AtOnce, Respond::PerRequest]),
+        headers: draw.below(3) == 0,
+        ..CallPlan::default()
+    };
+    if n > 0 && draw.below(4) == 0 {
+        call.after = Some(draw.below(u64::from(n)) as u16);
+    }
+    if draw.below(3) == 0 {
+        call.status = draw.below(17) as u8;
+    }
+    if swarm.deadlines && draw.below(2) == 0 {
+        call.deadline_us = Some(draw.skewed(200_000) as u32);
+    }
+    if swarm.cancels && draw.below(3) == 0 {
+        call.cancel = Some(match draw.below(3) {
+            0 => CancelPlan::AfterUs(draw.skewed(50_000) as u32),
+            1 => CancelPlan::AfterMessages(draw.below(4) as u8),
+            _ => CancelPlan::AfterSent(draw.below(4) as u8),
+        });
+    }
+    if swarm.metadata {
+        call.metadata = draw.below(8) as u8;
+        call.trailers = draw.below(8) as u8;
+    }
+    if swarm.slow {
+        call.pace_us = draw.skewed(5000) as u32;
+        call.client_think_us = draw.skewed(5000) as u32;
+        call.server_think_us = draw.skewed(5000) as u32;
+    }
+    if swarm.odd_endings {
+        call.ending = draw.pick(&[Ending::AfterEnd, Ending::Early, Ending::Abandon]);
+        call.hold_us = draw.skewed(20_000) as u32;
+        let ends =
+            call.deadline_us.is_some() || matches!(call.cancel, Some(CancelPlan::AfterUs(_)));
+        if ends && draw.below(4) == 0 {
+            call.ending = Ending::Never;
+        }
+    }
+    call
+}
+
+fn fault(draw: &mut Draw<'_>, links: u64, servers: u64) -> FaultPlan {
+    let link = draw.below(links) as u16;
+    let server = draw.below(servers) as u8;
+    let up = draw.below(2) == 1;
+    let for_us = draw.skewed(100_000) as u32;
+    let fault = match draw.below(10) {
+        0 => Fault::Stall { link, up, for_us },
+        1 => Fault::Partition { link, for_us: for_us * if draw.one_in(8) { 900 } else { 1 } },
+        2 => Fault::Clog { link, bandwidth: draw.pick(&[1, 20, 500]), for_us },
+        3 => Fault::Reset { link },
+        4 => Fault::HalfClose { link, up },
+        5 => Fault::Refuse { link, for_us },
+        6 => Fault::Crash { server, for_us },
+        7 => Fault::Drain { server },
+        8 => Fault::Leave { link },
+        _ => Fault::Close { link, client: up },
+    };
+    FaultPlan { at_us: draw.skewed(50_000) as u32, fault }
+}

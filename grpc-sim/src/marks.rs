@@ -1,0 +1,90 @@
+//! Branches that some seed should reach: a limit that no seed ever hits is a hole in the simulator.
+
+use grpc_proto::Violation;
+
+macro_rules! marks {
+    ($($mark:ident => $text:literal;)*) => {
+        /// A branch worth reaching.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[allow(missing_docs, reason = "each has its text beside it")]
+        pub enum Mark { $(#[doc = $text] $mark,)* }
+
+        const TEXTS: &[&str] = &[$($text),*];
+    };
+}
+
+marks! {
+    CallOk => "a call ended with OK";
+    CallFailed => "a call ended with another status of its server";
+    TrailersOnly => "an answer without messages or headers";
+    Cancelled => "a client cancelled its call";
+    HandlerCancelled => "a handler was told that its call is over";
+    DeadlineAtClient => "a deadline passed at the client";
+    DeadlineAtServer => "a deadline passed at the server";
+    DeadlineWhileWaiting => "a deadline passed before the call was sent";
+    Unavailable => "a call ended with UNAVAILABLE";
+    NeverSent => "a call ended without having been sent";
+    Refused => "a call was refused unseen";
+    TooLarge => "a message exceeded the receiver's limit";
+    SendFull => "a send was refused for want of room";
+    Writable => "a refused send was invited again";
+    Assembled => "a message arrived in pieces";
+    Borrowed => "a message was handed out where it lay";
+    EmptyMessage => "an empty message arrived";
+    LargeMessage => "a message larger than the base window arrived";
+    Backlogged => "input was left until output was pulled";
+    QueuedCall => "a call waited for the peer's stream limit";
+    TooManyCalls => "a call was refused at the limit of queued calls";
+    Continuation => "a field block took CONTINUATION";
+    NegativeWindow => "a send window was below zero";
+    ConnectionFull => "the connection's send window was exhausted";
+    StreamFull => "a stream's send window was exhausted";
+    GoAway => "a client heard GOAWAY";
+    Drained => "a connection was drained to its end";
+    ConnectionLost => "a connection was lost with calls on it";
+    TimedOut => "a connection timed out";
+    Keepalive => "a keepalive PING was answered";
+    Reconnected => "a client connected again";
+    ConnectRefused => "a connection was refused";
+    Crashed => "a server crashed with calls on it";
+    HeldAfterCancel => "a handler lived on after its call";
+    SendAfterEnd => "a send was refused because the call was over";
+    ShortWrite => "the network took a part of a write";
+    BackPressure => "the network took none of a write";
+    HalfClosed => "one end closed in the midst of things";
+    Trimmed => "an idle connection gave its memory back";
+    TableEvicted => "an HPACK table was full";
+    AttackRepelled => "an attack ended its connection";
+    AttackTolerated => "an attacker below the limit was served";
+}
+
+/// Which marks a run reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks([u64; 4]);
+
+impl Marks {
+    /// Marks in the order of their names: the simulator's own, then each rule that a peer can break.
+    pub fn names() -> impl Iterator<Item = String> {
+        let own = TEXTS.iter().map(|text| (*text).to_owned());
+        own.chain(Violation::ALL.iter().map(|rule| format!("rule broken: {rule:?}")))
+    }
+
+    pub(crate) fn reach(&mut self, mark: Mark) {
+        self.set(mark as usize);
+    }
+
+    pub(crate) fn reach_rule(&mut self, rule: Violation) {
+        if let Some(at) = Violation::ALL.iter().position(|&other| other == rule) {
+            self.set(TEXTS.len() + at);
+        }
+    }
+
+    fn set(&mut self, index: usize) {
+        self.0[index / 64] |= 1 << (index % 64);
+    }
+
+    /// Whether the mark of this place in [`names`](Self::names) was reached.
+    pub fn has(&self, index: usize) -> bool {
+        self.0[index / 64] >> (index % 64) & 1 == 1
+    }
+}

@@ -1,0 +1,387 @@
+//! A scenario: everything that happens to a world, as plain data.
+//!
+//! The generator draws one from a seed; shrinking deletes from it; a regression file holds one as
+//! JSON. Running one draws nothing more: what only has to differ (cuts, ties) is mixed from `seed`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use grpc_proto::{Config, Limits};
+use serde::{Deserialize, Serialize};
+
+/// Everything that happens to a world.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scenario {
+    /// Decides ties between events of the same time, cuts, and the entropy of connections.
+    pub seed: u64,
+    /// Limits of each client; what is missing is the default.
+    pub clients: Vec<Knobs>,
+    /// Limits of each server.
+    pub servers: Vec<Knobs>,
+    /// Pairs of a client and a server, and the network between them.
+    pub links: Vec<LinkPlan>,
+    /// Calls.
+    pub calls: Vec<CallPlan>,
+    /// Faults.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<FaultPlan>,
+    /// Hostile peers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attacks: Vec<AttackPlan>,
+}
+
+/// Limits that differ from the default.
+pub type Knobs = BTreeMap<Knob, u64>;
+
+/// A field of [`Limits`], or a habit of the simulated adapter. Spans are in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "each is the field of `Limits` with its name")]
+pub enum Knob {
+    MaxConcurrentStreams,
+    StreamWindow,
+    ConnectionWindow,
+    MaxFrameSize,
+    HeaderTableSize,
+    EncoderTableSize,
+    MaxHeaderListSize,
+    MaxHeaderFields,
+    MaxContinuations,
+    MaxReceiveMessage,
+    MaxSendMessage,
+    AssemblyBudget,
+    SendMark,
+    SendBudget,
+    MaxQueuedCalls,
+    TransmitBudget,
+    OpensPerTransmit,
+    MaxPendingReplies,
+    MaxEmptyData,
+    ResetBurst,
+    ResetRate,
+    PoolBytes,
+    ManualCredit,
+    KeepaliveWithoutCalls,
+    SettingsTimeoutMs,
+    SettingsAckTimeoutMs,
+    SendStallTimeoutMs,
+    ProgressTimeoutMs,
+    KeepaliveTimeoutMs,
+    MinPingIntervalMs,
+    TrimAfterMs,
+    MaxIdleMs,
+    MaxAgeMs,
+    DrainGraceMs,
+    KeepaliveMs,
+    /// Adapter: whether output is pulled after each event instead of after all of them.
+    PullEachEvent,
+}
+
+impl Knob {
+    fn set(self, limits: &mut Limits, value: u64) {
+        let small = value as u32;
+        let span = Duration::from_millis(value);
+        match self {
+            Knob::MaxConcurrentStreams => limits.max_concurrent_streams = small,
+            Knob::StreamWindow => limits.stream_window = small,
+            Knob::ConnectionWindow => limits.connection_window = small,
+            Knob::MaxFrameSize => limits.max_frame_size = small,
+            Knob::HeaderTableSize => limits.header_table_size = small,
+            Knob::EncoderTableSize => limits.encoder_table_size = small,
+            Knob::MaxHeaderListSize => limits.max_header_list_size = small,
+            Knob::MaxHeaderFields => limits.max_header_fields = small,
+            Knob::MaxContinuations => limits.max_continuations = small,
+            Knob::MaxReceiveMessage => limits.max_receive_message = small,
+            Knob::MaxSendMessage => limits.max_send_message = small,
+            Knob::AssemblyBudget => limits.assembly_budget = small,
+            Knob::SendMark => limits.send_mark = small,
+            Knob::SendBudget => limits.send_budget = small,
+            Knob::MaxQueuedCalls => limits.max_queued_calls = small,
+            Knob::TransmitBudget => limits.transmit_budget = small,
+            Knob::OpensPerTransmit => limits.opens_per_transmit = small,
+            Knob::MaxPendingReplies => limits.max_pending_replies = small,
+            Knob::MaxEmptyData => limits.max_empty_data = small,
+            Knob::ResetBurst => limits.reset_burst = small,
+            Knob::ResetRate => limits.reset_rate = small,
+            Knob::PoolBytes => limits.pool_bytes = small,
+            Knob::ManualCredit => limits.manual_credit = value != 0,
+            Knob::KeepaliveWithoutCalls => limits.keepalive_without_calls = value != 0,
+            Knob::SettingsTimeoutMs => limits.settings_timeout = span,
+            Knob::SettingsAckTimeoutMs => limits.settings_ack_timeout = span,
+            Knob::SendStallTimeoutMs => limits.send_stall_timeout = span,
+            Knob::ProgressTimeoutMs => limits.progress_timeout = span,
+            Knob::KeepaliveTimeoutMs => limits.keepalive_timeout = span,
+            Knob::MinPingIntervalMs => limits.min_ping_interval = span,
+            Knob::TrimAfterMs => limits.trim_after = span,
+            Knob::MaxIdleMs => limits.max_idle = Some(span),
+            Knob::MaxAgeMs => limits.max_age = Some(span),
+            Knob::DrainGraceMs => limits.drain_grace = Some(span),
+            Knob::KeepaliveMs => limits.keepalive = Some(span),
+            Knob::PullEachEvent => {}
+        }
+    }
+}
+
+/// The configuration that some knobs make; an impossible one falls back to the default.
+pub(crate) fn config_of(knobs: &Knobs) -> Config {
+    let mut limits = Limits::default();
+    for (&knob, &value) in knobs {
+        knob.set(&mut limits, value);
+    }
+    Config::new(limits).unwrap_or_default()
+}
+
+/// A client, a server, and the network between them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LinkPlan {
+    /// Index of the client.
+    pub client: u8,
+    /// Index of the server.
+    pub server: u8,
+    /// From client to server.
+    pub up: PipePlan,
+    /// From server to client.
+    pub down: PipePlan,
+}
+
+/// One direction of the network. Zero switches a bound off.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PipePlan {
+    /// How writes are cut into segments.
+    pub cut: Cut,
+    /// Time from write to delivery.
+    pub delay_us: u32,
+    /// Bytes a millisecond.
+    pub bandwidth: u32,
+    /// Bytes under way before the writer is pushed back.
+    pub buffer: u32,
+    /// Bytes that the reader lets lie before the network is pushed back.
+    pub receive_max: u32,
+    /// Most bytes that one write takes.
+    pub write_max: u32,
+}
+
+/// How writes are cut into segments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cut {
+    /// All at once.
+    #[default]
+    Whole,
+    /// After so many bytes.
+    Every(u32),
+    /// After one to so many bytes.
+    Random(u32),
+    /// Before, at or after the end of each frame by one byte.
+    Frames,
+}
+
+/// One call, and what both ends do with it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CallPlan {
+    /// Index of the link.
+    pub link: u16,
+    /// When it starts.
+    pub at_us: u32,
+    /// It starts when this call has ended, `at_us` after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<u16>,
+    /// Its deadline, from its start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline_us: Option<u32>,
+    /// Which metadata it carries, see the application model; 0 is none.
+    pub metadata: u8,
+    /// Sizes of the messages that the client sends.
+    pub requests: Vec<u32>,
+    /// Time between them; 0 sends as fast as there is room.
+    pub pace_us: u32,
+    /// When the client gives up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<CancelPlan>,
+    /// Time that the client takes for each message before it grants its credit.
+    pub client_think_us: u32,
+    /// Sizes of the messages that the server sends.
+    pub responses: Vec<u32>,
+    /// When it sends them.
+    pub respond: Respond,
+    /// Time that the server takes for each message before it grants its credit.
+    pub server_think_us: u32,
+    /// Whether the server sends headers before anything else.
+    pub headers: bool,
+    /// How the handler ends.
+    pub ending: Ending,
+    /// The code of its status.
+    pub status: u8,
+    /// Which metadata the trailers carry.
+    pub trailers: u8,
+    /// Time that the handler lives on after its call was cancelled.
+    pub hold_us: u32,
+}
+
+/// When a client gives up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelPlan {
+    /// So long after the start.
+    AfterUs(u32),
+    /// When so many messages have come; 0 is when the headers have.
+    AfterMessages(u8),
+    /// When so many messages were sent.
+    AfterSent(u8),
+}
+
+/// When a server sends its messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Respond {
+    /// When the client has sent all of its own.
+    #[default]
+    AfterEnd,
+    /// As soon as the call is there.
+    AtOnce,
+    /// One for each message that comes, the rest after the last.
+    PerRequest,
+}
+
+/// How a handler ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// With its status, when the client has sent all of its messages and it has sent its own.
+    #[default]
+    AfterEnd,
+    /// With its status, as soon as it has sent its own messages.
+    Early,
+    /// By letting go of the call without a status.
+    Abandon,
+    /// Not by itself, for so long that a deadline or a cancellation comes before.
+    Never,
+}
+
+/// A fault and its time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultPlan {
+    /// When it happens.
+    pub at_us: u32,
+    /// What happens.
+    pub fault: Fault,
+}
+
+/// What can go wrong, or be done by an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// One direction of a link delivers nothing for a while.
+    Stall {
+        /// The link.
+        link: u16,
+        /// From client to server, or back.
+        up: bool,
+        /// For how long.
+        for_us: u32,
+    },
+    /// Both directions of a link do.
+    Partition {
+        /// The link.
+        link: u16,
+        /// For how long.
+        for_us: u32,
+    },
+    /// A link's bandwidth falls to so many bytes a millisecond.
+    Clog {
+        /// The link.
+        link: u16,
+        /// Bytes a millisecond.
+        bandwidth: u32,
+        /// For how long.
+        for_us: u32,
+    },
+    /// The connection is reset.
+    Reset {
+        /// The link.
+        link: u16,
+    },
+    /// One end closes its direction in the midst of things.
+    HalfClose {
+        /// The link.
+        link: u16,
+        /// From client to server, or back.
+        up: bool,
+    },
+    /// New connections are refused for a while.
+    Refuse {
+        /// The link.
+        link: u16,
+        /// For how long.
+        for_us: u32,
+    },
+    /// The server is gone with all it knew, and comes back.
+    Crash {
+        /// The server.
+        server: u8,
+        /// For how long.
+        for_us: u32,
+    },
+    /// The server drains all its connections.
+    Drain {
+        /// The server.
+        server: u8,
+    },
+    /// The client drains the link's connection.
+    Leave {
+        /// The link.
+        link: u16,
+    },
+    /// One end closes abruptly, with GOAWAY.
+    Close {
+        /// The link.
+        link: u16,
+        /// The client, or the server.
+        client: bool,
+    },
+}
+
+/// A hostile peer beside the calls.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttackPlan {
+    /// When it connects.
+    pub at_us: u32,
+    /// The server, or the client that it waits for.
+    pub target: u8,
+    /// Index into the adversary's scripts.
+    pub script: String,
+    /// How far it stays from the limit: below 0 it stays under it, from 0 on it goes past.
+    pub over: i8,
+    /// The network between.
+    #[serde(default)]
+    pub cut: Cut,
+}
+
+impl Scenario {
+    /// How much happens: calls, messages, what is out of the ordinary about a call, faults, attacks.
+    pub fn operations(&self) -> usize {
+        let calls: usize = self.calls.iter().map(CallPlan::operations).sum();
+        calls + self.faults.len() + self.attacks.len()
+    }
+
+    /// A number that stands for the whole scenario.
+    pub fn fingerprint(&self) -> u64 {
+        let text = serde_json::to_string(self).unwrap_or_default();
+        let mut hash = crate::trace::Hash::default();
+        hash.bytes(text.as_bytes());
+        hash.value()
+    }
+}
+
+impl CallPlan {
+    fn operations(&self) -> usize {
+        let extra = usize::from(self.cancel.is_some()) + usize::from(self.deadline_us.is_some());
+        1 + self.requests.len() + self.responses.len() + extra
+    }
+}

@@ -1,0 +1,88 @@
+//! What both applications agree on: the bytes of each message, metadata, texts.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use grpc_proto::{Metadata, Status};
+
+use crate::entropy::mix;
+
+/// Length of the pool that messages are cut out of; no message of a scenario is longer.
+const POOL: usize = 8 << 20;
+const STARTS: u64 = 4096;
+
+fn pool() -> &'static [u8] {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    BYTES.get_or_init(|| {
+        let words = (0..(POOL as u64 + STARTS) / 8).map(|n| mix(0x5eed, n));
+        words.flat_map(u64::to_le_bytes).collect()
+    })
+}
+
+/// Message `index` of a call in one direction: different from its neighbours, and free to make.
+pub(super) fn message(call: usize, up: bool, index: usize, len: u32) -> &'static [u8] {
+    let start = mix(call as u64 * 2 + u64::from(up), index as u64) % STARTS;
+    &pool()[start as usize..][..(len as usize).min(POOL)]
+}
+
+/// The same as a handle.
+pub(super) fn payload(call: usize, up: bool, index: usize, len: u32) -> Bytes {
+    Bytes::from_static(message(call, up, index, len))
+}
+
+/// The name of the field that says which call of the scenario it is.
+pub(super) const CALL: &str = "sim-call";
+
+/// Metadata of a kind: 0 has none, the others differ in number, size, repetition and binary values.
+pub(super) fn metadata(kind: u8, call: usize) -> Metadata {
+    let mut metadata = Metadata::new();
+    let mut add = |name: &str, value: &str| {
+        metadata.append(name, value).expect("names and values of the model are valid");
+    };
+    match kind {
+        0 => {}
+        1 => add("x-one", "1"),
+        2 => {
+            // Repeats over calls: worth an entry of the table.
+            add("x-tenant", "somebody");
+            add("x-region", "somewhere");
+        }
+        3 => add("x-call", &call.to_string()),
+        4 => {
+            for n in 0..12 {
+                add(&format!("x-many-{n}"), &"v".repeat(n + call % 7));
+            }
+        }
+        5 => add("x-long", &"long ".repeat(60).trim().to_owned()),
+        6 => {
+            for value in ["a", "b", "a"] {
+                add("x-again", value);
+            }
+            add("authorization", "secret");
+        }
+        _ => {
+            for n in 0..40 {
+                let value = [n as u8, call as u8, 0, 255];
+                metadata.append_bin(&format!("x-{n}-bin"), &value[..n % 5]).expect("as above");
+            }
+        }
+    }
+    metadata
+}
+
+/// Whether `got` has the entries of `sent`, in order, and nothing else but the model's own field.
+pub(super) fn same_metadata(sent: &Metadata, got: &Metadata) -> bool {
+    let got = got.iter().filter(|field| field.name != CALL.as_bytes());
+    let own = |name: &[u8]| !matches!(name, b"user-agent" | b"te" | b"content-type" | b"host");
+    let got = got.filter(|field| own(field.name)).map(|field| (field.name, field.value));
+    sent.iter().map(|field| (field.name, field.value)).eq(got)
+}
+
+/// The status that a handler gives.
+pub(super) fn status(code: u8, call: usize) -> Status {
+    let code = grpc_proto::Code::from_number(u32::from(code)).unwrap_or(grpc_proto::Code::Unknown);
+    match code {
+        grpc_proto::Code::Ok => Status::OK,
+        code => Status::new(code, format!("the status of call {call}: 100 % ü\n")),
+    }
+}

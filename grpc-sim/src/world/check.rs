@@ -1,0 +1,468 @@
+//! The oracles over connections: at every turn, at rest, and at the end of the world.
+
+use grpc_proto::http2::{Session, Side};
+use grpc_proto::{ConnectionError, Limits, Reason, Transmit, Violation};
+
+use super::end::{Actor, End};
+use super::{Phase, World};
+use crate::marks::Mark;
+use crate::oracle::Oracle;
+use crate::scenario::{Knob, PipePlan};
+
+/// Heap of a connection without calls, tables not counted: design goal of the core.
+const IDLE_HEAP: usize = 16 << 10;
+
+/// The most heap bytes that a connection may hold under `limits`, payload handles not counted.
+///
+/// ```text
+///   fixed parts and queues                                        64 KiB
+///   HPACK tables with their indexes                               4 × (decoder + encoder)
+///   one field block being gathered, and one frame                 3 × list + frame
+///   a slot: record, queues, list in each direction                slots × (2 KiB + 2 × list)
+///   assemblies: a base window each, the budget for what exceeds   slots × window + budget, twice
+///                                                                 (a vector doubles)
+///   send queues: the mark each, the budget for what exceeds       slots × mark + send budget
+///   pools                                                         pool
+/// ```
+pub(super) fn memory_bound(limits: &Limits, slots: usize) -> u64 {
+    let wide = u64::from;
+    let slots = slots as u64;
+    let list = wide(limits.max_header_list_size);
+    let message = wide(limits.max_receive_message);
+    (64 << 10)
+        + 4 * (wide(limits.header_table_size) + wide(limits.encoder_table_size))
+        + 3 * list
+        + wide(limits.max_frame_size)
+        + slots * ((2 << 10) + 2 * list)
+        + 2 * (slots * wide(limits.stream_window).min(message + 5) + wide(limits.assembly_budget))
+        + slots * (wide(limits.send_mark) + (64 << 10))
+        + wide(limits.send_budget)
+        + wide(limits.pool_bytes)
+}
+
+impl World<'_> {
+    pub(super) fn client_configs_of(&self, ci: usize) -> &Limits {
+        let link = &self.scenario.links[self.conns[ci].link];
+        self.client_configs[usize::from(link.client)].limits()
+    }
+
+    pub(super) fn server_configs_of(&self, ci: usize) -> &Limits {
+        let link = &self.scenario.links[self.conns[ci].link];
+        self.server_configs[usize::from(link.server)].limits()
+    }
+
+    fn has_knob(&self, ci: usize, knobs: &[Knob]) -> bool {
+        let link = &self.scenario.links[self.conns[ci].link];
+        let client = &self.scenario.clients[usize::from(link.client)];
+        let server = &self.scenario.servers[usize::from(link.server)];
+        knobs.iter().any(|knob| client.contains_key(knob) || server.contains_key(knob))
+    }
+
+    /// Whether a timer of either end may end calls without a fault.
+    pub(super) fn is_slow(&self, ci: usize) -> bool {
+        self.conns[ci].blamed
+            || self.crawls(ci)
+            || self.has_knob(ci, &[Knob::SendStallTimeoutMs, Knob::ProgressTimeoutMs])
+    }
+
+    /// Whether the network takes a few bytes a round trip: even an honest peer then misses timers.
+    fn crawls(&self, ci: usize) -> bool {
+        let link = &self.scenario.links[self.conns[ci].link];
+        let slow = |pipe: &PipePlan| pipe.buffer > 0 && pipe.buffer < 1000 && pipe.delay_us >= 1000;
+        slow(&link.up) || slow(&link.down)
+    }
+
+    /// Whether either end may end the connection by itself.
+    pub(super) fn is_restless(&self, ci: usize) -> bool {
+        self.crawls(ci)
+            || self.has_knob(
+                ci,
+                &[
+                    Knob::MaxIdleMs,
+                    Knob::MaxAgeMs,
+                    Knob::SettingsTimeoutMs,
+                    Knob::SettingsAckTimeoutMs,
+                    Knob::KeepaliveMs,
+                    Knob::ResetBurst,
+                ],
+            )
+    }
+
+    pub(super) fn may_refuse(&self, ci: usize) -> bool {
+        self.conns[ci].leaving
+            || self.has_knob(ci, &[Knob::MaxConcurrentStreams])
+            || self.is_restless(ci)
+            || self.scenario.calls.iter().any(|call| call.hold_us > 0)
+            || self.scenario.calls.len() > 90
+    }
+
+    pub(super) fn has_small_lists(&self, n: usize) -> bool {
+        let Some(ci) = self.calls[n].conn else { return false };
+        let plan = &self.scenario.calls[n];
+        self.has_knob(ci, &[Knob::MaxHeaderListSize]) && (plan.metadata > 3 || plan.trailers > 3)
+    }
+
+    pub(super) fn has_large_request(&self, n: usize) -> bool {
+        let Some(ci) = self.calls[n].conn else { return false };
+        let most = self.server_configs_of(ci).max_receive_message;
+        self.scenario.calls[n].requests.iter().any(|&len| len > most)
+    }
+
+    /// Whether an honest connection may end so.
+    pub(super) fn judge_error(&mut self, ci: usize, side: Side, error: &ConnectionError) {
+        if let Some(attacker) = &mut self.conns[ci].attacker {
+            attacker.on_server_error(error);
+            return;
+        }
+        let fine = match error {
+            ConnectionError::PeerMisbehaved(Violation::TooManyResets) => {
+                self.has_knob(ci, &[Knob::ResetBurst])
+            }
+            ConnectionError::PeerMisbehaved(Violation::TooManyPings) => {
+                self.has_knob(ci, &[Knob::KeepaliveMs])
+            }
+            ConnectionError::PeerMisbehaved(_) | ConnectionError::Compression(_) => false,
+            ConnectionError::TimedOut(_) => {
+                self.conns[ci].blamed
+                    || self.is_restless(ci)
+                    || self.has_knob(ci, &[Knob::DrainGraceMs])
+            }
+            _ => true,
+        };
+        if !fine {
+            let oracle = match error {
+                ConnectionError::Compression(_) => Oracle::Tables,
+                _ => Oracle::Wire,
+            };
+            self.fail(oracle, format!("connection {ci}, {side:?} blames an honest peer: {error}"));
+        }
+    }
+
+    pub(super) fn judge_cancelled(&mut self, ci: usize, n: usize, reason: &Reason) {
+        let call = &self.calls[n];
+        let now = self.now();
+        let fine = match reason {
+            Reason::Deadline => {
+                // Rounded down by `grpc-timeout`, by less than a part in ten million.
+                let near = now + (now - grpc_proto::Instant::ZERO) / 1_000_000;
+                call.deadline
+                    .is_some_and(|deadline| deadline <= near + std::time::Duration::from_millis(1))
+            }
+            Reason::Reset(_) => call.is_over(),
+            Reason::MessageTooLarge => self.has_large_request(n),
+            Reason::Connection(_) => {
+                self.conns[ci].blamed || self.conns[ci].leaving || self.is_restless(ci)
+            }
+            Reason::PeerMisbehaved(Violation::SendStalled | Violation::ReceiveStalled) => {
+                self.is_slow(ci)
+            }
+            _ => false,
+        };
+        if !fine {
+            let text = format!("the handler of call {n} was cancelled without cause: {reason:?}");
+            self.fail(Oracle::OneEnd, text);
+        }
+    }
+
+    /// What holds at every turn.
+    pub(super) fn check_conn(&mut self, ci: usize) {
+        if self.failure.is_some() || self.conns[ci].attacker.is_some() {
+            return;
+        }
+        let conn = &self.conns[ci];
+        let (Some(client), Some(server)) = (&conn.client, &conn.server) else { return };
+        if client.closed || server.closed || client.failed.is_some() || server.failed.is_some() {
+            return;
+        }
+        let (c, s) = (client.conn.session(), server.conn.session());
+        if c.error().is_some() || s.error().is_some() {
+            return;
+        }
+        let mut broken = self.check_window(ci, Side::Client, c, s);
+        broken = broken.or_else(|| self.check_window(ci, Side::Server, s, c));
+        if let Some(text) = broken {
+            return self.fail(Oracle::Windows, text);
+        }
+        let over = [
+            (Side::Client, self.client_configs_of(ci), client.conn.heap_bytes(), c.slots()),
+            (Side::Server, self.server_configs_of(ci), server.conn.heap_bytes(), s.slots()),
+        ]
+        .into_iter()
+        .find(|&(_, limits, heap, slots)| heap as u64 > memory_bound(limits, slots));
+        if let Some((side, limits, heap, slots)) = over {
+            let bound = memory_bound(limits, slots);
+            let text = format!("connection {ci}, {side:?} holds {heap} bytes of {bound}");
+            return self.fail(Oracle::Memory, text);
+        }
+        self.mark_windows(ci);
+        self.check_at_rest(ci);
+    }
+
+    /// Granted = consumed + under way + what may still be sent, from `from` to `to`.
+    fn check_window(&self, ci: usize, side: Side, from: &Session, to: &Session) -> Option<String> {
+        let monitor = &self.conns[ci].monitor;
+        let back = if side == Side::Client { Side::Server } else { Side::Client };
+        let expected = |stream, window| {
+            window - monitor.data_under_way(side, stream) - monitor.credit_under_way(back, stream)
+        };
+        if !monitor.has_spoken(back) {
+            return None;
+        }
+        let sender = from.send_window();
+        let wanted = expected(0, to.recv_window());
+        if sender != wanted {
+            return Some(format!(
+                "connection {ci} from {side:?}: may send {sender}, is let {wanted}"
+            ));
+        }
+        let (held, target) = (to.recv_held(), to.limits().connection_window);
+        if to.recv_window() + i64::from(held) > i64::from(target.max(65_535)) {
+            return Some(format!("connection {ci} from {side:?} exceeds its window of {target}"));
+        }
+        // SETTINGS that only one end counts with yet.
+        let unread =
+            i64::from(to.recv_base()) - i64::from(from.peer_settings().initial_window_size);
+        for sending in from.streams() {
+            if sending.id == 0 || sending.state.is_closed() {
+                continue;
+            }
+            let Some(receiving) = to.streams().find(|other| other.id == sending.id) else {
+                continue;
+            };
+            if !receiving.state.can_receive() {
+                continue;
+            }
+            let wanted = expected(sending.id, receiving.recv_window);
+            if sending.send_window + unread != wanted {
+                return Some(format!(
+                    "stream {} of connection {ci} from {side:?}: may send {} + {unread}, is let {wanted}",
+                    sending.id, sending.send_window
+                ));
+            }
+        }
+        None
+    }
+
+    fn mark_windows(&mut self, ci: usize) {
+        let conn = &self.conns[ci];
+        let mut reached = Vec::new();
+        for session in [
+            conn.client.as_ref().map(|end| end.conn.session()),
+            conn.server.as_ref().map(|end| end.conn.session()),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            if session.send_window() == 0 {
+                reached.push(Mark::ConnectionFull);
+            }
+            for stream in session.streams() {
+                if stream.id == 0 {
+                    reached.push(Mark::QueuedCall);
+                } else if stream.send_window < 0 {
+                    reached.push(Mark::NegativeWindow);
+                } else if stream.send_window == 0 && stream.queued > 0 {
+                    reached.push(Mark::StreamFull);
+                }
+            }
+        }
+        for mark in reached {
+            self.marks.reach(mark);
+        }
+    }
+
+    /// What holds when nothing is under way between two honest ends.
+    fn check_at_rest(&mut self, ci: usize) {
+        let conn = &mut self.conns[ci];
+        let (Some(client), Some(server)) = (&mut conn.client, &mut conn.server) else { return };
+        let busy = |turn: bool, rx: &[u8], blocked: bool, eof: bool| {
+            turn || !rx.is_empty() || blocked || eof
+        };
+        if busy(client.turn_pending, &client.rx, client.is_blocked(), client.eof)
+            || busy(server.turn_pending, &server.rx, server.is_blocked(), server.eof)
+            || !conn.up.is_empty()
+            || !conn.down.is_empty()
+            || conn.up.is_finished()
+            || conn.down.is_finished()
+        {
+            return;
+        }
+        let now = grpc_proto::Instant::from_nanos(self.queue.now_ns());
+        let due = |at: Option<grpc_proto::Instant>| at.is_some_and(|at| at <= now);
+        if due(client.conn.poll_timeout()) || due(server.conn.poll_timeout()) {
+            return;
+        }
+        let mut broken = tables_differ(client.conn.session(), server.conn.session());
+        broken = broken.or_else(|| tables_differ(server.conn.session(), client.conn.session()));
+        if let Some(text) = broken {
+            return self.fail(Oracle::Tables, format!("connection {ci}: {text}"));
+        }
+        let held = client.conn.session().recv_held() + server.conn.session().recv_held();
+        if held > 0 {
+            return self
+                .fail(Oracle::Windows, format!("connection {ci} holds {held} bytes at rest"));
+        }
+        let moved = stirs(client, now).or_else(|| stirs(server, now));
+        if let Some(text) = moved {
+            self.fail(Oracle::MissedWakeup, format!("connection {ci} at rest: {text}"));
+        }
+    }
+
+    /// Goes to the next part of the world's end; `false` when there is none.
+    pub(super) fn next_phase(&mut self) -> bool {
+        self.phase = match self.phase {
+            Phase::Calls => {
+                self.check_idle();
+                Phase::Idle
+            }
+            Phase::Idle => {
+                self.check_trimmed();
+                self.leave_all();
+                Phase::Leaving
+            }
+            Phase::Leaving => return false,
+        };
+        true
+    }
+
+    /// No call is left: nothing may be held for one.
+    fn check_idle(&mut self) {
+        for ci in 0..self.conns.len() {
+            let conn = &self.conns[ci];
+            let ends = [
+                conn.client.as_ref().filter(|end| !end.closed).map(|end| end.conn.session()),
+                conn.server.as_ref().filter(|end| !end.closed).map(|end| end.conn.session()),
+            ];
+            if conn.attacker.is_some() {
+                continue;
+            }
+            let broken = ends.into_iter().flatten().find_map(|session| {
+                let limits = session.limits();
+                if session.occupied() > 0 {
+                    let left: Vec<_> = session.streams().collect();
+                    return Some(format!("{:?} keeps slots: {left:?}", session.side()));
+                }
+                let taken =
+                    (limits.assembly_budget - session.assembly_left()) + session.send_outstanding();
+                (taken > 0).then(|| format!("{:?} keeps {taken} bytes of budget", session.side()))
+            });
+            if let Some(text) = broken {
+                self.fail(Oracle::Memory, format!("connection {ci} without calls: {text}"));
+            }
+        }
+    }
+
+    fn check_trimmed(&mut self) {
+        for ci in 0..self.conns.len() {
+            let conn = &self.conns[ci];
+            let ends = [
+                conn.client
+                    .as_ref()
+                    .filter(|end| !end.closed)
+                    .map(|e| (e.conn.heap_bytes(), e.conn.session())),
+                conn.server
+                    .as_ref()
+                    .filter(|end| !end.closed)
+                    .map(|e| (e.conn.heap_bytes(), e.conn.session())),
+            ];
+            let broken = ends.into_iter().flatten().find_map(|(heap, session)| {
+                let limits = session.limits();
+                let tables = limits.header_table_size + limits.encoder_table_size;
+                let bound = IDLE_HEAP + 3 * tables.min(128 << 10) as usize;
+                (heap > bound).then(|| format!("{:?} keeps {heap} bytes", session.side()))
+            });
+            self.marks.reach(Mark::Trimmed);
+            if let Some(text) = broken {
+                self.fail(Oracle::Memory, format!("connection {ci} when idle: {text}"));
+            }
+        }
+    }
+
+    /// Drains every connection that is left, from either end.
+    fn leave_all(&mut self) {
+        let at = self.now();
+        for ci in 0..self.conns.len() {
+            self.conns[ci].leaving = true;
+            if (self.scenario.seed + ci as u64).is_multiple_of(2) {
+                if let Some(end) = &mut self.conns[ci].client {
+                    end.conn.shutdown(at);
+                }
+                self.schedule_turn(ci, Side::Client);
+            }
+            if let Some(end) = &mut self.conns[ci].server {
+                end.conn.shutdown(at);
+            }
+            self.schedule_turn(ci, Side::Server);
+        }
+    }
+
+    pub(super) fn check_at_end(&mut self) {
+        for n in 0..self.calls.len() {
+            let call = &self.calls[n];
+            let started = call.waiting || call.conn.is_some();
+            if (started && !call.is_over()) || call.server_key.is_some() {
+                let text = format!("call {n} has no end: {call:?}");
+                return self.fail(Oracle::Liveness, text);
+            }
+        }
+        for ci in 0..self.conns.len() {
+            if let Some(attacker) = &self.conns[ci].attacker {
+                match attacker.judge() {
+                    Ok(mark) => self.marks.reach(mark),
+                    Err(text) => self.fail(Oracle::Isolation, text),
+                }
+                continue;
+            }
+            let conn = &self.conns[ci];
+            let work = [
+                conn.client.as_ref().map(|end| end.work),
+                conn.server.as_ref().map(|end| end.work),
+            ];
+            for work in work.into_iter().flatten() {
+                if work.polls > 64 + 4 * work.turns + 2 * work.bytes {
+                    return self.fail(Oracle::Work, format!("connection {ci}: {work:?}"));
+                }
+            }
+            let open = |closed: Option<bool>| closed == Some(false);
+            if self.phase == Phase::Leaving
+                && open(conn.client.as_ref().map(|end| end.closed))
+                && open(conn.server.as_ref().map(|end| end.closed))
+            {
+                return self.fail(Oracle::Liveness, format!("connection {ci} does not drain"));
+            }
+        }
+    }
+}
+
+fn tables_differ(encodes: &Session, decodes: &Session) -> Option<String> {
+    let (encoder, decoder) = (encodes.encoder(), decodes.decoder());
+    if !encoder.is_settled() {
+        return None;
+    }
+    if encoder.table_size() != decoder.table_size() || encoder.table_len() != decoder.table_len() {
+        return Some(format!(
+            "the encoder of the {:?} has {} entries, its peer's decoder {}",
+            encodes.side(),
+            encoder.table_len(),
+            decoder.table_len()
+        ));
+    }
+    let same = encoder.table_entries().eq(decoder.table_entries());
+    (!same).then(|| format!("the entries of the {:?}'s table differ", encodes.side()))
+}
+
+/// Polls an end that has no reason to do anything; says what it does all the same.
+fn stirs<R: Actor>(end: &mut End<R>, now: grpc_proto::Instant) -> Option<String> {
+    let timeout = end.conn.poll_timeout();
+    match end.conn.poll_event(&mut &[][..], now) {
+        Ok(None) if end.conn.poll_timeout() != timeout => {
+            return Some(format!("a timer had nobody to set it: {timeout:?}"));
+        }
+        Ok(None) => {}
+        Ok(Some(_)) => return Some("an event had nobody to poll for it".into()),
+        Err(error) => return Some(format!("it has ended: {error}")),
+    }
+    let mut out = Transmit::new();
+    end.conn.poll_transmit(&mut out, now);
+    (!out.is_empty()).then(|| format!("{} bytes of output had nobody to pull them", out.len()))
+}
