@@ -2,7 +2,7 @@
 
 use core::marker::PhantomData;
 
-use super::Context;
+use super::{Context, utf8};
 use crate::DecodeRule;
 
 /// The input that is left of a message: a slice as two pointers.
@@ -223,6 +223,21 @@ impl<'a> Cursor<'a> {
     /// A varint, or `None` when it is broken; notes nothing.
     #[inline(always)]
     pub(crate) fn peek_varint(&mut self) -> Option<u64> {
+        if let Some(value) = self.peek_short() {
+            return Some(value);
+        }
+        // SAFETY: the invariant.
+        let (value, next) = unsafe { varint_slow(self.ptr, self.end) };
+        if next.is_null() {
+            return None;
+        }
+        self.ptr = next;
+        Some(value)
+    }
+
+    /// A varint of one byte or two, unless it is the last byte of all.
+    #[inline(always)]
+    fn peek_short(&mut self) -> Option<u64> {
         if self.len() >= 2 {
             // SAFETY: two bytes are left.
             let (first, second) = unsafe { (*self.ptr, *self.ptr.add(1)) };
@@ -237,13 +252,30 @@ impl<'a> Cursor<'a> {
                 return Some(u64::from(first & 0x7f) | u64::from(second) << 7);
             }
         }
-        // SAFETY: the invariant.
-        let (value, next) = unsafe { varint_slow(self.ptr, self.end) };
-        if next.is_null() {
+        None
+    }
+
+    /// A string behind a length of one byte, if it is ASCII; else, without moving, none.
+    #[inline(always)]
+    pub(crate) fn short_ascii(&mut self) -> Option<&'a str> {
+        if self.is_empty() {
             return None;
         }
-        self.ptr = next;
-        Some(value)
+        // SAFETY: a byte is left.
+        let len = usize::from(unsafe { *self.ptr });
+        if len >= 0x80 || len >= self.len() {
+            return None;
+        }
+        // SAFETY: `1 + len` bytes are left.
+        let bytes = unsafe { core::slice::from_raw_parts(self.ptr.add(1), len) };
+        if !utf8::is_ascii(bytes) {
+            return None;
+        }
+        // SAFETY: `1 + len` bytes are left; ASCII is UTF-8.
+        unsafe {
+            self.advance(1 + len);
+            Some(core::str::from_utf8_unchecked(bytes))
+        }
     }
 
     /// `N` bytes.
@@ -265,7 +297,11 @@ impl<'a> Cursor<'a> {
     #[inline(always)]
     pub fn delimited(&mut self, cx: &mut Context<'a>) -> Self {
         let start = *self;
-        let len = self.varint(cx);
+        // Lengths of two bytes are common, unlike other varints of two bytes.
+        let len = match self.peek_short() {
+            Some(len) => len,
+            None => self.varint(cx),
+        };
         if len > self.len() as u64 {
             *self = cx.fail(DecodeRule::Truncated, start);
             return Self::empty();

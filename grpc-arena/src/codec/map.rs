@@ -1,5 +1,6 @@
 //! Map fields.
 
+use core::cmp::Ordering;
 use core::fmt;
 use core::ops::Index;
 
@@ -147,12 +148,59 @@ impl<'a, K: Ord + Copy, V: Copy> MapBuilder<'a, K, V> {
     }
 }
 
-/// Sorts by key and keeps the last of each; returns how many stay. A merge sort from the bottom up, as the order of
-/// equal keys counts; its scratch is given back to the arena.
+/// Up to how many entries are sorted by moving each into its place.
+const FEW: usize = 24;
+
+/// Sorts by key and keeps the last of each; returns how many stay.
 fn sort_last_wins<K: Ord + Copy, V: Copy>(
     entries: &mut [(K, V)],
     arena: &Arena,
 ) -> Result<usize, crate::ArenaFull> {
+    if entries.len() <= FEW {
+        return Ok(insert_last_wins(entries));
+    }
+    merge_sort(entries, arena)?;
+    let mut kept = 0;
+    for i in 0..entries.len() {
+        if i + 1 == entries.len() || entries[i].0 < entries[i + 1].0 {
+            entries[kept] = entries[i];
+            kept += 1;
+        }
+    }
+    Ok(kept)
+}
+
+/// By insertion: each entry moves those with greater keys up by one, or takes the place of the one with its key.
+fn insert_last_wins<K: Ord + Copy, V: Copy>(entries: &mut [(K, V)]) -> usize {
+    let mut kept = 0;
+    for i in 0..entries.len() {
+        let entry = entries[i];
+        let mut place = kept;
+        let mut order = Ordering::Less;
+        while place > 0 {
+            order = entries[place - 1].0.cmp(&entry.0);
+            if order != Ordering::Greater {
+                break;
+            }
+            place -= 1;
+        }
+        if order == Ordering::Equal {
+            entries[place - 1] = entry;
+            continue;
+        }
+        entries.copy_within(place..kept, place + 1);
+        entries[place] = entry;
+        kept += 1;
+    }
+    kept
+}
+
+/// From the bottom up, as the order of equal keys counts and nothing may be taken from the heap; its scratch is given
+/// back to the arena.
+fn merge_sort<K: Ord + Copy, V: Copy>(
+    entries: &mut [(K, V)],
+    arena: &Arena,
+) -> Result<(), crate::ArenaFull> {
     let len = entries.len();
     let scratch = arena.try_alloc_slice(entries)?;
     let held = size_of_val(scratch);
@@ -183,14 +231,7 @@ fn sort_last_wins<K: Ord + Copy, V: Copy>(
         to.copy_from_slice(from);
     }
     arena.give_back_tail(start, held, 0);
-    let mut kept = 0;
-    for i in 0..len {
-        if i + 1 == len || entries[i].0 < entries[i + 1].0 {
-            entries[kept] = entries[i];
-            kept += 1;
-        }
-    }
-    Ok(kept)
+    Ok(())
 }
 
 /// Reads a run of entries, each but the first behind `tag`.
@@ -337,7 +378,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn entries_end_up_sorted_and_the_last_of_each_key_wins(entries: Vec<(u8, u32)>) {
+        fn entries_end_up_sorted_and_the_last_of_each_key_wins(entries in proptest::collection::vec(any::<(u8, u32)>(), 0..80)) {
             let arena = Arena::new();
             let map = Map::collect_in(entries.iter().copied(), &arena);
             let expected = entries.iter().copied().collect::<BTreeMap<_, _>>();

@@ -142,6 +142,18 @@ pub fn message<'a, M: Message<'a>>(
 /// Reads a string.
 #[inline(never)]
 pub fn text<'a>(mut cursor: Cursor<'a>, cx: &mut Context<'a>, to: &mut &'a str) -> Cursor<'a> {
+    // The common case calls nothing, and so saves no registers.
+    match cursor.short_ascii() {
+        Some(text) => {
+            *to = text;
+            cursor
+        }
+        None => other_text(cursor, cx, to),
+    }
+}
+
+#[inline(never)]
+fn other_text<'a>(mut cursor: Cursor<'a>, cx: &mut Context<'a>, to: &mut &'a str) -> Cursor<'a> {
     *to = Text::read(&mut cursor, cx);
     cursor
 }
@@ -153,8 +165,13 @@ pub fn optional_text<'a>(
     cx: &mut Context<'a>,
     to: &mut Option<&'a str>,
 ) -> Cursor<'a> {
-    *to = Some(Text::read(&mut cursor, cx));
-    cursor
+    match cursor.short_ascii() {
+        Some(text) => {
+            *to = Some(text);
+            cursor
+        }
+        None => other_text(cursor, cx, to.insert("")),
+    }
 }
 
 /// Reads a group up to its end `tag`, merging it with what is there.

@@ -20,7 +20,7 @@ fn high_bits(bytes: &[u8; 16]) -> u128 {
 
 /// By words and vectors that overlap, so without a loop up to 64 bytes; the last block of more overlaps too.
 #[inline(always)]
-fn is_ascii(bytes: &[u8]) -> bool {
+pub(super) fn is_ascii(bytes: &[u8]) -> bool {
     let len = bytes.len();
     if len >= 16 {
         return is_ascii_long(bytes);
