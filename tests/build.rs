@@ -1,5 +1,23 @@
 //! Generates the messages and stubs that the tests share.
 
 fn main() -> Result<(), grpc_build::Error> {
-    grpc_build::compile_protos(&["proto/interop.proto"], &["proto"])
+    grpc_build::compile_protos(&["proto/interop.proto"], &["proto"])?;
+    messages()
+}
+
+/// The messages that show what the three syntaxes can say, in a folder of their own.
+fn messages() -> Result<(), grpc_build::Error> {
+    let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let protos = ["proto/messages/three.proto", "proto/messages/two.proto"];
+    grpc_build::Config::new()
+        .out_dir(out.join("messages"))
+        .include_file("all.rs")
+        .attribute(".messages.three.Color", "#[allow(clippy::derived_hash_with_manual_eq)]")
+        .compile_protos(&protos, &["proto"])?;
+    // `protoc -I. --include_imports -o messages/edition.binpb messages/edition.proto`: the built-in parser stops at
+    // proto3, descriptors do not.
+    let edition = "proto/messages/edition.binpb";
+    println!("cargo:rerun-if-changed={edition}");
+    let set = std::fs::read(edition).expect("the descriptors of an edition");
+    grpc_build::Config::new().out_dir(out.join("edition")).compile_descriptor_set(&set)
 }

@@ -288,27 +288,44 @@ impl Arena {
         }
     }
 
-    /// Lowers what may still be handed out to `bytes`; returns what it was, for [`widen`](Self::widen).
-    pub(crate) fn narrow(&self, bytes: usize) -> usize {
-        let before = self.remaining();
-        if bytes < before {
-            let window = self.window().min(bytes);
-            // SAFETY: no more than the window lies behind `next`.
-            self.end.set(unsafe { self.next.get().add(window) });
-            self.beyond.set(bytes - window);
-        }
-        before
+    /// A list at the upper end of the window, for elements whose number is not known and between which others are taken.
+    #[inline]
+    pub(crate) fn pile<T: Copy>(&self) -> Pile<'_, T> {
+        let end = self.end.get();
+        let floor = end.wrapping_sub(end as usize % align_of::<T>()).cast::<T>();
+        let chunks = self.chunks.borrow().len();
+        Pile { arena: self, chunks, end, floor, top: floor, len: 0 }
     }
 
-    /// Undoes [`narrow`](Self::narrow): of the `before` that it returned, all that was not taken since is free again.
-    pub(crate) fn widen(&self, before: usize, narrowed_to: usize) {
-        let taken = narrowed_to.min(before) - self.remaining();
-        self.beyond.set(before - taken);
-        self.end.set(self.next.get());
-        let chunk_end = self.chunks.borrow().last().map(Chunk::end);
-        if let Some(end) = chunk_end {
-            self.open_window(end);
-        }
+    /// Lowers what may still be handed out to `bytes`, until [`widen`](Self::widen).
+    #[inline]
+    pub(crate) fn narrow(&self, bytes: usize) -> Narrowed {
+        let before = self.remaining();
+        let to = before.min(bytes);
+        let narrowed =
+            Narrowed { before, to, end: self.end.get(), chunks: self.chunks.borrow().len() };
+        let window = self.window().min(to);
+        // SAFETY: no more than the window lies behind `next`.
+        self.end.set(unsafe { self.next.get().add(window) });
+        self.beyond.set(to - window);
+        narrowed
+    }
+
+    /// Undoes [`narrow`](Self::narrow): all that was not taken since is free again.
+    #[inline]
+    pub(crate) fn widen(&self, narrowed: &Narrowed) {
+        let left = narrowed.before - (narrowed.to - self.remaining());
+        let chunks = self.chunks.borrow();
+        let end = match chunks.last() {
+            // Beyond the end that was found may lie what an open list or a pile holds.
+            _ if chunks.len() == narrowed.chunks => narrowed.end,
+            Some(chunk) => chunk.end(),
+            None => self.next.get(),
+        };
+        let window = (end as usize - self.next.get() as usize).min(left);
+        // SAFETY: within the chunk that `next` lies in.
+        self.end.set(unsafe { self.next.get().add(window) });
+        self.beyond.set(left - window);
     }
 
     fn window(&self) -> usize {
@@ -405,7 +422,7 @@ impl<'a, T: Copy> Open<'a, T> {
     /// # Safety
     /// So many are initialised, and no more than there is room for.
     #[inline(always)]
-    pub(crate) unsafe fn close(self, len: usize) -> &'a [T] {
+    pub(crate) unsafe fn close(self, len: usize) -> &'a mut [T] {
         // Else something was taken meanwhile and the window is one on another chunk: the rest of this one stays unused.
         if self.arena.next.get() == self.next {
             self.arena.end.set(self.end);
@@ -415,7 +432,94 @@ impl<'a, T: Copy> Open<'a, T> {
             }
         }
         // SAFETY: initialised by the caller's word, and nobody else's by the invariant.
-        unsafe { core::slice::from_raw_parts(self.start.as_ptr(), len) }
+        unsafe { core::slice::from_raw_parts_mut(self.start.as_ptr(), len) }
+    }
+}
+
+/// What [`Arena::narrow`] found.
+pub(crate) struct Narrowed {
+    before: usize,
+    to: usize,
+    end: *mut u8,
+    chunks: usize,
+}
+
+/// A list that grows downwards from the end of an arena's window; see [`Arena::pile`].
+///
+/// ```text
+///  | handed out | window, free | last .. second, first | free again at the end |
+///               ^ next         ^ top                   ^ floor                 ^ end
+/// ```
+///
+/// Piles within a pile lie below it and are finished before it.
+pub(crate) struct Pile<'a, T> {
+    arena: &'a Arena,
+    // Invariant: `top..floor` are `len` initialised elements, or dangling and `len` is 0; the arena hands out none of
+    // it, as its window ended at `top` when that was last moved, and in its chunk only ever ends lower until `finish`.
+    chunks: usize,
+    end: *mut u8,
+    floor: *mut T,
+    top: *mut T,
+    len: usize,
+}
+
+impl<'a, T: Copy> Pile<'a, T> {
+    /// Whether the window is still the one that this pile's elements were cut from.
+    #[inline]
+    fn is_on_top(&self) -> bool {
+        let cut_at = if self.len == 0 { self.end } else { self.top.cast() };
+        self.arena.end.get() == cut_at && self.arena.chunks.borrow().len() == self.chunks
+    }
+
+    /// Adds an element, which may be changed until the next is added; `None` when there is no room, or the window has
+    /// moved on to another chunk.
+    #[inline]
+    pub(crate) fn push(&mut self, value: T) -> Option<&mut T> {
+        let next = self.arena.next.get() as usize;
+        if !self.is_on_top()
+            || size_of::<T>() == 0
+            || (self.top as usize).saturating_sub(next) < size_of::<T>()
+        {
+            return None;
+        }
+        // SAFETY: so many bytes lie between `next` and `top`, in one chunk, aligned as `floor` is; they belong to this
+        // pile from here on, as the window now ends before them.
+        unsafe {
+            self.top = self.top.sub(1);
+            self.top.write(value);
+            self.arena.end.set(self.top.cast());
+            self.len += 1;
+            Some(&mut *self.top)
+        }
+    }
+
+    /// How many elements there are.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Copies the elements to `room` in the order in which they were added, and gives their memory back.
+    ///
+    /// # Safety
+    /// There must be room for all of them, outside of the pile.
+    pub(crate) unsafe fn finish(self, room: NonNull<T>) {
+        for i in 0..self.len {
+            // SAFETY: the `i`th lies `i + 1` below the floor; there is room by the caller's word.
+            unsafe { room.add(i).write(self.floor.sub(i + 1).read()) };
+        }
+        if self.is_on_top() {
+            self.arena.end.set(self.end);
+        } else {
+            // The window is one on another chunk; what the pile held of the budget comes back.
+            let held = self.len * size_of::<T>();
+            self.arena.beyond.set(self.arena.beyond.get() + held);
+        }
+    }
+
+    /// Room for all elements below the pile.
+    pub(crate) fn room(&self) -> Result<NonNull<T>, ArenaFull> {
+        let layout = Layout::array::<T>(self.len).map_err(|_| ArenaFull)?;
+        self.arena.take(layout).map(NonNull::cast)
     }
 }
 

@@ -37,6 +37,12 @@ impl<'a, T: Copy> ArenaVec<'a, T> {
         Self { arena, start: NonNull::dangling(), len: 0, capacity: 0, owns: PhantomData }
     }
 
+    /// A list of elements that the arena holds already.
+    pub(crate) fn from_slice(list: &'a mut [T], arena: &'a Arena) -> Self {
+        let len = list.len();
+        Self { arena, start: NonNull::from(list).cast(), len, capacity: len, owns: PhantomData }
+    }
+
     /// An empty list with room for `capacity` elements.
     ///
     /// # Panics

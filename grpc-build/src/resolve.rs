@@ -281,6 +281,10 @@ impl<'a> FileResolver<'a> {
                 (kind, shape)
             }
         };
+        if shape == Shape::Implicit && matches!(kind, Kind::Enum { closed: true, .. }) {
+            let what = "its enum is closed, so the field needs explicit presence: its zero may have no name";
+            return Err(self.error(at, format!("`{name}`: {what}")));
+        }
         let default = match field.default_value {
             Some(text) => Some(self.default(text, &kind, field, at)?),
             None => None,

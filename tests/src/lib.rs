@@ -6,3 +6,14 @@ pub mod testing {
 }
 
 pub mod interop;
+
+/// Messages of proto2, proto3 and an edition.
+#[deny(missing_docs, warnings)]
+pub mod messages {
+    include!(concat!(env!("OUT_DIR"), "/messages/all.rs"));
+
+    /// Messages of an edition.
+    pub mod edition {
+        include!(concat!(env!("OUT_DIR"), "/edition/messages.edition.rs"));
+    }
+}

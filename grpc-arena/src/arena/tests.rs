@@ -65,11 +65,11 @@ fn a_budget_bounds_what_is_handed_out_until_the_reset() {
 fn a_narrowed_arena_recovers_what_was_not_taken() {
     let arena = Arena::with_budget(1000);
     arena.alloc_slice(&[0u8; 100]);
-    let before = arena.narrow(50);
-    assert_eq!((before, arena.remaining()), (900, 50));
+    let narrowed = arena.narrow(50);
+    assert_eq!((narrowed.before, arena.remaining()), (900, 50));
     arena.alloc_slice(&[0u8; 30]);
     assert_eq!(arena.try_alloc_slice(&[0u8; 21]), Err(ArenaFull));
-    arena.widen(before, 50);
+    arena.widen(&narrowed);
     assert_eq!((arena.remaining(), arena.used_bytes()), (870, 130));
     arena.alloc_slice(&[0u8; 870]);
     assert_eq!(arena.remaining(), 0);
@@ -83,6 +83,56 @@ fn a_size_that_cannot_exist_is_refused() {
         Err(ArenaFull)
     );
     assert_eq!(arena.alloc(5u8), &5);
+}
+
+#[test]
+fn piles_within_piles_end_up_as_lists_and_leave_nothing_behind() {
+    for capacity in [100, 1 << 16] {
+        let arena = Arena::with_capacity(capacity);
+        let mut lists = Vec::new();
+        let mut outer = arena.pile::<u64>();
+        for n in 0..20u64 {
+            let Some(slot) = outer.push(n) else { break };
+            *slot += 100;
+            let mut inner = arena.pile::<u16>();
+            while inner.len() < 5 && inner.push(n as u16).is_some() {}
+            let (len, room) = (inner.len(), inner.room().unwrap());
+            // SAFETY: `room` is for all elements, which are then initialised.
+            lists.push(unsafe {
+                inner.finish(room);
+                core::slice::from_raw_parts(room.as_ptr(), len)
+            });
+        }
+        let (len, room) = (outer.len(), outer.room().unwrap());
+        // SAFETY: as above.
+        let outer = unsafe {
+            outer.finish(room);
+            core::slice::from_raw_parts(room.as_ptr(), len)
+        };
+        assert!(len > 0 && outer.iter().copied().eq((0..len as u64).map(|n| n + 100)));
+        assert!(
+            lists.iter().enumerate().all(|(n, list)| list.iter().all(|&m| usize::from(m) == n))
+        );
+        if capacity > 1000 {
+            assert_eq!((len, arena.used_bytes()), (20, 20 * 8 + 20 * 5 * 2));
+        }
+    }
+}
+
+#[test]
+fn a_decode_within_an_open_list_takes_none_of_its_memory() {
+    let arena = Arena::with_capacity(1000);
+    let open = arena.open::<u8>();
+    let narrowed = arena.narrow(10);
+    let taken = arena.alloc([7u8; 10]);
+    arena.widen(&narrowed);
+    let later = arena.alloc([8u8; 100]);
+    // SAFETY: within the room.
+    let list = unsafe {
+        open.start().write_bytes(1, 500);
+        open.close(500)
+    };
+    assert_eq!((*taken, *later, list), ([7; 10], [8; 100], &mut [1; 500][..]));
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -145,11 +195,11 @@ proptest! {
                     note(&mut live, place);
                 },
                 Step::Narrow(to, len) => {
-                    let before = arena.narrow(to);
+                    let narrowed = arena.narrow(to);
                     let result = arena.try_alloc_slice(&std::vec![9u8; len]).map(|place| note(&mut live, place));
                     prop_assert!(result.is_err() || len <= to);
-                    arena.widen(before, to);
-                    prop_assert_eq!(arena.remaining(), before - if result.is_ok() { len } else { 0 });
+                    arena.widen(&narrowed);
+                    prop_assert_eq!(arena.remaining(), narrowed.before - if result.is_ok() { len } else { 0 });
                 }
                 Step::Reset => {
                     live.clear();

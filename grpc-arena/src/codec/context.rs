@@ -13,8 +13,6 @@ pub struct Context<'a> {
     depth: u32,
     /// How many unknown fields may still be kept.
     unknown: u32,
-    /// How many bytes may still be looked at to count the elements of repeated groups; see `lists`.
-    pub(crate) group_scan: usize,
     /// Whether a closed enum met a number that it does not name, inside a map entry.
     pub(crate) unnamed: bool,
     error: Option<DecodeError>,
@@ -29,7 +27,6 @@ impl<'a> Context<'a> {
             base: input.as_ptr() as usize,
             depth: limits.depth,
             unknown: limits.unknown_fields,
-            group_scan: input.len().saturating_mul(2),
             unnamed: false,
             error: None,
         }

@@ -18,11 +18,11 @@ pub fn extension<'a, E: Message<'a>>(
     let mut extension = E::EMPTY;
     let first = fields.spans().first().copied().unwrap_or_default();
     let mut cx = Context::new(first, arena, limits);
-    let before = arena.narrow(limits.arena_bytes);
+    let narrowed = arena.narrow(limits.arena_bytes);
     for span in fields.spans() {
         extension.merge(Cursor::new(span), &mut cx, 0);
     }
-    arena.widen(before, limits.arena_bytes);
+    arena.widen(&narrowed);
     cx.finish().map_err(|error| error.within(E::info().name()))?;
     extension.check_required().map_err(|error| error.within(E::info().name()))?;
     Ok(extension)

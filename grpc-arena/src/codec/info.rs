@@ -47,6 +47,9 @@ impl MessageInfo {
         // Each turn moves on or one level in, so input bounds the loop.
         while cursor.len() >= left_at && !cursor.is_empty() {
             let Some(Ok(tag)) = cursor.peek_varint().map(u32::try_from) else { break };
+            if tag & 7 == scan::END_GROUP {
+                break;
+            }
             let value = cursor;
             let field = message.field(tag >> 3);
             let group = tag & 7 == scan::START_GROUP;

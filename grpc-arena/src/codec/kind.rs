@@ -37,6 +37,8 @@ pub trait Kind<'a> {
     const ZERO: Self::Value;
     /// The wire type.
     const WIRE: u32;
+    /// Whether reading a value takes memory from the arena.
+    const ALLOCATES: bool;
     /// Reads a value behind its tag, merging it into what is there if it is a message.
     fn read_into(cursor: Cursor<'a>, cx: &mut Context<'a>, to: &mut Self::Value) -> Cursor<'a>;
     /// The size of a value with the length in front of it, if it has one, but without its tag.
@@ -54,6 +56,7 @@ impl<'a, L: Leaf<'a>> Kind<'a> for L {
     type Value = L::Value;
     const ZERO: L::Value = L::ZERO;
     const WIRE: u32 = L::WIRE;
+    const ALLOCATES: bool = false;
 
     #[inline(always)]
     fn read_into(mut cursor: Cursor<'a>, cx: &mut Context<'a>, to: &mut L::Value) -> Cursor<'a> {
@@ -80,6 +83,7 @@ impl<'a, M: Message<'a>> Kind<'a> for Msg<M> {
     type Value = M;
     const ZERO: M = M::EMPTY;
     const WIRE: u32 = scan::DELIMITED;
+    const ALLOCATES: bool = true;
 
     fn read_into(mut cursor: Cursor<'a>, cx: &mut Context<'a>, to: &mut M) -> Cursor<'a> {
         let start = cursor;

@@ -202,34 +202,42 @@ pub fn groups<'a, M: Message<'a>>(
     if !cx.enter(cursor) {
         return Cursor::empty();
     }
-    let mut budget = cx.group_scan;
-    let counted = scan::count_groups(cursor, tag, cx.depth() + 1, &mut budget);
-    cx.group_scan = budget;
-    // Uncounted they come one by one, and the list doubles.
-    let count = counted.unwrap_or(1);
-    loop {
-        let Some(room) = room_for(cx, count, to, frame) else { return cx.full(cursor) };
-        let mut more = false;
-        for i in 0..count {
-            // SAFETY: `i < count`, which there is room for; written before it is referred to.
-            let element = unsafe {
-                let place = room.add(i);
-                place.write(M::EMPTY);
-                &mut *place.as_ptr()
-            };
-            cursor = element.merge(cursor, cx, tag + 1);
-            if cx.failed() {
-                return Cursor::empty();
-            }
-            more = cursor.skip_tag(tag);
+    // Counting groups would mean to look through them; so they are gathered at the other end of the arena's chunk.
+    let mut pile = cx.arena.pile::<M>();
+    let mut more = true;
+    while more && let Some(element) = pile.push(M::EMPTY) {
+        cursor = element.merge(cursor, cx, tag + 1);
+        if cx.failed() {
+            return Cursor::empty();
         }
-        // SAFETY: `count` messages were written at `room`.
-        unsafe { commit(room, count, to, frame) };
-        if !more {
-            cx.leave();
-            return cursor;
-        }
+        more = cursor.skip_tag(tag);
     }
+    let count = pile.len();
+    let room = if to.is_empty() { pile.room() } else { frame.room(cx.arena, to, count) };
+    let Ok(room) = room else { return cx.full(cursor) };
+    // SAFETY: room for all elements, which are part of the list once they are copied.
+    unsafe {
+        pile.finish(room);
+        commit(room, count, to, frame);
+    }
+    // Where the chunk has no more room they come one by one, and the list doubles.
+    while more {
+        let Ok(room) = frame.room(cx.arena, to, 1) else { return cx.full(cursor) };
+        // SAFETY: room for one; written before it is referred to.
+        let element = unsafe {
+            room.write(M::EMPTY);
+            &mut *room.as_ptr()
+        };
+        cursor = element.merge(cursor, cx, tag + 1);
+        if cx.failed() {
+            return Cursor::empty();
+        }
+        // SAFETY: one message was written at `room`.
+        unsafe { frame.commit(to, room, 1) };
+        more = cursor.skip_tag(tag);
+    }
+    cx.leave();
+    cursor
 }
 
 /// Reads one element or a packed list of a closed enum and appends what has a name; the rest becomes unknown fields.

@@ -251,6 +251,30 @@ where
     if !cx.enter(cursor) {
         return Cursor::empty();
     }
+    if builder.list.is_none() && present.is_empty() && !V::ALLOCATES {
+        // As for lists of leaves: the arena's free end holds the entries as they come.
+        let open = cx.arena.open::<(K::Value, V::Value)>();
+        let mut next = cursor;
+        for len in 0..open.room() {
+            let inner = next.delimited(cx);
+            let entry = entry::<K, V>(inner, cx);
+            if cx.unnamed {
+                break;
+            }
+            // SAFETY: `len` is less than the room.
+            unsafe { open.start().add(len).write(entry) };
+            if !next.skip_tag(tag) {
+                // SAFETY: `len + 1` entries were written.
+                let list = unsafe { open.close(len + 1) };
+                builder.list = Some(ArenaVec::from_slice(list, cx.arena));
+                cx.leave();
+                return if cx.failed() { Cursor::empty() } else { next };
+            }
+        }
+        // SAFETY: claims no entry. What follows begins again and finds what stopped this.
+        unsafe { open.close(0) };
+        cx.unnamed = false;
+    }
     let list = builder.list.get_or_insert_with(|| ArenaVec::new_in(cx.arena));
     if list.is_empty() {
         let count = scan::count_run(cursor, tag);
@@ -285,6 +309,16 @@ fn entry<'a, K: Kind<'a>, V: Kind<'a>>(
     cx: &mut Context<'a>,
 ) -> (K::Value, V::Value) {
     let (mut key, mut value) = (K::ZERO, V::ZERO);
+    // What every encoder writes: the key, the value, and nothing else.
+    if inner.skip_tag(1 << 3 | K::WIRE) {
+        inner = K::read_into(inner, cx, &mut key);
+        if inner.skip_tag(2 << 3 | V::WIRE) {
+            inner = V::read_into(inner, cx, &mut value);
+            if inner.is_empty() {
+                return (key, value);
+            }
+        }
+    }
     loop {
         let start = inner;
         let tag = inner.tag(cx);
@@ -310,27 +344,20 @@ fn keep_entry<'a>(
     unknown: &mut UnknownFields<'a>,
     frame: &mut Frame<'a>,
 ) {
-    let mut bytes = [0; 5];
-    let mut len = 0;
-    let mut left = tag;
-    loop {
-        bytes[len] = if left < 0x80 { left as u8 } else { left as u8 | 0x80 };
-        len += 1;
-        left >>= 7;
-        if left == 0 {
-            break;
-        }
-    }
     cx.flush(unknown, frame);
-    match cx.arena.try_alloc_slice(&bytes[..len]) {
-        Ok(tag) => {
-            cx.keep(tag, unknown, frame);
-            cx.keep(entry, unknown, frame);
-        }
-        Err(_) => {
-            cx.full(Cursor::new(entry));
-        }
+    let mut span = ArenaVec::new_in(cx.arena);
+    if span.try_reserve_exact(5 + entry.len()).is_err() {
+        cx.full(Cursor::new(entry));
+        return;
     }
+    let mut left = tag;
+    while left >= 0x80 {
+        span.push(left as u8 | 0x80);
+        left >>= 7;
+    }
+    span.push(left as u8);
+    span.extend(entry.iter().copied());
+    cx.keep(span.into_slice(), unknown, frame);
 }
 
 /// The size of a map's entries, each with its length and a tag of `tag_len` bytes.
@@ -369,10 +396,8 @@ pub fn write_map<'a, 'w, K: Kind<'a>, V: Kind<'a>>(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::vec::Vec;
-
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     use super::*;
 

@@ -61,9 +61,9 @@ pub fn decode<'a, M: Message<'a>>(
 ) -> Result<M, DecodeError> {
     let mut message = M::EMPTY;
     let mut cx = Context::new(bytes, arena, limits);
-    let before = arena.narrow(limits.arena_bytes);
+    let narrowed = arena.narrow(limits.arena_bytes);
     message.merge(Cursor::new(bytes), &mut cx, 0);
-    arena.widen(before, limits.arena_bytes);
+    arena.widen(&narrowed);
     match cx.finish() {
         Ok(()) => message.check_required().map_err(|error| error.within(M::info().name()))?,
         Err(error) => return Err(locate(error, M::info(), bytes)),

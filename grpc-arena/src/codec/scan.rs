@@ -91,30 +91,3 @@ pub(crate) fn count_run(mut cursor: Cursor<'_>, tag: u32) -> usize {
     }
     count
 }
-
-/// The same for groups, which have to be looked through; at most `budget` bytes of them, from which it takes what it
-/// looked at. `None` when that does not suffice.
-pub(crate) fn count_groups(
-    mut cursor: Cursor<'_>,
-    tag: u32,
-    depth: u32,
-    budget: &mut usize,
-) -> Option<usize> {
-    let mut count = 1;
-    loop {
-        // Looking at no more than the budget keeps the work linear however deep repeated groups nest.
-        let window = Cursor::new(&cursor.rest()[..cursor.len().min(*budget)]);
-        let Ok(after) = skip_group(window, tag, depth) else {
-            let whole = window.len() == cursor.len();
-            *budget -= window.len();
-            return whole.then_some(count);
-        };
-        let looked_at = window.len() - after.len();
-        *budget -= looked_at;
-        cursor.skip(looked_at);
-        if !cursor.skip_tag(tag) {
-            return Some(count);
-        }
-        count += 1;
-    }
-}

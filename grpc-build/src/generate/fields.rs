@@ -123,7 +123,9 @@ impl Kind {
 
 impl Field {
     fn tag(&self) -> Token {
-        tag(self.number, self.kind.wire())
+        // The kind of a map is that of its values, but an entry is a message.
+        let wire = if matches!(self.shape, Shape::Map(_)) { DELIMITED } else { self.kind.wire() };
+        tag(self.number, wire)
     }
 
     /// The type of the struct's field; `None` for a member of a oneof.
@@ -411,8 +413,8 @@ impl Field {
                 _ => quote!(writer = codec::write_repeated::<#codec>(#tag_, #field, writer);),
             },
             Shape::Map(key) => {
-                let (key, tag) = (key.codec(), tag(self.number, DELIMITED));
-                quote!(writer = codec::write_map::<#key, #codec>(#tag, &#field, cache, writer);)
+                let key = key.codec();
+                quote!(writer = codec::write_map::<#key, #codec>(#tag_, &#field, cache, writer);)
             }
             Shape::Oneof(_) => TokenStream::new(),
         }
