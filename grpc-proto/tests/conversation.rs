@@ -41,6 +41,33 @@ fn messages_larger_than_the_windows_arrive_whole() {
     }
 }
 
+// RFC 9113 §6.9.2: a change of the initial window can make the window of an open stream negative.
+#[test]
+fn a_message_that_was_begun_before_the_settings_came_arrives_through_a_small_window() {
+    for window in [5, 16 << 10, 65_534, 1 << 20] {
+        let mut pair = Pair::with(
+            |limits| limits.stream_window = window,
+            |limits| limits.stream_window = window,
+        );
+        let body = vec![7; 100_000];
+        for calls in [20, 1] {
+            let calls: Vec<_> = (0..calls)
+                .map(|_| {
+                    let call = pair.call("/test.Echo/Unary");
+                    pair.client.send_encoded(call, body.clone().into(), false).unwrap();
+                    pair.client.end(call).unwrap();
+                    call
+                })
+                .collect();
+            let seen = pair.run(echo);
+            for call in calls {
+                let message = Seen::Message(call, body.clone());
+                assert!(seen.contains(&message), "window of {window}");
+            }
+        }
+    }
+}
+
 #[test]
 fn many_calls_interleave() {
     let mut pair = Pair::new();
