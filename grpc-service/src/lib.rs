@@ -16,7 +16,7 @@
 pub mod client;
 mod endpoint;
 mod host;
-mod inbound;
+mod inbox;
 mod method;
 mod pool;
 mod queue;

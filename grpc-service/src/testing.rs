@@ -94,6 +94,9 @@ pub struct Pair {
     client: Side<ClientConnection>,
     server: Side<ServerConnection>,
     tasks: Vec<Task>,
+    /// Of the future that is blocked on.
+    flag: Arc<Flag>,
+    waker: Waker,
     /// The most bytes that one end gets to see at once.
     segment: usize,
 }
@@ -147,7 +150,10 @@ impl Pair {
         options: &ChannelOptions,
     ) -> (Channel, Self) {
         let (channel, client) = Channel::new("test", options, Rc::new(Rc::clone(host)));
+        let (flag, waker) = Flag::new();
         let pair = Self {
+            flag,
+            waker,
             host: Rc::clone(host),
             client: Side::new(client),
             server: Side::new(server.accept(Peer::Memory)),
@@ -192,14 +198,15 @@ impl Pair {
     /// When nothing can go on any more: the future waits for what will never happen.
     pub fn block_on<F: Future>(&mut self, future: F) -> F::Output {
         let mut future = pin!(future);
-        let (flag, waker) = Flag::new();
+        self.flag.0.store(true, Ordering::Relaxed);
         loop {
-            if flag.take()
-                && let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker))
+            if self.flag.take()
+                && let Poll::Ready(output) =
+                    future.as_mut().poll(&mut Context::from_waker(&self.waker))
             {
                 return output;
             }
-            if !self.turn() && !flag.0.load(Ordering::Relaxed) {
+            if !self.turn() && !self.flag.0.load(Ordering::Relaxed) {
                 let next = self.next_wakeup().expect("nothing can go on: the future waits in vain");
                 self.host.advance_to(next);
             }

@@ -14,6 +14,7 @@ use grpc_proto::{Code, Instant, Metadata, Processed, SendError, Status};
 use super::Channel;
 use super::link::{Link, OpenCall};
 use super::streaming::{BidiStream, ClientStream, Receiving};
+use crate::inbox::Batch;
 use crate::queue::Ticket;
 use crate::status::send_failed;
 use crate::{Method, Request, Response};
@@ -266,7 +267,7 @@ impl OpenCall {
         response: Option<&mut ResponseMetadata>,
     ) -> Result<S::View<'a>, Status> {
         let mut inbox = self.call.inbox.borrow_mut();
-        let (message, messages) = (inbox.pop_front(), inbox.len());
+        let (message, messages) = (inbox.reading().and_then(Batch::pop), inbox.len());
         drop(inbox);
         let outcome = self.call.outcome.take();
         let status = match &outcome {
@@ -280,14 +281,14 @@ impl OpenCall {
         }
         if status.code() != Code::Ok {
             if let Some(message) = message {
-                message.recycle(&mut self.link.connection.borrow_mut(), &self.link.pool);
+                message.recycle(&mut self.link.connection.borrow_mut());
             }
             return Err(status);
         }
         match message {
             Some(message) if messages == 0 => self.decode::<S>(message, arena),
             Some(message) => {
-                message.recycle(&mut self.link.connection.borrow_mut(), &self.link.pool);
+                message.recycle(&mut self.link.connection.borrow_mut());
                 let text = "the method answers with exactly one message, and a second one came";
                 Err(Status::new(Code::Unimplemented, text))
             }

@@ -10,7 +10,6 @@ use grpc_proto::{CallKey, ConnectionError, ErrorCode, Instant, Message, Stats, T
 use super::link::Link;
 use crate::Endpoint;
 use crate::endpoint::{Turn, turn};
-use crate::inbound::Inbound;
 
 /// The connection behind a [`Channel`](crate::Channel), to be driven over its transport.
 ///
@@ -36,18 +35,14 @@ impl ClientConnection {
     }
 
     fn on_message(&self, key: CallKey, message: Message<'_>) {
-        let message = Inbound::new(message, &self.link.pool);
-        match self.link.call(key) {
-            Some(call) => {
-                let mut inbox = call.inbox.borrow_mut();
-                inbox.push_back(message);
-                let awaited = !call.single.get() || inbox.len() > 1;
-                drop(inbox);
-                if awaited {
-                    call.wake_receiver();
-                }
-            }
-            None => message.recycle(&mut self.link.connection.borrow_mut(), &self.link.pool),
+        // A call that was dropped meanwhile is cancelled in the next turn.
+        let Some(call) = self.link.call(key) else { return };
+        let mut inbox = call.inbox.borrow_mut();
+        inbox.push(message, &self.link.pool);
+        let awaited = !call.single.get() || inbox.len() > 1;
+        drop(inbox);
+        if awaited {
+            call.wake_receiver();
         }
     }
 }

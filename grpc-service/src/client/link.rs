@@ -1,7 +1,6 @@
 //! What the calls of one client connection share with the task that drives it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -12,7 +11,7 @@ use grpc_proto::{
 };
 
 use crate::Host;
-use crate::inbound::Inbound;
+use crate::inbox::{Arrived, Batch, Inbox};
 use crate::pool::Pool;
 use crate::queue::WaitQueue;
 use crate::status::{send_failed, undecodable};
@@ -49,7 +48,7 @@ pub(crate) struct Record {
     /// While the core knows the call.
     pub(crate) key: Cell<Option<CallKey>>,
     pub(crate) headers: RefCell<Option<Metadata>>,
-    pub(crate) inbox: RefCell<VecDeque<Inbound>>,
+    pub(crate) inbox: RefCell<Inbox>,
     pub(crate) outcome: RefCell<Option<Outcome>>,
     /// How the call ended, where `outcome` does not say so: because we gave it up, or because that was taken.
     pub(crate) verdict: RefCell<Option<Status>>,
@@ -146,9 +145,7 @@ impl Link {
             return;
         }
         let mut connection = self.connection.borrow_mut();
-        for message in call.inbox.borrow_mut().drain(..) {
-            message.recycle(&mut connection, &self.pool);
-        }
+        call.inbox.borrow_mut().clear(&mut connection, &self.pool);
         if let Some(headers) = call.headers.take() {
             connection.recycle_metadata(headers);
         }
@@ -231,8 +228,8 @@ impl OpenCall {
     }
 
     /// The next response message, or `None` after the last when the status is OK.
-    pub(crate) fn poll_message(&self, cx: &Context<'_>) -> Poll<Result<Option<Inbound>, Status>> {
-        let message = self.call.inbox.borrow_mut().pop_front();
+    pub(crate) fn poll_message(&self, cx: &Context<'_>) -> Poll<Result<Option<Arrived>, Status>> {
+        let message = self.call.inbox.borrow_mut().reading().and_then(Batch::pop);
         if let Some(message) = message {
             return Poll::Ready(Ok(Some(message)));
         }
@@ -277,16 +274,16 @@ impl OpenCall {
     /// Copies a message into the arena and decodes it there; its credit and its memory go back.
     pub(crate) fn decode<'a, S: Schema>(
         &self,
-        message: Inbound,
+        message: Arrived,
         arena: &'a Arena,
     ) -> Result<S::View<'a>, Status> {
         let compressed = message.is_compressed();
-        let copied = arena.try_alloc_slice(message.as_bytes());
+        let copied = arena.try_alloc_slice(self.call.inbox.borrow().bytes(&message));
         let mut connection = self.link.connection.borrow_mut();
         if let Some(key) = self.call.key.get() {
             connection.grant(key, message.wire_len());
         }
-        message.recycle(&mut connection, &self.link.pool);
+        message.recycle(&mut connection);
         let credit_is_due = connection.has_output();
         drop(connection);
         if credit_is_due {

@@ -1,7 +1,6 @@
 //! What a running call shares with the connection that drives it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -13,7 +12,7 @@ use grpc_proto::{
 
 use super::router::{Entry, Requests};
 use super::slot::BoxSlot;
-use crate::inbound::Inbound;
+use crate::inbox::{Arrived, Batch, Inbox};
 use crate::pool::Pool;
 use crate::status::{send_failed, undecodable};
 use crate::timers::Timers;
@@ -44,7 +43,7 @@ pub(crate) struct Call {
     pub(crate) slot: Cell<Option<BoxSlot>>,
     /// Moves to the handler's side when that starts.
     pub(crate) head: Cell<Option<RequestHead>>,
-    pub(crate) inbox: RefCell<VecDeque<Inbound>>,
+    pub(crate) inbox: RefCell<Inbox>,
     pub(crate) half_closed: Cell<bool>,
     /// Why the call is over, seen by destructors in the handler's future.
     pub(crate) cancelled: RefCell<Option<Reason>>,
@@ -113,21 +112,26 @@ impl Scope {
         self.call.head.take().expect("a handler starts once per request")
     }
 
-    /// The next request message; `None` once the client has half-closed.
-    pub(crate) fn poll_message(&self) -> Poll<Option<Inbound>> {
+    /// The request messages that have arrived; `None` once the client has half-closed.
+    pub(crate) fn poll_batch(&self) -> Poll<Option<Batch>> {
         // The connection polls the handler after each message and after the half-close, so no waker is kept.
-        match self.call.inbox.borrow_mut().pop_front() {
-            Some(message) => Poll::Ready(Some(message)),
+        match self.call.inbox.borrow_mut().take() {
+            Some(batch) => Poll::Ready(Some(batch)),
             None if self.call.half_closed.get() => Poll::Ready(None),
             None => Poll::Pending,
         }
     }
 
     /// Done with a message: its credit and its memory go back.
-    pub(crate) fn consumed(&self, message: Inbound) {
+    pub(crate) fn consumed(&self, message: Arrived) {
         let mut connection = self.shared.connection.borrow_mut();
         connection.grant(self.key, message.wire_len());
-        message.recycle(&mut connection, &self.shared.pool);
+        message.recycle(&mut connection);
+    }
+
+    /// Takes the memory of messages back that were consumed.
+    pub(crate) fn give_back(&self, batch: Batch) {
+        self.call.inbox.borrow_mut().give_back(batch);
     }
 
     /// Encodes and queues a message; pending while the call's queue is full.
@@ -167,9 +171,10 @@ impl Scope {
     }
 
     /// The one request message, which arrived before the handler started.
-    pub(crate) fn take_message(&self) -> Inbound {
-        let message = self.call.inbox.borrow_mut().pop_front();
-        message.expect("a call with one request starts when that is there")
+    pub(crate) fn take_message(&self) -> (Batch, Arrived) {
+        let batch = self.call.inbox.borrow_mut().take();
+        let taken = batch.and_then(|mut batch| batch.pop().map(|message| (batch, message)));
+        taken.expect("a call with one request starts when that is there")
     }
 
     /// Ends the call, and gives the memory of its request back.
@@ -177,7 +182,7 @@ impl Scope {
         &self,
         outcome: Result<(), Status>,
         head: RequestHead,
-        message: Option<Inbound>,
+        request: Option<(Batch, Arrived)>,
     ) {
         let status = match &outcome {
             Ok(()) => &Status::OK,
@@ -193,15 +198,17 @@ impl Scope {
         // An error means that the call ended before its handler: there is nobody left to tell.
         let _ = connection.finish(self.key, status, &trailers);
         connection.recycle_metadata(head.metadata);
-        if let Some(message) = message {
-            message.recycle(&mut connection, &self.shared.pool);
+        if let Some((batch, message)) = request {
+            message.recycle(&mut connection);
+            self.give_back(batch);
         }
     }
 
     /// Decodes a message that borrows from its buffer and the arena.
     pub(crate) fn decode<'a, S: Schema>(
         &self,
-        message: &'a Inbound,
+        batch: &'a Batch,
+        message: &'a Arrived,
         arena: &'a grpc_arena::Arena,
     ) -> Result<S::View<'a>, Status> {
         if message.is_compressed() {
@@ -210,7 +217,7 @@ impl Scope {
                 "a message is compressed, but grpc-encoding names no compression",
             ));
         }
-        S::decode(message.as_bytes(), arena, &self.shared.decode)
+        S::decode(batch.bytes(message), arena, &self.shared.decode)
             .map_err(|error| undecodable(&error))
     }
 

@@ -16,7 +16,6 @@ use super::call::{Call, Scope, Shared};
 use super::router::Requests;
 use super::{Deployed, ServerOptions};
 use crate::endpoint::{Turn, turn};
-use crate::inbound::Inbound;
 use crate::pool::Pool;
 use crate::timers::Timers;
 use crate::{Endpoint, Host, Peer};
@@ -85,14 +84,12 @@ impl ServerConnection {
     }
 
     fn on_message(&mut self, key: CallKey, message: Message<'_>) {
-        let message = Inbound::new(message, &self.shared.pool);
         let Some(call) = self.call(key) else {
             // Its handler finished early; the client's remaining messages are read and dropped.
-            let mut connection = self.shared.connection.borrow_mut();
-            return message.recycle(&mut connection, &self.shared.pool);
+            return;
         };
         let mut inbox = call.inbox.borrow_mut();
-        inbox.push_back(message);
+        inbox.push(message, &self.shared.pool);
         let many = inbox.len() > 1;
         drop(inbox);
         if call.is_streaming() {
@@ -218,9 +215,7 @@ impl ServerConnection {
         if let Some(head) = call.head.take() {
             connection.recycle_metadata(head.metadata);
         }
-        for message in call.inbox.borrow_mut().drain(..) {
-            message.recycle(&mut connection, &self.shared.pool);
-        }
+        call.inbox.borrow_mut().clear(&mut connection, &self.shared.pool);
         drop(connection);
         call.reset();
     }

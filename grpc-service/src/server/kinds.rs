@@ -19,16 +19,16 @@ use crate::Method;
 
 pub(crate) async fn unary<M: Method, H: UnaryHandler<M>>(handler: H, scope: Scope) {
     let head = scope.take_head();
-    let message = scope.take_message();
+    let (batch, message) = scope.take_message();
     let outcome = async {
         let lease = scope.shared.pool.lease().await;
-        let request = scope.decode::<M::Request>(&message, lease.arena())?;
+        let request = scope.decode::<M::Request>(&batch, &message, lease.arena())?;
         let cx = Cx::new(&scope, &head, lease.arena());
         let response = handler.call(&cx, request).await?;
         poll_fn(|cx| scope.poll_send(&response, cx)).await
     }
     .await;
-    scope.finish(outcome, head, Some(message));
+    scope.finish(outcome, head, Some((batch, message)));
 }
 
 pub(crate) async fn server_streaming<M: Method, H: ServerStreamingHandler<M>>(
@@ -36,15 +36,15 @@ pub(crate) async fn server_streaming<M: Method, H: ServerStreamingHandler<M>>(
     scope: Scope,
 ) {
     let head = scope.take_head();
-    let message = scope.take_message();
+    let (batch, message) = scope.take_message();
     let outcome = async {
         let lease = scope.shared.pool.lease().await;
-        let request = scope.decode::<M::Request>(&message, lease.arena())?;
+        let request = scope.decode::<M::Request>(&batch, &message, lease.arena())?;
         let cx = Cx::new(&scope, &head, lease.arena());
         handler.call(&cx, request, &mut Sink::new(&scope)).await
     }
     .await;
-    scope.finish(outcome, head, Some(message));
+    scope.finish(outcome, head, Some((batch, message)));
 }
 
 pub(crate) async fn client_streaming<M: Method, H: ClientStreamingHandler<M>>(
@@ -57,16 +57,19 @@ pub(crate) async fn client_streaming<M: Method, H: ClientStreamingHandler<M>>(
             let lease = scope.shared.pool.lease().await;
             handler.open(&Cx::new(&scope, &head, lease.arena())).await?
         };
-        while let Some(message) = poll_fn(|_| scope.poll_message()).await {
-            let lease = scope.shared.pool.lease().await;
-            let taken = async {
-                let request = scope.decode::<M::Request>(&message, lease.arena())?;
-                call.on_message(&Cx::new(&scope, &head, lease.arena()), request).await
+        while let Some(mut batch) = poll_fn(|_| scope.poll_batch()).await {
+            while let Some(message) = batch.pop() {
+                let lease = scope.shared.pool.lease().await;
+                let taken = async {
+                    let request = scope.decode::<M::Request>(&batch, &message, lease.arena())?;
+                    call.on_message(&Cx::new(&scope, &head, lease.arena()), request).await
+                }
+                .await;
+                drop(lease);
+                scope.consumed(message);
+                taken?;
             }
-            .await;
-            drop(lease);
-            scope.consumed(message);
-            taken?;
+            scope.give_back(batch);
         }
         let lease = scope.shared.pool.lease().await;
         let response = call.finish(&Cx::new(&scope, &head, lease.arena())).await?;
@@ -100,16 +103,19 @@ async fn converse<M: Method, C: BidiCall<M::Request, M::Response>>(
     head: &RequestHead,
 ) -> Result<(), Status> {
     let mut out = Sink::new(scope);
-    while let Some(message) = poll_fn(|_| scope.poll_message()).await {
-        let lease = scope.shared.pool.lease().await;
-        let taken = async {
-            let request = scope.decode::<M::Request>(&message, lease.arena())?;
-            call.on_message(&Cx::new(scope, head, lease.arena()), request, &mut out).await
+    while let Some(mut batch) = poll_fn(|_| scope.poll_batch()).await {
+        while let Some(message) = batch.pop() {
+            let lease = scope.shared.pool.lease().await;
+            let taken = async {
+                let request = scope.decode::<M::Request>(&batch, &message, lease.arena())?;
+                call.on_message(&Cx::new(scope, head, lease.arena()), request, &mut out).await
+            }
+            .await;
+            drop(lease);
+            scope.consumed(message);
+            taken?;
         }
-        .await;
-        drop(lease);
-        scope.consumed(message);
-        taken?;
+        scope.give_back(batch);
     }
     let lease = scope.shared.pool.lease().await;
     call.finish(&Cx::new(scope, head, lease.arena()), &mut out).await
