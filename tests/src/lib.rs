@@ -17,3 +17,10 @@ pub mod messages {
         include!(concat!(env!("OUT_DIR"), "/edition/messages.edition.rs"));
     }
 }
+
+/// The service of plain bytes: generated code.
+pub mod bytes {
+    include!(concat!(env!("OUT_DIR"), "/bytes.rs"));
+}
+
+pub mod echo;

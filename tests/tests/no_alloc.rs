@@ -1,0 +1,244 @@
+//! At steady state neither a unary call nor a message of a stream takes anything from the heap, at either end.
+//!
+//! Client and server are connected in memory, through the generated stub and handlers, 64 calls interleaved.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use grpc_arena::Arena;
+use grpc_proto::{Limits, Metadata};
+use grpc_service::ResponseMetadata;
+use grpc_service::testing::join_all;
+use tests::bytes::{Blob, BytesClient};
+use tests::echo::{Echoing, connect, yield_now};
+
+/// Counts what its thread takes from the heap.
+struct Counting;
+
+thread_local! {
+    static TAKEN: Cell<u64> = const { Cell::new(0) };
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: everything is the system allocator's; the counter is a plain cell without a destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        TAKEN.set(TAKEN.get() + 1);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(place, layout) }
+    }
+
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        TAKEN.set(TAKEN.get() + 1);
+        unsafe { System.realloc(place, layout, size) }
+    }
+}
+
+fn taken() -> u64 {
+    TAKEN.get()
+}
+
+const CALLS: usize = 64;
+/// Messages or unary calls of each task between two looks at the counter; of large ones, which settle sooner.
+const WINDOW: usize = 25;
+const LARGE_WINDOW: usize = 6;
+/// Windows in a row without an allocation that count as steady, and windows by which that must be reached.
+const STEADY: u32 = 2;
+const WINDOWS: u32 = 150;
+
+/// Limits whose pools hold 64 of the largest bodies here at once.
+fn limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.assembly_budget = 16 << 20;
+    limits.send_budget = 64 << 20;
+    limits.pool_bytes = 64 << 20;
+    // What may pile up of a stream, and so when its memory stops growing.
+    limits.stream_window = 16 << 10;
+    limits
+}
+
+fn window(body: &[u8]) -> usize {
+    if body.len() < 10 << 10 { WINDOW } else { LARGE_WINDOW }
+}
+
+/// Where 64 tasks meet after each window, and the last one looks at the counter.
+#[derive(Default)]
+struct Meeting {
+    arrived: Cell<usize>,
+    windows: Cell<u32>,
+    taken: Cell<u64>,
+    quiet: Cell<u32>,
+    last: Cell<u64>,
+}
+
+impl Meeting {
+    /// Waits until all have arrived; false once the state is steady, or never will be.
+    async fn goes_on(&self) -> bool {
+        let window = self.windows.get();
+        self.arrived.set(self.arrived.get() + 1);
+        if self.arrived.get() == CALLS {
+            let last = taken() - self.taken.get();
+            self.last.set(last);
+            self.quiet.set(if last == 0 { self.quiet.get() + 1 } else { 0 });
+            self.arrived.set(0);
+            self.windows.set(window + 1);
+            self.taken.set(taken());
+        }
+        while self.windows.get() == window {
+            yield_now().await;
+        }
+        self.quiet.get() < STEADY && self.windows.get() < WINDOWS
+    }
+}
+
+/// Runs 64 of `task` until they are steady.
+fn check<F: Future<Output = ()>>(
+    name: &str,
+    body: usize,
+    task: impl Fn(BytesClient, &'static [u8], &'static Meeting) -> F,
+) {
+    let body: &'static [u8] = vec![7; body].leak();
+    let meeting: &'static Meeting = Box::leak(Box::default());
+    let (stub, mut pair) = connect(Echoing, &limits());
+    pair.block_on(join_all((0..CALLS).map(|_| task(stub.clone(), body, meeting))));
+    assert!(
+        meeting.quiet.get() >= STEADY,
+        "{name}, {} bytes: still {} allocations in {} messages after {WINDOWS} windows",
+        body.len(),
+        meeting.last.get(),
+        window(body) * CALLS,
+    );
+}
+
+async fn unary(
+    stub: BytesClient,
+    body: &'static [u8],
+    meeting: &'static Meeting,
+    wait: bool,
+    entries: usize,
+) {
+    let mut arena = Arena::new();
+    let mut metadata = Metadata::new();
+    let all = [
+        ("x-one", "1"),
+        ("x-two", "a second value"),
+        ("x-three", "another one"),
+        ("x-four", "0123456789abcdef0123456789abcdef"),
+        ("x-five", "5"),
+    ];
+    for (name, value) in &all[..entries] {
+        metadata.append(name, value).expect("valid metadata");
+    }
+    let mut response = ResponseMetadata::default();
+    let request = Blob { data: body, wait, ..Blob::default() };
+    while meeting.goes_on().await {
+        for _ in 0..window(body) {
+            arena.reset();
+            let call = stub.echo(&request, &arena).metadata(&metadata).response(&mut response);
+            let reply = call.await.expect("the echo answers");
+            assert_eq!(reply.data.len(), body.len());
+            assert_eq!(response.headers.iter().count(), entries);
+            assert_eq!(response.trailers.iter().count(), entries);
+        }
+    }
+}
+
+const BODIES: [usize; 4] = [0, 100, 10 << 10, 100 << 10];
+
+#[test]
+fn the_counter_counts() {
+    let before = taken();
+    drop(std::hint::black_box(Box::new(1)));
+    assert_eq!(taken() - before, 1);
+}
+
+#[test]
+fn unary_calls_whose_handlers_finish_at_once_allocate_nothing() {
+    for body in BODIES {
+        check("unary", body, |stub, body, meeting| unary(stub, body, meeting, false, 0));
+    }
+}
+
+#[test]
+fn unary_calls_whose_handlers_wait_allocate_nothing() {
+    for body in BODIES {
+        check("unary, waiting", body, |stub, body, meeting| unary(stub, body, meeting, true, 0));
+    }
+}
+
+#[test]
+fn unary_calls_with_metadata_allocate_nothing() {
+    for body in BODIES {
+        for wait in [false, true] {
+            let task = |stub, body, meeting| unary(stub, body, meeting, wait, 5);
+            check("unary with metadata", body, task);
+        }
+    }
+}
+
+#[test]
+fn messages_of_a_stream_of_responses_allocate_nothing() {
+    async fn task(stub: BytesClient, data: &[u8], meeting: &Meeting, wait: bool) {
+        let mut arena = Arena::new();
+        let request = Blob { data, count: u64::MAX, wait, ..Blob::default() };
+        let mut stream = stub.repeat(&request).await.expect("opens");
+        while meeting.goes_on().await {
+            for _ in 0..window(data) {
+                let item = stream.next(&mut arena).await.expect("goes on").expect("is not over");
+                assert_eq!(item.data.len(), data.len());
+            }
+        }
+    }
+    for body in BODIES {
+        for wait in [false, true] {
+            check("responses", body, |stub, body, meeting| task(stub, body, meeting, wait));
+        }
+    }
+}
+
+#[test]
+fn messages_of_a_stream_of_requests_allocate_nothing() {
+    async fn task(stub: BytesClient, data: &[u8], meeting: &Meeting, wait: bool) {
+        let arena = Arena::new();
+        let (mut stream, mut sent) = (stub.sum().await.expect("opens"), 0);
+        while meeting.goes_on().await {
+            for _ in 0..window(data) {
+                stream.send(&Blob { data, wait, ..Blob::default() }).await.expect("goes on");
+                sent += data.len();
+            }
+        }
+        assert_eq!(stream.finish(&arena).await.expect("answers").count, sent as u64);
+    }
+    for body in BODIES {
+        for wait in [false, true] {
+            check("requests", body, |stub, body, meeting| task(stub, body, meeting, wait));
+        }
+    }
+}
+
+#[test]
+fn messages_of_streams_in_both_directions_allocate_nothing() {
+    async fn task(stub: BytesClient, data: &[u8], meeting: &Meeting, wait: bool) {
+        let mut arena = Arena::new();
+        let mut stream = stub.chat().await.expect("opens");
+        while meeting.goes_on().await {
+            for _ in 0..window(data) {
+                stream.send(&Blob { data, wait, ..Blob::default() }).await.expect("goes on");
+                let item = stream.next(&mut arena).await.expect("goes on").expect("is not over");
+                assert_eq!(item.data.len(), data.len());
+            }
+        }
+        stream.end();
+        assert_eq!(stream.next(&mut arena).await, Ok(None));
+    }
+    for body in BODIES {
+        for wait in [false, true] {
+            check("both", body, |stub, body, meeting| task(stub, body, meeting, wait));
+        }
+    }
+}
