@@ -1,10 +1,17 @@
-//! Generates our messages of the public data sets, where they are present; and the peers' code with the feature `peers`
+//! Generates our echo service, and our messages of the public data sets where they are present; and the peers' code with the feature `peers`
 //! alone: it needs `protoc`, which nothing else of this workspace does.
 
 use std::path::{Path, PathBuf};
 
+const ECHO: &str = "proto/echo.proto";
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed={ECHO}");
+    grpc_build::Config::new()
+        .out_dir(out("echo"))
+        .compile_protos(&[ECHO], &["proto"])
+        .expect("echo of our own");
     println!("cargo::rustc-check-cfg=cfg(protobuf_benchmarks)");
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/protobuf-benchmarks");
     println!("cargo::rerun-if-changed={}", data.display());
@@ -35,12 +42,9 @@ fn out(name: &str) -> PathBuf {
 mod peers {
     use std::path::{Path, PathBuf};
 
-    use super::out;
-
-    const ECHO: &str = "proto/echo.proto";
+    use super::{ECHO, out};
 
     pub(super) fn generate(data: Option<(&[PathBuf], &Path)>) {
-        println!("cargo::rerun-if-changed={ECHO}");
         tonic_prost_build::configure()
             .out_dir(out("tonic"))
             .compile_protos(&[ECHO], &["proto"])

@@ -19,7 +19,11 @@ fn main() {
                 continue;
             }
             let mut core = benches::ours::core::Pair::new(body, varying);
-            let case = bench.case(name).ours("core", |calls| core.run(calls));
+            let mut stubs = benches::ours::stubs::Pair::new(body, varying);
+            let case = bench
+                .case(name)
+                .ours("core", |calls| core.run(calls))
+                .ours("stubs", |calls| stubs.run(calls));
             #[cfg(feature = "peers")]
             let (mut h2, mut nghttp2) = (
                 benches::peers::h2::Pair::new(body, varying),

@@ -12,7 +12,8 @@ const SHAPES: [(u32, u32); 4] = [(1, 1), (1, 16), (1, 64), (10, 10)];
 const BODIES: [usize; 2] = [100, 10240];
 
 /// What a row shows of each contender: name, whether it is ours, where its program lies, if it was built.
-const SERVERS: [(&str, bool, Option<&str>); 2] = [
+const SERVERS: [(&str, bool, Option<&str>); 3] = [
+    ("ours", true, option_env!("CARGO_BIN_EXE_our-server")),
     ("tonic", false, option_env!("CARGO_BIN_EXE_tonic-server")),
     ("pajamax", false, option_env!("CARGO_BIN_EXE_pajamax-server")),
 ];

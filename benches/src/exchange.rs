@@ -25,11 +25,11 @@ pub const CONNECTION_WINDOW: u32 = 1024 * 1024;
 pub const PATH: &str = "/bench.Echo/Unary";
 
 /// `:authority` of every call.
-pub const AUTHORITY: &str = "localhost";
+pub const AUTHORITY: &str = "test";
 
 /// The regular fields of every request, in wire order, after the pseudo-header fields.
 pub const REQUEST_FIELDS: [(&str, &str); 3] =
-    [("te", "trailers"), ("content-type", "application/grpc"), ("user-agent", "grpc-proto/0.1")];
+    [("te", "trailers"), ("content-type", "application/grpc"), ("user-agent", "grpc-proto/0.1.0")];
 
 /// The regular field of every response's head.
 pub const RESPONSE_FIELD: (&str, &str) = ("content-type", "application/grpc");

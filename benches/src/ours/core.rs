@@ -30,7 +30,7 @@ struct Side<R: grpc_proto::Role> {
 impl Pair {
     /// Connects client and server, whose messages both have `body` bytes; `varying` calls carry a timeout and a trace id.
     pub fn new(body: usize, varying: bool) -> Self {
-        let config = config();
+        let config = Config::new(limits()).expect("consistent limits");
         let now = Instant::from_nanos(0);
         Self {
             client: Side { connection: Connection::new(&config, 1, now), out: Transmit::new() },
@@ -164,10 +164,10 @@ fn give_back<R: grpc_proto::Role>(connection: &mut Connection<R>, message: Messa
 }
 
 /// The windows of the comparison, and room for its calls.
-pub(super) fn config() -> Config {
+pub(super) fn limits() -> Limits {
     let mut limits = Limits::default();
     limits.stream_window = exchange::STREAM_WINDOW;
     limits.connection_window = exchange::CONNECTION_WINDOW;
     limits.max_concurrent_streams = 2 * exchange::IN_FLIGHT as u32;
-    Config::new(limits).expect("consistent limits")
+    limits
 }

@@ -2,3 +2,9 @@
 
 pub mod core;
 pub mod messages;
+pub mod stubs;
+
+/// The echo service as we generate it.
+pub mod echo {
+    include!(concat!(env!("OUT_DIR"), "/echo/bench.rs"));
+}
