@@ -208,7 +208,9 @@ fn parse(protos: &[&Path], includes: &[&Path]) -> Result<(Vec<u8>, HashSet<Strin
 
 /// Puts the line in front that the parser's error knows only as a place in the text.
 fn located(error: &protox::Error) -> Error {
-    let line = error.labels().and_then(|mut labels| labels.next()).and_then(|label| {
+    // Of two declarations that do not go together the later one is to blame.
+    let latest = error.labels().and_then(|labels| labels.max_by_key(miette::LabeledSpan::offset));
+    let line = latest.and_then(|label| {
         let contents = error.source_code()?.read_span(label.inner(), 0, 0).ok()?;
         u32::try_from(contents.line() + 1).ok()
     });

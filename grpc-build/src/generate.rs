@@ -58,7 +58,7 @@ pub(crate) fn include_file(packages: &[&str]) -> String {
             out.push_str(&format!("{indent}include!({file:?});\n"));
         }
         for (name, inner) in &node.inner {
-            out.push_str(&format!("{indent}#[allow(missing_docs)]\n{indent}pub mod {name} {{\n"));
+            out.push_str(&format!("{indent}#[allow(missing_docs, clippy::module_inception)]\n{indent}pub mod {name} {{\n"));
             print(inner, depth + 1, out);
             out.push_str(&format!("{indent}}}\n"));
         }

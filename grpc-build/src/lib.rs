@@ -36,8 +36,10 @@ mod features;
 mod generate;
 pub mod model;
 mod names;
+mod plugin;
 mod resolve;
 mod service;
 
 pub use config::{Config, compile_protos};
 pub use error::Error;
+pub use plugin::run_plugin;

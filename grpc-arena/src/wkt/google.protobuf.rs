@@ -20,7 +20,7 @@ impl<'a> Any<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for Any<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -100,7 +100,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Any<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for Any<'static> {
     type View<'a> = Any<'a>;
     fn decode<'a>(
@@ -111,7 +111,7 @@ impl ::grpc_arena::Schema for Any<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Any<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -141,7 +141,7 @@ impl<'a> SourceContext<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for SourceContext<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -211,7 +211,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for SourceContext<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for SourceContext<'static> {
     type View<'a> = SourceContext<'a>;
     fn decode<'a>(
@@ -222,7 +222,7 @@ impl ::grpc_arena::Schema for SourceContext<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for SourceContext<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -270,7 +270,7 @@ impl<'a> Type<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for Type<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -416,7 +416,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Type<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for Type<'static> {
     type View<'a> = Type<'a>;
     fn decode<'a>(
@@ -427,7 +427,7 @@ impl ::grpc_arena::Schema for Type<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Type<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -484,7 +484,7 @@ impl<'a> Field<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for Field<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -657,7 +657,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Field<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for Field<'static> {
     type View<'a> = Field<'a>;
     fn decode<'a>(
@@ -668,7 +668,7 @@ impl ::grpc_arena::Schema for Field<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Field<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -682,7 +682,7 @@ impl ::grpc_arena::Encode for Field<'_> {
     }
 }
 /// What is declared within `google.protobuf.Field`.
-#[allow(nonstandard_style)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 pub mod field {
     /// The enum `google.protobuf.Field.Kind`.
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
@@ -758,7 +758,7 @@ pub mod field {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::fmt::Debug for Kind {
         fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
             match self.name() {
@@ -767,7 +767,7 @@ pub mod field {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::codec::OpenEnum for Kind {
         const DEFAULT: Self = Self(0);
         #[inline(always)]
@@ -808,7 +808,7 @@ pub mod field {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::fmt::Debug for Cardinality {
         fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
             match self.name() {
@@ -817,7 +817,7 @@ pub mod field {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::codec::OpenEnum for Cardinality {
         const DEFAULT: Self = Self(0);
         #[inline(always)]
@@ -862,7 +862,7 @@ impl<'a> Enum<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for Enum<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -1000,7 +1000,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Enum<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for Enum<'static> {
     type View<'a> = Enum<'a>;
     fn decode<'a>(
@@ -1011,7 +1011,7 @@ impl ::grpc_arena::Schema for Enum<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Enum<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -1047,7 +1047,7 @@ impl<'a> EnumValue<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for EnumValue<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -1143,7 +1143,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValue<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for EnumValue<'static> {
     type View<'a> = EnumValue<'a>;
     fn decode<'a>(
@@ -1154,7 +1154,7 @@ impl ::grpc_arena::Schema for EnumValue<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for EnumValue<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -1187,7 +1187,7 @@ impl<'a> Option<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for Option<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -1271,7 +1271,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Option<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for Option<'static> {
     type View<'a> = Option<'a>;
     fn decode<'a>(
@@ -1282,7 +1282,7 @@ impl ::grpc_arena::Schema for Option<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Option<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -1330,7 +1330,7 @@ impl<'a> Api<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for Api<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -1484,7 +1484,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Api<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for Api<'static> {
     type View<'a> = Api<'a>;
     fn decode<'a>(
@@ -1495,7 +1495,7 @@ impl ::grpc_arena::Schema for Api<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Api<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -1543,7 +1543,7 @@ impl<'a> Method<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for Method<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -1701,7 +1701,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Method<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for Method<'static> {
     type View<'a> = Method<'a>;
     fn decode<'a>(
@@ -1712,7 +1712,7 @@ impl ::grpc_arena::Schema for Method<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Method<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -1745,7 +1745,7 @@ impl<'a> Mixin<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for Mixin<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -1825,7 +1825,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Mixin<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for Mixin<'static> {
     type View<'a> = Mixin<'a>;
     fn decode<'a>(
@@ -1836,7 +1836,7 @@ impl ::grpc_arena::Schema for Mixin<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Mixin<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -1869,7 +1869,7 @@ impl<'a> Duration<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for Duration<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -1949,7 +1949,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Duration<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for Duration<'static> {
     type View<'a> = Duration<'a>;
     fn decode<'a>(
@@ -1960,7 +1960,7 @@ impl ::grpc_arena::Schema for Duration<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Duration<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -1987,7 +1987,7 @@ impl<'a> Empty<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for Empty<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -2046,7 +2046,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Empty<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for Empty<'static> {
     type View<'a> = Empty<'a>;
     fn decode<'a>(
@@ -2057,7 +2057,7 @@ impl ::grpc_arena::Schema for Empty<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Empty<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -2087,7 +2087,7 @@ impl<'a> FieldMask<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for FieldMask<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -2157,7 +2157,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldMask<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for FieldMask<'static> {
     type View<'a> = FieldMask<'a>;
     fn decode<'a>(
@@ -2168,7 +2168,7 @@ impl ::grpc_arena::Schema for FieldMask<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for FieldMask<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -2198,7 +2198,7 @@ impl<'a> Struct<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for Struct<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -2286,7 +2286,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Struct<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for Struct<'static> {
     type View<'a> = Struct<'a>;
     fn decode<'a>(
@@ -2297,7 +2297,7 @@ impl ::grpc_arena::Schema for Struct<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Struct<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -2327,7 +2327,7 @@ impl<'a> Value<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for Value<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -2493,7 +2493,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Value<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for Value<'static> {
     type View<'a> = Value<'a>;
     fn decode<'a>(
@@ -2504,7 +2504,7 @@ impl ::grpc_arena::Schema for Value<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Value<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -2518,7 +2518,7 @@ impl ::grpc_arena::Encode for Value<'_> {
     }
 }
 /// What is declared within `google.protobuf.Value`.
-#[allow(nonstandard_style)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 pub mod value {
     /// The oneof `kind` of `google.protobuf.Value`.
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
@@ -2555,7 +2555,7 @@ impl<'a> ListValue<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for ListValue<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -2635,7 +2635,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ListValue<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for ListValue<'static> {
     type View<'a> = ListValue<'a>;
     fn decode<'a>(
@@ -2646,7 +2646,7 @@ impl ::grpc_arena::Schema for ListValue<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for ListValue<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -2679,7 +2679,7 @@ impl<'a> Timestamp<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for Timestamp<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -2759,7 +2759,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Timestamp<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for Timestamp<'static> {
     type View<'a> = Timestamp<'a>;
     fn decode<'a>(
@@ -2770,7 +2770,7 @@ impl ::grpc_arena::Schema for Timestamp<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Timestamp<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -2800,7 +2800,7 @@ impl<'a> DoubleValue<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for DoubleValue<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -2870,7 +2870,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DoubleValue<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for DoubleValue<'static> {
     type View<'a> = DoubleValue<'a>;
     fn decode<'a>(
@@ -2881,7 +2881,7 @@ impl ::grpc_arena::Schema for DoubleValue<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for DoubleValue<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -2911,7 +2911,7 @@ impl<'a> FloatValue<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for FloatValue<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -2981,7 +2981,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FloatValue<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for FloatValue<'static> {
     type View<'a> = FloatValue<'a>;
     fn decode<'a>(
@@ -2992,7 +2992,7 @@ impl ::grpc_arena::Schema for FloatValue<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for FloatValue<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -3022,7 +3022,7 @@ impl<'a> Int64Value<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for Int64Value<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -3092,7 +3092,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Int64Value<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for Int64Value<'static> {
     type View<'a> = Int64Value<'a>;
     fn decode<'a>(
@@ -3103,7 +3103,7 @@ impl ::grpc_arena::Schema for Int64Value<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Int64Value<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -3133,7 +3133,7 @@ impl<'a> UInt64Value<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for UInt64Value<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -3203,7 +3203,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UInt64Value<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for UInt64Value<'static> {
     type View<'a> = UInt64Value<'a>;
     fn decode<'a>(
@@ -3214,7 +3214,7 @@ impl ::grpc_arena::Schema for UInt64Value<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for UInt64Value<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -3244,7 +3244,7 @@ impl<'a> Int32Value<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for Int32Value<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -3314,7 +3314,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Int32Value<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for Int32Value<'static> {
     type View<'a> = Int32Value<'a>;
     fn decode<'a>(
@@ -3325,7 +3325,7 @@ impl ::grpc_arena::Schema for Int32Value<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Int32Value<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -3355,7 +3355,7 @@ impl<'a> UInt32Value<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for UInt32Value<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -3425,7 +3425,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UInt32Value<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for UInt32Value<'static> {
     type View<'a> = UInt32Value<'a>;
     fn decode<'a>(
@@ -3436,7 +3436,7 @@ impl ::grpc_arena::Schema for UInt32Value<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for UInt32Value<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -3466,7 +3466,7 @@ impl<'a> BoolValue<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for BoolValue<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -3536,7 +3536,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for BoolValue<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for BoolValue<'static> {
     type View<'a> = BoolValue<'a>;
     fn decode<'a>(
@@ -3547,7 +3547,7 @@ impl ::grpc_arena::Schema for BoolValue<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for BoolValue<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -3577,7 +3577,7 @@ impl<'a> StringValue<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for StringValue<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -3647,7 +3647,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for StringValue<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for StringValue<'static> {
     type View<'a> = StringValue<'a>;
     fn decode<'a>(
@@ -3658,7 +3658,7 @@ impl ::grpc_arena::Schema for StringValue<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for StringValue<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -3688,7 +3688,7 @@ impl<'a> BytesValue<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for BytesValue<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -3758,7 +3758,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for BytesValue<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for BytesValue<'static> {
     type View<'a> = BytesValue<'a>;
     fn decode<'a>(
@@ -3769,7 +3769,7 @@ impl ::grpc_arena::Schema for BytesValue<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for BytesValue<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -3808,7 +3808,7 @@ impl Syntax {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::fmt::Debug for Syntax {
     fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
         match self.name() {
@@ -3817,7 +3817,7 @@ impl ::core::fmt::Debug for Syntax {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::codec::OpenEnum for Syntax {
     const DEFAULT: Self = Self(0);
     #[inline(always)]
@@ -3849,7 +3849,7 @@ impl NullValue {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::fmt::Debug for NullValue {
     fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
         match self.name() {
@@ -3858,7 +3858,7 @@ impl ::core::fmt::Debug for NullValue {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::codec::OpenEnum for NullValue {
     const DEFAULT: Self = Self(0);
     #[inline(always)]

@@ -61,7 +61,7 @@ impl Generator<'_> {
                 }
             }
 
-            #[allow(deprecated)]
+            #lints
             impl ::core::fmt::Debug for #ident {
                 fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                     match self.name() {
@@ -71,7 +71,7 @@ impl Generator<'_> {
                 }
             }
 
-            #[allow(deprecated)]
+            #lints
             impl ::grpc_arena::codec::OpenEnum for #ident {
                 const DEFAULT: Self = Self(0);
 
@@ -143,14 +143,14 @@ impl Generator<'_> {
                 }
             }
 
-            #[allow(deprecated)]
+            #lints
             impl ::core::default::Default for #ident {
                 fn default() -> Self {
                     Self::#first
                 }
             }
 
-            #[allow(deprecated)]
+            #lints
             impl ::grpc_arena::codec::ClosedEnum for #ident {
                 const DEFAULT: Self = Self::#first;
 

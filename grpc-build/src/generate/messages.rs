@@ -15,11 +15,12 @@ impl Generator<'_> {
             self.module(message, scope)?,
         );
         let ident = message.rust.ident();
+        let lints = lints();
         Ok(quote! {
             #item
             #codec
 
-            #[allow(deprecated)]
+            #lints
             impl ::grpc_arena::Schema for #ident<'static> {
                 type View<'a> = #ident<'a>;
 
@@ -32,7 +33,7 @@ impl Generator<'_> {
                 }
             }
 
-            #[allow(deprecated)]
+            #lints
             impl ::grpc_arena::Encode for #ident<'_> {
                 fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
                     ::grpc_arena::codec::encoded_len(self, cache)
@@ -105,7 +106,7 @@ impl Generator<'_> {
                 #accessors
             }
 
-            #[allow(deprecated)]
+            #lints
             impl ::core::default::Default for #ident<'_> {
                 fn default() -> Self {
                     Self::EMPTY
@@ -322,9 +323,10 @@ impl Generator<'_> {
         }
         let (module, docs) =
             (&message.module, format!(" What is declared within `{}`.", message.full_name));
+        let lints = lints();
         Ok(quote! {
             #[doc = #docs]
-            #[allow(nonstandard_style)]
+            #lints
             pub mod #module { #items }
         })
     }

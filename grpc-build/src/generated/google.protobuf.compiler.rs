@@ -58,7 +58,7 @@ impl<'a> Version<'a> {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for Version<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -166,7 +166,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Version<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for Version<'static> {
     type View<'a> = Version<'a>;
     fn decode<'a>(
@@ -177,7 +177,7 @@ impl ::grpc_arena::Schema for Version<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Version<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -227,7 +227,7 @@ impl<'a> CodeGeneratorRequest<'a> {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for CodeGeneratorRequest<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -367,7 +367,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for CodeGeneratorRequest<'a> {
         ::core::result::Result::Ok(())
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for CodeGeneratorRequest<'static> {
     type View<'a> = CodeGeneratorRequest<'a>;
     fn decode<'a>(
@@ -378,7 +378,7 @@ impl ::grpc_arena::Schema for CodeGeneratorRequest<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for CodeGeneratorRequest<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -452,7 +452,7 @@ impl<'a> CodeGeneratorResponse<'a> {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for CodeGeneratorResponse<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -572,7 +572,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for CodeGeneratorResponse<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for CodeGeneratorResponse<'static> {
     type View<'a> = CodeGeneratorResponse<'a>;
     fn decode<'a>(
@@ -583,7 +583,7 @@ impl ::grpc_arena::Schema for CodeGeneratorResponse<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for CodeGeneratorResponse<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -597,7 +597,7 @@ impl ::grpc_arena::Encode for CodeGeneratorResponse<'_> {
     }
 }
 /// What is declared within `google.protobuf.compiler.CodeGeneratorResponse`.
-#[allow(nonstandard_style)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 pub mod code_generator_response {
     /// The message `google.protobuf.compiler.CodeGeneratorResponse.File`.
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
@@ -651,7 +651,7 @@ pub mod code_generator_response {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for File<'_> {
         fn default() -> Self {
             Self::EMPTY
@@ -765,7 +765,7 @@ pub mod code_generator_response {
             writer.unknown(self.unknown)
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Schema for File<'static> {
         type View<'a> = File<'a>;
         fn decode<'a>(
@@ -776,7 +776,7 @@ pub mod code_generator_response {
             ::grpc_arena::codec::decode(bytes, arena, limits)
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for File<'_> {
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             ::grpc_arena::codec::encoded_len(self, cache)
@@ -821,13 +821,13 @@ pub mod code_generator_response {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for Feature {
         fn default() -> Self {
             Self::None
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::codec::ClosedEnum for Feature {
         const DEFAULT: Self = Self::None;
         #[inline]

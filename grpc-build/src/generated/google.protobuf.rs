@@ -17,7 +17,7 @@ impl<'a> FileDescriptorSet<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for FileDescriptorSet<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -100,7 +100,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorSet<'a> {
         ::core::result::Result::Ok(())
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for FileDescriptorSet<'static> {
     type View<'a> = FileDescriptorSet<'a>;
     fn decode<'a>(
@@ -111,7 +111,7 @@ impl ::grpc_arena::Schema for FileDescriptorSet<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for FileDescriptorSet<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -212,7 +212,7 @@ impl<'a> FileDescriptorProto<'a> {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for FileDescriptorProto<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -493,7 +493,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorProto<'a> {
         ::core::result::Result::Ok(())
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for FileDescriptorProto<'static> {
     type View<'a> = FileDescriptorProto<'a>;
     fn decode<'a>(
@@ -504,7 +504,7 @@ impl ::grpc_arena::Schema for FileDescriptorProto<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for FileDescriptorProto<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -580,7 +580,7 @@ impl<'a> DescriptorProto<'a> {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for DescriptorProto<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -853,7 +853,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DescriptorProto<'a> {
         ::core::result::Result::Ok(())
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for DescriptorProto<'static> {
     type View<'a> = DescriptorProto<'a>;
     fn decode<'a>(
@@ -864,7 +864,7 @@ impl ::grpc_arena::Schema for DescriptorProto<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for DescriptorProto<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -878,7 +878,7 @@ impl ::grpc_arena::Encode for DescriptorProto<'_> {
     }
 }
 /// What is declared within `google.protobuf.DescriptorProto`.
-#[allow(nonstandard_style)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 pub mod descriptor_proto {
     /// The message `google.protobuf.DescriptorProto.ExtensionRange`.
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
@@ -919,7 +919,7 @@ pub mod descriptor_proto {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for ExtensionRange<'_> {
         fn default() -> Self {
             Self::EMPTY
@@ -1031,7 +1031,7 @@ pub mod descriptor_proto {
             ::core::result::Result::Ok(())
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Schema for ExtensionRange<'static> {
         type View<'a> = ExtensionRange<'a>;
         fn decode<'a>(
@@ -1042,7 +1042,7 @@ pub mod descriptor_proto {
             ::grpc_arena::codec::decode(bytes, arena, limits)
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for ExtensionRange<'_> {
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             ::grpc_arena::codec::encoded_len(self, cache)
@@ -1091,7 +1091,7 @@ pub mod descriptor_proto {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for ReservedRange<'_> {
         fn default() -> Self {
             Self::EMPTY
@@ -1179,7 +1179,7 @@ pub mod descriptor_proto {
             writer.unknown(self.unknown)
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Schema for ReservedRange<'static> {
         type View<'a> = ReservedRange<'a>;
         fn decode<'a>(
@@ -1190,7 +1190,7 @@ pub mod descriptor_proto {
             ::grpc_arena::codec::decode(bytes, arena, limits)
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for ReservedRange<'_> {
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             ::grpc_arena::codec::encoded_len(self, cache)
@@ -1240,7 +1240,7 @@ impl<'a> ExtensionRangeOptions<'a> {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for ExtensionRangeOptions<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -1393,7 +1393,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ExtensionRangeOptions<'a> {
         ::core::result::Result::Ok(())
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for ExtensionRangeOptions<'static> {
     type View<'a> = ExtensionRangeOptions<'a>;
     fn decode<'a>(
@@ -1404,7 +1404,7 @@ impl ::grpc_arena::Schema for ExtensionRangeOptions<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for ExtensionRangeOptions<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -1418,7 +1418,7 @@ impl ::grpc_arena::Encode for ExtensionRangeOptions<'_> {
     }
 }
 /// What is declared within `google.protobuf.ExtensionRangeOptions`.
-#[allow(nonstandard_style)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 pub mod extension_range_options {
     /// The message `google.protobuf.ExtensionRangeOptions.Declaration`.
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
@@ -1489,7 +1489,7 @@ pub mod extension_range_options {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for Declaration<'_> {
         fn default() -> Self {
             Self::EMPTY
@@ -1605,7 +1605,7 @@ pub mod extension_range_options {
             writer.unknown(self.unknown)
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Schema for Declaration<'static> {
         type View<'a> = Declaration<'a>;
         fn decode<'a>(
@@ -1616,7 +1616,7 @@ pub mod extension_range_options {
             ::grpc_arena::codec::decode(bytes, arena, limits)
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for Declaration<'_> {
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             ::grpc_arena::codec::encoded_len(self, cache)
@@ -1657,13 +1657,13 @@ pub mod extension_range_options {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for VerificationState {
         fn default() -> Self {
             Self::Declaration
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::codec::ClosedEnum for VerificationState {
         const DEFAULT: Self = Self::Declaration;
         #[inline]
@@ -1803,7 +1803,7 @@ impl<'a> FieldDescriptorProto<'a> {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for FieldDescriptorProto<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -2031,7 +2031,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldDescriptorProto<'a> {
         ::core::result::Result::Ok(())
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for FieldDescriptorProto<'static> {
     type View<'a> = FieldDescriptorProto<'a>;
     fn decode<'a>(
@@ -2042,7 +2042,7 @@ impl ::grpc_arena::Schema for FieldDescriptorProto<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for FieldDescriptorProto<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -2056,7 +2056,7 @@ impl ::grpc_arena::Encode for FieldDescriptorProto<'_> {
     }
 }
 /// What is declared within `google.protobuf.FieldDescriptorProto`.
-#[allow(nonstandard_style)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 pub mod field_descriptor_proto {
     /// The enum `google.protobuf.FieldDescriptorProto.Type`.
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
@@ -2150,13 +2150,13 @@ pub mod field_descriptor_proto {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for Type {
         fn default() -> Self {
             Self::Double
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::codec::ClosedEnum for Type {
         const DEFAULT: Self = Self::Double;
         #[inline]
@@ -2200,13 +2200,13 @@ pub mod field_descriptor_proto {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for Label {
         fn default() -> Self {
             Self::Optional
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::codec::ClosedEnum for Label {
         const DEFAULT: Self = Self::Optional;
         #[inline]
@@ -2247,7 +2247,7 @@ impl<'a> OneofDescriptorProto<'a> {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for OneofDescriptorProto<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -2341,7 +2341,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for OneofDescriptorProto<'a> {
         ::core::result::Result::Ok(())
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for OneofDescriptorProto<'static> {
     type View<'a> = OneofDescriptorProto<'a>;
     fn decode<'a>(
@@ -2352,7 +2352,7 @@ impl ::grpc_arena::Schema for OneofDescriptorProto<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for OneofDescriptorProto<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -2413,7 +2413,7 @@ impl<'a> EnumDescriptorProto<'a> {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for EnumDescriptorProto<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -2574,7 +2574,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumDescriptorProto<'a> {
         ::core::result::Result::Ok(())
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for EnumDescriptorProto<'static> {
     type View<'a> = EnumDescriptorProto<'a>;
     fn decode<'a>(
@@ -2585,7 +2585,7 @@ impl ::grpc_arena::Schema for EnumDescriptorProto<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for EnumDescriptorProto<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -2599,7 +2599,7 @@ impl ::grpc_arena::Encode for EnumDescriptorProto<'_> {
     }
 }
 /// What is declared within `google.protobuf.EnumDescriptorProto`.
-#[allow(nonstandard_style)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 pub mod enum_descriptor_proto {
     /// The message `google.protobuf.EnumDescriptorProto.EnumReservedRange`.
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
@@ -2637,7 +2637,7 @@ pub mod enum_descriptor_proto {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for EnumReservedRange<'_> {
         fn default() -> Self {
             Self::EMPTY
@@ -2725,7 +2725,7 @@ pub mod enum_descriptor_proto {
             writer.unknown(self.unknown)
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Schema for EnumReservedRange<'static> {
         type View<'a> = EnumReservedRange<'a>;
         fn decode<'a>(
@@ -2736,7 +2736,7 @@ pub mod enum_descriptor_proto {
             ::grpc_arena::codec::decode(bytes, arena, limits)
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for EnumReservedRange<'_> {
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             ::grpc_arena::codec::encoded_len(self, cache)
@@ -2789,7 +2789,7 @@ impl<'a> EnumValueDescriptorProto<'a> {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for EnumValueDescriptorProto<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -2895,7 +2895,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValueDescriptorProto<'a> {
         ::core::result::Result::Ok(())
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for EnumValueDescriptorProto<'static> {
     type View<'a> = EnumValueDescriptorProto<'a>;
     fn decode<'a>(
@@ -2909,7 +2909,7 @@ impl ::grpc_arena::Schema for EnumValueDescriptorProto<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for EnumValueDescriptorProto<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -2953,7 +2953,7 @@ impl<'a> ServiceDescriptorProto<'a> {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for ServiceDescriptorProto<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -3069,7 +3069,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ServiceDescriptorProto<'a> {
         ::core::result::Result::Ok(())
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for ServiceDescriptorProto<'static> {
     type View<'a> = ServiceDescriptorProto<'a>;
     fn decode<'a>(
@@ -3080,7 +3080,7 @@ impl ::grpc_arena::Schema for ServiceDescriptorProto<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for ServiceDescriptorProto<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -3165,7 +3165,7 @@ impl<'a> MethodDescriptorProto<'a> {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for MethodDescriptorProto<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -3299,7 +3299,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodDescriptorProto<'a> {
         ::core::result::Result::Ok(())
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for MethodDescriptorProto<'static> {
     type View<'a> = MethodDescriptorProto<'a>;
     fn decode<'a>(
@@ -3310,7 +3310,7 @@ impl ::grpc_arena::Schema for MethodDescriptorProto<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for MethodDescriptorProto<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -3554,7 +3554,7 @@ impl<'a> FileOptions<'a> {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for FileOptions<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -3890,7 +3890,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileOptions<'a> {
         ::core::result::Result::Ok(())
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for FileOptions<'static> {
     type View<'a> = FileOptions<'a>;
     fn decode<'a>(
@@ -3901,7 +3901,7 @@ impl ::grpc_arena::Schema for FileOptions<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for FileOptions<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -3915,7 +3915,7 @@ impl ::grpc_arena::Encode for FileOptions<'_> {
     }
 }
 /// What is declared within `google.protobuf.FileOptions`.
-#[allow(nonstandard_style)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 pub mod file_options {
     /// The enum `google.protobuf.FileOptions.OptimizeMode`.
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
@@ -3949,13 +3949,13 @@ pub mod file_options {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for OptimizeMode {
         fn default() -> Self {
             Self::Speed
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::codec::ClosedEnum for OptimizeMode {
         const DEFAULT: Self = Self::Speed;
         #[inline]
@@ -4045,7 +4045,7 @@ impl<'a> MessageOptions<'a> {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for MessageOptions<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -4219,7 +4219,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MessageOptions<'a> {
         ::core::result::Result::Ok(())
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for MessageOptions<'static> {
     type View<'a> = MessageOptions<'a>;
     fn decode<'a>(
@@ -4230,7 +4230,7 @@ impl ::grpc_arena::Schema for MessageOptions<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for MessageOptions<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -4375,7 +4375,7 @@ impl<'a> FieldOptions<'a> {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for FieldOptions<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -4693,7 +4693,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldOptions<'a> {
         ::core::result::Result::Ok(())
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for FieldOptions<'static> {
     type View<'a> = FieldOptions<'a>;
     fn decode<'a>(
@@ -4704,7 +4704,7 @@ impl ::grpc_arena::Schema for FieldOptions<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for FieldOptions<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -4718,7 +4718,7 @@ impl ::grpc_arena::Encode for FieldOptions<'_> {
     }
 }
 /// What is declared within `google.protobuf.FieldOptions`.
-#[allow(nonstandard_style)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 pub mod field_options {
     /// The message `google.protobuf.FieldOptions.EditionDefault`.
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
@@ -4756,7 +4756,7 @@ pub mod field_options {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for EditionDefault<'_> {
         fn default() -> Self {
             Self::EMPTY
@@ -4857,7 +4857,7 @@ pub mod field_options {
             writer.unknown(self.unknown)
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Schema for EditionDefault<'static> {
         type View<'a> = EditionDefault<'a>;
         fn decode<'a>(
@@ -4868,7 +4868,7 @@ pub mod field_options {
             ::grpc_arena::codec::decode(bytes, arena, limits)
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for EditionDefault<'_> {
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             ::grpc_arena::codec::encoded_len(self, cache)
@@ -4950,7 +4950,7 @@ pub mod field_options {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for FeatureSupport<'_> {
         fn default() -> Self {
             Self::EMPTY
@@ -5133,7 +5133,7 @@ pub mod field_options {
             writer.unknown(self.unknown)
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Schema for FeatureSupport<'static> {
         type View<'a> = FeatureSupport<'a>;
         fn decode<'a>(
@@ -5144,7 +5144,7 @@ pub mod field_options {
             ::grpc_arena::codec::decode(bytes, arena, limits)
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for FeatureSupport<'_> {
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             ::grpc_arena::codec::encoded_len(self, cache)
@@ -5189,13 +5189,13 @@ pub mod field_options {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for CType {
         fn default() -> Self {
             Self::String
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::codec::ClosedEnum for CType {
         const DEFAULT: Self = Self::String;
         #[inline]
@@ -5239,13 +5239,13 @@ pub mod field_options {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for JSType {
         fn default() -> Self {
             Self::JsNormal
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::codec::ClosedEnum for JSType {
         const DEFAULT: Self = Self::JsNormal;
         #[inline]
@@ -5289,13 +5289,13 @@ pub mod field_options {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for OptionRetention {
         fn default() -> Self {
             Self::RetentionUnknown
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::codec::ClosedEnum for OptionRetention {
         const DEFAULT: Self = Self::RetentionUnknown;
         #[inline]
@@ -5367,13 +5367,13 @@ pub mod field_options {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for OptionTargetType {
         fn default() -> Self {
             Self::TargetTypeUnknown
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::codec::ClosedEnum for OptionTargetType {
         const DEFAULT: Self = Self::TargetTypeUnknown;
         #[inline]
@@ -5406,7 +5406,7 @@ impl<'a> OneofOptions<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for OneofOptions<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -5508,7 +5508,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for OneofOptions<'a> {
         ::core::result::Result::Ok(())
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for OneofOptions<'static> {
     type View<'a> = OneofOptions<'a>;
     fn decode<'a>(
@@ -5519,7 +5519,7 @@ impl ::grpc_arena::Schema for OneofOptions<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for OneofOptions<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -5587,7 +5587,7 @@ impl<'a> EnumOptions<'a> {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for EnumOptions<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -5732,7 +5732,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumOptions<'a> {
         ::core::result::Result::Ok(())
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for EnumOptions<'static> {
     type View<'a> = EnumOptions<'a>;
     fn decode<'a>(
@@ -5743,7 +5743,7 @@ impl ::grpc_arena::Schema for EnumOptions<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for EnumOptions<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -5801,7 +5801,7 @@ impl<'a> EnumValueOptions<'a> {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for EnumValueOptions<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -5941,7 +5941,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValueOptions<'a> {
         ::core::result::Result::Ok(())
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for EnumValueOptions<'static> {
     type View<'a> = EnumValueOptions<'a>;
     fn decode<'a>(
@@ -5952,7 +5952,7 @@ impl ::grpc_arena::Schema for EnumValueOptions<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for EnumValueOptions<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -5996,7 +5996,7 @@ impl<'a> ServiceOptions<'a> {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for ServiceOptions<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -6110,7 +6110,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ServiceOptions<'a> {
         ::core::result::Result::Ok(())
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for ServiceOptions<'static> {
     type View<'a> = ServiceOptions<'a>;
     fn decode<'a>(
@@ -6121,7 +6121,7 @@ impl ::grpc_arena::Schema for ServiceOptions<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for ServiceOptions<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -6178,7 +6178,7 @@ impl<'a> MethodOptions<'a> {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for MethodOptions<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -6325,7 +6325,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodOptions<'a> {
         ::core::result::Result::Ok(())
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for MethodOptions<'static> {
     type View<'a> = MethodOptions<'a>;
     fn decode<'a>(
@@ -6336,7 +6336,7 @@ impl ::grpc_arena::Schema for MethodOptions<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for MethodOptions<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -6350,7 +6350,7 @@ impl ::grpc_arena::Encode for MethodOptions<'_> {
     }
 }
 /// What is declared within `google.protobuf.MethodOptions`.
-#[allow(nonstandard_style)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 pub mod method_options {
     /// The enum `google.protobuf.MethodOptions.IdempotencyLevel`.
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
@@ -6384,13 +6384,13 @@ pub mod method_options {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for IdempotencyLevel {
         fn default() -> Self {
             Self::IdempotencyUnknown
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::codec::ClosedEnum for IdempotencyLevel {
         const DEFAULT: Self = Self::IdempotencyUnknown;
         #[inline]
@@ -6486,7 +6486,7 @@ impl<'a> UninterpretedOption<'a> {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for UninterpretedOption<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -6637,7 +6637,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UninterpretedOption<'a> {
         ::core::result::Result::Ok(())
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for UninterpretedOption<'static> {
     type View<'a> = UninterpretedOption<'a>;
     fn decode<'a>(
@@ -6648,7 +6648,7 @@ impl ::grpc_arena::Schema for UninterpretedOption<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for UninterpretedOption<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -6662,7 +6662,7 @@ impl ::grpc_arena::Encode for UninterpretedOption<'_> {
     }
 }
 /// What is declared within `google.protobuf.UninterpretedOption`.
-#[allow(nonstandard_style)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 pub mod uninterpreted_option {
     /// The message `google.protobuf.UninterpretedOption.NamePart`.
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
@@ -6700,7 +6700,7 @@ pub mod uninterpreted_option {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for NamePart<'_> {
         fn default() -> Self {
             Self::EMPTY
@@ -6796,7 +6796,7 @@ pub mod uninterpreted_option {
             ::core::result::Result::Ok(())
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Schema for NamePart<'static> {
         type View<'a> = NamePart<'a>;
         fn decode<'a>(
@@ -6807,7 +6807,7 @@ pub mod uninterpreted_option {
             ::grpc_arena::codec::decode(bytes, arena, limits)
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for NamePart<'_> {
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             ::grpc_arena::codec::encoded_len(self, cache)
@@ -6948,7 +6948,7 @@ impl<'a> FeatureSet<'a> {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for FeatureSet<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -7315,7 +7315,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSet<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for FeatureSet<'static> {
     type View<'a> = FeatureSet<'a>;
     fn decode<'a>(
@@ -7326,7 +7326,7 @@ impl ::grpc_arena::Schema for FeatureSet<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for FeatureSet<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -7340,7 +7340,7 @@ impl ::grpc_arena::Encode for FeatureSet<'_> {
     }
 }
 /// What is declared within `google.protobuf.FeatureSet`.
-#[allow(nonstandard_style)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 pub mod feature_set {
     /// The message `google.protobuf.FeatureSet.VisibilityFeature`.
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
@@ -7356,7 +7356,7 @@ pub mod feature_set {
             unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
         };
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for VisibilityFeature<'_> {
         fn default() -> Self {
             Self::EMPTY
@@ -7415,7 +7415,7 @@ pub mod feature_set {
             writer.unknown(self.unknown)
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Schema for VisibilityFeature<'static> {
         type View<'a> = VisibilityFeature<'a>;
         fn decode<'a>(
@@ -7426,7 +7426,7 @@ pub mod feature_set {
             ::grpc_arena::codec::decode(bytes, arena, limits)
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for VisibilityFeature<'_> {
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             ::grpc_arena::codec::encoded_len(self, cache)
@@ -7440,7 +7440,7 @@ pub mod feature_set {
         }
     }
     /// What is declared within `google.protobuf.FeatureSet.VisibilityFeature`.
-    #[allow(nonstandard_style)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     pub mod visibility_feature {
         /// The enum `google.protobuf.FeatureSet.VisibilityFeature.DefaultSymbolVisibility`.
         #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
@@ -7482,13 +7482,13 @@ pub mod feature_set {
                 }
             }
         }
-        #[allow(deprecated)]
+        #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
         impl ::core::default::Default for DefaultSymbolVisibility {
             fn default() -> Self {
                 Self::Unknown
             }
         }
-        #[allow(deprecated)]
+        #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
         impl ::grpc_arena::codec::ClosedEnum for DefaultSymbolVisibility {
             const DEFAULT: Self = Self::Unknown;
             #[inline]
@@ -7515,7 +7515,7 @@ pub mod feature_set {
             unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
         };
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for ProtoLimitsFeature<'_> {
         fn default() -> Self {
             Self::EMPTY
@@ -7574,7 +7574,7 @@ pub mod feature_set {
             writer.unknown(self.unknown)
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Schema for ProtoLimitsFeature<'static> {
         type View<'a> = ProtoLimitsFeature<'a>;
         fn decode<'a>(
@@ -7585,7 +7585,7 @@ pub mod feature_set {
             ::grpc_arena::codec::decode(bytes, arena, limits)
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for ProtoLimitsFeature<'_> {
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             ::grpc_arena::codec::encoded_len(self, cache)
@@ -7599,7 +7599,7 @@ pub mod feature_set {
         }
     }
     /// What is declared within `google.protobuf.FeatureSet.ProtoLimitsFeature`.
-    #[allow(nonstandard_style)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     pub mod proto_limits_feature {
         /// The enum `google.protobuf.FeatureSet.ProtoLimitsFeature.EnforceProtoLimits`.
         #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
@@ -7633,13 +7633,13 @@ pub mod feature_set {
                 }
             }
         }
-        #[allow(deprecated)]
+        #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
         impl ::core::default::Default for EnforceProtoLimits {
             fn default() -> Self {
                 Self::ProtoLimitsUnknown
             }
         }
-        #[allow(deprecated)]
+        #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
         impl ::grpc_arena::codec::ClosedEnum for EnforceProtoLimits {
             const DEFAULT: Self = Self::ProtoLimitsUnknown;
             #[inline]
@@ -7688,13 +7688,13 @@ pub mod feature_set {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for FieldPresence {
         fn default() -> Self {
             Self::Unknown
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::codec::ClosedEnum for FieldPresence {
         const DEFAULT: Self = Self::Unknown;
         #[inline]
@@ -7738,13 +7738,13 @@ pub mod feature_set {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for EnumType {
         fn default() -> Self {
             Self::Unknown
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::codec::ClosedEnum for EnumType {
         const DEFAULT: Self = Self::Unknown;
         #[inline]
@@ -7788,13 +7788,13 @@ pub mod feature_set {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for RepeatedFieldEncoding {
         fn default() -> Self {
             Self::Unknown
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::codec::ClosedEnum for RepeatedFieldEncoding {
         const DEFAULT: Self = Self::Unknown;
         #[inline]
@@ -7838,13 +7838,13 @@ pub mod feature_set {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for Utf8Validation {
         fn default() -> Self {
             Self::Unknown
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::codec::ClosedEnum for Utf8Validation {
         const DEFAULT: Self = Self::Unknown;
         #[inline]
@@ -7888,13 +7888,13 @@ pub mod feature_set {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for MessageEncoding {
         fn default() -> Self {
             Self::Unknown
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::codec::ClosedEnum for MessageEncoding {
         const DEFAULT: Self = Self::Unknown;
         #[inline]
@@ -7938,13 +7938,13 @@ pub mod feature_set {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for JsonFormat {
         fn default() -> Self {
             Self::Unknown
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::codec::ClosedEnum for JsonFormat {
         const DEFAULT: Self = Self::Unknown;
         #[inline]
@@ -7992,13 +7992,13 @@ pub mod feature_set {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for EnforceNamingStyle {
         fn default() -> Self {
             Self::Unknown
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::codec::ClosedEnum for EnforceNamingStyle {
         const DEFAULT: Self = Self::Unknown;
         #[inline]
@@ -8050,7 +8050,7 @@ impl<'a> FeatureSetDefaults<'a> {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for FeatureSetDefaults<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -8182,7 +8182,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSetDefaults<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for FeatureSetDefaults<'static> {
     type View<'a> = FeatureSetDefaults<'a>;
     fn decode<'a>(
@@ -8193,7 +8193,7 @@ impl ::grpc_arena::Schema for FeatureSetDefaults<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for FeatureSetDefaults<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -8207,7 +8207,7 @@ impl ::grpc_arena::Encode for FeatureSetDefaults<'_> {
     }
 }
 /// What is declared within `google.protobuf.FeatureSetDefaults`.
-#[allow(nonstandard_style)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 pub mod feature_set_defaults {
     /// The message `google.protobuf.FeatureSetDefaults.FeatureSetEditionDefault`.
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
@@ -8240,7 +8240,7 @@ pub mod feature_set_defaults {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for FeatureSetEditionDefault<'_> {
         fn default() -> Self {
             Self::EMPTY
@@ -8367,7 +8367,7 @@ pub mod feature_set_defaults {
             writer.unknown(self.unknown)
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Schema for FeatureSetEditionDefault<'static> {
         type View<'a> = FeatureSetEditionDefault<'a>;
         fn decode<'a>(
@@ -8381,7 +8381,7 @@ pub mod feature_set_defaults {
             ::grpc_arena::codec::decode(bytes, arena, limits)
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for FeatureSetEditionDefault<'_> {
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             ::grpc_arena::codec::encoded_len(self, cache)
@@ -8412,7 +8412,7 @@ impl<'a> SourceCodeInfo<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for SourceCodeInfo<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -8494,7 +8494,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for SourceCodeInfo<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for SourceCodeInfo<'static> {
     type View<'a> = SourceCodeInfo<'a>;
     fn decode<'a>(
@@ -8505,7 +8505,7 @@ impl ::grpc_arena::Schema for SourceCodeInfo<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for SourceCodeInfo<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -8519,7 +8519,7 @@ impl ::grpc_arena::Encode for SourceCodeInfo<'_> {
     }
 }
 /// What is declared within `google.protobuf.SourceCodeInfo`.
-#[allow(nonstandard_style)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 pub mod source_code_info {
     /// The message `google.protobuf.SourceCodeInfo.Location`.
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
@@ -8566,7 +8566,7 @@ pub mod source_code_info {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for Location<'_> {
         fn default() -> Self {
             Self::EMPTY
@@ -8704,7 +8704,7 @@ pub mod source_code_info {
             writer.unknown(self.unknown)
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Schema for Location<'static> {
         type View<'a> = Location<'a>;
         fn decode<'a>(
@@ -8715,7 +8715,7 @@ pub mod source_code_info {
             ::grpc_arena::codec::decode(bytes, arena, limits)
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for Location<'_> {
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             ::grpc_arena::codec::encoded_len(self, cache)
@@ -8746,7 +8746,7 @@ impl<'a> GeneratedCodeInfo<'a> {
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for GeneratedCodeInfo<'_> {
     fn default() -> Self {
         Self::EMPTY
@@ -8828,7 +8828,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for GeneratedCodeInfo<'a> {
         writer.unknown(self.unknown)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Schema for GeneratedCodeInfo<'static> {
     type View<'a> = GeneratedCodeInfo<'a>;
     fn decode<'a>(
@@ -8839,7 +8839,7 @@ impl ::grpc_arena::Schema for GeneratedCodeInfo<'static> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for GeneratedCodeInfo<'_> {
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
@@ -8853,7 +8853,7 @@ impl ::grpc_arena::Encode for GeneratedCodeInfo<'_> {
     }
 }
 /// What is declared within `google.protobuf.GeneratedCodeInfo`.
-#[allow(nonstandard_style)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 pub mod generated_code_info {
     /// The message `google.protobuf.GeneratedCodeInfo.Annotation`.
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
@@ -8916,7 +8916,7 @@ pub mod generated_code_info {
             }
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::core::default::Default for Annotation<'_> {
         fn default() -> Self {
             Self::EMPTY
@@ -9060,7 +9060,7 @@ pub mod generated_code_info {
             writer.unknown(self.unknown)
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Schema for Annotation<'static> {
         type View<'a> = Annotation<'a>;
         fn decode<'a>(
@@ -9071,7 +9071,7 @@ pub mod generated_code_info {
             ::grpc_arena::codec::decode(bytes, arena, limits)
         }
     }
-    #[allow(deprecated)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for Annotation<'_> {
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             ::grpc_arena::codec::encoded_len(self, cache)
@@ -9085,7 +9085,7 @@ pub mod generated_code_info {
         }
     }
     /// What is declared within `google.protobuf.GeneratedCodeInfo.Annotation`.
-    #[allow(nonstandard_style)]
+    #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     pub mod annotation {
         /// The enum `google.protobuf.GeneratedCodeInfo.Annotation.Semantic`.
         #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
@@ -9119,13 +9119,13 @@ pub mod generated_code_info {
                 }
             }
         }
-        #[allow(deprecated)]
+        #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
         impl ::core::default::Default for Semantic {
             fn default() -> Self {
                 Self::None
             }
         }
-        #[allow(deprecated)]
+        #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
         impl ::grpc_arena::codec::ClosedEnum for Semantic {
             const DEFAULT: Self = Self::None;
             #[inline]
@@ -9215,13 +9215,13 @@ impl Edition {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for Edition {
     fn default() -> Self {
         Self::Unknown
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::codec::ClosedEnum for Edition {
     const DEFAULT: Self = Self::Unknown;
     #[inline]
@@ -9265,13 +9265,13 @@ impl SymbolVisibility {
         }
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::core::default::Default for SymbolVisibility {
     fn default() -> Self {
         Self::VisibilityUnset
     }
 }
-#[allow(deprecated)]
+#[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::codec::ClosedEnum for SymbolVisibility {
     const DEFAULT: Self = Self::VisibilityUnset;
     #[inline]
