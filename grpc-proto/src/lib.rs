@@ -11,6 +11,10 @@ mod config;
 pub mod hpack;
 pub mod http2;
 mod metadata;
+#[cfg(not(feature = "planted"))]
+mod planted;
+#[cfg(feature = "planted")]
+pub mod planted;
 mod status;
 mod time;
 mod timeout;

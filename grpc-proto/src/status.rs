@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::http2::ErrorCode;
+use crate::planted::{self, Bug};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal;)*) => {
@@ -226,6 +227,9 @@ pub fn decode_message(value: &[u8]) -> String {
             Some((high, low)) => {
                 bytes.push(high << 4 | low);
                 rest = &tail[2..];
+                if planted::is(Bug::EscapeLost) {
+                    rest = rest.get(1..).unwrap_or_default();
+                }
             }
             None => {
                 bytes.push(first);

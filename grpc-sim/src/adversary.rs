@@ -86,6 +86,8 @@ impl Attacker {
             let code = self.rx[9..9 + len].first_chunk().map(|code| u32::from_be_bytes(*code));
             match kind {
                 1 if stream == self.probe && flags & 1 != 0 => self.served = true,
+                // A limit of one stream refuses the call beside the one that the attack holds open.
+                3 if stream == self.probe && code == Some(7) => self.served = true,
                 3 => self.reset = self.reset.or(code),
                 _ => {}
             }

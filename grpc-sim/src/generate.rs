@@ -112,7 +112,8 @@ fn knobs(draw: &mut Draw<'_>, swarm: &Swarm) -> Knobs {
     maybe(draw, Knob::MaxFrameSize, &[16_384, 16_385, (1 << 24) - 1]);
     maybe(draw, Knob::HeaderTableSize, &[0, 1, 64, 200, 65_536]);
     maybe(draw, Knob::EncoderTableSize, &[0, 1, 64, 200, 65_536]);
-    maybe(draw, Knob::MaxHeaderListSize, &[800, 64 << 10]);
+    maybe(draw, Knob::MaxHeaderListSize, &[800, 64 << 10, 64 << 10]);
+    maybe(draw, Knob::MaxContinuations, &[2, 20]);
     maybe(draw, Knob::MaxReceiveMessage, &[0, 100, 5000, 100_000]);
     maybe(draw, Knob::AssemblyBudget, &[4 << 20, 5 << 20]);
     maybe(draw, Knob::SendMark, &[1, 5, 100, 5000]);
@@ -147,6 +148,10 @@ fn pipe(draw: &mut Draw<'_>, swarm: &Swarm) -> PipePlan {
             false => draw.pick(&[Cut::Every(1), Cut::Every(13), Cut::Random(40), Cut::Frames]),
         };
         pipe.buffer = draw.pick(&[0, 0, 1, 300, 20_000]).max(if swarm.large { 1000 } else { 0 });
+        if pipe.delay_us >= 1000 {
+            // A byte a round trip takes longer than every timer.
+            pipe.buffer = pipe.buffer.max(if pipe.buffer == 0 { 0 } else { 300 });
+        }
         pipe.receive_max = draw.pick(&[0, 0, 1, 1000, 20_000]);
         pipe.write_max = draw.pick(&[0, 0, 7, 1000]).max(if swarm.large { 500 } else { 0 });
     }
@@ -163,7 +168,9 @@ fn sizes(draw: &mut Draw<'_>, swarm: &Swarm, left: &mut u64) -> Vec<u32> {
         .map(|_| {
             let edge = draw.one_in(8);
             let size = match edge {
-                true => draw.pick(&[0, 1, 4090, 16_379, 16_384, 65_530, 65_531, 100_000]).min(most),
+                true => draw
+                    .pick(&[0, 1, 100, 4090, 5000, 16_379, 16_384, 65_530, 65_531, 100_000])
+                    .min(most),
                 false => draw.skewed(most),
             }
             .min(*left);
@@ -200,8 +207,8 @@ fn call(draw: &mut Draw<'_>, swarm: &Swarm, n: u16, links: u64, left: &mut u64) 
         });
     }
     if swarm.metadata {
-        call.metadata = draw.below(8) as u8;
-        call.trailers = draw.below(8) as u8;
+        call.metadata = draw.below(9) as u8;
+        call.trailers = draw.below(9) as u8;
     }
     if swarm.slow {
         call.pace_us = draw.skewed(5000) as u32;

@@ -43,17 +43,15 @@ marks! {
     Drained => "a connection was drained to its end";
     ConnectionLost => "a connection was lost with calls on it";
     TimedOut => "a connection timed out";
-    Keepalive => "a keepalive PING was answered";
+    Keepalive => "a server was asked for a sign of life";
     Reconnected => "a client connected again";
     ConnectRefused => "a connection was refused";
     Crashed => "a server crashed with calls on it";
     HeldAfterCancel => "a handler lived on after its call";
-    SendAfterEnd => "a send was refused because the call was over";
     ShortWrite => "the network took a part of a write";
     BackPressure => "the network took none of a write";
     HalfClosed => "one end closed in the midst of things";
     Trimmed => "an idle connection gave its memory back";
-    TableEvicted => "an HPACK table was full";
     AttackRepelled => "an attack ended its connection";
     AttackTolerated => "an attacker below the limit was served";
 }

@@ -215,9 +215,9 @@ impl Pipe {
         self.plan.bandwidth
     }
 
-    /// Whether nothing is under way.
+    /// Whether nothing is under way, the end neither.
     pub(crate) fn is_empty(&self) -> bool {
-        self.segments.is_empty()
+        self.segments.is_empty() && (self.fin.is_none() || self.fin_delivered)
     }
 
     /// Whether the writer's end was closed.

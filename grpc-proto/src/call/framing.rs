@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 
 use super::message::{MessageBuf, PREFIX};
 use super::reason::Reason;
+use crate::planted::{self, Bug};
 
 /// Where in the messages of a call we are.
 #[derive(Debug, Default)]
@@ -45,7 +46,7 @@ impl Prefix {
         if flags == 1 && !may_compress {
             return Err(Reason::CompressedWithoutEncoding);
         }
-        if len > limit {
+        if len > limit || (len == limit && planted::is(Bug::MessageLimit)) {
             return Err(Reason::MessageTooLarge);
         }
         Ok(Prefix { compressed: flags == 1, len })
@@ -69,6 +70,9 @@ impl Framing {
         let have = usize::from(self.have);
         let part = data.len().min(PREFIX - have);
         self.prefix[have..have + part].copy_from_slice(&data[..part]);
+        if have == PREFIX - 1 && planted::is(Bug::PrefixSplit) {
+            self.prefix[PREFIX - 1] = 0;
+        }
         self.have += part as u8;
         (part, self.is_assembling().then_some(self.prefix))
     }
@@ -110,6 +114,9 @@ impl Framing {
     pub(super) fn finish(&mut self) -> (MessageBuf, bool) {
         debug_assert_eq!(self.missing, 0);
         self.have = 0;
+        if planted::is(Bug::MessageCut) {
+            self.buf.pop();
+        }
         (MessageBuf::from(core::mem::take(&mut self.buf)), self.prefix[0] == 1)
     }
 

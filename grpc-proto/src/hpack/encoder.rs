@@ -10,6 +10,7 @@ use core::ops::Range;
 use super::list::{FIELD_OVERHEAD, Field, FieldList};
 use super::table::Table;
 use super::{DEFAULT_TABLE_SIZE, huffman, integer, static_table};
+use crate::planted::{self, Bug};
 use index::{Hashes, Index};
 use policy::{History, Policy};
 
@@ -106,7 +107,9 @@ impl Encoder {
     ) {
         self.settled = true;
         if let Some(smallest) = self.smallest.take() {
-            self.size_updates(smallest, out);
+            if !planted::is(Bug::SizeUpdateLost) {
+                self.size_updates(smallest, out);
+            }
         }
         for (field, text) in fields.iter_with_text().take(part.end).skip(part.start) {
             self.field(field, text, out);

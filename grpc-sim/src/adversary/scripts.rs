@@ -68,7 +68,7 @@ pub(super) fn write(name: &str, over: i8, limits: &Limits, out: &mut Writer) -> 
                 // Refused streams earn no WINDOW_UPDATE: another limit would be met first.
                 return write("priority-churn", over, limits, out);
             }
-            for _ in 0..count(limits.reset_burst) {
+            for _ in 0..if past { count(limits.reset_burst) } else { 3 } {
                 let stream = out.next_stream();
                 out.request(stream, false);
                 match name {
@@ -237,8 +237,8 @@ pub(super) fn write(name: &str, over: i8, limits: &Limits, out: &mut Writer) -> 
             if past { Expected::Resets(3) } else { Expected::Serves }
         }
         "connection-window" => {
-            // More streams than the connection's window has room for, each within its own.
-            let frames = limits.connection_window as usize / 16_384 + 1;
+            // All that the connection's window has room for, cut off by resets.
+            let frames = limits.connection_window as usize / 16_384;
             if !past
                 || frames > 70
                 || limits.stream_window < 16_384
@@ -248,7 +248,6 @@ pub(super) fn write(name: &str, over: i8, limits: &Limits, out: &mut Writer) -> 
             {
                 return write("priority-churn", over, limits, out);
             }
-            // Credit for the connection returns as bytes are parsed, so nothing overruns it.
             let mut body = vec![0; 16_384];
             body[..5].copy_from_slice(&[0, 0, 0, 0x45, 0x00]);
             for _ in 0..frames {

@@ -60,6 +60,13 @@ pub(super) fn metadata(kind: u8, call: usize) -> Metadata {
             }
             add("authorization", "secret");
         }
+        8 => {
+            // More than one frame holds, and nothing that Huffman codes shorten.
+            for n in 0..9u64 {
+                let value: Vec<u8> = (0..1700).map(|at| mix(n + call as u64, at) as u8).collect();
+                metadata.append_bin(&format!("x-wide-{n}-bin"), &value).expect("as above");
+            }
+        }
         _ => {
             for n in 0..40 {
                 let value = [n as u8, call as u8, 0, 255];

@@ -99,7 +99,10 @@ impl World<'_> {
     pub(super) fn has_small_lists(&self, n: usize) -> bool {
         let Some(ci) = self.calls[n].conn else { return false };
         let plan = &self.scenario.calls[n];
-        self.has_knob(ci, &[Knob::MaxHeaderListSize]) && (plan.metadata > 3 || plan.trailers > 3)
+        plan.metadata == 8
+            || plan.trailers == 8
+            || self.has_knob(ci, &[Knob::MaxHeaderListSize])
+                && (plan.metadata > 3 || plan.trailers > 3)
     }
 
     pub(super) fn has_large_request(&self, n: usize) -> bool {
@@ -182,6 +185,11 @@ impl World<'_> {
         broken = broken.or_else(|| self.check_window(ci, Side::Server, s, c));
         if let Some(text) = broken {
             return self.fail(Oracle::Windows, text);
+        }
+        let most = self.server_configs_of(ci).max_concurrent_streams as usize;
+        if s.occupied() > most {
+            let text = format!("connection {ci} has {} handlers of {most}", s.occupied());
+            return self.fail(Oracle::Memory, text);
         }
         let over = [
             (Side::Client, self.client_configs_of(ci), client.conn.heap_bytes(), c.slots()),
@@ -414,6 +422,13 @@ impl World<'_> {
                 continue;
             }
             let conn = &self.conns[ci];
+            let pings = [
+                conn.client.as_ref().map(|end| end.conn.stats().pings_received),
+                conn.server.as_ref().map(|end| end.conn.stats().pings_received),
+            ];
+            if pings[1] > Some(0) {
+                self.marks.reach(Mark::Keepalive);
+            }
             let work = [
                 conn.client.as_ref().map(|end| end.work),
                 conn.server.as_ref().map(|end| end.work),

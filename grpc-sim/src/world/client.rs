@@ -83,7 +83,6 @@ impl World<'_> {
                 return self.cancel_call(end, n);
             }
             let message = app::payload(n, true, sent, plan.requests[sent]);
-            let could = end.conn.can_send(key);
             match end.conn.send_encoded(key, message, false) {
                 Ok(()) => {
                     self.calls[n].sent += 1;
@@ -94,11 +93,10 @@ impl World<'_> {
                     }
                 }
                 Err(SendError::Full) => {
-                    let _ = could;
                     self.calls[n].send_blocked = true;
                     return self.marks.reach(Mark::SendFull);
                 }
-                Err(SendError::Ended) => return self.marks.reach(Mark::SendAfterEnd),
+                Err(SendError::Ended) => return,
                 Err(error) => {
                     return self.fail(Oracle::OneEnd, format!("call {n} cannot send: {error}"));
                 }
@@ -258,6 +256,12 @@ impl World<'_> {
         self.after_call(n);
         if code == Code::Unavailable {
             self.marks.reach(Mark::Unavailable);
+        }
+        if let Some(deadline) = self.calls[n].deadline
+            && now > deadline.as_nanos()
+        {
+            let text = format!("call {n} was settled at {now} ns, after its deadline {deadline}");
+            return self.fail(Oracle::Deadline, text);
         }
         match outcome.processed {
             Processed::No => self.marks.reach(Mark::NeverSent),

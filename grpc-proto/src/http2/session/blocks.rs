@@ -9,6 +9,7 @@ use crate::http2::fields::{Checked, Part};
 use crate::http2::frame::{self, FrameHeader, flag};
 use crate::http2::state::{Cause, Input, Rejection, State};
 use crate::http2::violation::Violation;
+use crate::planted::{self, Bug};
 use crate::time::Instant;
 
 /// A field block in several frames.
@@ -70,7 +71,8 @@ impl Session {
         now: Instant,
     ) -> Handled {
         self.block.continuations += 1;
-        if self.block.continuations > self.limits.max_continuations {
+        let more = u32::from(planted::is(Bug::ContinuationLimit));
+        if self.block.continuations > self.limits.max_continuations + more {
             return Err(Violation::TooManyContinuations);
         }
         self.extend_block(payload)?;
@@ -124,6 +126,7 @@ impl Session {
             let next = State::Closed(self.cause_of(id)).next(input);
             // Whether it is valid does not matter, that the table stays in step does.
             let _ = self.decode_or_fail(block, part)?;
+            self.trim_again(now);
             self.reject(id, next, now)?;
             return Ok(None);
         }
@@ -133,7 +136,8 @@ impl Session {
         }
         let decoded = self.decode_or_fail(block, part)?;
         let refused = refused_by_goaway || self.failed.is_some();
-        if refused || self.occupied >= self.limits.max_concurrent_streams {
+        let more = u32::from(planted::is(Bug::StreamLimit));
+        if refused || self.occupied >= self.limits.max_concurrent_streams.saturating_add(more) {
             self.stats.streams_refused += 1;
             return self.refuse(id, ErrorCode::REFUSED_STREAM, Cause::ResetByUs, now);
         }

@@ -2,6 +2,7 @@
 
 use super::Session;
 use crate::http2::streams::StreamKey;
+use crate::planted::{self, Bug};
 use crate::time::Instant;
 
 /// Bytes of a message's prefix: with less of a window than this, no message could ever say how long it is.
@@ -43,6 +44,7 @@ impl Session {
             && !stream.terminal
             && stream.state.can_receive()
             && stream.recv.has_credit(base.saturating_add(stream.reserved))
+            && !(planted::is(Bug::CreditForgotten) && stream.recv.window() > i64::from(base / 4))
         {
             stream.in_credit = true;
             self.credit.push_back(slot);
@@ -63,7 +65,7 @@ impl Session {
             self.hungry.retain(|&hungry| hungry != slot);
         }
         if freed > 0 || waited {
-            self.assembly_left += freed;
+            self.assembly_left += if planted::is(Bug::ReservationLeak) { 0 } else { freed };
             self.feed_hungry();
         }
     }
@@ -92,6 +94,9 @@ impl Session {
         let needed = (stream.queue.len().saturating_sub(mark) as u32).min(stream.send_reserved);
         let freed = stream.send_reserved - needed;
         stream.send_reserved = needed;
+        if planted::is(Bug::SendBudgetLeak) && stream.state.is_closed() {
+            return;
+        }
         self.send_outstanding -= freed;
         self.send_left = self.limits.send_budget.saturating_sub(self.send_outstanding);
         if freed > 0 && needed == 0 {
@@ -115,6 +120,10 @@ impl Session {
         let stream = &mut self.streams[slot as usize];
         if stream.wants_room && !stream.terminal {
             stream.wants_room = false;
+            if planted::is(Bug::WakeupLost) && !self.writable.is_empty() {
+                return;
+            }
+            let stream = &mut self.streams[slot as usize];
             if !stream.in_writable {
                 stream.in_writable = true;
                 self.attention = true;

@@ -5,6 +5,7 @@ use crate::http2::error_code::ErrorCode;
 use crate::http2::frame;
 use crate::http2::state::{Cause, Input, State};
 use crate::http2::violation::Violation;
+use crate::planted::{self, Bug};
 use crate::time::Instant;
 
 impl Session {
@@ -174,7 +175,8 @@ impl Session {
             return Ok(Some(event));
         }
         while let Some((at, slot)) = self.deadlines.first() {
-            if at > now {
+            let late = u64::from(planted::is(Bug::DeadlineLate)) * 1_000_000;
+            if at.as_nanos().saturating_add(late) > now.as_nanos() {
                 break;
             }
             self.deadlines.remove(slot);
@@ -234,6 +236,7 @@ impl Session {
         while let Some(stream) = self.streams.get_mut(self.sweep as usize) {
             let slot = self.sweep;
             self.sweep += 1;
+            let last = last.saturating_sub(u32::from(planted::is(Bug::GoAwayTooFar)));
             let refused = stream.id == 0 || stream.id > last;
             if !stream.occupied || stream.state.is_closed() || !refused {
                 continue;

@@ -6,6 +6,7 @@ use crate::http2::error_code::ErrorCode;
 use crate::http2::frame::{self, flag, kind};
 use crate::http2::state::{Cause, State};
 use crate::http2::violation::Violation;
+use crate::planted::{self, Bug};
 use crate::time::Instant;
 
 /// PINGs that may come too soon before the connection ends (gRFC A8).
@@ -19,7 +20,8 @@ impl Session {
         let Some(slot) = self.ids.find(id) else {
             return if self.is_idle(id) { Err(Violation::FrameOnIdleStream) } else { Ok(None) };
         };
-        if self.side == Side::Server && !self.resets.take(now) {
+        if self.side == Side::Server && !planted::is(Bug::ResetsUncounted) && !self.resets.take(now)
+        {
             return Err(Violation::TooManyResets);
         }
         let stream = &mut self.streams[slot as usize];
@@ -79,7 +81,7 @@ impl Session {
         if stream.queue.is_empty() {
             // A message beyond the mark was refused because there was no window.
             self.wake_writer(slot);
-        } else {
+        } else if !planted::is(Bug::WindowOpensSilently) {
             self.make_ready(slot);
         }
     }
@@ -174,6 +176,9 @@ impl Session {
         self.timers.settings = Instant::NEVER;
         self.pending_replies += 1;
         frame::put_header(&mut self.control, 0, kind::SETTINGS, flag::ACK, 0);
+        if planted::is(Bug::AckTwice) {
+            frame::put_header(&mut self.control, 0, kind::SETTINGS, flag::ACK, 0);
+        }
         if changed_window && old != new.initial_window_size {
             for slot in 0..self.streams.len() as u32 {
                 let stream = &mut self.streams[slot as usize];

@@ -8,6 +8,7 @@ use crate::http2::state::{Input, Rejection, State};
 use crate::http2::streams::StreamKey;
 use crate::http2::violation::Violation;
 use crate::http2::{ConnectionError, ErrorCode};
+use crate::planted::{self, Bug};
 use crate::time::Instant;
 
 /// Where in the peer's bytes we are.
@@ -394,7 +395,9 @@ impl Session {
             self.stats.data_received += u64::from(len);
         } else if !end_stream {
             self.empty_data += 1;
-            if self.empty_data > self.limits.max_empty_data {
+            if self.empty_data + u32::from(planted::is(Bug::EmptyDataLimit))
+                > self.limits.max_empty_data
+            {
                 return Err(Violation::TooManyEmptyData);
             }
         }
@@ -464,7 +467,9 @@ impl Session {
         let Reading::Data(data) = &mut self.reading else { return &[] };
         let part = (data.remaining as usize).min(max).min(input.len());
         data.remaining -= part as u32;
-        self.conn_recv.release(part as u32);
+        if max < usize::MAX || !planted::is(Bug::SkippedNotReleased) {
+            self.conn_recv.release(part as u32);
+        }
         let (taken, rest) = input.split_at(part);
         *input = rest;
         taken

@@ -5,6 +5,7 @@ use crate::http2::error_code::ErrorCode;
 use crate::http2::state::{Cause, Input, State};
 use crate::http2::stream::{Pending, Ready, Stream};
 use crate::http2::streams::StreamKey;
+use crate::planted::{self, Bug};
 use crate::time::Instant;
 
 impl Session {
@@ -41,7 +42,8 @@ impl Session {
         });
         let (recv, send) = (self.recv_base, self.peer.initial_window_size);
         self.streams[slot as usize].occupy(self.next_generation, id, recv, send);
-        self.next_generation = self.next_generation.wrapping_add(1);
+        self.next_generation =
+            self.next_generation.wrapping_add(u32::from(!planted::is(Bug::KeyReused)));
         if self.occupied == 0 {
             self.timers.busy(&self.limits, now);
         }
@@ -158,7 +160,9 @@ impl Session {
         if stream.id == 0 {
             // Nothing of it has been sent, so there is nothing to reset.
             stream.state = State::Closed(Cause::ResetByUs);
-            self.waiting.retain(|&waiting| waiting != slot);
+            if !planted::is(Bug::CancelLeavesQueue) {
+                self.waiting.retain(|&waiting| waiting != slot);
+            }
             self.bury(slot, Cause::ResetByUs);
             self.vacate_if_done(slot);
             return;

@@ -205,6 +205,15 @@ impl Session {
         }
     }
 
+    /// Something came for a stream that is gone: on an idle connection its memory goes again too.
+    #[cold]
+    pub(super) fn trim_again(&mut self, now: Instant) {
+        if self.occupied == 0 {
+            self.timers.trim = now + self.limits.trim_after;
+            self.timers.no_later_than(self.timers.trim);
+        }
+    }
+
     #[cold]
     fn fire(&mut self, now: Instant) {
         if self.failed.is_some() {

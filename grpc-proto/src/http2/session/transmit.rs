@@ -7,6 +7,7 @@ use crate::hpack::{FieldList, Token};
 use crate::http2::frame::{self, flag, kind};
 use crate::http2::state::{Input, State};
 use crate::http2::stream::{Pending, Ready};
+use crate::planted::{self, Bug};
 use crate::time::Instant;
 use crate::timeout::TimeoutText;
 use crate::transmit::Transmit;
@@ -101,7 +102,8 @@ impl Session {
     }
 
     fn may_open(&self) -> bool {
-        self.open_on_wire < self.peer.max_concurrent_streams
+        let more = u32::from(planted::is(Bug::OpenOneMore));
+        self.open_on_wire < self.peer.max_concurrent_streams.saturating_add(more)
             && self.next_id < 0x7fff_ffff
             && self.goaway_received.is_none()
     }
@@ -159,6 +161,9 @@ impl Session {
         if stream.ending && stream.queue.is_empty() && stream.state.can_send() {
             let trailers = core::mem::take(&mut stream.trailers);
             if trailers.is_some() {
+                if planted::is(Bug::TrailersTwice) {
+                    frame::put_block(out.head(), id, true, &[], 1 << 14);
+                }
                 self.put_head(out, id, trailers, true);
                 self.step(slot, Input::SendHeaders { end_stream: true });
             } else {
@@ -167,7 +172,9 @@ impl Session {
             }
         }
         let stream = &mut self.streams[slot as usize];
-        if stream.released && self.side == Side::Server && stream.state == State::HalfClosedLocal {
+        let over = stream.state == State::HalfClosedLocal
+            || (stream.state.can_receive() && planted::is(Bug::EarlyReset));
+        if stream.released && self.side == Side::Server && over {
             // The answer is complete before the request is: the client may stop sending (RFC 9113 §8.1).
             self.reset_slot(slot, crate::http2::ErrorCode::NO_ERROR);
             return;

@@ -1,0 +1,86 @@
+//! Faults to be planted one at a time, which tests of the tests must find. Nothing of this exists
+//! without the feature `planted`: [`is`] is then a constant `false`.
+
+macro_rules! bugs {
+    ($($bug:ident => $text:literal;)*) => {
+        /// A fault that can be planted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        #[cfg_attr(not(feature = "planted"), allow(dead_code, unreachable_pub))]
+        pub enum Bug { $(#[doc = $text] $bug,)* }
+
+        #[cfg(feature = "planted")]
+        impl Bug {
+            /// All of them.
+            pub const ALL: &'static [Bug] = &[$(Bug::$bug),*];
+
+            /// What it does.
+            pub const fn text(self) -> &'static str {
+                match self { $(Bug::$bug => $text,)* }
+            }
+        }
+    };
+}
+
+bugs! {
+    CreditTwice => "flow: a receiver forgets the credit that it has given and gives it again";
+    ShiftUpOnly => "flow: a smaller initial window does not shrink the windows of open streams";
+    SkippedNotReleased => "session/receive: DATA of a stream that is over keeps its connection credit";
+    CreditForgotten => "session/budgets: credit of a stream is not queued while less than half is used";
+    ReservationLeak => "session/budgets: a call that ends early keeps its part of the assembly budget";
+    SendBudgetLeak => "session/budgets: a queue that was dropped keeps its part of the send budget";
+    WakeupLost => "session/budgets: a writer is not told of room when others wait as well";
+    EvictionLate => "hpack/table: an entry more than fits stays in the table";
+    SizeUpdateLost => "hpack/encoder: a smaller table is used without having been announced";
+    MemoStale => "session/heads: a remembered block is used although the table has changed";
+    PrefixSplit => "call/framing: a prefix that is cut after its fourth byte loses its length";
+    MessageCut => "call/framing: a message that comes in pieces loses its last byte";
+    MessageLimit => "call/framing: a message of exactly the limit is refused";
+    PoolDirty => "queue: a buffer that is used again keeps what was in it";
+    TrailersTwice => "session/transmit: trailers are sent twice behind a message";
+    EarlyReset => "session/transmit: an early answer is reset before all of it was sent";
+    OpenOneMore => "session/transmit: one stream more than the peer allows is opened";
+    KeyReused => "session/slots: a key is given out twice";
+    CancelLeavesQueue => "session/slots: a call that is cancelled before it was sent stays in the queue";
+    GoAwayTooFar => "session/end: GOAWAY also ends the last stream that the peer serves";
+    DeadlineLate => "session/end: deadlines are a millisecond late";
+    AckTwice => "session/frames: SETTINGS are acknowledged twice";
+    WindowOpensSilently => "session/frames: a stream that a WINDOW_UPDATE opens from zero is not served";
+    ContinuationLimit => "session/blocks: one CONTINUATION more than the limit passes";
+    StreamLimit => "session/blocks: one stream more than the limit is accepted";
+    EmptyDataLimit => "session/receive: one empty DATA frame fewer than the limit passes";
+    ResetsUncounted => "session/frames: resets by the peer are not counted";
+    EscapeLost => "status: a byte behind an escape is lost";
+}
+
+#[cfg(feature = "planted")]
+mod switch {
+    use core::sync::atomic::{AtomicU8, Ordering};
+
+    use super::Bug;
+
+    const NONE: u8 = u8::MAX;
+    static PLANTED: AtomicU8 = AtomicU8::new(NONE);
+
+    /// Plants a fault for the whole process, or takes it out again.
+    pub fn plant(bug: Option<Bug>) {
+        PLANTED.store(bug.map_or(NONE, |bug| bug as u8), Ordering::SeqCst);
+    }
+
+    #[inline]
+    pub(crate) fn is(bug: Bug) -> bool {
+        PLANTED.load(Ordering::Relaxed) == bug as u8
+    }
+}
+
+#[cfg(feature = "planted")]
+pub(crate) use switch::is;
+#[cfg(feature = "planted")]
+pub use switch::plant;
+
+/// Whether the fault is planted.
+#[cfg(not(feature = "planted"))]
+#[inline(always)]
+pub(crate) const fn is(_: Bug) -> bool {
+    false
+}
