@@ -206,7 +206,7 @@ impl Pair {
             {
                 return output;
             }
-            if !self.turn() && !self.flag.0.load(Ordering::Relaxed) {
+            if !self.step() && !self.flag.0.load(Ordering::Relaxed) {
                 let next = self.next_wakeup().expect("nothing can go on: the future waits in vain");
                 self.host.advance_to(next);
             }
@@ -215,7 +215,7 @@ impl Pair {
 
     /// Lets everything go on that can without time passing.
     pub fn settle(&mut self) {
-        while self.turn() {}
+        while self.step() {}
     }
 
     /// Lets `span` pass, and everything happen that falls in it.
@@ -235,8 +235,8 @@ impl Pair {
         ends.into_iter().flatten().min()
     }
 
-    /// Gives each end and each task one turn; false if nothing happened.
-    fn turn(&mut self) -> bool {
+    /// Gives each end and each task one turn; false if nothing happened, and nothing will before time passes.
+    pub fn step(&mut self) -> bool {
         let now = self.host.now.get();
         let sent = self.client.turn(now, self.segment, &mut self.server.inbox);
         let answered = self.server.turn(now, self.segment, &mut self.client.inbox);
