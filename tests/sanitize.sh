@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Runs the tests of grpc-arena, the one crate with unsafe code, under AddressSanitizer; prints what they print. Needs a
+# nightly toolchain; without one says so and succeeds.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if ! cargo +nightly --version >/dev/null 2>&1; then
+    echo "skipped: no nightly toolchain"
+    exit 0
+fi
+# A smaller stack use than the limit's default suffices, and fewer random cases, as everything is slower here.
+export RUSTFLAGS="-Zsanitizer=address" PROPTEST_CASES=${PROPTEST_CASES:-64}
+export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1
+target=x86_64-unknown-linux-gnu
+cargo +nightly test --locked -p grpc-arena --lib --features std --target "$target" \
+    --target-dir "${CARGO_TARGET_DIR:-target}/sanitized"
+cargo +nightly test --locked -p tests --test messages_values --test messages_limits --test messages_prost \
+    --target "$target" --target-dir "${CARGO_TARGET_DIR:-target}/sanitized"
