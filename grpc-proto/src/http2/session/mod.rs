@@ -290,3 +290,6 @@ impl Session {
             + self.lists.iter().map(FieldList::heap_bytes).sum::<usize>()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,31 @@
+use super::*;
+use crate::config::Config;
+use crate::transmit::Transmit;
+
+fn client() -> Session {
+    let mut session = Session::new(Side::Client, &Config::default(), 0, Instant::ZERO);
+    session.poll_transmit(&mut Transmit::new(), Instant::ZERO);
+    session
+}
+
+#[test]
+fn a_client_ends_before_its_identifiers_do() {
+    let mut session = client();
+    session.next_id = 0x7fff_ffff - 4;
+    for id in [0x7fff_fffb, 0x7fff_fffd] {
+        let stream = session.open(FieldList::new(), Instant::ZERO).expect("an identifier is left");
+        session.poll_transmit(&mut Transmit::new(), Instant::ZERO);
+        assert_eq!(session.streams[stream.index()].id, id);
+    }
+    assert_eq!(session.open(FieldList::new(), Instant::ZERO), Err(OpenError::Closing));
+}
+
+#[test]
+fn streams_that_wait_count_against_the_identifiers_that_are_left() {
+    let mut session = client();
+    session.peer.max_concurrent_streams = 0;
+    session.next_id = 0x7fff_ffff - 4;
+    assert!(session.open(FieldList::new(), Instant::ZERO).is_ok());
+    assert!(session.open(FieldList::new(), Instant::ZERO).is_ok());
+    assert_eq!(session.open(FieldList::new(), Instant::ZERO), Err(OpenError::Closing));
+}
