@@ -1,15 +1,18 @@
 //! The measuring loop and the table that it prints.
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
 
 /// One benchmark program: reads its arguments, prints the head of the table, and makes cases.
 ///
-/// Arguments after `--`: words select the cases whose names contain one of them; `--rounds N` and `--round-ms N` set how
-/// often and how long each contender of a case runs. Without cargo's own `--bench` (that is, under `cargo test`) every
+/// Arguments after `--`: words select the cases whose names contain one of them; `--only NAME` leaves one contender;
+/// `--rounds N` and `--round-ms N` set how often and how long each contender of a case runs. Without cargo's own `--bench` (that is, under `cargo test`) every
 /// contender runs for an instant only, so that the programs stay correct without costing time.
 pub struct Bench {
     filters: Vec<String>,
+    only: Option<String>,
     rounds: usize,
     round: Duration,
 }
@@ -17,7 +20,7 @@ pub struct Bench {
 impl Bench {
     /// Starts a benchmark whose figures are in `unit`, with `rounds` rounds of about `round` for each contender.
     pub fn new(title: &str, unit: &str, rounds: usize, round: Duration) -> Self {
-        let mut bench = Self { filters: Vec::new(), rounds, round };
+        let mut bench = Self { filters: Vec::new(), only: None, rounds, round };
         let mut measuring = false;
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
@@ -29,6 +32,7 @@ impl Bench {
             };
             match argument.as_str() {
                 "--bench" => measuring = true,
+                "--only" => bench.only = arguments.next(),
                 "--rounds" => bench.rounds = number().max(1) as usize,
                 "--round-ms" => bench.round = Duration::from_millis(number()),
                 option if option.starts_with("--") => {}
@@ -142,9 +146,9 @@ impl<'a> Case<'a> {
             if units == 0 {
                 units = calibrate(target, &mut work);
             }
-            let start = Instant::now();
+            let start = processor_time();
             work(units);
-            Ok(start.elapsed().as_nanos() as f64 / units as f64)
+            Ok((processor_time() - start).as_nanos() as f64 / units as f64)
         };
         self.contender(name, ours, Box::new(round))
     }
@@ -155,7 +159,10 @@ impl<'a> Case<'a> {
         ours: bool,
         round: Box<dyn FnMut() -> Figure + 'a>,
     ) -> Self {
-        self.contenders.push(Contender { name, ours, round, figures: Vec::new(), failure: None });
+        if self.bench.only.as_deref().is_none_or(|only| only == name) {
+            let (figures, failure) = (Vec::new(), None);
+            self.contenders.push(Contender { name, ours, round, figures, failure });
+        }
         self
     }
 
@@ -185,15 +192,22 @@ impl<'a> Case<'a> {
 fn calibrate(target: Duration, work: &mut impl FnMut(u64)) -> u64 {
     let mut units = 1;
     loop {
-        let start = Instant::now();
+        let start = processor_time();
         work(units);
-        let elapsed = start.elapsed();
+        let elapsed = processor_time() - start;
         if elapsed >= target / 4 {
             let scale = target.as_nanos() as f64 / elapsed.as_nanos().max(1) as f64;
             return ((units as f64 * scale) as u64).max(1);
         }
         units *= 2;
     }
+}
+
+/// Processor time of this thread: contenders run on it alone, and what other programs take does not count.
+fn processor_time() -> Duration {
+    let time =
+        clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("every thread has this clock");
+    Duration::from(time)
 }
 
 fn median(figures: &mut [f64]) -> Option<f64> {
@@ -227,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_line_shows_every_figure_and_each_peer_as_a_multiple_of_ours() {
-        let bench = Bench { filters: Vec::new(), rounds: 1, round: Duration::ZERO };
+        let bench = Bench { filters: Vec::new(), only: None, rounds: 1, round: Duration::ZERO };
         let mut case = bench
             .case("100 B")
             .ours_measured("ours", || Ok(50.0))
