@@ -175,6 +175,47 @@ pub enum StreamError {
     HeadSent,
 }
 
+impl fmt::Display for ResetReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ResetReason::Peer(code) => write!(f, "the peer reset the stream with {code}"),
+            ResetReason::Violation(rule) => {
+                write!(f, "the peer broke a rule: {rule} ({})", rule.code())
+            }
+            ResetReason::GoAway(code) => write!(f, "the peer is going away ({code}), unprocessed"),
+            ResetReason::NeverSent(error) => write!(f, "the stream was never sent: {error}"),
+            ResetReason::Connection(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl core::error::Error for ResetReason {}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            OpenError::Closing => "the connection takes no more streams",
+            OpenError::TooMany => "max_queued_calls streams wait already",
+            OpenError::NotAClient => "servers do not open streams",
+        })
+    }
+}
+
+impl core::error::Error for OpenError {}
+
+impl fmt::Display for StreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            StreamError::Full => "the stream's queue is full",
+            StreamError::Ended => "the stream is over",
+            StreamError::AfterEnd => "this side of the stream has ended",
+            StreamError::HeadSent => "a head is sent once, and before anything else",
+        })
+    }
+}
+
+impl core::error::Error for StreamError {}
+
 /// Plain counters of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

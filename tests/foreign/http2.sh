@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# The example `http2` of grpc-proto with foreign peers on loopback: curl, nghttp and h2load against its server, and its
+# client against nghttpd. Installs what it needs (on Debian, as root), stops by itself.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+missing=()
+command -v curl >/dev/null || missing+=(curl)
+command -v nghttp >/dev/null || missing+=(nghttp2-client)
+command -v nghttpd >/dev/null || missing+=(nghttp2-server)
+if [ ${#missing[@]} -gt 0 ]; then
+    apt-get -qq update
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+cargo build -q --locked -p grpc-proto --example http2
+http2=$(realpath -m "${CARGO_TARGET_DIR:-target}")/debug/examples/http2
+work=$(mktemp -d)
+pids=()
+# shellcheck disable=SC2317 # called by the trap
+stop() {
+    for pid in "${pids[@]}"; do
+        kill "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+    done
+    rm -rf "$work"
+}
+trap stop EXIT
+
+failed=0
+# ok NAME CONDITION...: one line a check.
+ok() {
+    local name=$1
+    shift
+    if "$@"; then echo "ok $name"; else
+        echo "FAILED $name"
+        failed=1
+    fi
+}
+
+timeout 120 "$http2" serve 127.0.0.1:0 >"$work/server.log" 2>&1 &
+pids+=($!)
+for _ in $(seq 100); do
+    address=$(sed -n 's/^listening on //p' "$work/server.log")
+    [ -z "$address" ] || break
+    sleep 0.1
+done
+url=http://$address
+for _ in $(seq 400); do echo 'plain HTTP/2'; done >"$work/expected"
+
+timeout 20 curl -sS --http2-prior-knowledge -D "$work/head" -o "$work/body" "$url/a/path?query"
+ok curl_get cmp -s "$work/body" "$work/expected"
+ok curl_head_is_200 grep -q '^HTTP/2 200' "$work/head"
+head -c 300000 /dev/zero >"$work/upload"
+code=$(timeout 20 curl -sS --http2-prior-knowledge -o /dev/null -w '%{http_code}' --data-binary "@$work/upload" "$url/")
+ok curl_posts_300_kilobytes test "$code" = 200
+code=$(timeout 20 curl -sS --http2-prior-knowledge -I -o /dev/null -w '%{http_code}' "$url/")
+ok curl_head_request test "$code" = 200
+
+timeout 20 nghttp "$url/" >"$work/body"
+ok nghttp_get cmp -s "$work/body" "$work/expected"
+# Windows of 128 bytes: the body takes forty of them.
+timeout 20 nghttp -w 7 -W 7 "$url/" >"$work/body"
+ok nghttp_small_windows cmp -s "$work/body" "$work/expected"
+
+timeout 60 h2load -n 20000 -c 10 -m 100 "$url/" >"$work/load"
+ok h2load_20000_requests grep -q '20000 succeeded, 0 failed, 0 errored, 0 timeout' "$work/load"
+
+mkdir "$work/docs"
+head -c 200000 /dev/urandom >"$work/docs/file"
+timeout 60 nghttpd --no-tls -d "$work/docs" 18573 >"$work/nghttpd.log" 2>&1 &
+pids+=($!)
+sleep 1
+timeout 20 "$http2" get http://127.0.0.1:18573/file >"$work/body" 2>"$work/head"
+ok get_from_nghttpd cmp -s "$work/body" "$work/docs/file"
+ok get_says_200 grep -q '^200 ' "$work/head"
+timeout 20 "$http2" get http://127.0.0.1:18573/nowhere >/dev/null 2>"$work/head"
+ok get_says_404 grep -q '^404 ' "$work/head"
+timeout 20 "$http2" get "$url/" >"$work/body" 2>/dev/null
+ok get_from_ourselves cmp -s "$work/body" "$work/expected"
+
+exit "$failed"
