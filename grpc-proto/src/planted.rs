@@ -26,13 +26,11 @@ bugs! {
     CreditTwice => "flow: a receiver forgets the credit that it has given and gives it again";
     ShiftUpOnly => "flow: a smaller initial window does not shrink the windows of open streams";
     SkippedNotReleased => "session/receive: DATA of a stream that is over keeps its connection credit";
-    CreditForgotten => "session/budgets: credit of a stream is not queued while less than half is used";
     ReservationLeak => "session/budgets: a call that ends early keeps its part of the assembly budget";
     SendBudgetLeak => "session/budgets: a queue that was dropped keeps its part of the send budget";
-    WakeupLost => "session/budgets: a writer is not told of room when others wait as well";
+    WakeupLost => "session/budgets: only the writer in the first slot is told of room";
     EvictionLate => "hpack/table: an entry more than fits stays in the table";
     SizeUpdateLost => "hpack/encoder: a smaller table is used without having been announced";
-    MemoStale => "session/heads: a remembered block is used although the table has changed";
     PrefixSplit => "call/framing: a prefix that is cut after its fourth byte loses its length";
     MessageCut => "call/framing: a message that comes in pieces loses its last byte";
     MessageLimit => "call/framing: a message of exactly the limit is refused";
@@ -40,7 +38,6 @@ bugs! {
     TrailersTwice => "session/transmit: trailers are sent twice behind a message";
     EarlyReset => "session/transmit: an early answer is reset before all of it was sent";
     OpenOneMore => "session/transmit: one stream more than the peer allows is opened";
-    KeyReused => "session/slots: a key is given out twice";
     CancelLeavesQueue => "session/slots: a call that is cancelled before it was sent stays in the queue";
     GoAwayTooFar => "session/end: GOAWAY also ends the last stream that the peer serves";
     DeadlineLate => "session/end: deadlines are a millisecond late";

@@ -145,6 +145,7 @@ impl Attacker {
             (_, Some(ConnectionError::Drained | ConnectionError::Closed(_))) => {
                 Ok(Mark::AttackTolerated)
             }
+            (_, None) if self.eof => Ok(Mark::AttackTolerated),
             _ => unexpected(),
         }
     }

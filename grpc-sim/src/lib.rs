@@ -23,6 +23,7 @@ mod monitor;
 mod oracle;
 mod pipe;
 pub mod scenario;
+pub mod service;
 pub mod show;
 mod shrink;
 mod trace;

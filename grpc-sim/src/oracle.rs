@@ -83,6 +83,8 @@ pub struct Failure {
     pub at_ns: u64,
 }
 
+impl std::error::Error for Failure {}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "[{}] at {} µs: {}", self.oracle, self.at_ns / 1000, self.text)

@@ -44,7 +44,6 @@ impl Session {
             && !stream.terminal
             && stream.state.can_receive()
             && stream.recv.has_credit(base.saturating_add(stream.reserved))
-            && !(planted::is(Bug::CreditForgotten) && stream.recv.window() > i64::from(base / 4))
         {
             stream.in_credit = true;
             self.credit.push_back(slot);
@@ -120,7 +119,7 @@ impl Session {
         let stream = &mut self.streams[slot as usize];
         if stream.wants_room && !stream.terminal {
             stream.wants_room = false;
-            if planted::is(Bug::WakeupLost) && !self.writable.is_empty() {
+            if planted::is(Bug::WakeupLost) && slot > 0 {
                 return;
             }
             let stream = &mut self.streams[slot as usize];
