@@ -37,7 +37,7 @@ pub use lists::{
     closed, groups, groups_len, messages, messages_len, packed, packed_len, repeated, repeated_len,
     write_groups, write_messages, write_packed, write_repeated,
 };
-pub use map::{Map, MapBuilder, map, map_len, write_map};
+pub use map::{Map, MapBuilder, MapKey, map, map_len, write_map};
 pub use message::{
     Buffer, Message, decode, encode, encoded_len, ends, group, group_len, message, message_len,
     missing, optional_text, text, write_group, write_message,

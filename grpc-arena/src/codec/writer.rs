@@ -44,6 +44,24 @@ pub const fn delimited_len(tag_len: usize, len: usize) -> usize {
     tag_len + varint_len(len as u64) + len
 }
 
+/// Writes a varint of more than one byte; returns where it ends. Out of line, as most are shorter.
+///
+/// # Safety
+/// There must be room for it.
+#[inline(never)]
+unsafe fn put_long(mut ptr: *mut u8, mut value: u64) -> *mut u8 {
+    // SAFETY: the caller's word.
+    unsafe {
+        while value >= 0x80 {
+            ptr.write(value as u8 | 0x80);
+            ptr = ptr.add(1);
+            value >>= 7;
+        }
+        ptr.write(value as u8);
+        ptr.add(1)
+    }
+}
+
 impl<'w> Writer<'w> {
     #[inline]
     pub(crate) fn new(memory: &'w mut [MaybeUninit<u8>]) -> Self {
@@ -64,18 +82,42 @@ impl<'w> Writer<'w> {
     }
 
     /// # Safety
-    /// There must be room for ten bytes, or for the varint.
+    /// There must be room for the byte.
     #[inline(always)]
-    unsafe fn put_varint(&mut self, mut value: u64) {
+    unsafe fn put_byte(&mut self, byte: u8) {
         // SAFETY: the caller's word.
         unsafe {
-            while value >= 0x80 {
-                self.ptr.write(value as u8 | 0x80);
-                self.ptr = self.ptr.add(1);
-                value >>= 7;
-            }
-            self.ptr.write(value as u8);
+            self.ptr.write(byte);
             self.ptr = self.ptr.add(1);
+        }
+    }
+
+    /// A varint that is known when the code is compiled, so that its loop comes to nothing.
+    ///
+    /// # Safety
+    /// There must be room for five bytes, or for the tag.
+    #[inline(always)]
+    unsafe fn put_tag(&mut self, mut tag: u32) {
+        // SAFETY: the caller's word.
+        unsafe {
+            while tag >= 0x80 {
+                self.put_byte(tag as u8 | 0x80);
+                tag >>= 7;
+            }
+            self.put_byte(tag as u8);
+        }
+    }
+
+    /// # Safety
+    /// There must be room for ten bytes, or for the varint.
+    #[inline(always)]
+    unsafe fn put_varint(&mut self, value: u64) {
+        // SAFETY: the caller's word.
+        unsafe {
+            match value {
+                0..0x80 => self.put_byte(value as u8),
+                _ => self.ptr = put_long(self.ptr, value),
+            }
         }
     }
 
@@ -122,7 +164,7 @@ impl<'w> Writer<'w> {
         }
         // SAFETY: room for the longest of both.
         unsafe {
-            self.put_varint(u64::from(tag));
+            self.put_tag(tag);
             self.put_varint(value);
         }
         self
@@ -137,7 +179,7 @@ impl<'w> Writer<'w> {
         const { assert!(N <= 8) };
         // SAFETY: room for the longest tag and eight bytes.
         unsafe {
-            self.put_varint(u64::from(tag));
+            self.put_tag(tag);
             self.ptr.cast::<[u8; N]>().write(value);
             self.ptr = self.ptr.add(N);
         }
@@ -145,14 +187,14 @@ impl<'w> Writer<'w> {
     }
 
     /// A field that is a string or bytes.
-    #[inline(always)]
+    #[inline(never)]
     pub fn bytes_field(mut self, tag: u32, bytes: &[u8]) -> Self {
         if self.room() < bytes.len() + VARINT_FIELD {
             return self.slow_varints(&[u64::from(tag), bytes.len() as u64], bytes);
         }
         // SAFETY: room for the longest tag, the longest length and the bytes.
         unsafe {
-            self.put_varint(u64::from(tag));
+            self.put_tag(tag);
             self.put_varint(bytes.len() as u64);
             self.put(bytes);
         }
@@ -188,8 +230,13 @@ impl<'w> Writer<'w> {
 
     /// A tag.
     #[inline(always)]
-    pub fn tag(self, tag: u32) -> Self {
-        self.varint(u64::from(tag))
+    pub fn tag(mut self, tag: u32) -> Self {
+        if self.room() < 5 {
+            return self.slow_varints(&[u64::from(tag)], &[]);
+        }
+        // SAFETY: room for the longest.
+        unsafe { self.put_tag(tag) };
+        self
     }
 
     /// All of it or nothing, near the end of the memory.
