@@ -1,4 +1,8 @@
 //! The gRPC protocol over HTTP/2 as pure state transitions: no I/O, no clock, no runtime.
+//!
+//! # Features
+//! - `http`: conversions of metadata and heads from and to the types of the crate `http`, which needs the
+//!   standard library.
 
 #![no_std]
 #![forbid(unsafe_code)]

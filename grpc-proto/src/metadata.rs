@@ -6,6 +6,9 @@ use core::fmt;
 use crate::base64;
 use crate::hpack::{Field, FieldList};
 
+#[cfg(feature = "http")]
+mod http;
+
 /// Custom fields of a call, in order, duplicates included.
 ///
 /// Names are lower-case; a name that ends in `-bin` carries arbitrary bytes, which travel as base64.
