@@ -1,0 +1,10 @@
+//! The bodies of the fuzz targets. Each takes bytes and panics when a property is broken; `cargo fuzz`
+//! calls them under libFuzzer, `cargo test --no-default-features` over the committed corpora.
+
+pub mod client;
+pub mod conversation;
+pub mod frames;
+pub mod grammar;
+pub mod hpack;
+pub mod server;
+pub mod world;
