@@ -42,13 +42,13 @@ fn encode(message: &impl Encode) -> Vec<u8> {
 /// A message with lists, maps, submessages and text, `depth` levels deep.
 fn grow<'a>(depth: usize, arena: &'a Arena) -> Everything<'a> {
     let inners = (0..depth).map(|n| grow(n, arena)).collect::<Vec<_>>();
-    let counts = (0..depth).map(|n| (&*arena.alloc_str(&format!("key {n}")), n as i32));
+    let counts = (0..depth).map(|n| (arena.alloc_str(&format!("key {n}")), n as i32));
     Everything {
         a_string: arena.alloc_str(&"text ".repeat(depth)),
         some_bytes: &[1, 2, 3],
         int32s: arena.alloc_slice(&vec![1000; depth]),
         doubles: arena.alloc_slice(&vec![0.5; depth]),
-        strings: arena.alloc_slice(&vec!["one", "zwölf"]),
+        strings: arena.alloc_slice(&["one", "zwölf"]),
         colors: &[Color::RED, Color::BLUE],
         expanded: &[1, 2, 3],
         counts: Map::collect_in(counts, arena),
