@@ -106,10 +106,10 @@ impl Encoder {
         out: &mut Vec<u8>,
     ) {
         self.settled = true;
-        if let Some(smallest) = self.smallest.take() {
-            if !planted::is(Bug::SizeUpdateLost) {
-                self.size_updates(smallest, out);
-            }
+        if let Some(smallest) = self.smallest.take()
+            && !planted::is(Bug::SizeUpdateLost)
+        {
+            self.size_updates(smallest, out);
         }
         for (field, text) in fields.iter_with_text().take(part.end).skip(part.start) {
             self.field(field, text, out);
