@@ -63,7 +63,12 @@ pub fn generate(entropy: &mut dyn Entropy) -> Scenario {
     let most = if swarm.many_calls { 60 } else { 8 };
     let calls = draw.within(1, most);
     // Bytes for all calls together, so that one world stays short.
-    let mut left = if swarm.large { 600_000 } else { 30_000 };
+    let mut left = match (swarm.large, swarm.cuts) {
+        (true, _) => 300_000,
+        // Each byte may be an event of its own.
+        (false, true) => 4_000,
+        (false, false) => 30_000,
+    };
     for n in 0..calls {
         let call = call(draw, &swarm, n as u16, links, &mut left);
         scenario.calls.push(call);

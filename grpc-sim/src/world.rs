@@ -24,7 +24,7 @@ use end::{Actor, End};
 
 const US: u64 = 1000;
 /// Virtual time after the last fault by which every call must have ended.
-const SETTLED_BY: u64 = 200_000_000 * US;
+const SETTLED_BY: u64 = 3_000_000_000 * US;
 /// Events after which a world is taken to spin.
 const MOST_EVENTS: u64 = 3_000_000;
 
