@@ -105,6 +105,10 @@ impl Inbox {
     /// Drops what waits, and gives memory back that is more than the next call is likely to need.
     pub(crate) fn clear<R: Role>(&mut self, connection: &mut Connection<R>, pool: &Pool) {
         for batch in [&mut self.filling, &mut self.reading] {
+            if batch.queue.is_empty() && batch.bytes.capacity() <= KEPT {
+                batch.bytes.clear();
+                continue;
+            }
             for message in batch.queue.drain(..) {
                 message.recycle(connection);
             }
