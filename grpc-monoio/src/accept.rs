@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,6 +51,19 @@ impl Listener for UnixListener {
         let (stream, address) = self.cancelable_accept(cancel).await?;
         Ok((stream, Peer::Unix(address.as_pathname().map(PathBuf::from))))
     }
+}
+
+/// A Unix socket that listens at `path`, which must not exist; to be used on a thread that runs monoio.
+///
+/// monoio's own `bind` asks for SO_REUSEPORT, which Unix sockets refuse, and leaves the socket blocking on epoll, where
+/// the first accept would hold the whole thread.
+///
+/// # Errors
+/// Those of the system.
+pub fn listen_unix(path: impl AsRef<Path>) -> io::Result<UnixListener> {
+    let listener = std::os::unix::net::UnixListener::bind(path)?;
+    listener.set_nonblocking(monoio::utils::is_legacy())?;
+    UnixListener::from_std(listener)
 }
 
 /// Serves connections from `listener` on this thread until `stop`.

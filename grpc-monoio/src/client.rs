@@ -9,6 +9,7 @@ use grpc_service::{ClientConnection, ConnectError, Connector, Host, LocalFuture}
 use monoio::net::{TcpStream, UnixStream};
 
 use crate::drive::drive;
+use crate::host::join_opened;
 
 /// Connects over TCP, or over a Unix socket for addresses that begin with `unix:`.
 ///
@@ -35,10 +36,10 @@ impl Connector for TcpConnector {
             let failed = |error: io::Error| ConnectError::new(format!("{address}: {error}"));
             if let Some(path) = address.strip_prefix("unix:") {
                 let stream = UnixStream::connect(path).await.map_err(failed)?;
-                monoio::spawn(drive(connection, stream, host, None));
+                monoio::spawn(drive(connection, stream, host, Some(join_opened())));
             } else {
                 let stream = connect_tcp(&address).await.map_err(failed)?;
-                monoio::spawn(drive(connection, stream, host, None));
+                monoio::spawn(drive(connection, stream, host, Some(join_opened())));
             }
             Ok(())
         })

@@ -8,11 +8,13 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Instant as SystemInstant;
+use std::time::{Duration, Instant as SystemInstant};
 
 use grpc_proto::Instant;
 use grpc_service::{Host, LocalFuture};
 use monoio::{FusionDriver, RuntimeBuilder};
+
+use crate::group::{Group, Member};
 
 /// The host of one thread that runs monoio.
 ///
@@ -64,11 +66,35 @@ impl fmt::Debug for MonoioHost {
     }
 }
 
+thread_local! {
+    /// The connections that this thread's connectors have opened.
+    static OPENED: Rc<Group> = Group::new();
+}
+
+/// Makes a connection one that [`block_on`] waits for.
+pub(crate) fn join_opened() -> Member {
+    OPENED.with(|group| group.join())
+}
+
+/// Time for connections whose channels are gone to take their leave when [`block_on`] ends.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// Runs a future on this thread, on io_uring or epoll, with timers.
+///
+/// After the future, connections that were opened here have a second to close in peace: a runtime that is dropped
+/// leaves its sockets to the kernel's leisure.
 ///
 /// # Errors
 /// The kernel offers neither, or a limit forbids it.
 pub fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
     let mut runtime = RuntimeBuilder::<FusionDriver>::new().enable_timer().build()?;
-    Ok(runtime.block_on(future))
+    Ok(runtime.block_on(async {
+        let output = future.await;
+        let opened = OPENED.with(Rc::clone);
+        let closed =
+            poll_fn(|cx| if opened.is_empty(cx) { Poll::Ready(()) } else { Poll::Pending });
+        // Whoever still holds a channel is not waited for.
+        let _ = monoio::time::timeout(FAREWELL, closed).await;
+        output
+    }))
 }

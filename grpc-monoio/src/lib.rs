@@ -16,7 +16,7 @@ mod host;
 mod nudge;
 mod workers;
 
-pub use accept::{Listener, Stop, Stopper, serve, stopper};
+pub use accept::{Listener, Stop, Stopper, listen_unix, serve, stopper};
 pub use client::TcpConnector;
 pub use host::{MonoioHost, block_on};
 pub use workers::{WorkerOptions, Workers};

@@ -1,0 +1,191 @@
+//! The monoio adapter over real sockets: several threads, a Unix socket, and going away.
+//!
+//! `MONOIO_FORCE_LEGACY_DRIVER=1` in the environment runs all of it on epoll.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use grpc_arena::Arena;
+use grpc_monoio::{
+    MonoioHost, TcpConnector, WorkerOptions, Workers, block_on, listen_unix, serve, stopper,
+};
+use grpc_proto::{Code, Status};
+use grpc_service::server::{BidiCall, ClientStreamingCall};
+use grpc_service::{Channel, ChannelOptions, Cx, Router, Server, ServerOptions, Sink};
+use tests::bytes::{Blob, Bytes, BytesClient, register_bytes};
+use tests::echo::Echoing;
+
+/// Takes as many milliseconds for an answer as its request says.
+struct Patient;
+
+impl Bytes for Patient {
+    async fn echo<'a>(&self, cx: &Cx<'a>, request: Blob<'a>) -> Result<Blob<'a>, Status> {
+        cx.sleep(Duration::from_millis(request.count)).await;
+        Ok(request)
+    }
+
+    async fn repeat<'a>(
+        &self,
+        _: &Cx<'a>,
+        _: Blob<'a>,
+        _: &mut Sink<'_, Blob<'static>>,
+    ) -> Result<(), Status> {
+        Ok(())
+    }
+
+    type Sum<'s> = Nothing;
+
+    async fn sum(&self, _: &Cx<'_>) -> Result<Nothing, Status> {
+        Ok(Nothing)
+    }
+
+    type Chat<'s> = Nothing;
+
+    async fn chat(&self, _: &Cx<'_>) -> Result<Nothing, Status> {
+        Ok(Nothing)
+    }
+}
+
+struct Nothing;
+
+impl ClientStreamingCall<Blob<'static>, Blob<'static>> for Nothing {
+    async fn on_message<'a>(&mut self, _: &Cx<'a>, _: Blob<'a>) -> Result<(), Status> {
+        Ok(())
+    }
+
+    async fn finish<'a>(self, _: &Cx<'a>) -> Result<Blob<'a>, Status> {
+        Ok(Blob::default())
+    }
+}
+
+impl BidiCall<Blob<'static>, Blob<'static>> for Nothing {
+    async fn on_message<'a>(
+        &self,
+        _: &Cx<'a>,
+        _: Blob<'a>,
+        _: &mut Sink<'_, Blob<'static>>,
+    ) -> Result<(), Status> {
+        Ok(())
+    }
+}
+
+fn start(threads: usize) -> Workers {
+    let loopback: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    let options = WorkerOptions::default().threads(threads);
+    Workers::start(loopback, options, |router| register_bytes(router, Rc::new(Patient)))
+        .expect("loopback can be served")
+}
+
+async fn connect(address: &str) -> BytesClient {
+    let host = MonoioHost::new();
+    let connector = TcpConnector::new(Rc::clone(&host));
+    let options = ChannelOptions::default();
+    let channel = Channel::connect(address, &options, host, &connector).await;
+    BytesClient::new(channel.expect("the server listens"))
+}
+
+/// One call of `count` milliseconds over a connection of its own.
+async fn call(address: &str, count: u64) -> Result<u64, Status> {
+    let stub = connect(address).await;
+    let (blob, arena) = (Blob { count, ..Blob::default() }, Arena::new());
+    stub.echo(&blob, &arena).await.map(|blob| blob.count)
+}
+
+#[test]
+fn several_threads_serve_one_address() {
+    let workers = start(3);
+    let address = workers.address().to_string();
+    block_on(async {
+        for count in 0..20 {
+            assert_eq!(call(&address, count % 2).await, Ok(count % 2));
+        }
+    })
+    .expect("a runtime");
+    workers.stop(Duration::from_secs(5));
+    assert!(std::net::TcpStream::connect(&address).is_err(), "nobody listens any more");
+}
+
+#[test]
+fn a_stop_lets_calls_in_flight_finish_and_takes_no_new_ones() {
+    let workers = start(1);
+    let (address, stopper) = (workers.address().to_string(), workers.stopper());
+    block_on(async {
+        let stub = connect(&address).await;
+        let (arena, other) = (Arena::new(), Arena::new());
+        // Connected for sure before the stop.
+        stub.echo(&Blob::default(), &arena).await.expect("served");
+        let slow = spawn_call(stub.clone(), 400);
+        pause(100).await;
+        stopper.stop(Duration::from_secs(10));
+        pause(100).await;
+        let late = stub.echo(&Blob::default(), &other).await.expect_err("the server goes away");
+        assert_eq!(late.code(), Code::Unavailable);
+        assert_eq!(slow.await, Ok(400));
+    })
+    .expect("a runtime");
+    workers.wait();
+}
+
+#[test]
+fn a_call_that_outlives_the_grace_period_is_cut_off() {
+    let workers = start(1);
+    let (address, stopper) = (workers.address().to_string(), workers.stopper());
+    let begun = Instant::now();
+    block_on(async {
+        let slow = spawn_call(connect(&address).await, 60_000);
+        pause(100).await;
+        stopper.stop(Duration::from_millis(200));
+        assert_eq!(slow.await.expect_err("cut off").code(), Code::Unavailable);
+    })
+    .expect("a runtime");
+    workers.wait();
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn a_unix_socket_is_served_too() {
+    let path = std::env::temp_dir().join(format!("grpc-{}.sock", std::process::id()));
+    let address = format!("unix:{}", path.display());
+    block_on(async {
+        let listener = listen_unix(&path).expect("binds");
+        let mut router = Router::new();
+        register_bytes(&mut router, Rc::new(Echoing));
+        let server = Server::new(router, ServerOptions::default(), MonoioHost::new());
+        let (stopper, stop) = stopper();
+        let serving = monoio::spawn(async move { serve(listener, &server, stop).await });
+        assert_eq!(call(&address, 5).await, Ok(5));
+        stopper.stop(Duration::from_secs(1));
+        serving.await;
+    })
+    .expect("a runtime");
+    std::fs::remove_file(&path).expect("the socket's file is still there");
+}
+
+#[test]
+fn garbage_and_sudden_ends_leave_other_connections_alone() {
+    use std::io::Write;
+    let workers = start(1);
+    let address = workers.address().to_string();
+    for bytes in
+        [&b"GET / HTTP/1.1\r\n\r\n"[..], b"\0\0\0", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nxxxxxxxxxxx"]
+    {
+        let mut stream = std::net::TcpStream::connect(&address).expect("listens");
+        stream.write_all(bytes).expect("accepted");
+        drop(stream);
+        assert_eq!(block_on(call(&address, 1)).expect("a runtime"), Ok(1));
+    }
+    workers.stop(Duration::from_secs(5));
+}
+
+async fn pause(millis: u64) {
+    monoio::time::sleep(Duration::from_millis(millis)).await;
+}
+
+/// A call that goes on by itself.
+fn spawn_call(stub: BytesClient, count: u64) -> monoio::task::JoinHandle<Result<u64, Status>> {
+    monoio::spawn(async move {
+        let (blob, arena) = (Blob { count, ..Blob::default() }, Arena::new());
+        stub.echo(&blob, &arena).await.map(|blob| blob.count)
+    })
+}
