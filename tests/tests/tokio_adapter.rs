@@ -28,7 +28,7 @@ struct TokioHost {
 }
 
 impl TokioHost {
-    fn new() -> Rc<dyn Host> {
+    fn shared() -> Rc<dyn Host> {
         Rc::new(Self { origin: tokio::time::Instant::now() })
     }
 }
@@ -197,7 +197,7 @@ fn expected() -> Vec<String> {
 fn the_route_guide_runs_on_tokio_unmodified() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let lines = LocalSet::new().block_on(&runtime, async {
-        let host = TokioHost::new();
+        let host = TokioHost::shared();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let server = Server::new(guide(), ServerOptions::default(), Rc::clone(&host));
