@@ -105,6 +105,9 @@ pub struct Pair {
 struct Side<E> {
     end: E,
     inbox: Vec<u8>,
+    /// How much of `inbox` the end has taken. What is left moves up only when it is the smaller part, so that each byte
+    /// is moved once at most.
+    read: usize,
     out: Transmit,
     flag: Arc<Flag>,
     waker: Waker,
@@ -266,7 +269,7 @@ impl Pair {
 impl<E: Endpoint> Side<E> {
     fn new(end: E) -> Self {
         let (flag, waker) = Flag::new();
-        Self { end, inbox: Vec::new(), out: Transmit::new(), flag, waker, error: None }
+        Self { end, inbox: Vec::new(), read: 0, out: Transmit::new(), flag, waker, error: None }
     }
 
     fn timeout(&self) -> Option<Instant> {
@@ -277,15 +280,19 @@ impl<E: Endpoint> Side<E> {
     fn turn(&mut self, now: Instant, segment: usize, peer: &mut Vec<u8>) -> bool {
         let woken = self.flag.take();
         let due = self.timeout().is_some_and(|at| at <= now);
-        if self.error.is_some() || !(woken || due || !self.inbox.is_empty()) {
+        if self.error.is_some() || !(woken || due || self.read < self.inbox.len()) {
             return false;
         }
-        let shown = self.inbox.len().min(segment);
-        let mut input = &self.inbox[..shown];
+        let shown = (self.inbox.len() - self.read).min(segment);
+        let mut input = &self.inbox[self.read..][..shown];
         let mut cx = Context::from_waker(&self.waker);
         let driven = self.end.drive(&mut input, &mut self.out, &mut cx, now);
         let taken = shown - input.len();
-        self.inbox.drain(..taken);
+        self.read += taken;
+        if self.read > self.inbox.len() / 2 {
+            self.inbox.drain(..self.read);
+            self.read = 0;
+        }
         self.error = driven.err();
         let written = self.out.len();
         for chunk in self.out.chunks() {
