@@ -388,8 +388,10 @@ fn a_changed_initial_window_applies_to_open_streams_and_may_go_below_zero() {
 fn a_changed_initial_window_that_overflows_a_stream_ends_the_connection() {
     server(|bench| {
         bench.open(1, 0);
-        bench.feed(window_update(1, 0x7fff_ffff - 65_535));
+        bench.feed(window_update(1, 0x7fff_ffff - 65_536));
         bench.feed(settings(&[(4, 65_536)]));
+        bench.expect_open();
+        bench.feed(settings(&[(4, 65_537)]));
         bench.expect_violation(Violation::InitialWindowOverflow);
     });
 }
