@@ -115,10 +115,11 @@ async fn accept_until<L: Listener>(listener: &L, stop: &Stop) -> io::Result<(L::
     .await
 }
 
-/// A server's end of a [`Stopper`].
-#[derive(Clone)]
+/// A server's end of a [`Stopper`]; each server needs a clone of its own.
 pub struct Stop {
     shared: Arc<Mutex<StopState>>,
+    /// Tells the clones apart: each has at most one waker waiting, however many connections come and go.
+    id: u64,
 }
 
 /// Tells servers to stop, from any thread.
@@ -130,13 +131,14 @@ pub struct Stopper {
 #[derive(Default)]
 struct StopState {
     grace: Option<Duration>,
-    waiting: Vec<Waker>,
+    ids: u64,
+    waiting: Vec<(u64, Waker)>,
 }
 
 /// A switch that stops servers, and what they hold of it.
 pub fn stopper() -> (Stopper, Stop) {
     let shared = Arc::default();
-    (Stopper { shared: Arc::clone(&shared) }, Stop { shared })
+    (Stopper { shared: Arc::clone(&shared) }, Stop { shared, id: 0 })
 }
 
 fn lock(shared: &Mutex<StopState>) -> MutexGuard<'_, StopState> {
@@ -151,7 +153,7 @@ impl Stopper {
         state.grace.get_or_insert(grace);
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        for waker in waiting {
+        for (_, waker) in waiting {
             waker.wake();
         }
     }
@@ -172,10 +174,26 @@ impl Stop {
         if state.grace.is_some() {
             return true;
         }
-        if !state.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            state.waiting.push(cx.waker().clone());
+        let known = state.waiting.iter_mut().find(|(id, _)| *id == self.id);
+        match known {
+            Some((_, waker)) => waker.clone_from(cx.waker()),
+            None => state.waiting.push((self.id, cx.waker().clone())),
         }
         false
+    }
+}
+
+impl Clone for Stop {
+    fn clone(&self) -> Self {
+        let mut state = lock(&self.shared);
+        state.ids += 1;
+        Self { shared: Arc::clone(&self.shared), id: state.ids }
+    }
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        lock(&self.shared).waiting.retain(|(id, _)| *id != self.id);
     }
 }
 
