@@ -15,5 +15,3 @@ export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1
 target=x86_64-unknown-linux-gnu
 cargo +nightly test --locked -p grpc-arena --lib --features std --target "$target" \
     --target-dir "${CARGO_TARGET_DIR:-target}/sanitized"
-cargo +nightly test --locked -p tests --test messages_values --test messages_limits --test messages_prost \
-    --target "$target" --target-dir "${CARGO_TARGET_DIR:-target}/sanitized"
