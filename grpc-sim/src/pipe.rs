@@ -125,7 +125,7 @@ impl Pipe {
                 if wanted >= end - self.written {
                     self.boundaries.pop_front();
                 }
-                rest.min(wanted.max(1).min(1 << 40) as usize)
+                rest.min(wanted.clamp(1, 1 << 40) as usize)
             }
         }
     }

@@ -24,7 +24,12 @@ pub fn shrink(scenario: &Scenario, failure: &Failure) -> (Scenario, Failure) {
         search.drop_links();
         search.drop_each(|s| s.attacks.len(), |s, n| drop(s.attacks.remove(n)));
         search.drop_calls();
-        search.drop_each(|s| s.faults.len(), |s, n| drop(s.faults.remove(n)));
+        search.drop_each(
+            |s| s.faults.len(),
+            |s, n| {
+                s.faults.remove(n);
+            },
+        );
         search.drop_messages();
         search.drop_knobs();
         search.plain();

@@ -53,7 +53,7 @@ pub(super) fn metadata(kind: u8, call: usize) -> Metadata {
                 add(&format!("x-many-{n}"), &"v".repeat(n + call % 7));
             }
         }
-        5 => add("x-long", &"long ".repeat(60).trim().to_owned()),
+        5 => add("x-long", "long ".repeat(60).trim()),
         6 => {
             for value in ["a", "b", "a"] {
                 add("x-again", value);
