@@ -316,14 +316,26 @@ async def started(counted, calls=1):
         await asyncio.sleep(0.005)
 
 
+def expired_here_or_there(stub, code, took, timeout, what):
+    """The call ended with DEADLINE_EXCEEDED.
+
+    The server resets the stream with CANCEL at its own deadline, a moment after ours. grpcio's clock counts
+    milliseconds, so it may get to see that before it finds its own deadline past, and then it says CANCELLED.
+    """
+    if code == StatusCode.CANCELLED and not stub.of_grpcio and took >= timeout:
+        return
+    same(code, StatusCode.DEADLINE_EXCEEDED, what)
+
+
 @check
 async def a_deadline_ends_the_call_here_and_its_handler_there(stub):
     for method in ("Unary", "ServerStream", "ClientStream", "Bidi"):
         async with Counted(stub, method) as counted:
             started = time.monotonic()
             call = endless(stub, method, timeout=0.2)
-            same((await status_of(call))[0], StatusCode.DEADLINE_EXCEEDED, method)
+            code = (await status_of(call))[0]
             took = time.monotonic() - started
+            expired_here_or_there(stub, code, took, 0.2, method)
             if not 0.19 < took < 1.5:
                 raise AssertionError(f"{method}: 200 ms took {took:.3f} s")
             await counted.rises("expired")
@@ -335,12 +347,13 @@ async def a_deadline_cuts_a_stream_that_has_begun(stub):
         call = stub.ServerStream(pb.Request(reply_count=100, reply_size=10, delay_ns=50_000_000), timeout=0.33)
         seen = 0
         error = None
+        started = time.monotonic()
         try:
             async for _ in call:
                 seen += 1
         except grpc.aio.AioRpcError as caught:
             error = caught
-        same(error and error.code(), StatusCode.DEADLINE_EXCEEDED)
+        expired_here_or_there(stub, error and error.code(), time.monotonic() - started, 0.33, "stream")
         if not 2 <= seen <= 6:
             raise AssertionError(f"{seen} replies of one each 50 ms in 330 ms")
         await counted.rises("expired")
