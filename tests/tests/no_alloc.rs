@@ -4,13 +4,15 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
 
 use grpc_arena::Arena;
 use grpc_proto::{Limits, Metadata};
 use grpc_service::ResponseMetadata;
 use grpc_service::testing::join_all;
 use tests::bytes::{Blob, BytesClient};
-use tests::echo::{Echoing, connect, yield_now};
+use tests::echo::{Echoing, connect};
 
 /// Counts what its thread takes from the heap.
 struct Counting;
@@ -74,6 +76,7 @@ struct Meeting {
     taken: Cell<u64>,
     quiet: Cell<u32>,
     last: Cell<u64>,
+    waker: Cell<Option<Waker>>,
 }
 
 impl Meeting {
@@ -89,9 +92,19 @@ impl Meeting {
             self.windows.set(window + 1);
             self.taken.set(taken());
         }
-        while self.windows.get() == window {
-            yield_now().await;
+        // Without a busy wait, under which virtual time would not pass. All tasks share one waker.
+        let woken = self.waker.take();
+        if let (Some(waker), true) = (woken, self.windows.get() != window) {
+            waker.wake();
         }
+        poll_fn(|cx| {
+            if self.windows.get() != window {
+                return Poll::Ready(());
+            }
+            self.waker.set(Some(cx.waker().clone()));
+            Poll::Pending
+        })
+        .await;
         self.quiet.get() < STEADY && self.windows.get() < WINDOWS
     }
 }
