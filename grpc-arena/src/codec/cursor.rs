@@ -36,8 +36,8 @@ const fn close_gaps(word: u64) -> u64 {
 unsafe fn varint_slow(ptr: *const u8, end: *const u8) -> (u64, *const u8) {
     let len = end as usize - ptr as usize;
     if len >= 10 {
-        // SAFETY: ten bytes are readable.
         let (word, ninth, tenth) =
+            // SAFETY: ten bytes are readable.
             unsafe { (ptr.cast::<[u8; 8]>().read(), *ptr.add(8), *ptr.add(9)) };
         let word = u64::from_le_bytes(word);
         let stops = !word & 0x8080_8080_8080_8080;

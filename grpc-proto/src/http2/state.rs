@@ -153,10 +153,7 @@ impl State {
             (Open | HalfClosedLocal | HalfClosedRemote, SendReset) => Closed(Cause::ResetByUs),
 
             // Closed: PRIORITY, WINDOW_UPDATE and RST_STREAM may still be under way.
-            (Closed(cause), RecvPriority | RecvWindowUpdate | RecvReset) => {
-                let _ = cause;
-                return Err(Ignore);
-            }
+            (Closed(_), RecvPriority | RecvWindowUpdate | RecvReset) => return Err(Ignore),
             (Closed(Cause::ResetByUs | Cause::Forgotten), RecvHeaders { .. } | RecvData { .. }) => {
                 return Err(Ignore);
             }

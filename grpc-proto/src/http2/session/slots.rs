@@ -44,7 +44,7 @@ impl Session {
         self.streams[slot as usize].occupy(self.next_generation, id, recv, send);
         self.next_generation = self.next_generation.wrapping_add(1);
         if self.occupied == 0 {
-            self.timers.busy(&self.limits, now);
+            self.timers.busy(now);
         }
         self.occupied += 1;
         self.stats.streams_opened += 1;

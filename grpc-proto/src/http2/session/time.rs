@@ -121,14 +121,13 @@ impl Timers {
     }
 
     /// The first stream of an idle connection has been opened.
-    pub(super) fn busy(&mut self, limits: &Limits, now: Instant) {
+    pub(super) fn busy(&mut self, now: Instant) {
         self.just_idle = false;
         (self.idle, self.trim) = (Instant::NEVER, Instant::NEVER);
         if self.keepalive == Instant::NEVER
             && let Some(span) = self.keepalive_span
         {
             // Keepalive of a client rests while there are no calls.
-            let _ = limits;
             self.keepalive = now + span;
             self.no_later_than(self.keepalive);
         }
