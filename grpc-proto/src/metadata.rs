@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::base64;
-use crate::hpack::{Field, FieldList};
+use crate::hpack::{Field, FieldList, Token};
 
 #[cfg(feature = "http")]
 mod http;
@@ -32,9 +32,15 @@ impl Metadata {
         Metadata { fields, whole: true }
     }
 
+    /// `grpc-encoding` of a head that came from a peer, unless it is absent or `identity`.
+    pub fn encoding(&self) -> Option<&str> {
+        let field = self.fields.iter().find(|field| field.token == Token::GrpcEncoding)?;
+        core::str::from_utf8(field.value).ok().filter(|name| *name != "identity")
+    }
+
     /// The whole field list of a request, pseudo-header fields and `grpc-` fields included, as it came.
     ///
-    /// Of a response it is empty where there are no entries.
+    /// Of a response it is empty where there are no entries and its messages are not compressed.
     pub fn fields(&self) -> &FieldList {
         &self.fields
     }

@@ -11,9 +11,15 @@
 //! | adapt to a runtime | [`Host`], [`Connector`], [`Endpoint`] |
 //! | test without one | [`testing`] |
 
+//!
+//! # Features
+//! - `gzip`, `deflate`, `zstd`: the encodings of that name for [`Compression`]. They only make an encoding available;
+//!   what is compressed and accepted is chosen at run time, and by default nothing is.
+
 #![forbid(unsafe_code)]
 
 pub mod client;
+mod compression;
 mod endpoint;
 mod host;
 mod inbox;
@@ -31,6 +37,7 @@ pub use grpc_arena::Arena;
 pub use grpc_proto::{Code, Instant, Metadata, Status};
 
 pub use client::{Channel, ChannelOptions, ClientConnection, ResponseMetadata};
+pub use compression::{Compression, Encoding};
 pub use endpoint::Endpoint;
 pub use host::{ConnectError, Connector, Host, LocalFuture, Peer};
 pub use method::{Method, Request, Response};

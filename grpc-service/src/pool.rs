@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use grpc_arena::Arena;
 
+use crate::compression::Codecs;
 use crate::queue::{Ticket, WaitQueue};
 
 /// What a pool may hold.
@@ -33,9 +34,10 @@ impl Default for PoolLimits {
     }
 }
 
-/// The arenas and buffers of one thread, shared by all its connections.
+/// The arenas, buffers and codecs of one thread, shared by all its connections.
 pub(crate) struct Pool {
     limits: PoolLimits,
+    pub(crate) codecs: Codecs,
     free: RefCell<Vec<Arena>>,
     leased: Cell<usize>,
     buffers: RefCell<Vec<Vec<u8>>>,
@@ -44,9 +46,10 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn new(limits: PoolLimits) -> Self {
+    pub(crate) fn new(limits: PoolLimits, codecs: Codecs) -> Self {
         Self {
             limits,
+            codecs,
             free: RefCell::default(),
             leased: Cell::new(0),
             buffers: RefCell::default(),
@@ -143,11 +146,13 @@ impl Drop for Leasing<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Compression;
     use std::pin::pin;
     use std::task::Waker;
 
     fn pool(leases: usize) -> Rc<Pool> {
-        Rc::new(Pool::new(PoolLimits { leases, ..PoolLimits::default() }))
+        let limits = PoolLimits { leases, ..PoolLimits::default() };
+        Rc::new(Pool::new(limits, Codecs::new(Compression::none())))
     }
 
     fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {

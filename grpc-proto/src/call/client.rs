@@ -101,6 +101,8 @@ impl sealed::Role for Client {
             return Some(Self::on_fault(conn, key, Reason::BinaryMetadata));
         }
         call.may_decompress = compressed;
+        // How its messages are to be read is told with the head: see `Metadata::encoding`.
+        custom.is_present |= compressed;
         Some(Event::Headers(key, conn.metadata(custom)))
     }
 

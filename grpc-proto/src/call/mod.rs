@@ -294,6 +294,26 @@ impl<R: Role> Connection<R> {
         Ok(())
     }
 
+    /// Queues a message that is compressed with the call's `grpc-encoding`, by copying it.
+    ///
+    /// For senders that use the memory of their codec again; a message that can be given away goes by
+    /// [`send_encoded`](Self::send_encoded).
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); [`SendError::Misuse`] if the call's head names no encoding.
+    pub fn send_compressed(&mut self, call: CallKey, message: &[u8]) -> Result<(), SendError> {
+        if message.len() > self.session.limits().max_send_message as usize {
+            return Err(SendError::TooLarge);
+        }
+        self.check_encoding(call)?;
+        R::before_message(self, call)?;
+        self.session.write_with(call, message.len() + PREFIX, |out| {
+            out.extend_from_slice(&prefix(message.len(), true));
+            out.extend_from_slice(message);
+        })?;
+        Ok(())
+    }
+
     /// Whether [`send`](Self::send) would not be refused with [`SendError::Full`] now.
     pub fn can_send(&self, call: CallKey) -> bool {
         self.session.has_room(call)

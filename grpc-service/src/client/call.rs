@@ -17,7 +17,7 @@ use super::streaming::{BidiStream, ClientStream, Receiving};
 use crate::inbox::Batch;
 use crate::queue::Ticket;
 use crate::status::send_failed;
-use crate::{Method, Request, Response};
+use crate::{Encoding, Method, Request, Response};
 
 /// A call that is set up and then awaited.
 ///
@@ -33,6 +33,7 @@ pub struct Call<'r, M, K> {
     link: &'r Rc<Link>,
     metadata: Option<&'r Metadata>,
     end: End,
+    encoding: Option<Encoding>,
     ticket: Ticket,
     kind: K,
     method: PhantomData<fn(M)>,
@@ -83,8 +84,15 @@ pub struct ResponseMetadata {
 impl<'r, M: Method, K> Call<'r, M, K> {
     fn new(channel: &'r Channel, kind: K) -> Self {
         let link = channel.link();
-        let ticket = Ticket::default();
-        Self { link, metadata: None, end: End::Never, ticket, kind, method: PhantomData }
+        Self {
+            link,
+            metadata: None,
+            end: End::Never,
+            encoding: link.pool.codecs.preferred(),
+            ticket: Ticket::default(),
+            kind,
+            method: PhantomData,
+        }
     }
 
     /// Ends the call with DEADLINE_EXCEEDED `timeout` after it is first polled; the server is told.
@@ -105,6 +113,14 @@ impl<'r, M: Method, K> Call<'r, M, K> {
         self
     }
 
+    /// Compresses the requests with `encoding`, or with none, whatever the channel does with other calls.
+    ///
+    /// A server that does not know the encoding answers UNIMPLEMENTED.
+    pub fn compress(mut self, encoding: Option<Encoding>) -> Self {
+        self.encoding = encoding;
+        self
+    }
+
     /// Opens the call; pending while too many stand in line for a stream.
     fn poll_open(&mut self, cx: &Context<'_>) -> Poll<Result<OpenCall, Status>> {
         let link = self.link;
@@ -120,7 +136,7 @@ impl<'r, M: Method, K> Call<'r, M, K> {
                 Some(at)
             }
         };
-        match link.open(M::PATH, self.metadata, deadline) {
+        match link.open(M::PATH, self.metadata, deadline, self.encoding) {
             Ok(open) => {
                 link.surplus.leave(&mut self.ticket, true);
                 Poll::Ready(Ok(open))
@@ -244,9 +260,8 @@ impl OpenCall {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Status>> {
         let Some(key) = self.call.key.get() else { return Poll::Ready(Ok(())) };
-        let mut connection = self.link.connection.borrow_mut();
-        let sent = connection.send(key, request).and_then(|()| connection.end(key));
-        drop(connection);
+        let sent = self.send(key, request);
+        let sent = sent.and_then(|()| self.link.connection.borrow_mut().end(key));
         self.link.notify();
         match sent {
             // Over before it began: its terminal event tells why.

@@ -8,6 +8,7 @@ use grpc_proto::{Config, ConfigError, Connection, Limits};
 
 use super::ClientConnection;
 use super::link::Link;
+use crate::compression::{Codecs, Compression};
 use crate::pool::{Pool, PoolLimits};
 use crate::{ConnectError, Connector, Host};
 
@@ -17,6 +18,7 @@ pub struct ChannelOptions {
     config: Config,
     decode: DecodeLimits,
     pool: PoolLimits,
+    compression: Compression,
     secure: bool,
 }
 
@@ -33,6 +35,7 @@ impl ChannelOptions {
             config: Config::new(limits)?,
             decode: DecodeLimits::DEFAULT,
             pool: PoolLimits::default(),
+            compression: Compression::none(),
             secure: false,
         })
     }
@@ -48,6 +51,14 @@ impl ChannelOptions {
     #[must_use]
     pub fn pool_limits(mut self, limits: PoolLimits) -> Self {
         self.pool = limits;
+        self
+    }
+
+    /// Sets which encodings requests go out in, and responses may come in; a call may choose another one
+    /// ([`Call::compress`](super::Call::compress)).
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
         self
     }
 
@@ -80,7 +91,7 @@ impl Channel {
         host: Rc<dyn Host>,
     ) -> (Channel, ClientConnection) {
         let connection = Connection::new(&options.config, host.entropy(), host.now());
-        let pool = Pool::new(options.pool);
+        let pool = Pool::new(options.pool, Codecs::new(options.compression.clone()));
         let authority = authority.to_owned();
         let link = Link::new(connection, host, pool, options.decode, authority, options.secure);
         let link = Rc::new(link);

@@ -74,6 +74,8 @@ impl Turn for ClientConnection {
             None => return Ok(false),
             Some(Event::Headers(key, headers)) => {
                 if let Some(call) = self.link.call(key) {
+                    let name = headers.encoding();
+                    call.decoding.set(name.and_then(|name| self.link.pool.codecs.accept(name)));
                     call.headers.replace(Some(headers));
                     if !call.single.get() {
                         call.wake_receiver();

@@ -11,6 +11,7 @@ use grpc_proto::{
 };
 
 use crate::Host;
+use crate::compression::{Encoding, not_agreed};
 use crate::inbox::{Arrived, Batch, Inbox};
 use crate::pool::Pool;
 use crate::queue::WaitQueue;
@@ -47,6 +48,10 @@ pub(crate) struct Link {
 pub(crate) struct Record {
     /// While the core knows the call.
     pub(crate) key: Cell<Option<CallKey>>,
+    /// What its requests may be compressed with.
+    pub(crate) encoding: Cell<Option<Encoding>>,
+    /// What its responses may be compressed with, once their head is there.
+    pub(crate) decoding: Cell<Option<Encoding>>,
     pub(crate) headers: RefCell<Option<Metadata>>,
     pub(crate) inbox: RefCell<Inbox>,
     pub(crate) outcome: RefCell<Option<Outcome>>,
@@ -92,13 +97,18 @@ impl Link {
         path: &str,
         metadata: Option<&Metadata>,
         deadline: Option<Instant>,
+        encoding: Option<Encoding>,
     ) -> Result<OpenCall, SendError> {
         let mut head = CallHead::new(path, &self.authority);
         head.metadata = metadata;
         head.secure = self.secure;
+        head.encoding = encoding.map(Encoding::name);
+        head.accept_encoding = self.pool.codecs.accepted();
         let key = self.connection.borrow_mut().call(&head, deadline, self.host.now())?;
         let call = self.spare.borrow_mut().pop().unwrap_or_default();
         call.key.set(Some(key));
+        call.encoding.set(encoding);
+        call.decoding.set(None);
         call.handles.set(1);
         let mut calls = self.calls.borrow_mut();
         if calls.len() <= key.index() {
@@ -202,7 +212,7 @@ impl OpenCall {
         let Some(key) = self.call.key.get() else {
             return Poll::Ready(Err(self.ended()));
         };
-        let sent = self.link.connection.borrow_mut().send(key, message);
+        let sent = self.send(key, message);
         match sent {
             Ok(()) => {
                 self.link.notify();
@@ -215,6 +225,19 @@ impl OpenCall {
             }
             Err(SendError::Ended) => Poll::Ready(Err(self.ended())),
             Err(error) => Poll::Ready(Err(send_failed(&error))),
+        }
+    }
+
+    /// Encodes and queues a message, compressed where the call is.
+    pub(crate) fn send<M: Encode + ?Sized>(
+        &self,
+        key: CallKey,
+        message: &M,
+    ) -> Result<(), SendError> {
+        let mut connection = self.link.connection.borrow_mut();
+        match self.call.encoding.get() {
+            None => connection.send(key, message),
+            Some(encoding) => self.link.pool.codecs.send(encoding, &mut connection, key, message),
         }
     }
 
@@ -277,8 +300,7 @@ impl OpenCall {
         message: Arrived,
         arena: &'a Arena,
     ) -> Result<S::View<'a>, Status> {
-        let compressed = message.is_compressed();
-        let copied = arena.try_alloc_slice(self.call.inbox.borrow().bytes(&message));
+        let copied = self.copy(&message, arena);
         let mut connection = self.link.connection.borrow_mut();
         if let Some(key) = self.call.key.get() {
             connection.grant(key, message.wire_len());
@@ -289,14 +311,22 @@ impl OpenCall {
         if credit_is_due {
             self.link.notify();
         }
-        if compressed {
-            let text = "a message is compressed, but grpc-encoding names no compression";
-            return Err(Status::new(Code::Internal, text));
+        S::decode(copied?, arena, &self.link.decode).map_err(|error| undecodable(&error))
+    }
+
+    /// Copies a message into the arena, decompressed if need be.
+    fn copy<'a>(&self, message: &Arrived, arena: &'a Arena) -> Result<&'a [u8], Status> {
+        let inbox = self.call.inbox.borrow();
+        let bytes = inbox.bytes(message);
+        if message.is_compressed() {
+            let encoding = self.call.decoding.get().ok_or_else(not_agreed)?;
+            let limit = self.link.connection.borrow().session().limits().max_receive_message;
+            return self.link.pool.codecs.decompress(encoding, bytes, arena, limit as usize);
         }
-        let bytes: &'a [u8] = copied.map_err(|full| {
+        let copied = arena.try_alloc_slice(bytes).map_err(|full| {
             Status::new(Code::ResourceExhausted, format!("a message does not fit: {full}"))
         })?;
-        S::decode(bytes, arena, &self.link.decode).map_err(|error| undecodable(&error))
+        Ok(copied)
     }
 
     /// Cancels the call, if it is not over; `status` is what its other half will hear.

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use grpc_arena::{DecodeLimits, Encode, Schema};
+use grpc_proto::server::ResponseHead;
 use grpc_proto::{
-    CallKey, Code, Connection, Instant, Metadata, Reason, RequestHead, SendError, Server, Status,
+    CallKey, Connection, Instant, Metadata, Reason, RequestHead, SendError, Server, Status,
 };
 
 use super::router::{Entry, Requests};
 use super::slot::BoxSlot;
+use crate::compression::{Encoding, not_agreed};
 use crate::inbox::{Arrived, Batch, Inbox};
 use crate::pool::Pool;
 use crate::status::{send_failed, undecodable};
@@ -47,6 +49,12 @@ pub(crate) struct Call {
     pub(crate) half_closed: Cell<bool>,
     /// Why the call is over, seen by destructors in the handler's future.
     pub(crate) cancelled: RefCell<Option<Reason>>,
+    /// What its requests may be compressed with.
+    pub(crate) decoding: Cell<Option<Encoding>>,
+    /// What its replies may be compressed with.
+    pub(crate) encoding: Cell<Option<Encoding>>,
+    /// Whether replies that are sent now may be.
+    pub(crate) compresses: Cell<bool>,
     pub(crate) headers: RefCell<Metadata>,
     pub(crate) headers_sent: Cell<bool>,
     pub(crate) trailers: RefCell<Metadata>,
@@ -68,6 +76,9 @@ impl Call {
             inbox: RefCell::default(),
             half_closed: Cell::new(false),
             cancelled: RefCell::default(),
+            decoding: Cell::new(None),
+            encoding: Cell::new(None),
+            compresses: Cell::new(true),
             headers: RefCell::default(),
             headers_sent: Cell::new(false),
             trailers: RefCell::default(),
@@ -88,6 +99,7 @@ impl Call {
         self.key.set(None);
         self.half_closed.set(false);
         self.headers_sent.set(false);
+        self.compresses.set(true);
         self.cancelled.replace(None);
         self.headers.borrow_mut().clear();
         self.trailers.borrow_mut().clear();
@@ -141,7 +153,15 @@ impl Scope {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Status>> {
         self.headers_before_message()?;
-        let sent = self.shared.connection.borrow_mut().send(self.key, message);
+        let encoding = self.call.encoding.get().filter(|_| self.call.compresses.get());
+        let mut connection = self.shared.connection.borrow_mut();
+        let sent = match encoding {
+            None => connection.send(self.key, message),
+            Some(encoding) => {
+                self.shared.pool.codecs.send(encoding, &mut connection, self.key, message)
+            }
+        };
+        drop(connection);
         match sent {
             Ok(()) => Poll::Ready(Ok(())),
             Err(SendError::Full) => {
@@ -158,13 +178,20 @@ impl Scope {
             return Ok(());
         }
         let headers = self.call.headers.borrow();
-        let sent = self.shared.connection.borrow_mut().headers(self.key, &headers);
+        let head = ResponseHead {
+            metadata: Some(&headers),
+            encoding: self.call.encoding.get().map(Encoding::name),
+            accept_encoding: self.shared.pool.codecs.accepted(),
+        };
+        let sent = self.shared.connection.borrow_mut().respond(self.key, &head);
         sent.map_err(|error| send_failed(&error))
     }
 
-    /// Queues the response headers if there are any; without, the core sends them with the first message.
+    /// Queues the response headers if there is anything to say; otherwise the core sends plain ones with the first
+    /// message.
     fn headers_before_message(&self) -> Result<(), Status> {
-        if self.call.headers_sent.get() || self.call.headers.borrow().is_empty() {
+        let plain = self.call.encoding.get().is_none() && self.call.headers.borrow().is_empty();
+        if self.call.headers_sent.get() || plain {
             return Ok(());
         }
         self.flush_headers()
@@ -211,14 +238,14 @@ impl Scope {
         message: &'a Arrived,
         arena: &'a grpc_arena::Arena,
     ) -> Result<S::View<'a>, Status> {
+        let mut bytes = batch.bytes(message);
         if message.is_compressed() {
-            return Err(Status::new(
-                Code::Internal,
-                "a message is compressed, but grpc-encoding names no compression",
-            ));
+            let encoding = self.call.decoding.get().ok_or_else(not_agreed)?;
+            let limit = self.shared.connection.borrow().session().limits().max_receive_message;
+            let codecs = &self.shared.pool.codecs;
+            bytes = codecs.decompress(encoding, bytes, arena, limit as usize)?;
         }
-        S::decode(batch.bytes(message), arena, &self.shared.decode)
-            .map_err(|error| undecodable(&error))
+        S::decode(bytes, arena, &self.shared.decode).map_err(|error| undecodable(&error))
     }
 
     pub(crate) fn now(&self) -> Instant {

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use grpc_proto::server::Event;
+use grpc_proto::server::{Event, ResponseHead};
 use grpc_proto::{
     CallKey, Code, Connection, ConnectionError, ErrorCode, Instant, Message, Metadata, Reason,
     RequestHead, Stats, Status, Transmit,
@@ -69,11 +69,14 @@ impl ServerConnection {
             let text = format!("no method {} here", head.path());
             return self.refuse(key, head, Status::new(Code::Unimplemented, text));
         };
-        if let Some(encoding) = head.encoding() {
-            let text = format!("grpc-encoding {encoding} is not supported");
-            return self.refuse(key, head, Status::new(Code::Unimplemented, text));
+        let codecs = &self.shared.pool.codecs;
+        let decoding = head.encoding().and_then(|name| codecs.accept(name));
+        if decoding.is_none() && head.encoding().is_some() {
+            return self.refuse_encoding(key, head);
         }
         let call = self.place(key.index());
+        call.decoding.set(decoding);
+        call.encoding.set(codecs.choose(&head));
         call.key.set(Some(key));
         call.head.set(Some(head));
         let streams = entry.requests == Requests::Stream;
@@ -156,6 +159,18 @@ impl ServerConnection {
         let mut connection = self.shared.connection.borrow_mut();
         let _ = connection.finish(key, &status, &Metadata::new());
         connection.recycle_metadata(head.metadata);
+    }
+
+    /// Answers a request whose messages nobody here can read, and says what can be read (compression.md).
+    #[cold]
+    fn refuse_encoding(&self, key: CallKey, head: RequestHead) {
+        let text =
+            format!("grpc-encoding {} is not supported", head.encoding().unwrap_or_default());
+        let accept_encoding = Some(self.shared.pool.codecs.all_accepted());
+        let answer = ResponseHead { accept_encoding, ..ResponseHead::default() };
+        // An error means that the call is over already.
+        let _ = self.shared.connection.borrow_mut().respond(key, &answer);
+        self.refuse(key, head, Status::new(Code::Unimplemented, text));
     }
 
     /// Answers a call whose handler has not started.

@@ -112,6 +112,14 @@ impl<'a> Cx<'a> {
         self.headers().append_bin(name, value)
     }
 
+    /// Says whether the replies that are sent from now on may be compressed, where compression was agreed upon.
+    ///
+    /// They may from the start; turn it off for what is compressed already, and for what mixes a secret with what the
+    /// client chooses.
+    pub fn set_compression(&self, on: bool) {
+        self.scope.call.compresses.set(on);
+    }
+
     /// Sends the response headers now, rather than with the first message.
     ///
     /// # Errors

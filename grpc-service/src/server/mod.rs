@@ -25,6 +25,7 @@ pub use handler::{
 pub use router::Router;
 pub use sink::Sink;
 
+use crate::compression::{Codecs, Compression};
 use crate::pool::{Pool, PoolLimits};
 use crate::{Host, Peer};
 
@@ -34,6 +35,7 @@ pub struct ServerOptions {
     pub(crate) config: Config,
     pub(crate) decode: DecodeLimits,
     pub(crate) pool: PoolLimits,
+    pub(crate) compression: Compression,
 }
 
 impl ServerOptions {
@@ -46,7 +48,12 @@ impl ServerOptions {
     pub fn new(mut limits: Limits) -> Result<Self, ConfigError> {
         limits.manual_credit = true;
         let config = Config::new(limits)?;
-        Ok(Self { config, decode: DecodeLimits::DEFAULT, pool: PoolLimits::default() })
+        Ok(Self {
+            config,
+            decode: DecodeLimits::DEFAULT,
+            pool: PoolLimits::default(),
+            compression: Compression::none(),
+        })
     }
 
     /// Sets what decoding one message may cost.
@@ -60,6 +67,13 @@ impl ServerOptions {
     #[must_use]
     pub fn pool_limits(mut self, limits: PoolLimits) -> Self {
         self.pool = limits;
+        self
+    }
+
+    /// Sets which encodings requests may come in, and replies go out in.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
         self
     }
 }
@@ -92,7 +106,7 @@ impl Deployed {
 impl Server {
     /// A server for `router`.
     pub fn new(router: Router, options: ServerOptions, host: Rc<dyn Host>) -> Self {
-        let pool = Rc::new(Pool::new(options.pool));
+        let pool = Rc::new(Pool::new(options.pool, Codecs::new(options.compression.clone())));
         let routes = Rc::new(Deployed { current: RefCell::new(Rc::new(router)) });
         Self { options, routes, pool, host }
     }
