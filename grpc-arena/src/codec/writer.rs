@@ -5,9 +5,6 @@ use core::mem::MaybeUninit;
 
 use super::UnknownFields;
 
-/// The longest tag and varint together.
-const VARINT_FIELD: usize = 5 + 10;
-
 /// The memory that is left for a message being written.
 ///
 /// Like [`Cursor`](super::Cursor) it is taken and returned by value. A field for which there is no room, because the
@@ -41,24 +38,51 @@ pub const fn tag_len(tag: u32) -> usize {
 /// The size of a field of `len` bytes behind a length and a tag of `tag_len` bytes.
 #[inline(always)]
 pub const fn delimited_len(tag_len: usize, len: usize) -> usize {
-    tag_len + varint_len(len as u64) + len
+    // Nearly all lengths take one byte.
+    let prefix = if len < 0x80 { 1 } else { varint_len(len as u64) };
+    tag_len + prefix + len
 }
 
-/// Writes a varint of more than one byte; returns where it ends. Out of line, as most are shorter.
+/// A tag as it is written, from the lowest byte on.
+#[inline(always)]
+const fn encoded_tag(mut tag: u32) -> u64 {
+    let (mut encoded, mut shift) = (0, 0);
+    while tag >= 0x80 {
+        encoded |= ((tag & 0x7f | 0x80) as u64) << shift;
+        tag >>= 7;
+        shift += 8;
+    }
+    encoded | (tag as u64) << shift
+}
+
+/// The low 56 bits, seven to a byte.
+#[inline(always)]
+const fn open_gaps(value: u64) -> u64 {
+    let value = (value & 0x0fff_ffff) | (value & 0x00ff_ffff_f000_0000) << 4;
+    let value = (value & 0x0000_3fff_0000_3fff) | (value & 0x0fff_c000_0fff_c000) << 2;
+    (value & 0x007f_007f_007f_007f) | (value & 0x3f80_3f80_3f80_3f80) << 1
+}
+
+/// Writes a varint of `len` bytes, its exact size, by overlapping words; returns where it ends.
 ///
 /// # Safety
-/// There must be room for it.
-#[inline(never)]
-unsafe fn put_long(mut ptr: *mut u8, mut value: u64) -> *mut u8 {
-    // SAFETY: the caller's word.
+/// There must be room for ten bytes.
+#[inline(always)]
+unsafe fn put_long(ptr: *mut u8, value: u64, len: usize) -> *mut u8 {
+    let low = open_gaps(value).to_le();
+    // Each byte but the last says that another follows; of eight or more the first eight all do, or all but the eighth.
+    let marks = 0x8080_8080_8080_8080_u64;
+    let head = if len <= 8 { low | marks & ((1 << (8 * (len - 1))) - 1) } else { low | marks };
+    // The rest is one bit of a tenth byte, and eight bits of which the ninth holds seven.
+    let rest = value >> 56;
+    let tail = [rest as u8 | if len == 10 { 0x80 } else { 0 }, (rest >> 7) as u8];
+    // SAFETY: ten bytes are writable, by the caller's word; `len` is ten at most.
     unsafe {
-        while value >= 0x80 {
-            ptr.write(value as u8 | 0x80);
-            ptr = ptr.add(1);
-            value >>= 7;
+        ptr.cast::<[u8; 8]>().write(head.to_le_bytes());
+        if len > 8 {
+            ptr.add(8).cast::<[u8; 2]>().write(tail);
         }
-        ptr.write(value as u8);
-        ptr.add(1)
+        ptr.add(len)
     }
 }
 
@@ -92,10 +116,10 @@ impl<'w> Writer<'w> {
         }
     }
 
-    /// A varint that is known when the code is compiled, so that its loop comes to nothing.
+    /// A tag that is known when the code is compiled, so that its loop comes to nothing.
     ///
     /// # Safety
-    /// There must be room for five bytes, or for the tag.
+    /// There must be room for it.
     #[inline(always)]
     unsafe fn put_tag(&mut self, mut tag: u32) {
         // SAFETY: the caller's word.
@@ -108,16 +132,23 @@ impl<'w> Writer<'w> {
         }
     }
 
+    /// A varint of `len` bytes, its exact size.
+    ///
     /// # Safety
-    /// There must be room for ten bytes, or for the varint.
+    /// There must be room for it.
     #[inline(always)]
-    unsafe fn put_varint(&mut self, value: u64) {
-        // SAFETY: the caller's word.
+    unsafe fn put_varint(&mut self, mut value: u64, len: usize) {
+        // SAFETY: the caller's word; words where there is room for them, else bytes.
         unsafe {
-            match value {
-                0..0x80 => self.put_byte(value as u8),
-                _ => self.ptr = put_long(self.ptr, value),
+            if self.room() >= 10 {
+                self.ptr = put_long(self.ptr, value, len);
+                return;
             }
+            while value >= 0x80 {
+                self.put_byte(value as u8 | 0x80);
+                value >>= 7;
+            }
+            self.put_byte(value as u8);
         }
     }
 
@@ -142,6 +173,15 @@ impl<'w> Writer<'w> {
                     to.cast::<[u8; 4]>().write(head);
                     to.add(len - 4).cast::<[u8; 4]>().write(tail);
                 }
+                33..=64 => {
+                    let lane = |at: usize| from.add(at).cast::<[u8; 16]>().read();
+                    let (a, b, c, d) = (lane(0), lane(16), lane(len - 32), lane(len - 16));
+                    let to = |at: usize| to.add(at).cast::<[u8; 16]>();
+                    to(0).write(a);
+                    to(16).write(b);
+                    to(len - 32).write(c);
+                    to(len - 16).write(d);
+                }
                 17..=32 => {
                     let (head, tail) = (
                         from.cast::<[u8; 16]>().read(),
@@ -149,6 +189,13 @@ impl<'w> Writer<'w> {
                     );
                     to.cast::<[u8; 16]>().write(head);
                     to.add(len - 16).cast::<[u8; 16]>().write(tail);
+                }
+                1..4 => {
+                    let (head, middle, tail) =
+                        (from.read(), from.add(len / 2).read(), from.add(len - 1).read());
+                    to.write(head);
+                    to.add(len / 2).write(middle);
+                    to.add(len - 1).write(tail);
                 }
                 _ => to.copy_from_nonoverlapping(from, len),
             }
@@ -159,44 +206,95 @@ impl<'w> Writer<'w> {
     /// A field that is a varint.
     #[inline(always)]
     pub fn varint_field(mut self, tag: u32, value: u64) -> Self {
-        if self.room() < VARINT_FIELD {
-            return self.slow_varints(&[u64::from(tag), value], &[]);
+        if value >= 0x80 || self.room() <= tag_len(tag) {
+            return self.long_varint_field(encoded_tag(tag), tag_len(tag), value);
         }
-        // SAFETY: room for the longest of both.
+        // SAFETY: room for the tag and a byte.
         unsafe {
             self.put_tag(tag);
-            self.put_varint(value);
+            self.put_byte(value as u8);
         }
         self
+    }
+
+    /// Out of line, so that only the case of one byte is repeated in every message.
+    #[inline(never)]
+    fn long_varint_field(mut self, tag: u64, tag_len: usize, value: u64) -> Self {
+        let len = varint_len(value);
+        if self.room() >= tag_len + len {
+            // SAFETY: room for the tag and the varint.
+            unsafe {
+                self.put_head(tag, tag_len);
+                self.put_varint(value, len);
+            }
+        }
+        self
+    }
+
+    /// The lowest `len` bytes of a word.
+    ///
+    /// # Safety
+    /// There must be room for them; `len` must be eight at most.
+    #[inline(always)]
+    unsafe fn put_head(&mut self, head: u64, len: usize) {
+        // SAFETY: the caller's word; what is written beyond `len` is written over, or beyond all that is claimed.
+        unsafe {
+            if self.room() >= 8 {
+                self.ptr.cast::<[u8; 8]>().write(head.to_le_bytes());
+                self.ptr = self.ptr.add(len);
+            } else {
+                head.to_le_bytes().iter().take(len).for_each(|&byte| self.put_byte(byte));
+            }
+        }
     }
 
     /// A field of fixed size.
     #[inline(always)]
     pub fn fixed_field<const N: usize>(mut self, tag: u32, value: [u8; N]) -> Self {
-        if self.room() < VARINT_FIELD {
-            return self.slow_varints(&[u64::from(tag)], &value);
-        }
-        const { assert!(N <= 8) };
-        // SAFETY: room for the longest tag and eight bytes.
-        unsafe {
-            self.put_tag(tag);
-            self.ptr.cast::<[u8; N]>().write(value);
-            self.ptr = self.ptr.add(N);
+        if self.room() >= tag_len(tag) + N {
+            // SAFETY: room for both.
+            unsafe {
+                self.put_tag(tag);
+                self.ptr.cast::<[u8; N]>().write(value);
+                self.ptr = self.ptr.add(N);
+            }
         }
         self
     }
 
     /// A field that is a string or bytes.
+    #[inline(always)]
+    pub fn bytes_field(self, tag: u32, bytes: &[u8]) -> Self {
+        self.headed_bytes(encoded_tag(tag), tag_len(tag), bytes)
+    }
+
     #[inline(never)]
-    pub fn bytes_field(mut self, tag: u32, bytes: &[u8]) -> Self {
-        if self.room() < bytes.len() + VARINT_FIELD {
-            return self.slow_varints(&[u64::from(tag), bytes.len() as u64], bytes);
+    fn headed_bytes(mut self, tag: u64, tag_len: usize, bytes: &[u8]) -> Self {
+        let len = bytes.len();
+        if len >= 0x80 {
+            return self.headed_long_bytes(tag, tag_len, bytes);
         }
-        // SAFETY: room for the longest tag, the longest length and the bytes.
-        unsafe {
-            self.put_tag(tag);
-            self.put_varint(bytes.len() as u64);
-            self.put(bytes);
+        if self.room() > tag_len + len {
+            // SAFETY: room for the tag, of five bytes at most, a byte of length, and the bytes.
+            unsafe {
+                self.put_head(tag | (len as u64) << (8 * tag_len), tag_len + 1);
+                self.put(bytes);
+            }
+        }
+        self
+    }
+
+    #[inline(never)]
+    fn headed_long_bytes(mut self, tag: u64, tag_len: usize, bytes: &[u8]) -> Self {
+        let len = varint_len(bytes.len() as u64);
+        if self.room() >= tag_len + len + bytes.len() {
+            // SAFETY: room for all of it.
+            unsafe {
+                self.put_head(tag, tag_len);
+                self.put_varint(bytes.len() as u64, len);
+                self.ptr.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+                self.ptr = self.ptr.add(bytes.len());
+            }
         }
         self
     }
@@ -204,11 +302,11 @@ impl<'w> Writer<'w> {
     /// A varint without a tag, as in packed lists.
     #[inline(always)]
     pub fn varint(mut self, value: u64) -> Self {
-        if self.room() < 10 {
-            return self.slow_varints(&[value], &[]);
+        if value >= 0x80 || self.room() == 0 {
+            return self.long_varint_field(0, 0, value);
         }
-        // SAFETY: room for the longest.
-        unsafe { self.put_varint(value) };
+        // SAFETY: room for a byte.
+        unsafe { self.put_byte(value as u8) };
         self
     }
 
@@ -231,25 +329,9 @@ impl<'w> Writer<'w> {
     /// A tag.
     #[inline(always)]
     pub fn tag(mut self, tag: u32) -> Self {
-        if self.room() < 5 {
-            return self.slow_varints(&[u64::from(tag)], &[]);
-        }
-        // SAFETY: room for the longest.
-        unsafe { self.put_tag(tag) };
-        self
-    }
-
-    /// All of it or nothing, near the end of the memory.
-    #[cold]
-    #[inline(never)]
-    fn slow_varints(mut self, varints: &[u64], bytes: &[u8]) -> Self {
-        let len = varints.iter().map(|&value| varint_len(value)).sum::<usize>() + bytes.len();
-        if len <= self.room() {
-            // SAFETY: room for all of it.
-            unsafe {
-                varints.iter().for_each(|&value| self.put_varint(value));
-                self.put(bytes);
-            }
+        if self.room() >= tag_len(tag) {
+            // SAFETY: room for it.
+            unsafe { self.put_tag(tag) };
         }
         self
     }
@@ -267,6 +349,36 @@ mod tests {
         for bits in 1..=64usize {
             assert_eq!(varint_len(1 << (bits - 1)), bits.div_ceil(7), "{bits} bits");
             assert_eq!(varint_len(u64::MAX >> (64 - bits)), bits.div_ceil(7), "{bits} bits");
+        }
+    }
+
+    #[test]
+    fn varints_and_tags_of_every_length_are_written_alike_with_room_behind_them_and_without() {
+        let values = (0..64).flat_map(|bit| [1u64 << bit, (1 << bit) - 1, u64::MAX >> bit]);
+        for value in values.chain([0, u64::MAX]) {
+            for tag in [8, 0x7f8, 0x3_fff8, 0x1ff_fff8, !7] {
+                let mut expected = Vec::new();
+                for mut left in [u64::from(tag), value] {
+                    while left >= 0x80 {
+                        expected.push(left as u8 | 0x80);
+                        left >>= 7;
+                    }
+                    expected.push(left as u8);
+                }
+                for slack in 0..12 {
+                    let mut out = Vec::<u8>::with_capacity(expected.len() + slack);
+                    let start =
+                        Writer::new(&mut out.spare_capacity_mut()[..expected.len() + slack]);
+                    let end = start.varint_field(tag, value);
+                    let written = end.written_since(start);
+                    // SAFETY: the writer has initialised as many bytes as it says.
+                    unsafe { out.set_len(written) };
+                    assert_eq!(out, expected, "{tag:x} {value:x} and {slack} more");
+                }
+                let mut out = Vec::<u8>::with_capacity(expected.len());
+                let start = Writer::new(&mut out.spare_capacity_mut()[..expected.len() - 1]);
+                assert_eq!(start.varint_field(tag, value).written_since(start), 0);
+            }
         }
     }
 
