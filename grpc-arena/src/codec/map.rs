@@ -2,6 +2,7 @@
 
 use core::cmp::Ordering;
 use core::fmt;
+use core::mem::MaybeUninit;
 use core::ops::Index;
 
 use super::{Context, Cursor, Frame, Kind, UnknownFields, Writer, delimited_len, scan};
@@ -9,26 +10,65 @@ use crate::{Arena, ArenaVec, SizeCache};
 
 /// What a map may have as its keys.
 pub trait MapKey: Ord + Copy {
-    /// The order of keys, as `Ord` has it.
+    /// A number that ascends with the key: of two keys with different ranks the one with the lower rank is less.
+    fn rank(&self) -> u64;
+}
+
+impl MapKey for bool {
     #[inline(always)]
-    fn order(&self, other: &Self) -> Ordering {
-        self.cmp(other)
+    fn rank(&self) -> u64 {
+        u64::from(*self)
     }
 }
 
-impl MapKey for bool {}
-impl MapKey for i32 {}
-impl MapKey for i64 {}
-impl MapKey for u32 {}
-impl MapKey for u64 {}
+impl MapKey for i32 {
+    #[inline(always)]
+    fn rank(&self) -> u64 {
+        i64::from(*self).rank()
+    }
+}
+
+impl MapKey for i64 {
+    #[inline(always)]
+    fn rank(&self) -> u64 {
+        // With the highest bit turned over, negative numbers come first.
+        *self as u64 ^ 1 << 63
+    }
+}
+
+impl MapKey for u32 {
+    #[inline(always)]
+    fn rank(&self) -> u64 {
+        u64::from(*self)
+    }
+}
+
+impl MapKey for u64 {
+    #[inline(always)]
+    fn rank(&self) -> u64 {
+        *self
+    }
+}
 
 impl MapKey for &str {
-    /// Most keys differ in their first byte, which saves a call.
+    /// The first eight bytes, zeros behind shorter keys.
     #[inline(always)]
-    fn order(&self, other: &Self) -> Ordering {
-        match (self.as_bytes().first(), other.as_bytes().first()) {
-            (Some(a), Some(b)) if a != b => a.cmp(b),
-            _ => self.cmp(other),
+    fn rank(&self) -> u64 {
+        let bytes = self.as_bytes();
+        let len = bytes.len();
+        if let Some(word) = bytes.first_chunk() {
+            return u64::from_be_bytes(*word);
+        }
+        match (bytes.first_chunk(), bytes.last_chunk()) {
+            // Four to seven bytes, by halves that overlap: those of the second that the first has not.
+            (Some(first), Some(last)) => {
+                let behind = u64::from(u32::from_be_bytes(*last)) << (64 - 8 * len);
+                u64::from(u32::from_be_bytes(*first)) << 32 | behind & 0xffff_ffff
+            }
+            _ => {
+                let byte = |at: usize| u64::from(bytes.get(at).copied().unwrap_or(0));
+                byte(0) << 56 | byte(1) << 48 | byte(2) << 40
+            }
         }
     }
 }
@@ -166,29 +206,47 @@ impl<'a, K: MapKey, V: Copy> MapBuilder<'a, K, V> {
     fn build(self, arena: &'a Arena) -> Result<Option<Map<'a, K, V>>, crate::ArenaFull> {
         let Some(list) = self.list else { return Ok(None) };
         let entries = list.into_slice();
-        if !entries.is_sorted_by(|(a, _), (b, _)| a.order(b) == Ordering::Less) {
-            let kept = sort_last_wins(entries, arena)?;
-            return Ok(Some(Map { entries: &entries[..kept] }));
-        }
-        Ok(Some(Map { entries }))
+        let kept = if entries.len() > 1 { sort_last_wins(entries, arena)? } else { entries.len() };
+        Ok(Some(Map { entries: &entries[..kept] }))
     }
 }
 
-/// Up to how many entries are sorted by moving each into its place.
-const FEW: usize = 24;
+/// Up to how many entries are sorted by counting how many each is greater than.
+const FEW: usize = 16;
 
 /// Sorts by key and keeps the last of each; returns how many stay.
+#[inline(never)]
 fn sort_last_wins<K: MapKey, V: Copy>(
     entries: &mut [(K, V)],
     arena: &Arena,
 ) -> Result<usize, crate::ArenaFull> {
-    if entries.len() <= FEW {
-        return Ok(insert_last_wins(entries));
+    let len = entries.len();
+    if let [first, second] = entries {
+        return Ok(
+            match first.0.rank().cmp(&second.0.rank()).then_with(|| first.0.cmp(&second.0)) {
+                Ordering::Less => 2,
+                Ordering::Greater => {
+                    core::mem::swap(first, second);
+                    2
+                }
+                Ordering::Equal => {
+                    *first = *second;
+                    1
+                }
+            },
+        );
+    }
+    // Larger entries are too much for the stack, and to be moved twice.
+    if len <= FEW && size_of::<(K, V)>() <= 256 && sort_by_rank(entries) {
+        return Ok(len);
+    }
+    if entries.is_sorted_by(|(a, _), (b, _)| a < b) {
+        return Ok(len);
     }
     merge_sort(entries, arena)?;
     let mut kept = 0;
-    for i in 0..entries.len() {
-        if i + 1 == entries.len() || entries[i].0 < entries[i + 1].0 {
+    for i in 0..len {
+        if i + 1 == len || entries[i].0 < entries[i + 1].0 {
             entries[kept] = entries[i];
             kept += 1;
         }
@@ -196,29 +254,40 @@ fn sort_last_wins<K: MapKey, V: Copy>(
     Ok(kept)
 }
 
-/// By insertion: each entry moves those with greater keys up by one, or takes the place of the one with its key.
-fn insert_last_wins<K: MapKey, V: Copy>(entries: &mut [(K, V)]) -> usize {
-    let mut kept = 0;
-    for i in 0..entries.len() {
-        let entry = entries[i];
-        let mut place = kept;
-        let mut order = Ordering::Less;
-        while place > 0 {
-            order = entries[place - 1].0.order(&entry.0);
-            if order != Ordering::Greater {
-                break;
-            }
-            place -= 1;
-        }
-        if order == Ordering::Equal {
-            entries[place - 1] = entry;
-            continue;
-        }
-        entries.copy_within(place..kept, place + 1);
-        entries[place] = entry;
-        kept += 1;
+/// Sorts entries whose ranks all differ; does nothing, and returns false, when two are the same.
+///
+/// The place of an entry is the number of lower ranks: all pairs are compared, but without a branch on the outcome,
+/// which for keys in no order costs far more than the comparison.
+#[inline(always)]
+fn sort_by_rank<K: MapKey, V: Copy>(entries: &mut [(K, V)]) -> bool {
+    let len = entries.len();
+    assert!(len <= FEW, "the caller asks for no more");
+    let (mut ranks, mut places) = ([0; FEW], [0; FEW]);
+    for (rank, (key, _)) in ranks.iter_mut().zip(&*entries) {
+        *rank = key.rank();
     }
-    kept
+    let ranks = &ranks[..len];
+    if ranks.is_sorted_by(|a, b| a < b) {
+        return true;
+    }
+    let mut sum = 0;
+    for (place, rank) in places.iter_mut().zip(ranks) {
+        *place = ranks.iter().filter(|&other| other < rank).count();
+        sum += *place;
+    }
+    // Equal ranks make equal places, and thereby a lower sum.
+    if sum != len * (len - 1) / 2 {
+        return false;
+    }
+    let mut unsorted = [const { MaybeUninit::uninit() }; FEW];
+    for (to, entry) in unsorted.iter_mut().zip(&*entries) {
+        to.write(*entry);
+    }
+    for (entry, place) in unsorted.iter().zip(places).take(len) {
+        // SAFETY: `len` entries were written.
+        entries[place] = unsafe { entry.assume_init() };
+    }
+    true
 }
 
 /// From the bottom up, as the order of equal keys counts and nothing may be taken from the heap; its scratch is given
@@ -429,8 +498,26 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_order_of_keys_is_that_of_the_standard_library(a in "[ab\u{e9}]{0,3}", b in "[ab\u{e9}]{0,3}") {
-            prop_assert_eq!(a.as_str().order(&b.as_str()), a.cmp(&b));
+        fn ranks_ascend_with_the_keys(
+            a in "[ab\u{0}\u{e9}]{0,10}", b in "[ab\u{0}\u{e9}]{0,10}", c: i64, d: i64, shift in 0u32..64,
+        ) {
+            let (a, b) = (a.as_str(), b.as_str());
+            prop_assert!(a.rank() == b.rank() || (a.rank() < b.rank()) == (a < b));
+            let mut word = [0; 8];
+            let len = a.len().min(8);
+            word[..len].copy_from_slice(&a.as_bytes()[..len]);
+            prop_assert_eq!(a.rank(), u64::from_be_bytes(word));
+            let (c, d) = (c >> shift, d >> shift);
+            prop_assert_eq!(c.rank().cmp(&d.rank()), c.cmp(&d));
+            prop_assert_eq!((c as i32).rank().cmp(&(d as i32).rank()), (c as i32).cmp(&(d as i32)));
+        }
+
+        #[test]
+        fn text_that_begins_alike_is_sorted_as_well(keys in proptest::collection::vec("(aaaaaaaa|aaaa)?[ab\u{0}]{0,3}", 0..20)) {
+            let arena = Arena::new();
+            let map = Map::collect_in(keys.iter().enumerate().map(|(i, key)| (key.as_str(), i)), &arena);
+            let expected = keys.iter().enumerate().map(|(i, key)| (key.as_str(), i)).collect::<BTreeMap<_, _>>();
+            prop_assert!(map.iter().map(|(k, v)| (*k, *v)).eq(expected));
         }
 
         #[test]
