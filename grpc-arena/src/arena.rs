@@ -1,16 +1,17 @@
 //! The arena: memory that is taken bit by bit and given back at once.
 
 use alloc::alloc::{alloc, dealloc};
-use alloc::vec::Vec;
 use core::alloc::Layout;
-use core::cell::{Cell, RefCell};
+use core::cell::Cell;
 use core::fmt;
 use core::ptr::NonNull;
 
 /// Chunks are aligned for everything that a message holds; larger alignments are padded for.
 const CHUNK_ALIGN: usize = 16;
-/// The first chunk: one small message with its lists, and a size that allocators serve from their free lists.
-const FIRST_CHUNK: usize = 4096;
+/// The first chunk at least: one small message with its lists, and a size that allocators serve from their free lists.
+const FIRST_CHUNK: usize = 1024;
+/// The first chunk at most, where the size of the input suggests it: a message need not hold lists at all.
+const FIRST_CHUNK_MAX: usize = 64 << 10;
 /// What a reset keeps by default: enough for messages that come often, little beside a connection's buffers.
 const RETAINED: usize = 1 << 20;
 
@@ -55,13 +56,26 @@ pub struct Arena {
     /// What [`reset`](Self::reset) refills the allowance to.
     budget: usize,
     retained: usize,
-    chunks: RefCell<Vec<Chunk>>,
+    /// How large the first chunk should be.
+    first: Cell<usize>,
+    /// The chunk that `next` lies in.
+    last: Cell<Option<Chunk>>,
 }
 
-/// One allocation from the heap.
-struct Chunk {
-    start: NonNull<u8>,
-    layout: Layout,
+/// One allocation from the heap, by the header that it begins with.
+// Invariant: points to a header at the start of `size` bytes, allocated by `add_chunk` and not yet freed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Chunk(NonNull<Header>);
+
+/// ```text
+///  chunk  | header | handed out .. | free .. |
+///         |<---------- size --------------->|
+/// ```
+#[derive(Clone, Copy)]
+#[repr(align(16))]
+struct Header {
+    before: Option<Chunk>,
+    size: usize,
 }
 
 /// The arena's budget is spent, or the heap has no more.
@@ -90,7 +104,8 @@ impl Arena {
             beyond: Cell::new(bytes),
             budget: bytes,
             retained: RETAINED,
-            chunks: RefCell::new(Vec::new()),
+            first: Cell::new(FIRST_CHUNK),
+            last: Cell::new(None),
         }
     }
 
@@ -98,7 +113,7 @@ impl Arena {
     pub fn with_capacity(bytes: usize) -> Self {
         let arena = Self::new();
         // A failure shows at the first allocation, which asks again.
-        let _ = arena.add_chunk(bytes, usize::MAX);
+        let _ = arena.add_chunk(bytes.saturating_add(size_of::<Header>()), usize::MAX);
         arena
     }
 
@@ -113,33 +128,32 @@ impl Arena {
 
     /// Takes everything back, and keeps one chunk of at most the retained size.
     pub fn reset(&mut self) {
-        let chunks = self.chunks.get_mut();
-        let total = chunks.iter().map(|chunk| chunk.layout.size()).sum::<usize>();
-        if chunks.len() == 1 && total <= self.retained {
-            let (start, end) = (chunks[0].start.as_ptr(), chunks[0].end());
+        let Some(last) = self.last.get() else { return };
+        if last.header().before.is_none() && last.header().size <= self.retained {
             self.beyond.set(self.budget);
-            self.next.set(start);
-            self.open_window(end);
+            self.next.set(last.start());
+            self.open_window(last.end());
             return;
         }
+        let total = self.heap_bytes();
         self.release();
-        if total > 0 {
-            // On failure the arena is empty, which the next allocation sees.
-            let _ = self.add_chunk(total.min(self.retained), self.budget);
-        }
+        // On failure the arena is empty, which the next allocation sees.
+        let _ = self.add_chunk(total.min(self.retained), self.budget);
     }
 
     /// Takes everything back and gives all memory to the heap.
     pub fn shrink(&mut self) {
         self.release();
-        *self.chunks.get_mut() = Vec::new();
     }
 
     /// How many bytes of the heap the arena holds.
     pub fn heap_bytes(&self) -> usize {
-        let chunks = self.chunks.borrow();
-        chunks.iter().map(|chunk| chunk.layout.size()).sum::<usize>()
-            + chunks.capacity() * size_of::<Chunk>()
+        self.chunks().map(|chunk| chunk.header().size).sum()
+    }
+
+    /// The chunks, the last first.
+    fn chunks(&self) -> impl Iterator<Item = Chunk> {
+        core::iter::successors(self.last.get(), |chunk| chunk.header().before)
     }
 
     /// How many bytes were handed out since the last reset, padding for alignment included.
@@ -293,17 +307,17 @@ impl Arena {
     pub(crate) fn pile<T: Copy>(&self) -> Pile<'_, T> {
         let end = self.end.get();
         let floor = end.wrapping_sub(end as usize % align_of::<T>()).cast::<T>();
-        let chunks = self.chunks.borrow().len();
-        Pile { arena: self, chunks, end, floor, top: floor, len: 0 }
+        Pile { arena: self, chunk: self.last.get(), end, floor, top: floor, len: 0 }
     }
 
-    /// Lowers what may still be handed out to `bytes`, until [`widen`](Self::widen).
+    /// Lowers what may still be handed out to `bytes`, until [`widen`](Self::widen), for input of `input` bytes.
     #[inline]
-    pub(crate) fn narrow(&self, bytes: usize) -> Narrowed {
+    pub(crate) fn narrow(&self, bytes: usize, input: usize) -> Narrowed {
+        // Messages take about twice their encoded size; so that one decode asks the heap once.
+        self.first.set((2 * input).clamp(FIRST_CHUNK, FIRST_CHUNK_MAX));
         let before = self.remaining();
         let to = before.min(bytes);
-        let narrowed =
-            Narrowed { before, to, end: self.end.get(), chunks: self.chunks.borrow().len() };
+        let narrowed = Narrowed { before, to, end: self.end.get(), chunk: self.last.get() };
         let window = self.window().min(to);
         // SAFETY: no more than the window lies behind `next`.
         self.end.set(unsafe { self.next.get().add(window) });
@@ -315,10 +329,9 @@ impl Arena {
     #[inline]
     pub(crate) fn widen(&self, narrowed: &Narrowed) {
         let left = narrowed.before - (narrowed.to - self.remaining());
-        let chunks = self.chunks.borrow();
-        let end = match chunks.last() {
+        let end = match self.last.get() {
             // Beyond the end that was found may lie what an open list or a pile holds.
-            _ if chunks.len() == narrowed.chunks => narrowed.end,
+            last if last == narrowed.chunk => narrowed.end,
             Some(chunk) => chunk.end(),
             None => self.next.get(),
         };
@@ -349,13 +362,11 @@ impl Arena {
             return Err(ArenaFull);
         }
         // Room for the padding of alignments above the chunk's own.
-        let need = layout
-            .size()
-            .checked_add(layout.align().saturating_sub(CHUNK_ALIGN))
-            .ok_or(ArenaFull)?;
-        let last = self.chunks.borrow().last().map_or(FIRST_CHUNK / 2, |chunk| chunk.layout.size());
+        let padding = layout.align().saturating_sub(CHUNK_ALIGN) + size_of::<Header>();
+        let need = layout.size().checked_add(padding).ok_or(ArenaFull)?;
+        let size = self.last.get().map_or(self.first.get(), |last| 2 * last.header().size);
         // A chunk larger than the budget would be memory that nobody may use.
-        let size = last.saturating_mul(2).min(remaining).max(need);
+        let size = size.min(remaining.saturating_add(size_of::<Header>())).max(need);
         self.add_chunk(size, remaining)?;
         self.take_within_window(layout)
     }
@@ -366,20 +377,20 @@ impl Arena {
         if need > self.window() { Err(ArenaFull) } else { self.take(layout) }
     }
 
-    /// Adds a chunk and opens the window on it, with `remaining` bytes of the budget left.
+    /// Adds a chunk of `size` bytes, the header included, and opens the window on it, with `remaining` bytes of the budget
+    /// left.
     fn add_chunk(&self, size: usize, remaining: usize) -> Result<(), ArenaFull> {
-        let layout =
-            Layout::from_size_align(size.max(CHUNK_ALIGN), CHUNK_ALIGN).map_err(|_| ArenaFull)?;
-        let mut chunks = self.chunks.borrow_mut();
-        chunks.try_reserve(1).map_err(|_| ArenaFull)?;
+        let size = size.max(size_of::<Header>());
+        let layout = Layout::from_size_align(size, CHUNK_ALIGN).map_err(|_| ArenaFull)?;
         // SAFETY: the layout's size is not zero.
-        let start = NonNull::new(unsafe { alloc(layout) }).ok_or(ArenaFull)?;
-        let chunk = Chunk { start, layout };
-        let end = chunk.end();
-        chunks.push(chunk);
-        self.next.set(start.as_ptr());
+        let start = NonNull::new(unsafe { alloc(layout) }).ok_or(ArenaFull)?.cast::<Header>();
+        // SAFETY: fresh memory, aligned and large enough for a header.
+        unsafe { start.write(Header { before: self.last.get(), size }) };
+        let chunk = Chunk(start);
+        self.last.set(Some(chunk));
+        self.next.set(chunk.start());
         self.beyond.set(remaining);
-        self.open_window(end);
+        self.open_window(chunk.end());
         Ok(())
     }
 
@@ -388,9 +399,16 @@ impl Arena {
         self.next.set(core::ptr::null_mut());
         self.end.set(core::ptr::null_mut());
         self.beyond.set(self.budget);
-        for chunk in self.chunks.get_mut().drain(..) {
-            // SAFETY: allocated by `add_chunk` with this layout; `&mut self` proves that nothing borrows it.
-            unsafe { dealloc(chunk.start.as_ptr(), chunk.layout) };
+        let mut last = self.last.take();
+        while let Some(chunk) = last {
+            let Header { before, size } = *chunk.header();
+            last = before;
+            // SAFETY: the layout that `add_chunk` took, which was valid then; `&mut self` proves that nothing borrows the
+            // chunk, and no copy of `chunk` is kept.
+            unsafe {
+                let layout = Layout::from_size_align_unchecked(size, CHUNK_ALIGN);
+                dealloc(chunk.0.as_ptr().cast(), layout);
+            }
         }
     }
 }
@@ -441,7 +459,7 @@ pub(crate) struct Narrowed {
     before: usize,
     to: usize,
     end: *mut u8,
-    chunks: usize,
+    chunk: Option<Chunk>,
 }
 
 /// A list that grows downwards from the end of an arena's window; see [`Arena::pile`].
@@ -456,7 +474,7 @@ pub(crate) struct Pile<'a, T> {
     arena: &'a Arena,
     // Invariant: `top..floor` are `len` initialised elements, or dangling and `len` is 0; the arena hands out none of
     // it, as its window ended at `top` when that was last moved, and in its chunk only ever ends lower until `finish`.
-    chunks: usize,
+    chunk: Option<Chunk>,
     end: *mut u8,
     floor: *mut T,
     top: *mut T,
@@ -468,7 +486,7 @@ impl<'a, T: Copy> Pile<'a, T> {
     #[inline]
     fn is_on_top(&self) -> bool {
         let cut_at = if self.len == 0 { self.end } else { self.top.cast() };
-        self.arena.end.get() == cut_at && self.arena.chunks.borrow().len() == self.chunks
+        self.arena.end.get() == cut_at && self.arena.last.get() == self.chunk
     }
 
     /// Adds an element, which may be changed until the next is added; `None` when there is no room, or the window has
@@ -529,9 +547,20 @@ fn dangling(layout: Layout) -> core::num::NonZeroUsize {
 }
 
 impl Chunk {
-    fn end(&self) -> *mut u8 {
+    fn header(&self) -> &Header {
+        // SAFETY: the invariant; headers are not written to once they are there.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// The first byte behind the header.
+    fn start(self) -> *mut u8 {
+        // SAFETY: a chunk has room for its header.
+        unsafe { self.0.add(1).cast().as_ptr() }
+    }
+
+    fn end(self) -> *mut u8 {
         // SAFETY: one past the allocation of this size.
-        unsafe { self.start.as_ptr().add(self.layout.size()) }
+        unsafe { self.0.cast::<u8>().as_ptr().add(self.header().size) }
     }
 }
 

@@ -1,14 +1,15 @@
 //! What one decode carries along.
 
-use super::{Cursor, Frame, UnknownFields, scan};
+use super::{Cursor, Frame, UnknownFields, scan, utf8};
 use crate::{Arena, DecodeError, DecodeLimits, DecodeRule};
 
 /// What one decode carries along: the arena, what is left of the limits, and the first failure.
 #[derive(Debug)]
 pub struct Context<'a> {
     pub(crate) arena: &'a Arena,
-    /// The address of the input's first byte.
-    base: usize,
+    input: &'a [u8],
+    /// How many blocks of 32 bytes lie in the input: one begins at each offset below this.
+    blocks: usize,
     /// How many levels may still be entered.
     depth: u32,
     /// How many unknown fields may still be kept.
@@ -21,10 +22,11 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     /// For decoding `input` under these limits.
     #[inline]
-    pub fn new(input: &[u8], arena: &'a Arena, limits: &DecodeLimits) -> Self {
+    pub fn new(input: &'a [u8], arena: &'a Arena, limits: &DecodeLimits) -> Self {
         Self {
             arena,
-            base: input.as_ptr() as usize,
+            input,
+            blocks: (input.len() + 1).saturating_sub(utf8::BLOCK),
             depth: limits.depth,
             unknown: limits.unknown_fields,
             unnamed: false,
@@ -35,6 +37,14 @@ impl<'a> Context<'a> {
     /// The arena that lists and submessages go to.
     pub fn arena(&self) -> &'a Arena {
         self.arena
+    }
+
+    /// The 32 bytes of the input from an address on, if they all lie in it, whatever message they belong to.
+    #[inline(always)]
+    pub(crate) fn block(&self, address: usize) -> Option<&'a [u8; utf8::BLOCK]> {
+        let offset = address.wrapping_sub(self.input.as_ptr() as usize);
+        // SAFETY: a block begins at each offset below `blocks` and ends in the input.
+        (offset < self.blocks).then(|| unsafe { &*self.input.as_ptr().add(offset).cast() })
     }
 
     /// Whether a rule was broken.
@@ -48,7 +58,10 @@ impl<'a> Context<'a> {
     #[inline(never)]
     pub fn fail(&mut self, rule: DecodeRule, at: Cursor<'a>) -> Cursor<'a> {
         if self.error.is_none() {
-            self.error = Some(DecodeError::new(rule, at.address().wrapping_sub(self.base)));
+            self.error = Some(DecodeError::new(
+                rule,
+                at.address().wrapping_sub(self.input.as_ptr() as usize),
+            ));
         }
         Cursor::empty()
     }

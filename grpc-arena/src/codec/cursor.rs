@@ -170,10 +170,15 @@ impl<'a> Cursor<'a> {
     #[inline(always)]
     pub(crate) fn skip_tag(&mut self, tag: u32) -> bool {
         if tag < 0x80 {
-            // SAFETY: reads and moves past a byte that is left.
-            let same = !self.is_empty() && u32::from(unsafe { *self.ptr }) == tag;
-            self.ptr = self.ptr.wrapping_add(usize::from(same));
-            return same;
+            // SAFETY: reads a byte that is left.
+            if self.is_empty() || u32::from(unsafe { *self.ptr }) != tag {
+                // Foreseen by a branch; adding the outcome would make all that follows wait for the byte.
+                core::hint::cold_path();
+                return false;
+            }
+            // SAFETY: a byte is left.
+            unsafe { self.advance(1) };
+            return true;
         }
         self.skip_long_tag(tag)
     }
@@ -255,20 +260,25 @@ impl<'a> Cursor<'a> {
         None
     }
 
-    /// A string behind a length of one byte, if it is ASCII; else, without moving, none.
+    /// A string behind a length of one byte, if it is ASCII and short; else, without moving, none.
     #[inline(always)]
-    pub(crate) fn short_ascii(&mut self) -> Option<&'a str> {
+    pub(crate) fn short_ascii(&mut self, cx: &Context<'a>) -> Option<&'a str> {
         if self.is_empty() {
             return None;
         }
         // SAFETY: a byte is left.
         let len = usize::from(unsafe { *self.ptr });
-        if len >= 0x80 || len >= self.len() {
+        // A length of more than one byte is none of up to 64.
+        if len >= self.len() {
             return None;
         }
         // SAFETY: `1 + len` bytes are left.
         let bytes = unsafe { core::slice::from_raw_parts(self.ptr.add(1), len) };
-        if !utf8::is_ascii(bytes) {
+        let ascii = match cx.block(self.address() + 1) {
+            Some(block) if len <= utf8::BLOCK => utf8::ascii_block(block, len),
+            _ => utf8::is_short_ascii(bytes),
+        };
+        if !ascii {
             return None;
         }
         // SAFETY: `1 + len` bytes are left; ASCII is UTF-8.

@@ -18,7 +18,7 @@ pub fn extension<'a, E: Message<'a>>(
     let mut extension = E::EMPTY;
     let first = fields.spans().first().copied().unwrap_or_default();
     let mut cx = Context::new(first, arena, limits);
-    let narrowed = arena.narrow(limits.arena_bytes);
+    let narrowed = arena.narrow(limits.arena_bytes, first.len());
     for span in fields.spans() {
         extension.merge(Cursor::new(span), &mut cx, 0);
     }

@@ -232,13 +232,13 @@ impl<'a> Leaf<'a> for Text {
 
     #[inline(always)]
     fn read(cursor: &mut Cursor<'a>, cx: &mut Context<'a>) -> &'a str {
-        let bytes = cursor.delimited(cx);
-        if utf8::is_utf8(bytes.rest()) {
-            // SAFETY: just checked.
-            return unsafe { core::str::from_utf8_unchecked(bytes.rest()) };
+        // The common case calls nothing, and so saves no registers.
+        if let Some(text) = cursor.short_ascii(cx) {
+            return text;
         }
-        *cursor = cx.fail(DecodeRule::InvalidUtf8, bytes);
-        ""
+        let mut text = "";
+        *cursor = other_text(*cursor, cx, &mut text);
+        text
     }
 
     #[inline(always)]
@@ -250,6 +250,22 @@ impl<'a> Leaf<'a> for Text {
     fn put<'w>(tag: u32, value: &'a str, writer: Writer<'w>) -> Writer<'w> {
         writer.bytes_field(tag, value.as_bytes())
     }
+}
+
+/// A string that is long, not ASCII, or broken.
+#[inline(never)]
+pub(super) fn other_text<'a>(
+    mut cursor: Cursor<'a>,
+    cx: &mut Context<'a>,
+    to: &mut &'a str,
+) -> Cursor<'a> {
+    let bytes = cursor.delimited(cx);
+    if !utf8::is_utf8(bytes.rest()) {
+        return cx.fail(DecodeRule::InvalidUtf8, bytes);
+    }
+    // SAFETY: just checked.
+    *to = unsafe { core::str::from_utf8_unchecked(bytes.rest()) };
+    cursor
 }
 
 /// `bytes`, and `string` where the file asks for no check.

@@ -168,8 +168,8 @@ pub fn messages<'a, M: Message<'a>>(
     }
     let count = scan::count_run(cursor, tag);
     let Some(room) = room_for(cx, count, to, frame) else { return cx.full(cursor) };
-    let mut len = 0;
-    while len < count {
+    let (mut len, tag_len) = (0, super::tag_len(tag));
+    loop {
         let inner = cursor.delimited(cx);
         // SAFETY: `len < count`, which there is room for; written before it is referred to.
         let element = unsafe {
@@ -182,7 +182,11 @@ pub fn messages<'a, M: Message<'a>>(
         if cx.failed() {
             return Cursor::empty();
         }
-        cursor.skip_tag(tag);
+        if len == count {
+            break;
+        }
+        // Counting has seen that the tag is there.
+        cursor.skip(tag_len);
     }
     cx.leave();
     // SAFETY: `count` messages were written at `room`.

@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 use core::alloc::Layout;
 use core::fmt;
 
-use super::{Context, Cursor, Leaf, MessageInfo, Text, Writer, delimited_len, scan};
+use super::kind::other_text;
+use super::{Context, Cursor, MessageInfo, Writer, delimited_len, scan};
 use crate::{Arena, DecodeError, DecodeLimits, DecodeRule, SizeCache};
 
 /// What a message type does for the codec; [`Schema`](crate::Schema) and [`Encode`](crate::Encode) rest on it.
@@ -59,16 +60,21 @@ pub fn decode<'a, M: Message<'a>>(
     arena: &'a Arena,
     limits: &DecodeLimits,
 ) -> Result<M, DecodeError> {
-    let mut message = M::EMPTY;
+    // Built where it is returned, as a message may be large.
+    let mut result = Ok(M::EMPTY);
+    let Ok(message) = &mut result else { return result };
     let mut cx = Context::new(bytes, arena, limits);
-    let narrowed = arena.narrow(limits.arena_bytes);
+    let narrowed = arena.narrow(limits.arena_bytes, bytes.len());
     message.merge(Cursor::new(bytes), &mut cx, 0);
     arena.widen(&narrowed);
-    match cx.finish() {
-        Ok(()) => message.check_required().map_err(|error| error.within(M::info().name()))?,
-        Err(error) => return Err(locate(error, M::info(), bytes)),
+    let checked = match cx.finish() {
+        Ok(()) => message.check_required().map_err(|error| error.within(M::info().name())),
+        Err(error) => Err(locate(error, M::info(), bytes)),
+    };
+    if let Err(error) = checked {
+        result = Err(error);
     }
-    Ok(message)
+    result
 }
 
 #[cold]
@@ -143,19 +149,13 @@ pub fn message<'a, M: Message<'a>>(
 #[inline(never)]
 pub fn text<'a>(mut cursor: Cursor<'a>, cx: &mut Context<'a>, to: &mut &'a str) -> Cursor<'a> {
     // The common case calls nothing, and so saves no registers.
-    match cursor.short_ascii() {
+    match cursor.short_ascii(cx) {
         Some(text) => {
             *to = text;
             cursor
         }
         None => other_text(cursor, cx, to),
     }
-}
-
-#[inline(never)]
-fn other_text<'a>(mut cursor: Cursor<'a>, cx: &mut Context<'a>, to: &mut &'a str) -> Cursor<'a> {
-    *to = Text::read(&mut cursor, cx);
-    cursor
 }
 
 /// Reads a string that may be absent.
@@ -165,7 +165,7 @@ pub fn optional_text<'a>(
     cx: &mut Context<'a>,
     to: &mut Option<&'a str>,
 ) -> Cursor<'a> {
-    match cursor.short_ascii() {
+    match cursor.short_ascii(cx) {
         Some(text) => {
             *to = Some(text);
             cursor
