@@ -1,103 +1,108 @@
-//! Deadlines of streams: a binary heap that knows where each slot sits, so none is left behind.
+//! Deadlines of streams: a binary heap whose entries outlive what they stand for.
 
+use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
 use crate::time::Instant;
 
-const ABSENT: u32 = u32::MAX;
+/// A deadline and the slot that it was set for, as one number that sorts by the former: half the
+/// comparisons of a pair.
+type Entry = Reverse<u128>;
 
-/// A min-heap of (deadline, slot) with at most one entry a slot.
+#[inline]
+fn entry(at: Instant, slot: u32) -> Entry {
+    Reverse(u128::from(at.as_nanos()) << 32 | u128::from(slot))
+}
+
+#[inline]
+fn parts(Reverse(entry): Entry) -> (Instant, u32) {
+    (Instant::from_nanos((entry >> 32) as u64), entry as u32)
+}
+
+/// Entries that may be stale however few deadlines there are.
+const STALE: usize = 32;
+
+/// At most one deadline a slot, the earliest of them at hand.
+///
+/// Nearly every call ends long before its deadline, so taking an entry out of the middle of a heap
+/// would be most of the work. An entry stays instead until it comes to the front, or until the stale
+/// ones outnumber the others and all of them are swept out at once: constant work for a deadline that
+/// is set and never reached, and memory for at most twice the deadlines there are.
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
-    heap: Vec<(Instant, u32)>,
-    /// Where each slot sits in `heap`, or `ABSENT`.
-    places: Vec<u32>,
+    /// An entry is stale unless `due` says the same of its slot, and the front one never is. Two may say
+    /// the same, when a slot was given a deadline again that it had before; that does no harm.
+    heap: BinaryHeap<Entry>,
+    /// The deadline of each slot, or `NEVER`.
+    due: Vec<Instant>,
+    /// Slots that have a deadline.
+    live: usize,
 }
 
 impl Deadlines {
     pub(crate) const fn new() -> Self {
-        Deadlines { heap: Vec::new(), places: Vec::new() }
+        Deadlines { heap: BinaryHeap::new(), due: Vec::new(), live: 0 }
     }
 
     /// The earliest deadline and its slot.
     #[inline]
     pub(crate) fn first(&self) -> Option<(Instant, u32)> {
-        self.heap.first().copied()
+        self.heap.peek().map(|&entry| parts(entry))
     }
 
     /// Sets the deadline of a slot that has none.
     pub(crate) fn insert(&mut self, slot: u32, at: Instant) {
         let index = slot as usize;
-        if self.places.len() <= index {
-            self.places.resize(index + 1, ABSENT);
+        if self.due.len() <= index {
+            self.due.resize(index + 1, Instant::NEVER);
         }
-        debug_assert_eq!(self.places[index], ABSENT);
-        self.heap.push((at, slot));
-        self.sift_up(self.heap.len() - 1);
+        debug_assert_eq!(self.due[index], Instant::NEVER);
+        if at == Instant::NEVER {
+            return;
+        }
+        self.due[index] = at;
+        self.live += 1;
+        self.heap.push(entry(at, slot));
     }
 
     /// Forgets the deadline of a slot, if it has one.
+    #[inline]
     pub(crate) fn remove(&mut self, slot: u32) {
-        let Some(&place) = self.places.get(slot as usize) else { return };
-        if place == ABSENT {
+        let Some(due) = self.due.get_mut(slot as usize) else { return };
+        if *due == Instant::NEVER {
             return;
         }
-        let place = place as usize;
-        self.places[slot as usize] = ABSENT;
-        let last = self.heap.pop().expect("a slot that has a place is in the heap");
-        if place < self.heap.len() {
-            self.heap[place] = last;
-            self.sift_up(place);
-            self.sift_down(self.places[last.1 as usize] as usize);
+        *due = Instant::NEVER;
+        self.live -= 1;
+        self.sweep();
+    }
+
+    /// Keeps the stale entries few, and away from the front.
+    fn sweep(&mut self) {
+        let due = &self.due;
+        let is_live = |entry: &Entry| {
+            let (at, slot) = parts(*entry);
+            due[slot as usize] == at
+        };
+        if self.heap.len() > 2 * self.live + STALE {
+            self.heap.retain(is_live);
+        }
+        while let Some(front) = self.heap.peek()
+            && !is_live(front)
+        {
+            self.heap.pop();
         }
     }
 
     pub(crate) fn shrink(&mut self) {
-        if self.heap.is_empty() {
+        if self.live == 0 {
             *self = Deadlines::new();
         }
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.heap.capacity() * size_of::<(Instant, u32)>() + self.places.capacity() * 4
-    }
-
-    fn sift_up(&mut self, mut at: usize) {
-        let entry = self.heap[at];
-        while at > 0 {
-            let parent = (at - 1) / 2;
-            if self.heap[parent] <= entry {
-                break;
-            }
-            self.place(at, self.heap[parent]);
-            at = parent;
-        }
-        self.place(at, entry);
-    }
-
-    fn sift_down(&mut self, mut at: usize) {
-        let entry = self.heap[at];
-        loop {
-            let mut child = 2 * at + 1;
-            if child >= self.heap.len() {
-                break;
-            }
-            if child + 1 < self.heap.len() && self.heap[child + 1] < self.heap[child] {
-                child += 1;
-            }
-            if entry <= self.heap[child] {
-                break;
-            }
-            self.place(at, self.heap[child]);
-            at = child;
-        }
-        self.place(at, entry);
-    }
-
-    #[inline]
-    fn place(&mut self, at: usize, entry: (Instant, u32)) {
-        self.heap[at] = entry;
-        self.places[entry.1 as usize] = at as u32;
+        self.heap.capacity() * size_of::<Entry>() + self.due.capacity() * size_of::<Instant>()
     }
 }
 
@@ -108,7 +113,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        #[test]
+            #[test]
         fn the_first_is_always_the_earliest(steps in proptest::collection::vec((0u32..20, 0u64..100), 1..300)) {
             let mut heap = Deadlines::new();
             let mut model = BTreeMap::new();
@@ -121,6 +126,7 @@ mod tests {
                 }
                 let earliest = model.iter().map(|(&slot, &at)| (Instant::from_nanos(at), slot)).min();
                 prop_assert_eq!(heap.first(), earliest);
+                prop_assert!(heap.heap.len() <= 2 * 20 + STALE + 1);
             }
         }
     }
