@@ -1,6 +1,7 @@
 //! The outcome of a call: a code, a message and optional details.
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -133,32 +134,44 @@ impl fmt::Display for Code {
 
 /// How a call ended.
 ///
-/// An outcome, not an error of this crate. Without message and details it owns no memory.
+/// An outcome, not an error of this crate. Without message and details it owns no memory, and it is
+/// two words in either case: it travels through every `Result` of a handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     code: Code,
+    /// `None` if there is neither message nor details.
+    text: Option<Box<Text>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Text {
     message: Cow<'static, str>,
     details: Vec<u8>,
 }
 
 impl Status {
     /// Success.
-    pub const OK: Status =
-        Status { code: Code::Ok, message: Cow::Borrowed(""), details: Vec::new() };
+    pub const OK: Status = Status::of(Code::Ok);
 
     /// A status of `code` that says `message`.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Status { code, message: message.into(), details: Vec::new() }
+        let message = message.into();
+        match message.is_empty() {
+            true => Status::of(code),
+            false => Status { code, text: Some(Box::new(Text { message, details: Vec::new() })) },
+        }
     }
 
     /// A status of `code` alone.
     pub const fn of(code: Code) -> Self {
-        Status { code, message: Cow::Borrowed(""), details: Vec::new() }
+        Status { code, text: None }
     }
 
     /// The same status with `details`, sent as `grpc-status-details-bin` (an encoded `google.rpc.Status`).
     pub fn with_details(mut self, details: Vec<u8>) -> Self {
-        self.details = details;
+        if self.text.is_some() || !details.is_empty() {
+            self.text.get_or_insert_default().details = details;
+        }
         self
     }
 
@@ -169,12 +182,17 @@ impl Status {
 
     /// The message for a developer, empty if there is none.
     pub fn message(&self) -> &str {
-        &self.message
+        self.text.as_ref().map_or("", |text| &text.message)
     }
 
     /// The bytes of `grpc-status-details-bin`, empty if there are none.
     pub fn details(&self) -> &[u8] {
-        &self.details
+        self.text.as_ref().map_or(&[], |text| &text.details)
+    }
+
+    /// Whether there is neither message nor details.
+    pub(crate) const fn is_bare(&self) -> bool {
+        self.text.is_none()
     }
 
     /// Whether the code is [`Code::Ok`].
@@ -185,10 +203,9 @@ impl Status {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.message.is_empty() {
-            write!(f, "{}", self.code)
-        } else {
-            write!(f, "{}: {}", self.code, self.message)
+        match self.message() {
+            "" => write!(f, "{}", self.code),
+            message => write!(f, "{}: {message}", self.code),
         }
     }
 }

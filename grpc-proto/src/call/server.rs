@@ -227,7 +227,7 @@ impl Connection<Server> {
     ) -> Result<(), SendError> {
         let call = &mut self.calls[key.index()];
         let plain = status.is_ok() && trailers.is_none_or(Metadata::is_empty_list);
-        if call.head && plain && status.message().is_empty() && status.details().is_empty() {
+        if call.head && plain && status.is_bare() {
             self.session.finish_with(key, Pending::Prepared(Prepared::TRAILERS_OK))?;
             return Ok(());
         }
