@@ -5,10 +5,17 @@ use core::time::Duration;
 /// Reads a `grpc-timeout`; `None` if it is malformed.
 pub fn parse_timeout(value: &[u8]) -> Option<Duration> {
     let (&unit, digits) = value.split_last()?;
-    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
+    if digits.is_empty() || digits.len() > 8 {
         return None;
     }
-    let amount = digits.iter().fold(0u64, |n, d| n * 10 + u64::from(d - b'0'));
+    let mut amount = 0u64;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        amount = amount * 10 + u64::from(digit);
+    }
     Some(match unit {
         b'H' => Duration::from_secs(amount * 3600),
         b'M' => Duration::from_secs(amount * 60),
@@ -30,10 +37,11 @@ pub struct TimeoutText {
 impl TimeoutText {
     /// Writes `timeout` in the finest unit in which it has at most eight digits.
     ///
-    /// Rounded down, so that the peer never waits longer than we do; beyond 99,999,999 hours it is that.
+    /// Rounded down, so that the peer never waits longer than we do; beyond 584 years it is that.
     pub fn new(timeout: Duration) -> Self {
-        let nanos = timeout.as_nanos();
-        const UNITS: [(u128, u8); 6] = [
+        // 584 years and more are as good as each other.
+        let nanos = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+        const UNITS: [(u64, u8); 6] = [
             (1, b'n'),
             (1_000, b'u'),
             (1_000_000, b'm'),

@@ -244,6 +244,7 @@ impl Connection<Client> {
     }
 
     /// The last event of a call; whatever is still open of its stream is reset.
+    #[inline]
     fn outcome<'i>(
         &mut self,
         key: CallKey,
@@ -251,15 +252,19 @@ impl Connection<Client> {
         trailers: Metadata,
         reason: Option<Reason>,
     ) -> Event<'i> {
-        self.drop_assembly(key);
         let code = match &reason {
             // The server has said all it wanted: it is told that the rest is not needed.
             None => ErrorCode::NO_ERROR,
             Some(_) => ErrorCode::CANCEL,
         };
-        self.session.reset(key, code);
+        self.end_call(key, code);
         let processed = reason.as_ref().map_or(Processed::Maybe, Processed::of);
         Event::Status(key, Outcome { status, trailers, processed, reason })
+    }
+
+    fn end_call(&mut self, key: CallKey, code: ErrorCode) {
+        self.drop_assembly(key);
+        self.session.reset(key, code);
     }
 }
 

@@ -16,7 +16,7 @@ use grpc_arena::{Encode, SizeCache};
 use crate::config::Config;
 use crate::http2::fields::Part;
 use crate::http2::{
-    ConnectionError, ErrorCode, Event, ResetReason, Session, Side, Stats, StreamKey,
+    ConnectionError, ErrorCode, ResetReason, Session, Side, Stats, Step, StreamKey,
 };
 use crate::metadata::Metadata;
 use crate::time::Instant;
@@ -176,24 +176,38 @@ impl<R: Role> Connection<R> {
             return Ok(Some(event));
         }
         loop {
-            let Some(event) = self.session.poll_bare(input, now)? else {
+            let Some(step) = self.session.poll_step(input, now)? else {
                 self.forget_trimmed();
                 return Ok(None);
             };
-            let event = match event {
-                Event::Data(key) => self.on_data(key, input, now),
-                Event::Headers { stream, part, status, end_stream, .. } => {
-                    let head = sealed::Head { part, status, end_stream };
-                    R::on_head(self, stream, head, now)
+            // Each arm returns for itself: an event is large, and is written once where it goes.
+            match step {
+                Step::Data(key) => {
+                    if let Some(event) = self.on_data(key, input, now) {
+                        return Ok(Some(event));
+                    }
                 }
-                Event::End(key) => self.on_end(key),
-                Event::Reset(key, reason) => Some(self.on_reset(key, reason, now)),
-                Event::Deadline(key) => Some(R::on_fault(self, key, Reason::Deadline)),
-                Event::Writable(key) => Some(R::writable(key)),
-                Event::GoAway { last_stream, code } => R::go_away(last_stream, code),
-            };
-            if event.is_some() {
-                return Ok(event);
+                Step::Headers { key, part, status, end_stream } => {
+                    let head = sealed::Head { part, status, end_stream };
+                    if let Some(event) = R::on_head(self, key, head, now) {
+                        return Ok(Some(event));
+                    }
+                }
+                Step::End(key) => {
+                    if let Some(event) = self.on_end(key) {
+                        return Ok(Some(event));
+                    }
+                }
+                Step::Reset(key, reason) => return Ok(Some(self.on_reset(key, reason, now))),
+                Step::Deadline(key) => {
+                    return Ok(Some(R::on_fault(self, key, Reason::Deadline)));
+                }
+                Step::Writable(key) => return Ok(Some(R::writable(key))),
+                Step::GoAway { last_stream, code } => {
+                    if let Some(event) = R::go_away(last_stream, code) {
+                        return Ok(Some(event));
+                    }
+                }
             }
             // A head that was answered by us may have left its end behind.
             if let Some(event) = self.poll_end() {

@@ -1,6 +1,7 @@
 //! From field blocks to field lists.
 
 mod literal;
+mod values;
 
 use alloc::borrow::Cow;
 
@@ -9,6 +10,7 @@ use super::list::{FIELD_OVERHEAD, FieldFlags, FieldList, append_part};
 use super::table::{Entry, Table};
 use super::{DEFAULT_TABLE_SIZE, integer, static_table};
 use literal::{Literal, Name, Text};
+pub(crate) use values::plain_values;
 
 /// The most dynamic table size updates at the start of one block: the smallest size between two
 /// blocks and the last one are all that has to be told (RFC 7541 §4.2).

@@ -111,7 +111,7 @@ impl Encoder {
         {
             self.size_updates(smallest, out);
         }
-        for (field, text) in fields.iter_with_text().take(part.end).skip(part.start) {
+        for (field, text) in fields.part_with_text(part) {
             self.field(field, text, out);
         }
     }

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Range;
 
 use super::token::Token;
 use super::validate;
@@ -212,6 +213,21 @@ impl FieldList {
         );
     }
 
+    /// Puts a value in the place of one of the same length; says whether it did, which it does only
+    /// where HTTP/2 allows both.
+    #[inline]
+    pub(crate) fn set_value(&mut self, index: usize, value: &[u8]) -> bool {
+        let Some(entry) = self.entries.get(index) else { return false };
+        let valid = entry.flags.is_value_valid() && validate::value_flags(value).is_value_valid();
+        let start = entry.start as usize + entry.name_len as usize;
+        let place = &mut self.bytes[start..start + entry.value_len as usize];
+        if !valid || place.len() != value.len() {
+            return false;
+        }
+        place.copy_from_slice(value);
+        true
+    }
+
     /// The field at `index`, counted from zero.
     #[inline]
     pub fn get(&self, index: usize) -> Option<Field<'_>> {
@@ -224,10 +240,13 @@ impl FieldList {
         Fields { bytes: &self.bytes, entries: self.entries.iter() }
     }
 
-    /// The fields in order, each with its name and value back to back.
+    /// The fields in a range of places, each with its name and value back to back.
     #[inline]
-    pub(super) fn iter_with_text(&self) -> impl Iterator<Item = (Field<'_>, &[u8])> {
-        self.entries.iter().map(|entry| {
+    pub(super) fn part_with_text(
+        &self,
+        part: Range<usize>,
+    ) -> impl Iterator<Item = (Field<'_>, &[u8])> {
+        self.entries[part].iter().map(|entry| {
             let field = entry.field(&self.bytes);
             let text = &self.bytes[entry.start as usize..];
             (field, &text[..field.name.len() + field.value.len()])

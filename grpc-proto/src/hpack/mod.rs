@@ -33,6 +33,7 @@ mod table;
 mod token;
 mod validate;
 
+pub(crate) use decoder::plain_values;
 pub use decoder::{Decoder, ListLimits, ListOutcome};
 pub use encoder::Encoder;
 pub use error::DecodeError;

@@ -126,6 +126,12 @@ pub fn check(list: &FieldList, part: Part) -> Result<Checked, Violation> {
     Ok(checked)
 }
 
+/// Whether [`check`] looks at the value of a field with this name, beyond its bytes being allowed.
+pub(crate) fn decides(token: Token) -> bool {
+    use Token::{Authority, ContentLength, Method, Path, Protocol, Scheme, Status, Te};
+    matches!(token, Method | Scheme | Path | Authority | Protocol | Status | Te | ContentLength)
+}
+
 /// Whether the one thing wrong with the field is that a `grpc-message` begins or ends with a space.
 ///
 /// The gRPC specification has its sender leave spaces as they are, and the C core does so at the edges

@@ -62,10 +62,12 @@ impl FrameHeader {
     /// Reads a header; the reserved bit is ignored.
     #[inline]
     pub const fn parse(bytes: &[u8; HEADER_LEN]) -> Self {
+        // Two loads of a word instead of eight of a byte.
         let [a, b, c, kind, flags, s0, s1, s2, s3] = *bytes;
+        let len_and_kind = u32::from_be_bytes([a, b, c, kind]);
         FrameHeader {
-            len: u32::from_be_bytes([0, a, b, c]),
-            kind,
+            len: len_and_kind >> 8,
+            kind: len_and_kind as u8,
             flags,
             stream: u32::from_be_bytes([s0, s1, s2, s3]) & 0x7fff_ffff,
         }

@@ -18,6 +18,7 @@ pub(crate) mod timers;
 mod violation;
 
 pub use error_code::ErrorCode;
+pub(crate) use session::Step;
 pub use session::{
     ConnectionError, Event, OpenError, ResetReason, Session, Side, Stats, StreamError, StreamView,
     TimedOut,

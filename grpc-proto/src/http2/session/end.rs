@@ -1,6 +1,7 @@
 //! How streams and connections end: violations, failures, GOAWAY and the drain.
 
-use super::{ConnectionError, Event, ResetReason, Session, Side};
+use super::receive::Step;
+use super::{ConnectionError, ResetReason, Session, Side};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::frame;
 use crate::http2::state::{Cause, Input, State};
@@ -152,9 +153,9 @@ impl Session {
     }
 
     /// Events that do not come from input: ends of streams, deadlines, room to write.
-    pub(super) fn poll_pending(&mut self, now: Instant) -> Result<Option<Event>, ConnectionError> {
+    pub(super) fn poll_pending(&mut self, now: Instant) -> Result<Option<Step>, ConnectionError> {
         if let Some((key, reason)) = self.ended.pop_front() {
-            return Ok(Some(Event::Reset(key, reason)));
+            return Ok(Some(Step::Reset(key, reason)));
         }
         if self.failed.is_some() {
             return self.poll_failed();
@@ -181,14 +182,14 @@ impl Session {
             }
             self.deadlines.remove(slot);
             if !self.streams[slot as usize].terminal {
-                return Ok(Some(Event::Deadline(self.key_of(slot))));
+                return Ok(Some(Step::Deadline(self.key_of(slot))));
             }
         }
         while let Some(slot) = self.writable.pop_front() {
             let Some(stream) = self.streams.get_mut(slot as usize) else { continue };
             stream.in_writable = false;
             if stream.occupied && !stream.terminal {
-                return Ok(Some(Event::Writable(self.key_of(slot))));
+                return Ok(Some(Step::Writable(self.key_of(slot))));
             }
         }
         self.attention = false;
@@ -197,7 +198,7 @@ impl Session {
 
     /// The next open stream to be told of the end of the connection, then the error itself.
     #[cold]
-    fn poll_failed(&mut self) -> Result<Option<Event>, ConnectionError> {
+    fn poll_failed(&mut self) -> Result<Option<Step>, ConnectionError> {
         let Some(error) = self.failed.clone() else { return Ok(None) };
         while let Some(stream) = self.streams.get_mut(self.sweep as usize) {
             let slot = self.sweep;
@@ -222,7 +223,7 @@ impl Session {
                     true => ResetReason::Connection(error),
                     false => ResetReason::NeverSent(error),
                 };
-                return Ok(Some(Event::Reset(key, reason)));
+                return Ok(Some(Step::Reset(key, reason)));
             }
         }
         self.waiting.clear();
@@ -231,7 +232,7 @@ impl Session {
 
     /// The next stream above the last one of the peer's GOAWAY: it was never processed.
     #[cold]
-    fn poll_refused(&mut self) -> Option<Event> {
+    fn poll_refused(&mut self) -> Option<Step> {
         let (last, code) = self.goaway_received?;
         while let Some(stream) = self.streams.get_mut(self.sweep as usize) {
             let slot = self.sweep;
@@ -256,7 +257,7 @@ impl Session {
                     true => ResetReason::GoAway(code),
                     false => ResetReason::NeverSent(ConnectionError::Closed(Some(code))),
                 };
-                return Some(Event::Reset(key, reason));
+                return Some(Step::Reset(key, reason));
             }
         }
         self.goaway_pending = false;

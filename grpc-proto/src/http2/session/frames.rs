@@ -1,7 +1,7 @@
 //! Control frames that came in (RFC 9113 §6.4–§6.9).
 
 use super::receive::{Handled, Step};
-use super::{Session, Side};
+use super::{ResetReason, Session, Side};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::frame::{self, flag, kind};
 use crate::http2::state::{Cause, State};
@@ -36,7 +36,7 @@ impl Session {
             self.streams[slot as usize].released = true;
         }
         self.vacate_if_done(slot);
-        Ok(told.then_some(Step::Reset(key, code)))
+        Ok(told.then_some(Step::Reset(key, ResetReason::Peer(code))))
     }
 
     pub(super) fn on_window_update(&mut self, id: u32, increment: u32) -> Handled {

@@ -2,44 +2,19 @@
 //!
 //! gRPC repeats itself: once the tables are warm, the block of a call is mostly the same few indexed
 //! bytes as the last one's. A memo is keyed by the bytes (or the list) and the generation of the
-//! dynamic table: as long as neither has changed, the other side of the coding has not either.
+//! dynamic table: as long as neither has changed, the other side of the coding has not either. What
+//! does change from call to call, a trace id or a timeout, is set into the memo (see [`DecodeMemo`]).
 
 use alloc::vec::Vec;
 
 use super::Session;
+use super::decode_memo::{DecodeMemo, MEMO_LIST};
 use crate::hpack::{DecodeError, Encoder, FieldList, ListLimits, ListOutcome};
 use crate::http2::fields::{self, Checked, Part};
 use crate::http2::frame;
 use crate::http2::stream::{Pending, Prepared};
 use crate::http2::violation::Violation;
 use crate::transmit::Transmit;
-
-/// Blocks longer than this are not remembered: they hardly repeat, and would cost memory.
-const MEMO_BLOCK: usize = 256;
-/// Lists longer than this are not remembered either.
-const MEMO_LIST: usize = 2048;
-
-/// A block that was decoded and checked before.
-#[derive(Debug, Default)]
-pub(super) struct DecodeMemo {
-    block: Vec<u8>,
-    generation: u64,
-    part: Option<Part>,
-    list: FieldList,
-    checked: Checked,
-}
-
-impl DecodeMemo {
-    pub(super) fn heap_bytes(&self) -> usize {
-        self.block.capacity() + self.list.heap_bytes()
-    }
-
-    /// Gives memory back that the present contents do not need.
-    pub(super) fn shrink(&mut self) {
-        self.block.shrink_to_fit();
-        self.list.shrink(0);
-    }
-}
 
 /// A list that was encoded before.
 #[derive(Debug, Default)]
@@ -82,15 +57,22 @@ impl Session {
         block: &[u8],
         part: Part,
     ) -> Result<Result<Checked, Violation>, DecodeError> {
-        let at = block.len() & 3;
-        let memo = &self.memos[at];
-        if memo.part == Some(part)
-            && memo.generation == self.decoder.generation()
-            && memo.block == block
-        {
+        let at = DecodeMemo::place_of(block);
+        if let Some(checked) = self.memos[at].recall(block, part, self.decoder.generation()) {
             self.received_memo = Some(at as u8);
-            return Ok(Ok(memo.checked));
+            return Ok(Ok(checked));
         }
+        self.decode_anew(block, part, at)
+    }
+
+    /// Decodes and checks a block that no memo has, and takes note of it in the one at `at`.
+    #[inline(never)]
+    fn decode_anew(
+        &mut self,
+        block: &[u8],
+        part: Part,
+        at: usize,
+    ) -> Result<Result<Checked, Violation>, DecodeError> {
         self.received_memo = None;
         self.received.clear();
         let limits = ListLimits {
@@ -106,23 +88,8 @@ impl Session {
             Ok(checked) => checked,
             Err(violation) => return Ok(Err(violation)),
         };
-        // Seen twice is worth remembering: a block that never comes again costs no copy of its list.
-        let memo = &mut self.memos[at];
-        if generation == self.decoder.generation()
-            && block.len() <= MEMO_BLOCK
-            && self.received.size() <= MEMO_LIST
-        {
-            let again = memo.part.is_none() && memo.generation == generation && memo.block == block;
-            memo.generation = generation;
-            if again {
-                memo.part = Some(part);
-                memo.checked = checked;
-                memo.list.clone_from(&self.received);
-            } else {
-                memo.part = None;
-                memo.block.clear();
-                memo.block.extend_from_slice(block);
-            }
+        if generation == self.decoder.generation() {
+            self.memos[at].note(block, part, generation, &self.received, checked);
         }
         Ok(Ok(checked))
     }
@@ -131,7 +98,7 @@ impl Session {
     #[inline]
     pub(crate) fn received(&self) -> &FieldList {
         match self.received_memo {
-            Some(at) => &self.memos[usize::from(at)].list,
+            Some(at) => self.memos[usize::from(at)].list(),
             None => &self.received,
         }
     }
@@ -140,7 +107,7 @@ impl Session {
     pub(crate) fn take_received(&mut self) -> FieldList {
         let mut list = self.take_fields();
         match self.received_memo {
-            Some(at) => list.clone_from(&self.memos[usize::from(at)].list),
+            Some(at) => list.clone_from(self.memos[usize::from(at)].list()),
             None => core::mem::swap(&mut list, &mut self.received),
         }
         list
@@ -164,9 +131,13 @@ impl Session {
             Pending::Call { place, own, has_timeout } => {
                 let timeout = usize::from(has_timeout);
                 self.put_prepared(place, out);
-                self.encoder.encode_part(&own, 0..timeout, out);
+                if has_timeout {
+                    self.encoder.encode_part(&own, 0..timeout, out);
+                }
                 self.put_prepared(place.after(), out);
-                self.encoder.encode_part(&own, timeout..own.len(), out);
+                if own.len() > timeout {
+                    self.encoder.encode_part(&own, timeout..own.len(), out);
+                }
                 self.recycle_fields(own);
             }
         }

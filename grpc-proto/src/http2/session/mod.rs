@@ -2,6 +2,7 @@
 
 mod blocks;
 mod budgets;
+mod decode_memo;
 mod end;
 mod event;
 mod frames;
@@ -29,12 +30,14 @@ use super::timers::Deadlines;
 use crate::config::{Config, Limits};
 use crate::hpack::{self, FieldList};
 use crate::time::Instant;
+use decode_memo::DecodeMemo;
 pub use event::{
     ConnectionError, Event, OpenError, ResetReason, Side, Stats, StreamError, TimedOut,
 };
-use heads::{DecodeMemo, EncodeMemo};
+use heads::EncodeMemo;
 pub use inspect::StreamView;
 use receive::Reading;
+pub(crate) use receive::Step;
 use time::Timers;
 
 /// An HTTP/2 connection as a pure state machine.
@@ -77,7 +80,7 @@ pub struct Session {
     received: FieldList,
     received_memo: Option<u8>,
     decoder: hpack::Decoder,
-    memos: [DecodeMemo; 4],
+    memos: [DecodeMemo; DecodeMemo::COUNT],
     conn_recv: RecvWindow,
     /// Window that a new stream starts with: at least the default until our SETTINGS are acknowledged.
     recv_base: u32,

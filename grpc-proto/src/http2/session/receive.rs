@@ -1,7 +1,6 @@
 //! Bytes in: from the receive buffer to frames, without copying what lies whole in it.
 
 use super::{Event, ResetReason, Session};
-use crate::hpack::FieldList;
 use crate::http2::fields::Part;
 use crate::http2::frame::{FrameHeader, HEADER_LEN, PREFACE, flag, kind};
 use crate::http2::state::{Input, Rejection, State};
@@ -40,38 +39,17 @@ pub(super) struct Data {
     end_stream: bool,
 }
 
-/// What a frame has to tell, small enough to be passed up by value: fields wait in `Session::received`.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Step {
-    Headers {
-        key: StreamKey,
-        part: Part,
-        status: u16,
-        end_stream: bool,
-    },
+/// What there is to tell: an [`Event`] without the fields, which wait in [`Session::received`], and so
+/// small enough to be passed up by value.
+#[derive(Debug)]
+pub(crate) enum Step {
+    Headers { key: StreamKey, part: Part, status: u16, end_stream: bool },
     Data(StreamKey),
     End(StreamKey),
-    /// The peer has reset a stream.
-    Reset(StreamKey, ErrorCode),
-    GoAway {
-        last_stream: u32,
-        code: ErrorCode,
-    },
-}
-
-impl From<Step> for Event {
-    #[inline]
-    fn from(step: Step) -> Event {
-        match step {
-            Step::Headers { key, part, status, end_stream } => {
-                Event::Headers { stream: key, part, status, fields: FieldList::new(), end_stream }
-            }
-            Step::Data(key) => Event::Data(key),
-            Step::End(key) => Event::End(key),
-            Step::Reset(key, code) => Event::Reset(key, ResetReason::Peer(code)),
-            Step::GoAway { last_stream, code } => Event::GoAway { last_stream, code },
-        }
-    }
+    Reset(StreamKey, ResetReason),
+    Deadline(StreamKey),
+    Writable(StreamKey),
+    GoAway { last_stream: u32, code: ErrorCode },
 }
 
 /// A frame that was handled may have something to tell.
@@ -91,31 +69,38 @@ impl Session {
         input: &mut &[u8],
         now: Instant,
     ) -> Result<Option<Event>, ConnectionError> {
-        let mut event = self.poll_bare(input, now)?;
-        if let Some(Event::Headers { fields, .. }) = &mut event {
-            *fields = self.take_received();
-        }
-        Ok(event)
+        let Some(step) = self.poll_step(input, now)? else { return Ok(None) };
+        Ok(Some(match step {
+            Step::Headers { key, part, status, end_stream } => {
+                let fields = self.take_received();
+                Event::Headers { stream: key, part, status, fields, end_stream }
+            }
+            Step::Data(key) => Event::Data(key),
+            Step::End(key) => Event::End(key),
+            Step::Reset(key, reason) => Event::Reset(key, reason),
+            Step::Deadline(key) => Event::Deadline(key),
+            Step::Writable(key) => Event::Writable(key),
+            Step::GoAway { last_stream, code } => Event::GoAway { last_stream, code },
+        }))
     }
 
     /// As [`Session::poll`], but leaves the fields of a head in [`Session::received`].
-    pub(crate) fn poll_bare(
+    pub(crate) fn poll_step(
         &mut self,
         input: &mut &[u8],
         now: Instant,
-    ) -> Result<Option<Event>, ConnectionError> {
+    ) -> Result<Option<Step>, ConnectionError> {
         self.run_timers(!input.is_empty(), now);
         loop {
             // What a frame led to comes before what the next one does, however the bytes were cut.
             if self.needs_attention(now)
-                && let Some(event) = self.poll_pending(now)?
+                && let Some(step) = self.poll_pending(now)?
             {
-                return Ok(Some(event));
+                return Ok(Some(step));
             }
             match self.read(input, now) {
-                Ok(Some(step)) => return Ok(Some(step.into())),
                 Ok(None) if self.attention => {}
-                Ok(None) => return Ok(None),
+                Ok(step) => return Ok(step),
                 Err(violation) => self.misbehaved(violation, input),
             }
         }

@@ -1,0 +1,257 @@
+//! Field blocks that come again, but for values of the same length.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use crate::hpack::{self, FieldList};
+use crate::http2::fields::{self, Checked, Part};
+
+/// Blocks longer than this are not remembered: they hardly repeat, and would cost memory.
+const MEMO_BLOCK: usize = 256;
+/// Lists longer than this are not remembered either.
+pub(super) const MEMO_LIST: usize = 2048;
+/// Values that may differ from call to call: a timeout, a trace id, and what else there may be.
+const MOST_GAPS: usize = 4;
+
+/// A block that was decoded and checked before.
+///
+/// ```text
+///   block   83 86 be bf c0 | 0f 2e 08 "4999871u" | c1 c2 | 0f 30 20 "0af7651916cd43dd…"
+///           same bytes       ^^^^^^^^  gap         same    ^^^^^^^^  gap
+/// ```
+///
+/// What repeats is compared. What lies in a gap, the uncoded value of a literal field that leaves the
+/// dynamic table alone, is set into the list: its length was compared, and its name is as it was.
+#[derive(Debug, Default)]
+pub(super) struct DecodeMemo {
+    block: Vec<u8>,
+    generation: u64,
+    /// `None`: the block was seen once, and only its bytes are known.
+    part: Option<Part>,
+    list: FieldList,
+    checked: Checked,
+    gaps: [Gap; MOST_GAPS],
+    gap_count: u8,
+}
+
+/// A value within the block and the field it belongs to. Unused gaps are empty.
+#[derive(Clone, Copy, Debug, Default)]
+struct Gap {
+    start: u16,
+    end: u16,
+    field: u16,
+}
+
+impl Gap {
+    #[inline]
+    fn range(self) -> Range<usize> {
+        usize::from(self.start)..usize::from(self.end)
+    }
+}
+
+impl DecodeMemo {
+    /// How many memos there are.
+    pub(super) const COUNT: usize = 8;
+
+    /// The memo that a block may be found in: blocks differ in length, and methods in `:path`, which
+    /// most clients send third.
+    #[inline]
+    pub(super) fn place_of(block: &[u8]) -> usize {
+        let third = block.get(2).copied().unwrap_or(0);
+        (block.len() ^ usize::from(third)) % Self::COUNT
+    }
+
+    /// What the block says of its message, if it is the one that is remembered; the list is then its.
+    #[inline]
+    pub(super) fn recall(&mut self, block: &[u8], part: Part, generation: u64) -> Option<Checked> {
+        let known = self.part == Some(part)
+            && self.generation == generation
+            && self.block.len() == block.len()
+            && self.is_alike(block);
+        if !known {
+            return None;
+        }
+        for gap in &self.gaps[..usize::from(self.gap_count)] {
+            if !self.list.set_value(usize::from(gap.field), &block[gap.range()]) {
+                // The list is not that of any block now.
+                self.part = None;
+                return None;
+            }
+        }
+        Some(self.checked)
+    }
+
+    /// Takes note of a block that was not recalled, and that left the table alone.
+    ///
+    /// Seen twice is worth remembering: a block that never comes again costs no copy of its list.
+    pub(super) fn note(
+        &mut self,
+        block: &[u8],
+        part: Part,
+        generation: u64,
+        list: &FieldList,
+        checked: Checked,
+    ) {
+        if block.len() > MEMO_BLOCK || list.size() > MEMO_LIST {
+            return;
+        }
+        let seen =
+            self.part.is_none() && self.generation == generation && self.block.len() == block.len();
+        self.part = None;
+        self.find_gaps(block, list);
+        if seen && self.is_alike(block) {
+            self.part = Some(part);
+            self.checked = checked;
+            self.list.clone_from(list);
+        }
+        self.generation = generation;
+        self.block.clear();
+        self.block.extend_from_slice(block);
+    }
+
+    /// Whether a block of the same length has the same bytes outside the gaps.
+    #[inline(always)]
+    fn is_alike(&self, block: &[u8]) -> bool {
+        let mut from = 0;
+        for gap in &self.gaps[..usize::from(self.gap_count)] {
+            let Range { start, end } = gap.range();
+            if block[from..start] != self.block[from..start] {
+                return false;
+            }
+            from = end;
+        }
+        block[from..] == self.block[from..]
+    }
+
+    /// Finds the values that may change without a change in what the list says of its message.
+    fn find_gaps(&mut self, block: &[u8], list: &FieldList) {
+        let free = hpack::plain_values(block).filter(|(field, _)| {
+            list.get(*field)
+                .is_some_and(|field| field.flags.is_value_valid() && !fields::decides(field.token))
+        });
+        self.gap_count = 0;
+        for (gap, (field, range)) in self.gaps.iter_mut().zip(free) {
+            // Blocks and lists of this size fit.
+            *gap = Gap { start: range.start as u16, end: range.end as u16, field: field as u16 };
+            self.gap_count += 1;
+        }
+    }
+
+    /// The fields of the block that was recalled last.
+    #[inline]
+    pub(super) fn list(&self) -> &FieldList {
+        &self.list
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.block.capacity() + self.list.heap_bytes()
+    }
+
+    /// Gives memory back that the present contents do not need.
+    pub(super) fn shrink(&mut self) {
+        self.block.shrink_to_fit();
+        self.list.shrink(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hpack::{Decoder, Encoder, ListLimits, Token};
+    use alloc::format;
+    use proptest::prelude::*;
+
+    fn head(timeout: &str, trace: &str) -> FieldList {
+        let mut list = FieldList::new();
+        list.push_known(Token::Method, b"POST");
+        list.push_known(Token::Scheme, b"http");
+        list.push_known(Token::Path, b"/a.B/C");
+        list.push_known(Token::Te, b"trailers");
+        list.push_known(Token::GrpcTimeout, timeout.as_bytes());
+        list.push(b"x-trace", trace.as_bytes());
+        list
+    }
+
+    /// Encodes lists on one connection and decodes them through one memo; says whether it recalled each.
+    fn recalled(lists: &[FieldList]) -> Vec<bool> {
+        let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new(4096));
+        let mut memo = DecodeMemo::default();
+        let mut found = Vec::new();
+        for list in lists {
+            let mut block = Vec::new();
+            encoder.encode(list, &mut block);
+            let generation = decoder.generation();
+            let mut decoded = FieldList::new();
+            decoder.decode(&block, &ListLimits::default(), &mut decoded).unwrap();
+            let checked = fields::check(&decoded, Part::Request).unwrap();
+            let recalled = memo.recall(&block, Part::Request, generation);
+            if let Some(known) = recalled {
+                assert_eq!((memo.list(), known), (&decoded, checked));
+            } else if decoder.generation() == generation {
+                memo.note(&block, Part::Request, generation, &decoded, checked);
+            }
+            found.push(recalled.is_some());
+        }
+        found
+    }
+
+    #[test]
+    fn a_head_is_recalled_whatever_its_timeout_and_trace_id_are() {
+        let lists: Vec<_> =
+            (0..6).map(|n| head(&format!("4999{n}u"), &format!("trace-{n}"))).collect();
+        // Once to fill the tables, twice to be remembered.
+        assert_eq!(recalled(&lists), [false, false, false, true, true, true]);
+    }
+
+    #[test]
+    fn a_value_of_another_length_is_not_recalled() {
+        let mut lists: Vec<_> = (0..4).map(|n| head("5S", &format!("trace-{n}"))).collect();
+        lists.push(head("5S", "trace-100"));
+        assert_eq!(recalled(&lists), [false, false, false, true, false]);
+    }
+
+    #[test]
+    fn a_value_that_http_forbids_is_not_recalled() {
+        let mut memo = DecodeMemo::default();
+        let mut decoder = Decoder::new(4096);
+        // `:method: POST`, `:scheme: http`, `:path: /` and an unindexed field.
+        let block = |value: &[u8; 3]| [&[0x83, 0x86, 0x84, 0x00, 1, b'x', 3][..], value].concat();
+        for value in [b"abc", b"abd"] {
+            let mut list = FieldList::new();
+            decoder.decode(&block(value), &ListLimits::default(), &mut list).unwrap();
+            let checked = fields::check(&list, Part::Request).unwrap();
+            memo.note(&block(value), Part::Request, decoder.generation(), &list, checked);
+        }
+        let mut recall = |value| memo.recall(&block(value), Part::Request, 0).is_some();
+        assert!(recall(b"abe"));
+        assert!(!recall(b"a\nb"));
+        assert!(!recall(b"abc"), "it was forgotten");
+    }
+
+    #[test]
+    fn a_value_that_decides_something_is_no_gap() {
+        let mut memo = DecodeMemo::default();
+        let mut decoder = Decoder::new(4096);
+        // An unindexed `content-length` after a minimal head.
+        let block = |value: u8| [0x83, 0x86, 0x84, 0x0f, 13, 1, value];
+        for _ in 0..2 {
+            let mut list = FieldList::new();
+            decoder.decode(&block(b'1'), &ListLimits::default(), &mut list).unwrap();
+            let checked = fields::check(&list, Part::Request).unwrap();
+            assert_eq!(checked.content_length, Some(1));
+            memo.note(&block(b'1'), Part::Request, 0, &list, checked);
+        }
+        assert!(memo.recall(&block(b'1'), Part::Request, 0).is_some());
+        assert!(memo.recall(&block(b'2'), Part::Request, 0).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_recalled_is_what_would_be_decoded(
+            heads in proptest::collection::vec(("[0-9]{1,3}[mun]", "[a-c]{0,3}"), 1..40),
+        ) {
+            let lists: Vec<_> = heads.iter().map(|(timeout, trace)| head(timeout, trace)).collect();
+            recalled(&lists);
+        }
+    }
+}
