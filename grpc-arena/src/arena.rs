@@ -56,8 +56,8 @@ pub struct Arena {
     /// What [`reset`](Self::reset) refills the allowance to.
     budget: usize,
     retained: usize,
-    /// How large the first chunk should be.
-    first: Cell<usize>,
+    /// The size of the input that was decoded last, as a hint at the size of the first chunk.
+    input: Cell<usize>,
     /// The chunk that `next` lies in.
     last: Cell<Option<Chunk>>,
 }
@@ -104,7 +104,7 @@ impl Arena {
             beyond: Cell::new(bytes),
             budget: bytes,
             retained: RETAINED,
-            first: Cell::new(FIRST_CHUNK),
+            input: Cell::new(0),
             last: Cell::new(None),
         }
     }
@@ -313,22 +313,35 @@ impl Arena {
     /// Lowers what may still be handed out to `bytes`, until [`widen`](Self::widen), for input of `input` bytes.
     #[inline]
     pub(crate) fn narrow(&self, bytes: usize, input: usize) -> Narrowed {
-        // Messages take about twice their encoded size; so that one decode asks the heap once.
-        self.first.set((2 * input).clamp(FIRST_CHUNK, FIRST_CHUNK_MAX));
-        let before = self.remaining();
-        let to = before.min(bytes);
-        let narrowed = Narrowed { before, to, end: self.end.get(), chunk: self.last.get() };
-        let window = self.window().min(to);
-        // SAFETY: no more than the window lies behind `next`.
-        self.end.set(unsafe { self.next.get().add(window) });
-        self.beyond.set(to - window);
+        self.input.set(input);
+        let (window, beyond) = (self.window(), self.beyond.get());
+        let narrowed =
+            Narrowed { window, beyond, to: bytes, end: self.end.get(), chunk: self.last.get() };
+        let inside = window.min(bytes);
+        if inside < window {
+            // SAFETY: no more than the window lies behind `next`.
+            self.end.set(unsafe { self.next.get().add(inside) });
+        }
+        self.beyond.set(beyond.min(bytes - inside));
         narrowed
     }
 
     /// Undoes [`narrow`](Self::narrow): all that was not taken since is free again.
     #[inline]
     pub(crate) fn widen(&self, narrowed: &Narrowed) {
-        let left = narrowed.before - (narrowed.to - self.remaining());
+        if self.last.get() == narrowed.chunk && self.end.get() == narrowed.end {
+            // All that was taken came from the window, which still ends where it did.
+            self.beyond.set(narrowed.beyond);
+        } else {
+            self.widen_window(narrowed);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn widen_window(&self, narrowed: &Narrowed) {
+        let before = narrowed.before();
+        let left = before - (before.min(narrowed.to) - self.remaining());
         let end = match self.last.get() {
             // Beyond the end that was found may lie what an open list or a pile holds.
             last if last == narrowed.chunk => narrowed.end,
@@ -364,7 +377,11 @@ impl Arena {
         // Room for the padding of alignments above the chunk's own.
         let padding = layout.align().saturating_sub(CHUNK_ALIGN) + size_of::<Header>();
         let need = layout.size().checked_add(padding).ok_or(ArenaFull)?;
-        let size = self.last.get().map_or(self.first.get(), |last| 2 * last.header().size);
+        let size = match self.last.get() {
+            Some(last) => 2 * last.header().size,
+            // Messages take about twice their encoded size; so that one decode asks the heap once.
+            None => self.input.get().saturating_mul(2).clamp(FIRST_CHUNK, FIRST_CHUNK_MAX),
+        };
         // A chunk larger than the budget would be memory that nobody may use.
         let size = size.min(remaining.saturating_add(size_of::<Header>())).max(need);
         self.add_chunk(size, remaining)?;
@@ -454,12 +471,20 @@ impl<'a, T: Copy> Open<'a, T> {
     }
 }
 
-/// What [`Arena::narrow`] found.
+/// What [`Arena::narrow`] found, and what it was asked for.
 pub(crate) struct Narrowed {
-    before: usize,
+    window: usize,
+    beyond: usize,
     to: usize,
     end: *mut u8,
     chunk: Option<Chunk>,
+}
+
+impl Narrowed {
+    /// What could be handed out before.
+    fn before(&self) -> usize {
+        self.window + self.beyond
+    }
 }
 
 /// A list that grows downwards from the end of an arena's window; see [`Arena::pile`].

@@ -62,7 +62,7 @@ fn a_narrowed_arena_recovers_what_was_not_taken() {
     let arena = Arena::with_budget(1000);
     arena.alloc_slice(&[0u8; 100]);
     let narrowed = arena.narrow(50, 0);
-    assert_eq!((narrowed.before, arena.remaining()), (900, 50));
+    assert_eq!((narrowed.before(), arena.remaining()), (900, 50));
     arena.alloc_slice(&[0u8; 30]);
     assert_eq!(arena.try_alloc_slice(&[0u8; 21]), Err(ArenaFull));
     arena.widen(&narrowed);
@@ -195,7 +195,7 @@ proptest! {
                     let result = arena.try_alloc_slice(&std::vec![9u8; len]).map(|place| note(&mut live, place));
                     prop_assert!(result.is_err() || len <= to);
                     arena.widen(&narrowed);
-                    prop_assert_eq!(arena.remaining(), narrowed.before - if result.is_ok() { len } else { 0 });
+                    prop_assert_eq!(arena.remaining(), narrowed.before() - if result.is_ok() { len } else { 0 });
                 }
                 Step::Reset => {
                     live.clear();

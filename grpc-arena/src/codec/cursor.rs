@@ -268,7 +268,7 @@ impl<'a> Cursor<'a> {
         }
         // SAFETY: a byte is left.
         let len = usize::from(unsafe { *self.ptr });
-        // A length of more than one byte is none of up to 64.
+        // A length of more than one byte looks like one of 128 and more, of which the check says no.
         if len >= self.len() {
             return None;
         }

@@ -3,7 +3,7 @@
 /// Whether `bytes` are UTF-8.
 #[inline]
 pub(crate) fn is_utf8(bytes: &[u8]) -> bool {
-    let ascii = if bytes.len() > 64 { is_long_ascii(bytes) } else { is_short_ascii(bytes) };
+    let ascii = if bytes.len() >= 128 { is_long_ascii(bytes) } else { is_short_ascii(bytes) };
     ascii || is_utf8_slow(bytes)
 }
 
@@ -75,7 +75,7 @@ fn portable_high_mask(block: &[u8; BLOCK]) -> u32 {
     })
 }
 
-/// Whether up to 64 bytes are ASCII; of more it says no.
+/// Whether fewer than 128 bytes, as many as a length of one byte counts, are ASCII; of more it says no.
 ///
 /// By words and vectors that overlap within the string, so that no length needs a loop.
 #[inline(always)]
@@ -95,6 +95,16 @@ pub(super) fn is_short_ascii(bytes: &[u8]) -> bool {
                 (half(0) | half(len - 4)) & 0x8080_8080 == 0
             }
             33..=64 => !has_high([lane(0), lane(16), lane(len - 32), lane(len - 16)]),
+            65..128 => !has_high([
+                lane(0),
+                lane(16),
+                lane(32),
+                lane(48),
+                lane(len - 64),
+                lane(len - 48),
+                lane(len - 32),
+                lane(len - 16),
+            ]),
             1..4 => (*start | *start.add(len / 2) | *start.add(len - 1)) < 0x80,
             0 => true,
             _ => false,
