@@ -7,7 +7,7 @@ pub mod testing {
 
 pub mod interop;
 
-/// Messages of proto2, proto3 and an edition.
+/// Messages of proto2, proto3 and two editions.
 #[deny(missing_docs, warnings)]
 pub mod messages {
     include!(concat!(env!("OUT_DIR"), "/messages/all.rs"));
@@ -15,6 +15,11 @@ pub mod messages {
     /// Messages of an edition.
     pub mod edition {
         include!(concat!(env!("OUT_DIR"), "/edition/messages.edition.rs"));
+    }
+
+    /// Messages of edition 2024.
+    pub mod edition24 {
+        include!(concat!(env!("OUT_DIR"), "/edition/messages.edition24.rs"));
     }
 }
 

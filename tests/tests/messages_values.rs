@@ -2,9 +2,9 @@
 
 use grpc_arena::codec::{Map, UnknownFields};
 use grpc_arena::{Arena, DecodeError, DecodeLimits, Encode, Schema, SizeCache};
-use tests::messages::edition;
 use tests::messages::messages::three::{Color, Everything, Self_, everything, self_};
 use tests::messages::messages::two::{Closed, Legacy, Parent, Rating, Scores, legacy};
+use tests::messages::{edition, edition24};
 
 fn encode(message: &impl Encode) -> Vec<u8> {
     let (mut cache, mut out) = (SizeCache::new(), vec![0xee]);
@@ -307,4 +307,30 @@ fn an_edition_turns_features_on_and_off_by_field() {
     // Mixed { shut: 5 } is unknown, Mixed { open: 5 } is not.
     let read = decode::<Mixed<'static>>(&[24, 0, 88, 5, 80, 5], &arena).unwrap();
     assert_eq!((read.shut, read.open, read.unknown.encoded_len()), (None, Open(5), 2));
+}
+
+#[test]
+fn edition_2024_adds_styles_and_visibility_that_leave_the_messages_as_they_are() {
+    use edition24::{Reading, Unit, reading::Place};
+    let place = Place { latitude: Some(54.5), ..Place::EMPTY };
+    let nearby = [("north", place)];
+    let message = Reading {
+        station: Some(""),
+        tenths: Some(0),
+        history: &[1, 300],
+        unit: Some(Unit::CELSIUS),
+        place: Some(&place),
+        raw: b"",
+        nearby: Map::from_sorted(&nearby).unwrap(),
+        ..Reading::EMPTY
+    };
+    let bytes = encode(&message);
+    // Presence is explicit unless a field says otherwise, lists are packed, and enums are open.
+    assert_eq!(bytes[..12], [10, 0, 16, 0, 26, 3, 1, 172, 2, 32, 1, 43]);
+    assert_eq!((bytes[21], bytes[22], bytes.len()), (44, 58, 22 + 2 + 7 + 2 + 9));
+    let arena = Arena::new();
+    assert_eq!(decode::<Reading<'static>>(&bytes, &arena).unwrap(), message);
+    let read = decode::<Reading<'static>>(&[32, 9], &arena).unwrap();
+    assert_eq!((read.unit, read.unknown.encoded_len()), (Some(Unit(9)), 0));
+    assert!(decode::<Reading<'static>>(&[10, 1, 0xff], &arena).is_err(), "text is verified");
 }
