@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Our server and client against foreign peers on loopback: grpcio (the C core) both ways, and h2load; then against each
-# other, with gigabytes through flow control.
+# Our server and client against foreign peers on loopback: grpcio (the C core) both ways, h2load, and a peer over the
+# package h2 that chooses its frames; then against each other, with gigabytes through flow control.
 #
 # Installs what it needs (on Debian, as root): h2load, and a virtual environment with grpcio under the target folder.
 # Everything runs once on io_uring and once with MONOIO_FORCE_LEGACY_DRIVER=1, is bounded in time, and stops by itself.
@@ -10,12 +10,13 @@ cd "$(dirname "$0")/../.."
 
 GRPCIO=1.76.0
 PROTOBUF=6.33.2
+H2=4.4.1
 
 foreign=$PWD/tests/foreign
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 work=$target/foreign
 generated=$work/generated
-venv=$work/venv-$GRPCIO-$PROTOBUF
+venv=$work/venv-$GRPCIO-$PROTOBUF-$H2
 lines=$work/lines.txt
 
 server_pid=
@@ -26,7 +27,9 @@ stop_server() {
         server_pid=
     fi
 }
-trap stop_server EXIT
+# A server that waits beside the others.
+patient_pid=
+trap 'stop_server; server_pid=$patient_pid; stop_server' EXIT
 
 install() {
     mkdir -p "$generated"
@@ -40,7 +43,7 @@ install() {
     if [ ! -e "$venv/complete" ]; then
         python3 -m venv --clear "$venv"
         "$venv/bin/pip" install --quiet --disable-pip-version-check \
-            "grpcio==$GRPCIO" "grpcio-tools==$GRPCIO" "protobuf==$PROTOBUF"
+            "grpcio==$GRPCIO" "grpcio-tools==$GRPCIO" "protobuf==$PROTOBUF" "h2==$H2"
         touch "$venv/complete"
     fi
     "$venv/bin/python" -m grpc_tools.protoc -Itests/proto \
@@ -117,14 +120,79 @@ both_ways() {
     stop_server
 }
 
+# Peers with a trait: compressing, growing old, choosing their frames, minding pings.
+traits() {
+    local encoding number pings_pid
+    # A minute of waiting, beside everything else.
+    # shellcheck disable=SC2046
+    start_server $(python server.py) 127.0.0.1:0 grpc.http2.max_ping_strikes=1
+    patient_pid=$server_pid
+    "$target/release/interop_client" "$address" --of-grpcio --group=pings >"$work/pings.txt" 2>&1 &
+    pings_pid=$!
+
+    heading "grpcio's client and ours, our server that compresses ($1)"
+    start_server "$target/release/interop_server" 127.0.0.1:0 --compress=gzip --compress=deflate
+    # shellcheck disable=SC2046
+    check $(python special.py) "$address" compression
+    check "$target/release/interop_client" "$address" --group=compression \
+        requests_in_every_encoding_get_replies_in_gzip
+    stop_server
+    for encoding in gzip deflate; do
+        heading "our client, grpcio's server that compresses in $encoding ($1)"
+        number=$([ $encoding = gzip ] && echo 2 || echo 1)
+        # shellcheck disable=SC2046
+        start_server $(python server.py) 127.0.0.1:0 grpc.default_compression_algorithm="$number"
+        check "$target/release/interop_client" "$address" --of-grpcio --group=compression \
+            requests_in_every_encoding_get_replies_in_$encoding \
+            an_encoding_that_the_server_does_not_know_fails_its_call_alone
+        stop_server
+    done
+
+    heading "grpcio's client, our server whose connections grow old ($1)"
+    start_server "$target/release/interop_server" 127.0.0.1:0 --max-age-ms=300
+    # shellcheck disable=SC2046
+    check $(python special.py) "$address" age
+    stop_server
+
+    heading "our client, grpcio's server whose connections grow old ($1)"
+    # shellcheck disable=SC2046
+    start_server $(python server.py) 127.0.0.1:0 grpc.max_connection_age_ms=1000 grpc.max_connection_age_grace_ms=10000
+    check "$target/release/interop_client" "$address" --of-grpcio --group=age
+    stop_server
+
+    heading "a client that chooses its frames, and one that is too eager, our server ($1)"
+    start_server "$target/release/interop_server" 127.0.0.1:0
+    # shellcheck disable=SC2046
+    check $(python frames.py) client "$address"
+    # shellcheck disable=SC2046
+    check $(python special.py) "$address" pings
+    stop_server
+
+    heading "our client, a server that chooses its frames ($1)"
+    # shellcheck disable=SC2046
+    start_server $(python frames.py) server 127.0.0.1:0
+    check "$target/release/interop_client" "$address" --group=frames
+    stop_server
+
+    heading "our client, too eager for grpcio's server ($1)"
+    server_pid=$patient_pid
+    local status=0
+    wait "$pings_pid" || status=$?
+    check sh -c "cat '$work/pings.txt'; exit $status"
+    stop_server
+    patient_pid=
+}
+
 install
 : >"$lines"
 grpcio_to_grpcio
 if [ "${1:-}" != --python-only ]; then
-    cargo build --release --locked -p tests --bin interop_server --bin interop_client
+    cargo build --release --locked -p tests --features compression --bin interop_server --bin interop_client
     both_ways io_uring
+    traits io_uring
     export MONOIO_FORCE_LEGACY_DRIVER=1
     both_ways epoll
+    traits epoll
 fi
 
 passed=$(grep -c '^ok ' "$lines" || true)

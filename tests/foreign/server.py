@@ -1,6 +1,6 @@
-"""The puppet of ../proto/interop.proto on grpcio: server.py GENERATED ADDRESS
+"""The puppet of ../proto/interop.proto on grpcio: server.py GENERATED ADDRESS [OPTION=NUMBER...]
 
-Prints `listening on ADDRESS` when it does, with the port it was given if it asked for 0, and stops on SIGTERM.
+Options are those of grpcio's channels. Prints `listening on ADDRESS` when it does, with the port it was given if it asked for 0, and stops on SIGTERM.
 """
 
 import asyncio
@@ -130,7 +130,8 @@ async def replies(request, first):
 
 
 async def main():
-    server = grpc.aio.server()
+    options = [(name, int(value)) for name, value in (option.split("=") for option in sys.argv[3:])]
+    server = grpc.aio.server(options=options)
     rpc.add_InteropServicer_to_server(Puppet(), server)
     host = sys.argv[2].rsplit(":", 1)[0]
     port = server.add_insecure_port(sys.argv[2])

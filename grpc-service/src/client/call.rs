@@ -199,7 +199,13 @@ impl<'a, M: Method> Future for Call<'_, M, Unary<'_, 'a, M>> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         if this.kind.open.is_none() {
-            let open = ready!(this.poll_open(cx))?;
+            let opened = ready!(this.poll_open(cx));
+            if opened.is_err()
+                && let Some(response) = &mut this.kind.response
+            {
+                response.processed = Some(Processed::No);
+            }
+            let open = opened?;
             open.call.single.set(true);
             this.kind.open = Some(open);
         }

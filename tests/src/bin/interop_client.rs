@@ -1,7 +1,8 @@
-//! Our stack as client of a puppet of `proto/interop.proto`: `interop_client ADDRESS [--of-grpcio] [--heavy] [NAME...]`.
+//! Our stack as client of a puppet of `proto/interop.proto`: `interop_client ADDRESS [--of-grpcio] [--heavy] [--group=GROUP] [NAME...]`.
 //!
 //! Prints `ok NAME` or `FAILED NAME: why` for each check, then `N passed, M failed`; fails if any failed. Names choose
-//! among the checks; `--of-grpcio` says that the puppet is grpcio's, `--heavy` runs the checks that move gigabytes.
+//! among the checks; `--of-grpcio` says that the puppet is grpcio's, `--heavy` runs the checks that move gigabytes,
+//! `--group` those that need a peer with a trait.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -11,7 +12,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use grpc_monoio::{MonoioHost, TcpConnector, block_on};
-use grpc_service::{Channel, ChannelOptions, Host};
+use grpc_proto::Limits;
+use grpc_service::{Channel, ChannelOptions, Compression, Host};
 use tests::interop::checks::{self, Check, Outcome, Target, Wrong};
 
 /// What hangs is a failure.
@@ -25,13 +27,27 @@ fn main() -> ExitCode {
         given
     };
     let (of_grpcio, heavy) = (option("--of-grpcio"), option("--heavy"));
+    let mut groups = arguments.iter().filter_map(|argument| argument.strip_prefix("--group="));
+    let group = groups.next_back().map(str::to_owned);
+    arguments.retain(|argument| !argument.starts_with("--group="));
     let Some((address, names)) = arguments.split_first() else {
-        eprintln!("interop_client ADDRESS [--of-grpcio] [--heavy] [NAME...]");
+        eprintln!("interop_client ADDRESS [--of-grpcio] [--heavy] [--group=GROUP] [NAME...]");
         return ExitCode::FAILURE;
     };
-    let mut checks = if heavy { checks::heavy() } else { checks::all() };
+    let mut checks = match &group {
+        Some(name) => checks::group(name).expect("a group that was compiled in"),
+        None if heavy => checks::heavy(),
+        None => checks::all(),
+    };
     checks.retain(|check| names.is_empty() || names.iter().any(|name| name == check.name));
-    match block_on(run(address, of_grpcio, checks)) {
+    let mut limits = Limits::default();
+    if group.as_deref() == Some("pings") {
+        // The least that is allowed, and more than a server takes by default.
+        limits.keepalive = Some(Duration::from_secs(10));
+    }
+    let options = ChannelOptions::new(limits).expect("consistent limits");
+    let options = options.compression(Compression::none().accept_all());
+    match block_on(run(address, of_grpcio, &options, checks)) {
         Ok((passed, 0)) if passed > 0 => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
@@ -41,11 +57,16 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(address: &str, of_grpcio: bool, checks: Vec<Check>) -> (u32, u32) {
+async fn run(
+    address: &str,
+    of_grpcio: bool,
+    options: &ChannelOptions,
+    checks: Vec<Check>,
+) -> (u32, u32) {
     let host = MonoioHost::new();
     let (mut passed, mut failed) = (0, 0);
     for check in checks {
-        match attempt(address, of_grpcio, &host, &check).await {
+        match attempt(address, of_grpcio, options, &host, &check).await {
             Ok(()) => {
                 passed += 1;
                 println!("ok {}", check.name);
@@ -61,10 +82,15 @@ async fn run(address: &str, of_grpcio: bool, checks: Vec<Check>) -> (u32, u32) {
 }
 
 /// Runs one check on a connection of its own, within its time.
-async fn attempt(address: &str, of_grpcio: bool, host: &Rc<dyn Host>, check: &Check) -> Outcome {
+async fn attempt(
+    address: &str,
+    of_grpcio: bool,
+    options: &ChannelOptions,
+    host: &Rc<dyn Host>,
+    check: &Check,
+) -> Outcome {
     let connector = TcpConnector::new(Rc::clone(host));
-    let options = ChannelOptions::default();
-    let channel = Channel::connect(address, &options, Rc::clone(host), &connector).await;
+    let channel = Channel::connect(address, options, Rc::clone(host), &connector).await;
     let channel = channel.map_err(|error| Wrong::from(error.to_string()))?;
     let mut running = pin!((check.run)(Target { channel, host: Rc::clone(host), of_grpcio }));
     let mut limit = host.timer(host.now() + LIMIT);

@@ -1,20 +1,43 @@
-//! The puppet of `proto/interop.proto` on our stack: `interop_server ADDRESS [THREADS]`.
+//! The puppet of `proto/interop.proto` on our stack:
+//! `interop_server ADDRESS [THREADS] [--compress=ENCODING...] [--max-age-ms=N]`.
+//!
+//! It takes requests in every encoding that was compiled in, and with `--compress` sends its replies in the first of
+//! those that is accepted. With `--max-age-ms` its connections are told to go at that age.
 //!
 //! Prints `listening on ADDRESS` when it does, with the port it was given if it asked for 0.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use grpc_monoio::{MonoioHost, WorkerOptions, Workers};
+use grpc_proto::Limits;
+use grpc_service::{Compression, Encoding, ServerOptions};
 use tests::interop::puppet::Puppet;
 use tests::testing::register_interop;
 
 fn main() -> std::io::Result<()> {
-    let mut arguments = std::env::args().skip(1);
+    let (flags, arguments): (Vec<_>, Vec<_>) =
+        std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
+    let mut arguments = arguments.into_iter();
     let address =
         arguments.next().and_then(|address| address.parse().ok()).expect("an address to listen on");
     let threads =
         arguments.next().map_or(1, |threads| threads.parse().expect("a number of threads"));
-    let options = WorkerOptions::default().threads(threads);
+    let mut limits = Limits::default();
+    let mut compression = Compression::none().accept_all();
+    for flag in &flags {
+        if let Some(name) = flag.strip_prefix("--compress=") {
+            let encoding = Encoding::from_name(name).expect("an encoding that was compiled in");
+            compression = compression.send(encoding);
+        } else if let Some(age) = flag.strip_prefix("--max-age-ms=") {
+            let age = age.parse().expect("a number of milliseconds");
+            limits.max_age = Some(Duration::from_millis(age));
+        } else {
+            panic!("unknown: {flag}");
+        }
+    }
+    let server = ServerOptions::new(limits).expect("consistent limits").compression(compression);
+    let options = WorkerOptions::default().threads(threads).server(server);
     let workers = Workers::start(address, options, |router| {
         register_interop(router, Rc::new(Puppet::new(MonoioHost::new())))
     })?;

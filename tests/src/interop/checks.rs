@@ -1,10 +1,15 @@
 //! The client: it drives a puppet, ours or a foreign one, and checks every reply.
 
+mod age;
+#[cfg(feature = "compression")]
+mod compression;
 mod deadlines;
 mod flow;
+mod frames;
 mod kinds;
 mod many;
 mod metadata;
+mod pings;
 mod statuses;
 
 use std::cell::{Cell, RefCell};
@@ -50,6 +55,18 @@ pub struct Check {
 /// The checks that move gigabytes, and watch both processes while they do.
 pub fn heavy() -> Vec<Check> {
     flow::CHECKS.to_vec()
+}
+
+/// The checks of a group that needs a server, or a client, with a trait; `None` if there is no such group.
+pub fn group(name: &str) -> Option<Vec<Check>> {
+    match name {
+        #[cfg(feature = "compression")]
+        "compression" => Some(compression::CHECKS.to_vec()),
+        "frames" => Some(frames::CHECKS.to_vec()),
+        "age" => Some(age::CHECKS.to_vec()),
+        "pings" => Some(pings::CHECKS.to_vec()),
+        _ => None,
+    }
 }
 
 /// All other checks, in the order in which they run.
