@@ -54,11 +54,11 @@ impl Metadata {
     /// # Errors
     /// The rule that name or value break: [`MetadataError`].
     pub fn append(&mut self, name: &str, value: &str) -> Result<(), MetadataError> {
-        check_name(name)?;
+        let token = check_name(name)?;
         if name.ends_with("-bin") {
             return Err(MetadataError::BinaryNameForText);
         }
-        self.push(name, value.as_bytes())
+        self.push(token, name, value.as_bytes())
     }
 
     /// Appends a binary entry; `name` ends in `-bin` and `value` is any bytes.
@@ -66,29 +66,18 @@ impl Metadata {
     /// # Errors
     /// The rule that the name breaks: [`MetadataError`].
     pub fn append_bin(&mut self, name: &str, value: &[u8]) -> Result<(), MetadataError> {
-        check_name(name)?;
+        let token = check_name(name)?;
         if !name.ends_with("-bin") {
             return Err(MetadataError::TextNameForBinary);
         }
-        encode_bin(value, |text| self.push(name, text))
+        encode_bin(value, |text| self.push(token, name, text))
     }
 
-    fn push(&mut self, name: &str, value: &[u8]) -> Result<(), MetadataError> {
-        let before = self.fields.len();
-        self.fields.push(name.as_bytes(), value);
-        let valid = self.fields.get(before).is_some_and(|field| field.flags.is_value_valid());
-        if valid { Ok(()) } else { self.drop_last(MetadataError::InvalidValue) }
-    }
-
-    /// Takes the entry that was just appended back out.
-    fn drop_last(&mut self, error: MetadataError) -> Result<(), MetadataError> {
-        let mut kept = FieldList::new();
-        let last = self.fields.len() - 1;
-        for field in self.fields.iter().take(last) {
-            kept.push(field.name, field.value);
+    fn push(&mut self, token: Token, name: &str, value: &[u8]) -> Result<(), MetadataError> {
+        match self.fields.push_checked(token, name.as_bytes(), value) {
+            true => Ok(()),
+            false => Err(MetadataError::InvalidValue),
         }
-        self.fields = kept;
-        Err(error)
     }
 
     /// Appends all entries of `other`.
@@ -207,7 +196,6 @@ impl core::error::Error for MetadataError {}
 
 /// Whether a field is the application's, and neither HTTP/2's nor gRPC's own.
 pub(crate) fn is_application(field: &Field<'_>) -> bool {
-    use crate::hpack::Token;
     !(field.token.is_pseudo()
         || field.token.is_reserved()
         || field.token.is_connection_specific()
@@ -217,12 +205,13 @@ pub(crate) fn is_application(field: &Field<'_>) -> bool {
         ))
 }
 
-fn check_name(name: &str) -> Result<(), MetadataError> {
+/// What the name of an entry is known as, if it may be one.
+fn check_name(name: &str) -> Result<Token, MetadataError> {
     let valid = |b: &u8| matches!(b, b'0'..=b'9' | b'a'..=b'z' | b'_' | b'.' | b'-');
     if name.is_empty() || !name.as_bytes().iter().all(valid) {
         return Err(MetadataError::InvalidName);
     }
-    let token = crate::hpack::Token::of(name.as_bytes());
+    let token = Token::of(name.as_bytes());
     let field = Field { token, name: name.as_bytes(), value: b"", flags: Default::default() };
-    if is_application(&field) { Ok(()) } else { Err(MetadataError::ReservedName) }
+    if is_application(&field) { Ok(token) } else { Err(MetadataError::ReservedName) }
 }

@@ -164,14 +164,14 @@ impl Connection<Client> {
         deadline: Option<Instant>,
         now: Instant,
     ) -> Result<CallKey, SendError> {
-        let block = self.role.templates.head(head, deadline, &mut self.session, now);
+        let block = self.role.templates.head(head, deadline.is_some(), &mut self.session);
         let key = self.session.open_with(block, now)?;
         let call = self.open_call(key);
         call.may_compress = is_compression(head.encoding);
         if let Some(deadline) = deadline {
             call.deadline = deadline;
             self.session.set_deadline(key, deadline);
-            self.session.stamp_timeout(key, deadline, now);
+            self.session.set_timeout(key, deadline);
         }
         Ok(key)
     }

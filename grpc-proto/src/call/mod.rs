@@ -10,7 +10,7 @@ mod template;
 
 use alloc::vec::Vec;
 
-use bytes::{BufMut, Bytes};
+use bytes::Bytes;
 use grpc_arena::{Encode, SizeCache};
 
 use crate::config::Config;
@@ -296,15 +296,7 @@ impl<R: Role> Connection<R> {
             self.check_encoding(call)?;
         }
         R::before_message(self, call)?;
-        let prefix = prefix(message.len(), compressed);
-        if message.len() < crate::transmit::BY_HANDLE {
-            self.session.write_with(call, message.len() + PREFIX, |out| {
-                out.put_slice(&prefix);
-                out.put_slice(&message);
-            })?;
-        } else {
-            self.session.write_framed(call, &prefix, message)?;
-        }
+        self.session.write_framed(call, prefix(message.len(), compressed), message)?;
         Ok(())
     }
 

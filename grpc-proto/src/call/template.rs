@@ -10,8 +10,6 @@ use super::head::CallHead;
 use crate::hpack::{FieldList, Token};
 use crate::http2::Session;
 use crate::http2::stream::{Pending, Prepared};
-use crate::time::Instant;
-use crate::timeout::TimeoutText;
 
 /// Heads that are kept; a client that calls more methods in turn writes the others anew.
 const KEPT: usize = Prepared::REQUESTS;
@@ -61,26 +59,22 @@ impl Templates {
     pub(super) fn head(
         &mut self,
         head: &CallHead<'_>,
-        deadline: Option<Instant>,
+        has_timeout: bool,
         session: &mut Session,
-        now: Instant,
     ) -> Pending {
         let place = match self.kept.iter().position(|template| template.matches(head)) {
             Some(place) => place,
             None => match self.keep(head, session) {
                 Some(place) => place,
                 // Every kept head is still waiting to be sent: this one is written for itself.
-                None => return write_whole(head, deadline, session, now),
+                None => return write_whole(head, has_timeout, session),
             },
         };
         let mut own = session.take_fields();
-        if let Some(deadline) = deadline {
-            own.push_known(Token::GrpcTimeout, TimeoutText::new(deadline - now).as_bytes());
-        }
         if let Some(metadata) = head.metadata {
             metadata.append_to(&mut own);
         }
-        Pending::Call { place: Prepared::request(place), own, has_timeout: deadline.is_some() }
+        Pending::Call { place: Prepared::request(place), own }
     }
 
     /// Keeps a head in the place of one that nothing refers to.
@@ -140,17 +134,13 @@ fn lists(head: &CallHead<'_>) -> (FieldList, FieldList) {
 
 /// Writes a head that is not kept.
 #[cold]
-fn write_whole(
-    head: &CallHead<'_>,
-    deadline: Option<Instant>,
-    session: &mut Session,
-    now: Instant,
-) -> Pending {
+fn write_whole(head: &CallHead<'_>, has_timeout: bool, session: &mut Session) -> Pending {
     let (before, after) = lists(head);
     let mut list = session.take_fields();
     list.extend_from(&before);
-    if let Some(deadline) = deadline {
-        list.push_known(Token::GrpcTimeout, TimeoutText::new(deadline - now).as_bytes());
+    if has_timeout {
+        // Its place: the value is written when the head is sent.
+        list.push_known(Token::GrpcTimeout, b"");
     }
     list.extend_from(&after);
     if let Some(metadata) = head.metadata {

@@ -5,10 +5,10 @@ mod policy;
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
-use core::ops::Range;
 
-use super::list::{FIELD_OVERHEAD, Field, FieldList};
+use super::list::{FIELD_OVERHEAD, Field, FieldFlags, FieldList};
 use super::table::Table;
+use super::token::Token;
 use super::{DEFAULT_TABLE_SIZE, huffman, integer, static_table};
 use crate::planted::{self, Bug};
 use index::{Hashes, Index};
@@ -24,6 +24,9 @@ const INCREMENTAL: Pattern = Pattern(0x40, 6);
 const WITHOUT_INDEXING: Pattern = Pattern(0x00, 4);
 const NEVER_INDEXED: Pattern = Pattern(0x10, 4);
 const SIZE_UPDATE: Pattern = Pattern(0x20, 5);
+
+/// The most bytes of name and value together that [`Encoder::encode_value`] takes.
+const SHORT_FIELD: usize = 64;
 
 /// Encodes the field blocks of one direction of a connection.
 ///
@@ -95,24 +98,34 @@ impl Encoder {
 
     /// Appends exactly one whole field block made of `fields`.
     pub fn encode(&mut self, fields: &FieldList, out: &mut Vec<u8>) {
-        self.encode_part(fields, 0..fields.len(), out);
+        self.begin(out);
+        for (field, text) in fields.iter_with_text() {
+            self.field(field, text, out);
+        }
     }
 
-    /// Appends a part of a block: a block is what its parts are together, in order.
-    pub(crate) fn encode_part(
-        &mut self,
-        fields: &FieldList,
-        part: Range<usize>,
-        out: &mut Vec<u8>,
-    ) {
+    /// Appends the field of a name that has a token, as a part of a block: a block is what its parts are
+    /// together, in order, and whole lists may be parts too.
+    ///
+    /// `value` holds what HTTP/2 allows, and is short.
+    pub(crate) fn encode_value(&mut self, token: Token, value: &[u8], out: &mut Vec<u8>) {
+        self.begin(out);
+        let name = token.name().expect("a token that stands for one name").as_bytes();
+        let mut text = [0; SHORT_FIELD];
+        text[..name.len()].copy_from_slice(name);
+        text[name.len()..][..value.len()].copy_from_slice(value);
+        let field = Field { token, name, value, flags: FieldFlags::NONE };
+        self.field(field, &text[..name.len() + value.len()], out);
+    }
+
+    /// Tells a change of the table's size before anything else of a block.
+    #[inline]
+    fn begin(&mut self, out: &mut Vec<u8>) {
         self.settled = true;
         if let Some(smallest) = self.smallest.take()
             && !planted::is(Bug::SizeUpdateLost)
         {
             self.size_updates(smallest, out);
-        }
-        for (field, text) in fields.part_with_text(part) {
-            self.field(field, text, out);
         }
     }
 

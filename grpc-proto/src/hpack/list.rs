@@ -2,7 +2,6 @@
 
 use alloc::vec::Vec;
 use core::fmt;
-use core::ops::Range;
 
 use super::token::Token;
 use super::validate;
@@ -184,6 +183,18 @@ impl FieldList {
         self.append(token, flags, name, value);
     }
 
+    /// Appends a field whose name was recognised and found valid; says whether its value is valid too,
+    /// and appends nothing if it is not.
+    #[inline]
+    pub(crate) fn push_checked(&mut self, token: Token, name: &[u8], value: &[u8]) -> bool {
+        let flags = validate::value_flags(value);
+        if flags.is_value_valid() {
+            let flags = flags.union(validate::valid_name_flags(token, name));
+            self.append(token, flags, name, value);
+        }
+        flags.is_value_valid()
+    }
+
     /// Appends a field with the name of `token`, which needs neither recognition nor checks.
     ///
     /// # Panics
@@ -240,13 +251,10 @@ impl FieldList {
         Fields { bytes: &self.bytes, entries: self.entries.iter() }
     }
 
-    /// The fields in a range of places, each with its name and value back to back.
+    /// The fields in order, each with its name and value back to back.
     #[inline]
-    pub(super) fn part_with_text(
-        &self,
-        part: Range<usize>,
-    ) -> impl Iterator<Item = (Field<'_>, &[u8])> {
-        self.entries[part].iter().map(|entry| {
+    pub(super) fn iter_with_text(&self) -> impl Iterator<Item = (Field<'_>, &[u8])> {
+        self.entries.iter().map(|entry| {
             let field = entry.field(&self.bytes);
             let text = &self.bytes[entry.start as usize..];
             (field, &text[..field.name.len() + field.value.len()])

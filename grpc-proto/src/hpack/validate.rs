@@ -8,15 +8,24 @@ use super::token::Token;
 pub(super) fn name_flags(token: Token, name: &[u8]) -> FieldFlags {
     match token {
         Token::Other | Token::GrpcReserved => {
-            let binary =
-                if name.ends_with(b"-bin") { FieldFlags::BINARY } else { FieldFlags::NONE };
+            let flags = valid_name_flags(token, name);
             if !name.is_empty() && name.iter().all(|&byte| NAME_BYTE[byte as usize]) {
-                binary
+                flags
             } else {
-                binary.union(FieldFlags::NAME_INVALID)
+                flags.union(FieldFlags::NAME_INVALID)
             }
         }
         Token::UnknownPseudo => FieldFlags::NAME_INVALID,
+        known => known_name_flags(known),
+    }
+}
+
+/// The flags of a name that is known to be valid.
+#[inline]
+pub(super) fn valid_name_flags(token: Token, name: &[u8]) -> FieldFlags {
+    match token {
+        Token::Other | Token::GrpcReserved if name.ends_with(b"-bin") => FieldFlags::BINARY,
+        Token::Other | Token::GrpcReserved => FieldFlags::NONE,
         known => known_name_flags(known),
     }
 }

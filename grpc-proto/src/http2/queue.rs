@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use bytes::Bytes;
 
@@ -21,14 +22,59 @@ pub(crate) struct SendQueue {
 enum Chunk {
     Own(Vec<u8>),
     Shared(Bytes),
+    /// A message of the application's behind its prefix.
+    Framed([u8; PREFIX], Bytes),
 }
 
 impl Chunk {
-    fn as_slice(&self) -> &[u8] {
+    fn len(&self) -> usize {
         match self {
-            Chunk::Own(bytes) => bytes,
-            Chunk::Shared(bytes) => bytes,
+            Chunk::Own(bytes) => bytes.len(),
+            Chunk::Shared(bytes) => bytes.len(),
+            Chunk::Framed(prefix, bytes) => prefix.len() + bytes.len(),
         }
+    }
+}
+
+/// Bytes before a message.
+const PREFIX: usize = 5;
+/// Messages below this are copied to the one before: a handle of its own would cost as much memory.
+const WORTH_A_HANDLE: usize = 256;
+impl Chunk {
+    /// Appends a part of the chunk to `out`.
+    fn put(&self, range: Range<usize>, out: &mut Transmit) {
+        match self {
+            Chunk::Own(bytes) => out.head().extend_from_slice(&bytes[range]),
+            Chunk::Shared(bytes) => put_payload(bytes.slice(range), out),
+            Chunk::Framed(prefix, bytes) => {
+                let (start, end) = (range.start.min(PREFIX), range.end.min(PREFIX));
+                out.head().extend_from_slice(&prefix[start..end]);
+                let range = range.start.max(PREFIX) - PREFIX..range.end.max(PREFIX) - PREFIX;
+                put_payload(bytes.slice(range), out);
+            }
+        }
+    }
+
+    /// Moves what follows the first `start` bytes to `out`.
+    fn put_rest(self, start: usize, out: &mut Transmit) {
+        match self {
+            Chunk::Shared(bytes) if start == 0 => put_payload(bytes, out),
+            Chunk::Framed(prefix, bytes) if start == 0 => {
+                out.head().extend_from_slice(&prefix);
+                put_payload(bytes, out);
+            }
+            chunk => chunk.put(start..chunk.len(), out),
+        }
+    }
+}
+
+/// Appends a payload by handle where that is worth it.
+#[inline]
+fn put_payload(payload: Bytes, out: &mut Transmit) {
+    if payload.len() >= BY_HANDLE {
+        out.push_payload(payload);
+    } else {
+        out.head().extend_from_slice(&payload);
     }
 }
 
@@ -75,26 +121,45 @@ impl SendQueue {
         }
     }
 
+    /// Appends a message by handle behind its prefix, or copies it where that is cheaper.
+    pub(crate) fn append_framed(
+        &mut self,
+        prefix: [u8; PREFIX],
+        payload: Bytes,
+        pool: &mut BufferPool,
+    ) {
+        if payload.len() < WORTH_A_HANDLE && !self.chunks.is_empty() {
+            return self.append(PREFIX + payload.len(), pool, |out| {
+                out.extend_from_slice(&prefix);
+                out.extend_from_slice(&payload);
+            });
+        }
+        self.len += PREFIX + payload.len();
+        self.chunks.push_back(Chunk::Framed(prefix, payload));
+    }
+
     /// Moves `len` bytes to `out`, which holds the frame header already.
     pub(crate) fn pull(&mut self, mut len: usize, out: &mut Transmit, pool: &mut BufferPool) {
         debug_assert!(len <= self.len);
         self.len -= len;
         while len > 0 {
             let Some(chunk) = self.chunks.front_mut() else { return };
-            let available = chunk.as_slice().len() - self.front_sent;
+            let available = chunk.len() - self.front_sent;
             let part = len.min(available);
-            let range = self.front_sent..self.front_sent + part;
-            match chunk {
-                Chunk::Shared(bytes) if part >= BY_HANDLE => out.push_payload(bytes.slice(range)),
-                chunk => out.head().extend_from_slice(&chunk.as_slice()[range]),
-            }
             len -= part;
-            self.front_sent += part;
-            if part == available {
-                self.front_sent = 0;
-                if let Some(Chunk::Own(buffer)) = self.chunks.pop_front() {
+            let start = core::mem::take(&mut self.front_sent);
+            if part < available {
+                chunk.put(start..start + part, out);
+                self.front_sent = start + part;
+                return;
+            }
+            match self.chunks.pop_front() {
+                Some(Chunk::Own(buffer)) => {
+                    out.head().extend_from_slice(&buffer[start..]);
                     pool.give(buffer);
                 }
+                Some(chunk) => chunk.put_rest(start, out),
+                None => return,
             }
         }
     }
@@ -112,7 +177,7 @@ impl SendQueue {
     pub(crate) fn heap_bytes(&self) -> usize {
         let own = |chunk: &Chunk| match chunk {
             Chunk::Own(buffer) => buffer.capacity(),
-            Chunk::Shared(_) => 0,
+            Chunk::Shared(_) | Chunk::Framed(..) => 0,
         };
         self.chunks.capacity() * size_of::<Chunk>() + self.chunks.iter().map(own).sum::<usize>()
     }

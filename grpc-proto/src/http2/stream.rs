@@ -17,13 +17,12 @@ pub(crate) enum Pending {
     Prepared(Prepared),
     /// A list of its own, and the memo it is compared with.
     Fields(FieldList, Prepared),
-    /// A call: a prepared head that is the same for every call of its method, around what is this call's own.
+    /// A call: a prepared head that is the same for every call of its method, around its timeout and before its metadata.
     Call {
         /// [`Prepared::request`].
         place: Prepared,
-        /// `grpc-timeout`, if there is one, and metadata.
+        /// Metadata.
         own: FieldList,
-        has_timeout: bool,
     },
 }
 
@@ -108,9 +107,8 @@ pub(crate) struct Stream {
     pub(crate) send: SendWindow,
     pub(crate) ready: Ready,
     pub(crate) head: Pending,
-    /// Deadline that the head's `grpc-timeout` tells, and when it was written.
+    /// The deadline that the head's `grpc-timeout` will tell, or `NEVER`.
     pub(crate) deadline: Instant,
-    pub(crate) stamped: Instant,
     pub(crate) queue: SendQueue,
     pub(crate) trailers: Pending,
     /// END_STREAM follows whatever is queued.
@@ -145,7 +143,6 @@ impl Stream {
             ready: Ready::No,
             head: Pending::None,
             deadline: Instant::NEVER,
-            stamped: Instant::NEVER,
             queue: SendQueue::default(),
             trailers: Pending::None,
             ending: false,

@@ -51,19 +51,19 @@ impl Deadlines {
         self.heap.peek().map(|&entry| parts(entry))
     }
 
-    /// Sets the deadline of a slot that has none.
-    pub(crate) fn insert(&mut self, slot: u32, at: Instant) {
+    /// Sets the deadline of a slot, in the place of the one that it has.
+    pub(crate) fn set(&mut self, slot: u32, at: Instant) {
         let index = slot as usize;
         if self.due.len() <= index {
             self.due.resize(index + 1, Instant::NEVER);
+        } else {
+            self.remove(slot);
         }
-        debug_assert_eq!(self.due[index], Instant::NEVER);
-        if at == Instant::NEVER {
-            return;
+        if at != Instant::NEVER {
+            self.due[index] = at;
+            self.live += 1;
+            self.heap.push(entry(at, slot));
         }
-        self.due[index] = at;
-        self.live += 1;
-        self.heap.push(entry(at, slot));
     }
 
     /// Forgets the deadline of a slot, if it has one.
@@ -118,11 +118,11 @@ mod tests {
             let mut heap = Deadlines::new();
             let mut model = BTreeMap::new();
             for (slot, at) in steps {
-                if model.remove(&slot).is_some() {
+                if at % 3 > 0 && model.remove(&slot).is_some() {
                     heap.remove(slot);
                 } else {
                     model.insert(slot, at);
-                    heap.insert(slot, Instant::from_nanos(at));
+                    heap.set(slot, Instant::from_nanos(at));
                 }
                 let earliest = model.iter().map(|(&slot, &at)| (Instant::from_nanos(at), slot)).min();
                 prop_assert_eq!(heap.first(), earliest);

@@ -240,13 +240,23 @@ fn strings_are_coded_exactly_where_that_saves_sixteen_bytes() {
 
 #[test]
 fn parts_of_a_block_make_the_same_block_together() {
-    let list = request("/a.B/C", "0123456789abcdef");
+    let lists = [b"1S", b"2S", b"2S"].map(|timeout| {
+        let (mut before, mut after) = (FieldList::new(), FieldList::new());
+        before.push_known(Token::Method, b"POST");
+        before.push_known(Token::Path, b"/a.B/C");
+        after.push(b"x-trace", b"0123456789abcdef");
+        (before, timeout, after)
+    });
     let (mut whole, mut parts) = (Encoder::new(), Encoder::new());
-    for at in 0..=list.len() {
+    for (before, timeout, after) in &lists {
+        let mut list = before.clone();
+        list.push_known(Token::GrpcTimeout, *timeout);
+        list.extend_from(after);
         let (mut wanted, mut found) = (Vec::new(), Vec::new());
         whole.encode(&list, &mut wanted);
-        parts.encode_part(&list, 0..at, &mut found);
-        parts.encode_part(&list, at..list.len(), &mut found);
+        parts.encode(before, &mut found);
+        parts.encode_value(Token::GrpcTimeout, *timeout, &mut found);
+        parts.encode(after, &mut found);
         assert_eq!(found, wanted);
         assert_eq!(whole.generation(), parts.generation());
     }

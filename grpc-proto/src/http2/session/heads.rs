@@ -9,11 +9,12 @@ use alloc::vec::Vec;
 
 use super::Session;
 use super::decode_memo::{DecodeMemo, MEMO_LIST};
-use crate::hpack::{DecodeError, Encoder, FieldList, ListLimits, ListOutcome};
+use crate::hpack::{DecodeError, Encoder, FieldList, ListLimits, ListOutcome, Token};
 use crate::http2::fields::{self, Checked, Part};
 use crate::http2::frame;
 use crate::http2::stream::{Pending, Prepared};
 use crate::http2::violation::Violation;
+use crate::timeout::TimeoutText;
 use crate::transmit::Transmit;
 
 /// A list that was encoded before.
@@ -119,6 +120,7 @@ impl Session {
         out: &mut Transmit,
         id: u32,
         head: Pending,
+        timeout: Option<TimeoutText>,
         end_stream: bool,
     ) {
         let out = out.head();
@@ -127,16 +129,18 @@ impl Session {
         match head {
             Pending::None => {}
             Pending::Prepared(place) => self.put_prepared(place, out),
-            Pending::Fields(list, place) => self.put_list(list, place, out),
-            Pending::Call { place, own, has_timeout } => {
-                let timeout = usize::from(has_timeout);
+            Pending::Fields(list, place) => match timeout {
+                Some(timeout) => self.put_list(with_timeout(&list, timeout), place, out),
+                None => self.put_list(list, place, out),
+            },
+            Pending::Call { place, own } => {
                 self.put_prepared(place, out);
-                if has_timeout {
-                    self.encoder.encode_part(&own, 0..timeout, out);
+                if let Some(timeout) = timeout {
+                    self.encoder.encode_value(Token::GrpcTimeout, timeout.as_bytes(), out);
                 }
                 self.put_prepared(place.after(), out);
-                if own.len() > timeout {
-                    self.encoder.encode_part(&own, timeout..own.len(), out);
+                if !own.is_empty() {
+                    self.encoder.encode(&own, out);
                 }
                 self.recycle_fields(own);
             }
@@ -181,4 +185,18 @@ impl Session {
         let waits = |head: &Pending| matches!(head, Pending::Call { place, .. } if *place == call);
         self.streams.iter().any(|stream| waits(&stream.head))
     }
+}
+
+/// The list with the value of its `grpc-timeout`, which was left open.
+#[cold]
+fn with_timeout(list: &FieldList, timeout: TimeoutText) -> FieldList {
+    let mut told = FieldList::new();
+    for field in list.iter() {
+        match field.token {
+            Token::GrpcTimeout => told.push_known(Token::GrpcTimeout, timeout.as_bytes()),
+            _ if field.flags.is_sensitive() => told.push_sensitive(field.name, field.value),
+            _ => told.push(field.name, field.value),
+        }
+    }
+    told
 }

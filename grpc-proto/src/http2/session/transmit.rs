@@ -1,12 +1,9 @@
 //! Frames out, made as late as possible: control frames, field blocks, then DATA in turns.
 
-use core::time::Duration;
-
 use super::{Session, Side};
-use crate::hpack::{FieldList, Token};
 use crate::http2::frame::{self, flag, kind};
 use crate::http2::state::{Input, State};
-use crate::http2::stream::{Pending, Ready};
+use crate::http2::stream::Ready;
 use crate::planted::{self, Bug};
 use crate::time::Instant;
 use crate::timeout::TimeoutText;
@@ -14,9 +11,6 @@ use crate::transmit::Transmit;
 
 /// What one stream may send in a turn: beside a stream of gigabytes, a small reply leaves soon.
 const QUANTUM: usize = 16 << 10;
-/// A `grpc-timeout` that waited this long is written anew: it tells what remains when it leaves.
-const STALE_TIMEOUT: Duration = Duration::from_millis(1);
-
 impl Session {
     /// Appends what is to be sent, about [`crate::Limits::transmit_budget`] bytes at most.
     ///
@@ -146,12 +140,12 @@ impl Session {
             return self.vacate_if_done(slot);
         }
         if stream.head.is_some() {
-            let mut head = core::mem::take(&mut stream.head);
-            if stream.deadline != Instant::NEVER && now - stream.stamped >= STALE_TIMEOUT {
-                refresh_timeout(&mut head, stream.deadline - now);
-            }
+            let head = core::mem::take(&mut stream.head);
             let end_stream = stream.ending && stream.queue.is_empty() && !stream.trailers.is_some();
-            self.put_head(out, id, head, end_stream);
+            // A call may have waited long: the peer is told what remains when the head leaves.
+            let has_timeout = stream.deadline != Instant::NEVER;
+            let timeout = has_timeout.then(|| TimeoutText::new(stream.deadline - now));
+            self.put_head(out, id, head, timeout, end_stream);
             self.ping_strikes = 0;
             self.step(slot, Input::SendHeaders { end_stream });
             self.open_for_prefix(slot);
@@ -164,7 +158,7 @@ impl Session {
                 if planted::is(Bug::TrailersTwice) {
                     frame::put_block(out.head(), id, true, &[], 1 << 14);
                 }
-                self.put_head(out, id, trailers, true);
+                self.put_head(out, id, trailers, None, true);
                 self.step(slot, Input::SendHeaders { end_stream: true });
             } else {
                 frame::put_header(out.head(), 0, kind::DATA, flag::END_STREAM, id);
@@ -244,20 +238,4 @@ impl Session {
     fn has_half_room(&self, slot: u32) -> bool {
         self.streams[slot as usize].queue.len() <= self.limits.send_mark as usize / 2
     }
-}
-
-/// Puts what remains of a deadline into a head that has waited.
-#[cold]
-fn refresh_timeout(head: &mut Pending, remaining: Duration) {
-    let (Pending::Fields(list, _) | Pending::Call { own: list, .. }) = head else { return };
-    let timeout = TimeoutText::new(remaining);
-    let mut fresh = FieldList::new();
-    for field in list.iter() {
-        match field.token {
-            Token::GrpcTimeout => fresh.push_known(Token::GrpcTimeout, timeout.as_bytes()),
-            _ if field.flags.is_sensitive() => fresh.push_sensitive(field.name, field.value),
-            _ => fresh.push(field.name, field.value),
-        }
-    }
-    *list = fresh;
 }

@@ -107,17 +107,15 @@ impl Session {
         Ok(())
     }
 
-    /// Queues a payload by handle behind a few bytes of framing, both or neither.
+    /// Queues a message by handle behind its prefix.
     pub(crate) fn write_framed(
         &mut self,
         key: StreamKey,
-        framing: &[u8],
+        prefix: [u8; 5],
         payload: Bytes,
     ) -> Result<(), StreamError> {
-        self.reserve_room(key, framing.len() + payload.len())?;
-        let queue = &mut self.streams[key.index()].queue;
-        queue.append(framing.len(), &mut self.pool, |out| out.extend_from_slice(framing));
-        queue.append_shared(payload);
+        self.reserve_room(key, prefix.len() + payload.len())?;
+        self.streams[key.index()].queue.append_framed(prefix, payload, &mut self.pool);
         self.make_ready(key.slot());
         Ok(())
     }
@@ -254,15 +252,14 @@ impl Session {
     /// Calls `deadline` an event at `at`; replaces an earlier setting.
     pub fn set_deadline(&mut self, key: StreamKey, at: Instant) {
         if self.stream(key).is_some() {
-            self.deadlines.remove(key.slot());
-            self.deadlines.insert(key.slot(), at);
+            self.deadlines.set(key.slot(), at);
         }
     }
 
-    /// Notes that the stream's head carries a `grpc-timeout` that was right at `now`.
-    pub(crate) fn stamp_timeout(&mut self, key: StreamKey, deadline: Instant, now: Instant) {
+    /// Has the stream's head carry a `grpc-timeout`: what remains until `deadline` when it is sent.
+    pub(crate) fn set_timeout(&mut self, key: StreamKey, deadline: Instant) {
         if let Some(stream) = self.stream_mut(key) {
-            (stream.deadline, stream.stamped) = (deadline, now);
+            stream.deadline = deadline;
         }
     }
 
