@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the tests of grpc-arena, the one crate with unsafe code, under AddressSanitizer; prints what they print. Needs a
-# nightly toolchain; without one says so and succeeds.
+# Runs the tests of grpc-arena, the one crate with unsafe code, and those of generated messages under AddressSanitizer;
+# prints what they print. Needs a nightly toolchain; without one says so and succeeds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,5 +13,9 @@ export RUSTFLAGS="-Zsanitizer=address" PROPTEST_CASES=${PROPTEST_CASES:-64}
 # A test asks for more memory than there can be, and expects to be told so.
 export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1
 target=x86_64-unknown-linux-gnu
-cargo +nightly test --locked -p grpc-arena --lib --features std --target "$target" \
-    --target-dir "${CARGO_TARGET_DIR:-target}/sanitized"
+sanitized() {
+    cargo +nightly test --locked --target "$target" --target-dir "${CARGO_TARGET_DIR:-target}/sanitized" "$@"
+}
+sanitized -p grpc-arena --lib --features std
+# Values, limits, messages by hand, allocations; and random, mutated and cut bytes beside prost.
+sanitized -p tests --test 'messages_*'
