@@ -13,7 +13,7 @@ use bytes::Bytes;
 /// ```
 ///
 /// The caller owns it: it moves whole into a completion-based write, comes back and is filled again
-/// with its memory kept. Only the caller tracks partial writes, through [`Transmit::advance`].
+/// with its memory kept. Buffers that a connection lent go back to it when it fills the same one again. Only the caller tracks partial writes, through [`Transmit::advance`].
 #[derive(Debug, Default)]
 pub struct Transmit {
     head: Vec<u8>,
@@ -23,12 +23,16 @@ pub struct Transmit {
     /// Bytes of all segments, and how many of them are written.
     len: usize,
     sent: usize,
+    /// Lent buffers that are written.
+    spent: Vec<Vec<u8>>,
 }
 
 #[derive(Debug)]
 enum Segment {
     Head(Range<usize>),
     Payload(Bytes),
+    /// A buffer of the connection's, from some place on.
+    Lent(Vec<u8>, usize),
 }
 
 /// Payloads from this size travel by handle; below it a copy costs less than another I/O vector.
@@ -37,7 +41,14 @@ pub(crate) const BY_HANDLE: usize = 4096;
 impl Transmit {
     /// An empty one; allocates nothing.
     pub const fn new() -> Self {
-        Transmit { head: Vec::new(), segments: Vec::new(), named: 0, len: 0, sent: 0 }
+        Transmit {
+            head: Vec::new(),
+            segments: Vec::new(),
+            named: 0,
+            len: 0,
+            sent: 0,
+            spent: Vec::new(),
+        }
     }
 
     /// Bytes that are still to be written.
@@ -56,6 +67,7 @@ impl Transmit {
         let named = self.segments.iter().map(|segment| match segment {
             Segment::Head(range) => &self.head[range.clone()],
             Segment::Payload(bytes) => &bytes[..],
+            Segment::Lent(buffer, start) => &buffer[*start..],
         });
         named.chain(core::iter::once(&self.head[self.named..])).filter_map(move |slice| {
             let skipped = skip.min(slice.len());
@@ -77,7 +89,11 @@ impl Transmit {
     /// Drops whatever was not written and keeps the memory.
     pub fn clear(&mut self) {
         self.head.clear();
-        self.segments.clear();
+        for segment in self.segments.drain(..) {
+            if let Segment::Lent(buffer, _) = segment {
+                self.spent.push(buffer);
+            }
+        }
         (self.named, self.len, self.sent) = (0, 0, 0);
     }
 
@@ -85,11 +101,20 @@ impl Transmit {
     pub fn shrink(&mut self, bytes: usize) {
         self.head.shrink_to(bytes);
         self.segments.shrink_to(bytes / size_of::<Segment>());
+        self.spent = Vec::new();
     }
 
     /// Heap bytes held, payload handles not counted.
     pub fn heap_bytes(&self) -> usize {
-        self.head.capacity() + self.segments.capacity() * size_of::<Segment>()
+        let lent = |segment: &Segment| match segment {
+            Segment::Lent(buffer, _) => buffer.capacity(),
+            Segment::Head(_) | Segment::Payload(_) => 0,
+        };
+        self.head.capacity()
+            + self.segments.capacity() * size_of::<Segment>()
+            + self.segments.iter().map(lent).sum::<usize>()
+            + self.spent.capacity() * size_of::<Vec<u8>>()
+            + self.spent.iter().map(Vec::capacity).sum::<usize>()
     }
 
     /// Where frames are written.
@@ -100,13 +125,32 @@ impl Transmit {
 
     /// Appends a payload without copying it, after all that `head` holds by now.
     pub(crate) fn push_payload(&mut self, payload: Bytes) {
+        self.name_head();
+        self.len += payload.len();
+        self.segments.push(Segment::Payload(payload));
+    }
+
+    /// Appends a buffer from `start` on without copying it; it comes back from
+    /// [`take_spent`](Self::take_spent) when it is written.
+    pub(crate) fn lend(&mut self, buffer: Vec<u8>, start: usize) {
+        self.name_head();
+        self.len += buffer.len() - start;
+        self.segments.push(Segment::Lent(buffer, start));
+    }
+
+    /// Lent buffers that are written.
+    #[inline]
+    pub(crate) fn take_spent(&mut self) -> impl Iterator<Item = Vec<u8>> {
+        self.spent.drain(..)
+    }
+
+    /// Makes a segment of what `head` holds beyond the last one.
+    fn name_head(&mut self) {
         if self.named < self.head.len() {
             self.segments.push(Segment::Head(self.named..self.head.len()));
             self.len += self.head.len() - self.named;
             self.named = self.head.len();
         }
-        self.len += payload.len();
-        self.segments.push(Segment::Payload(payload));
     }
 }
 
@@ -120,7 +164,7 @@ mod tests {
             let mut out = Transmit::new();
             out.head().extend(b"ab");
             out.push_payload(Bytes::from_static(b"cde"));
-            out.push_payload(Bytes::from_static(b"f"));
+            out.lend(b"-f".to_vec(), 1);
             out.head().extend(b"gh");
             out
         };
@@ -133,5 +177,16 @@ mod tests {
             assert_eq!(rest, &b"abcdefgh"[cut..]);
             assert_eq!(out.len(), 8 - cut);
         }
+    }
+
+    #[test]
+    fn a_lent_buffer_comes_back_when_all_is_written_and_not_before() {
+        let mut out = Transmit::new();
+        out.lend(b"abc".to_vec(), 0);
+        out.head().extend(b"d");
+        out.advance(3);
+        assert_eq!(out.take_spent().count(), 0);
+        out.advance(1);
+        assert_eq!(out.take_spent().collect::<Vec<_>>(), [b"abc"]);
     }
 }

@@ -154,6 +154,7 @@ impl SendQueue {
                 return;
             }
             match self.chunks.pop_front() {
+                Some(Chunk::Own(buffer)) if part >= BY_HANDLE => out.lend(buffer, start),
                 Some(Chunk::Own(buffer)) => {
                     out.head().extend_from_slice(&buffer[start..]);
                     pool.give(buffer);

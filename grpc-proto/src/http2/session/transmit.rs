@@ -17,6 +17,9 @@ impl Session {
     /// Nothing appended means that nothing waits, or that it waits for the peer. Frames are made here
     /// and not before, so that a call that is cancelled in time costs no bytes.
     pub fn poll_transmit(&mut self, out: &mut Transmit, now: Instant) {
+        for buffer in out.take_spent() {
+            self.pool.give(buffer);
+        }
         self.write_frames(out, now);
         if self.conn_send.available() == 0 {
             self.note_closed_window(now);
