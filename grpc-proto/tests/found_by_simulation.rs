@@ -105,3 +105,24 @@ fn a_call_that_waited_while_settings_were_acknowledged_counts_with_their_window(
     pair.client.end(call).unwrap();
     assert_eq!(is_ok(&pair.run(echo)), 1);
 }
+
+/// A writer that was refused was told of room in a turn in which nothing had left: in vain, and after the
+/// events of that turn had been looked at for the last time.
+#[test]
+fn a_turn_in_which_nothing_leaves_tells_nobody_of_room() {
+    let mut pair = Pair::new();
+    let call = pair.call("/a/b");
+    let message = |len: usize| Bytes::from(vec![1; len]);
+    // All of the stream's window and a little more, which stays in the queue.
+    pair.client.send_encoded(call, message(65_600), false).unwrap();
+    let mut wire = Vec::new();
+    common::pull(&mut pair.client, &mut wire, pair.now);
+    assert!(pair.client.can_send(call));
+    // A small message fits beside it, and has the stream looked at again; a large one does not.
+    pair.client.send_encoded(call, message(0), false).unwrap();
+    let refused = pair.client.send_encoded(call, message(100_000), false);
+    assert_eq!(refused, Err(grpc_proto::SendError::Full));
+    common::pull(&mut pair.client, &mut wire, pair.now);
+    let event = pair.client.poll_event(&mut &[][..], pair.now).unwrap();
+    assert!(event.is_none(), "{event:?}");
+}

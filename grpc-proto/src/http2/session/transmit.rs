@@ -224,7 +224,10 @@ impl Session {
                 self.timers.sweep_by(now + self.limits.send_stall_timeout);
             }
         }
-        let room = stream.wants_room && stream.queue.len() < self.limits.send_mark as usize;
+        // A turn in which nothing left has made no room: to say so would wake a writer in vain, and behind the last
+        // look at the events of this turn.
+        let left = quantum < QUANTUM;
+        let room = left && stream.wants_room && stream.queue.len() < self.limits.send_mark as usize;
         let has_reserve = stream.send_reserved > 0;
         if has_reserve {
             self.settle_send_budget(slot);
