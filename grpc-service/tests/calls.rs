@@ -363,6 +363,32 @@ fn calls_beyond_the_servers_streams_and_the_clients_queue_wait_their_turn() {
 }
 
 #[test]
+fn a_call_in_line_for_a_stream_ends_at_its_deadline() {
+    let (mut server, mut client) = (Limits::default(), Limits::default());
+    server.max_concurrent_streams = 1;
+    client.max_queued_calls = 1;
+    let (stub, mut pair) = connect_with(Puppet::default(), server, client);
+    let arena = Arena::new();
+    assert_eq!(pair.block_on(stub.echo(&Raw(b"ab"), &arena)), Ok(Raw(b"ba")));
+    // One has the stream, one waits for it in the core, and one is not even there yet: it ends first.
+    let ended = pair.block_on(async {
+        let (ended, arena) = (RefCell::new(Vec::new()), Arena::new());
+        let (log, arena, stub) = (&ended, &arena, &stub);
+        let call = move |request: &'static [u8], millis| async move {
+            let timeout = Duration::from_millis(millis);
+            let result = stub.echo(&Raw(request), arena).timeout(timeout).await;
+            let outcome = result.map(|_| ()).map_err(|status| status.code());
+            log.borrow_mut().push((millis, outcome));
+        };
+        let calls = [call(b"forever", 100), call(b"ok", 50), call(b"ok", 7)];
+        join_all(calls).await;
+        ended.into_inner()
+    });
+    let late = |millis| (millis, Err(Code::DeadlineExceeded));
+    assert_eq!(ended, [late(7), late(50), late(100)]);
+}
+
+#[test]
 fn a_cut_connection_fails_calls_and_drops_handlers() {
     let puppet = Puppet::default();
     let (stub, mut pair) = connect(puppet.clone());

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use grpc_arena::Arena;
-use grpc_proto::{Code, Instant, Metadata, Processed, SendError, Status};
+use grpc_proto::{Code, Instant, Metadata, Processed, Reason, SendError, Status};
 
 use super::Channel;
 use super::link::{Link, OpenCall};
@@ -17,7 +17,7 @@ use super::streaming::{BidiStream, ClientStream, Receiving};
 use crate::inbox::Batch;
 use crate::queue::Ticket;
 use crate::status::send_failed;
-use crate::{Encoding, Method, Request, Response};
+use crate::{Encoding, LocalFuture, Method, Request, Response};
 
 /// A call that is set up and then awaited.
 ///
@@ -35,6 +35,8 @@ pub struct Call<'r, M, K> {
     end: End,
     encoding: Option<Encoding>,
     ticket: Ticket,
+    /// Ends a call that stands in line: nobody else knows of it yet.
+    alarm: Option<LocalFuture<()>>,
     kind: K,
     method: PhantomData<fn(M)>,
 }
@@ -90,6 +92,7 @@ impl<'r, M: Method, K> Call<'r, M, K> {
             end: End::Never,
             encoding: link.pool.codecs.preferred(),
             ticket: Ticket::default(),
+            alarm: None,
             kind,
             method: PhantomData,
         }
@@ -122,8 +125,11 @@ impl<'r, M: Method, K> Call<'r, M, K> {
     }
 
     /// Opens the call; pending while too many stand in line for a stream.
-    fn poll_open(&mut self, cx: &Context<'_>) -> Poll<Result<OpenCall, Status>> {
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<OpenCall, Status>> {
         let link = self.link;
+        if self.is_late(cx) {
+            return Poll::Ready(Err(Reason::Deadline.to_status()));
+        }
         if !link.surplus.may_try(&self.ticket, cx) {
             return Poll::Pending;
         }
@@ -143,6 +149,15 @@ impl<'r, M: Method, K> Call<'r, M, K> {
             }
             Err(SendError::TooManyCalls) => {
                 link.surplus.join(&mut self.ticket, cx);
+                if let Some(at) = deadline
+                    && self.alarm.is_none()
+                {
+                    self.alarm = Some(link.host.timer(at));
+                    // Polled once, so that it is set.
+                    if self.is_late(cx) {
+                        return Poll::Ready(Err(Reason::Deadline.to_status()));
+                    }
+                }
                 Poll::Pending
             }
             Err(error) => {
@@ -150,6 +165,18 @@ impl<'r, M: Method, K> Call<'r, M, K> {
                 Poll::Ready(Err(send_failed(&error)))
             }
         }
+    }
+}
+
+impl<M, K> Call<'_, M, K> {
+    /// Whether the deadline passes while the call stands in line, which it leaves then.
+    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
+        let late = self.alarm.as_mut().is_some_and(|alarm| alarm.as_mut().poll(cx).is_ready());
+        if late {
+            self.alarm = None;
+            self.link.surplus.leave(&mut self.ticket, false);
+        }
+        late
     }
 }
 
