@@ -48,6 +48,15 @@ bugs! {
     EmptyDataLimit => "session/receive: one empty DATA frame fewer than the limit passes";
     ResetsUncounted => "session/frames: resets by the peer are not counted";
     EscapeLost => "status: a byte behind an escape is lost";
+    ArenaKept => "service/pool: an arena goes back to its pool without being reset";
+    TurnLost => "service/pool: a call that gives up in its turn for an arena does not pass the turn on";
+    BatchOverwritten => "service/inbox: messages that came meanwhile are lost when a batch is given back";
+    SinkAsleep => "service/server: a sink is not told of room while messages wait for its handler";
+    TrailersKept => "service/server: trailers stay in a call's place for the next call";
+    HandlerSpared => "service/server: the handler of a call that is over goes on";
+    ParkedAsleep => "service/wake: a call that is woken while its connection goes to sleep is not run";
+    SurplusAsleep => "service/client: a call that is cancelled does not let the next in line try";
+    ReceiverAsleep => "service/client: an end that comes while the receiver waits does not wake it";
 }
 
 #[cfg(feature = "planted")]
@@ -64,16 +73,15 @@ mod switch {
         PLANTED.store(bug.map_or(NONE, |bug| bug as u8), Ordering::SeqCst);
     }
 
+    /// Whether the fault is planted.
     #[inline]
-    pub(crate) fn is(bug: Bug) -> bool {
+    pub fn is(bug: Bug) -> bool {
         PLANTED.load(Ordering::Relaxed) == bug as u8
     }
 }
 
 #[cfg(feature = "planted")]
-pub(crate) use switch::is;
-#[cfg(feature = "planted")]
-pub use switch::plant;
+pub use switch::{is, plant};
 
 /// Whether the fault is planted.
 #[cfg(not(feature = "planted"))]

@@ -98,6 +98,9 @@ impl Inbox {
     /// Takes the memory of a batch back that was read.
     pub(crate) fn give_back(&mut self, batch: Batch) {
         if self.reading.queue.is_empty() && batch.queue.is_empty() {
+            if planted!(BatchOverwritten) {
+                self.filling.queue.clear();
+            }
             self.reading = batch;
         }
     }

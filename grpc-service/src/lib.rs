@@ -18,6 +18,8 @@
 
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod planted;
 pub mod client;
 mod compression;
 mod endpoint;
@@ -41,5 +43,5 @@ pub use compression::{Compression, Encoding};
 pub use endpoint::Endpoint;
 pub use host::{ConnectError, Connector, Host, LocalFuture, Peer};
 pub use method::{Method, Request, Response};
-pub use pool::PoolLimits;
+pub use pool::{PoolLimits, PoolUse};
 pub use server::{Cx, Router, Server, ServerConnection, ServerOptions, Sink};

@@ -34,6 +34,20 @@ impl Default for PoolLimits {
     }
 }
 
+/// What a pool holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolUse {
+    /// Arenas that calls hold.
+    pub leased: usize,
+    /// Bytes of heap that arenas keep which wait for a call.
+    pub arena_bytes: usize,
+    /// Bytes that are in use in arenas which wait for a call: always 0.
+    pub arena_used: usize,
+    /// Bytes of heap that buffers keep which wait for a message.
+    pub buffer_bytes: usize,
+}
+
 /// The arenas, buffers and codecs of one thread, shared by all its connections.
 pub(crate) struct Pool {
     limits: PoolLimits,
@@ -72,6 +86,16 @@ impl Pool {
         }
     }
 
+    pub(crate) fn in_use(&self) -> PoolUse {
+        let (free, buffers) = (self.free.borrow(), self.buffers.borrow());
+        PoolUse {
+            leased: self.leased.get(),
+            arena_bytes: free.iter().map(Arena::heap_bytes).sum(),
+            arena_used: free.iter().map(Arena::used_bytes).sum(),
+            buffer_bytes: buffers.iter().map(Vec::capacity).sum(),
+        }
+    }
+
     /// Leases an arena as soon as one is free.
     pub(crate) fn lease(self: &Rc<Self>) -> Leasing<'_> {
         Leasing { pool: self, ticket: Ticket::default() }
@@ -103,7 +127,9 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let mut arena = std::mem::take(&mut self.arena);
-        arena.reset();
+        if !planted!(ArenaKept) {
+            arena.reset();
+        }
         self.pool.free.borrow_mut().push(arena);
         self.pool.leased.set(self.pool.leased.get() - 1);
         self.pool.waiting.wake_next();
@@ -139,7 +165,7 @@ impl Future for Leasing<'_> {
 
 impl Drop for Leasing<'_> {
     fn drop(&mut self) {
-        self.pool.waiting.leave(&mut self.ticket, false);
+        self.pool.waiting.leave(&mut self.ticket, planted!(TurnLost));
     }
 }
 

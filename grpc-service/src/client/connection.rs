@@ -1,11 +1,14 @@
 //! The end of a client connection that an adapter drives.
 
+use std::cell::Ref;
 use std::fmt;
 use std::rc::Rc;
 use std::task::Context;
 
 use grpc_proto::client::Event;
-use grpc_proto::{CallKey, ConnectionError, ErrorCode, Instant, Message, Stats, Transmit};
+use grpc_proto::{
+    CallKey, Client, Connection, ConnectionError, ErrorCode, Instant, Message, Stats, Transmit,
+};
 
 use super::link::Link;
 use crate::Endpoint;
@@ -27,6 +30,12 @@ impl ClientConnection {
     /// Counters of the connection.
     pub fn stats(&self) -> Stats {
         self.link.connection.borrow().stats()
+    }
+
+    /// The protocol underneath, to be looked at between two turns: by diagnostics, and by tests that hold it to its
+    /// rules. What comes back must be let go before the connection is driven or called on.
+    pub fn protocol(&self) -> Ref<'_, Connection<Client>> {
+        self.link.connection.borrow()
     }
 
     /// Calls that are open.
@@ -58,7 +67,9 @@ impl Turn for ClientConnection {
                 call.wake_receiver();
                 call.wake_sender();
                 self.link.give_back(call);
-                self.link.surplus.wake_next();
+                if !planted!(SurplusAsleep) {
+                    self.link.surplus.wake_next();
+                }
             }
         }
         if self.link.channels.get() == 0 && !self.leaving {
@@ -91,7 +102,9 @@ impl Turn for ClientConnection {
             Some(Event::Status(key, outcome)) => {
                 if let Some(call) = self.link.forget(key) {
                     call.outcome.replace(Some(outcome));
-                    call.wake_receiver();
+                    if !planted!(ReceiverAsleep) || call.single.get() {
+                        call.wake_receiver();
+                    }
                     call.wake_sender();
                     self.link.give_back(call);
                     self.link.surplus.wake_next();

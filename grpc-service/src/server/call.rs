@@ -102,7 +102,9 @@ impl Call {
         self.compresses.set(true);
         self.cancelled.replace(None);
         self.headers.borrow_mut().clear();
-        self.trailers.borrow_mut().clear();
+        if !planted!(TrailersKept) {
+            self.trailers.borrow_mut().clear();
+        }
         if !self.blocked.borrow().is_empty() {
             // Dropped outside of the borrow: a waker's destructor can be anybody's code.
             let blocked = std::mem::take(&mut *self.blocked.borrow_mut());

@@ -1,6 +1,6 @@
 //! One connection of a server: takes events out of the core and runs handlers.
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use grpc_proto::server::{Event, ResponseHead};
 use grpc_proto::{
     CallKey, Code, Connection, ConnectionError, ErrorCode, Instant, Message, Metadata, Reason,
-    RequestHead, Stats, Status, Transmit,
+    RequestHead, Server, Stats, Status, Transmit,
 };
 
 use super::call::{Call, Scope, Shared};
@@ -56,6 +56,12 @@ impl ServerConnection {
     /// Counters of the connection.
     pub fn stats(&self) -> Stats {
         self.shared.connection.borrow().stats()
+    }
+
+    /// The protocol underneath, to be looked at between two turns: by diagnostics, and by tests that hold it to its
+    /// rules. What comes back must be let go before the connection is driven.
+    pub fn protocol(&self) -> Ref<'_, Connection<Server>> {
+        self.shared.connection.borrow()
     }
 
     /// Calls that are open, running or not.
@@ -120,6 +126,9 @@ impl ServerConnection {
         let Some(call) = self.call(key) else { return };
         // Taken one at a time, because a waker may run anything.
         let mut wakers = std::mem::take(&mut *call.blocked.borrow_mut());
+        if planted!(SinkAsleep) && !call.inbox.borrow().is_empty() {
+            wakers.clear();
+        }
         for waker in wakers.drain(..) {
             waker.wake();
         }
@@ -132,7 +141,9 @@ impl ServerConnection {
     fn on_cancelled(&mut self, key: CallKey, reason: Reason) {
         if let Some(call) = self.call(key) {
             call.cancelled.replace(Some(reason));
-            self.clear(&call);
+            if !planted!(HandlerSpared) {
+                self.clear(&call);
+            }
         }
         self.shared.connection.borrow_mut().release(key);
     }

@@ -26,7 +26,7 @@ pub use router::Router;
 pub use sink::Sink;
 
 use crate::compression::{Codecs, Compression};
-use crate::pool::{Pool, PoolLimits};
+use crate::pool::{Pool, PoolLimits, PoolUse};
 use crate::{Host, Peer};
 
 /// How the connections of a server behave.
@@ -122,6 +122,11 @@ impl Server {
         let old = self.routes.current.replace(Rc::new(router));
         // A service may do anything when it is dropped.
         drop(old);
+    }
+
+    /// What the memory that the connections share is used for: nothing is leased while no call runs.
+    pub fn pool_use(&self) -> PoolUse {
+        self.pool.in_use()
     }
 
     /// The host that the server's handlers see.
