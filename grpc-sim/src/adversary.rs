@@ -1,15 +1,39 @@
-//! Hostile peers: scripts of attacks on a server, each with a limit to stay below or go past.
+//! Hostile peers: scripts of attacks on a server or a client, each with a limit to stay below or go past.
 //!
 //! Nothing here is shared with the encoder under test: frames and field blocks are written by hand.
 
+mod either;
+mod lists;
 mod scripts;
+mod servers;
 mod writer;
 
-use grpc_proto::{ConnectionError, ErrorCode, Limits, Violation};
+use grpc_proto::http2::Side;
+use grpc_proto::{CallKey, Code, ConnectionError, ErrorCode, Limits, Reason, TimedOut, Violation};
 
 use crate::marks::Mark;
-pub(crate) use scripts::NAMES;
 use writer::Writer;
+
+/// The call that the attack is about, and the one that must be served all the same.
+const ATTACKED: u32 = 1;
+const PROBE: u32 = 3;
+
+/// The names of the scripts of hostile clients.
+pub(crate) fn clients() -> impl Iterator<Item = &'static str> {
+    let own = scripts::NAMES.iter().chain(either::NAMES).copied();
+    own.chain(lists::names(lists::REQUESTS))
+}
+
+/// The names of the scripts of hostile servers.
+pub(crate) fn servers() -> impl Iterator<Item = &'static str> {
+    let own = servers::NAMES.iter().chain(either::NAMES_OF_SERVERS).copied();
+    own.chain(lists::names(lists::RESPONSES)).chain(lists::names(lists::TRAILERS))
+}
+
+/// Who is attacked by the script of this name.
+pub(crate) fn victim(name: &str) -> Side {
+    if servers().any(|script| script == name) { Side::Client } else { Side::Server }
+}
 
 /// What the defence must do.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,16 +44,23 @@ pub(crate) enum Expected {
     EndsCompression,
     /// The connection ends because something did not come in time.
     TimesOut,
+    /// The connection ends because of this rule, or serves on: it depends on how the bytes arrive.
+    MayEnd(Violation),
     /// The stream is reset with this code, and the connection serves on.
     Resets(u32),
+    /// The stream is reset because of this rule, and the connection serves on.
+    Breaks(Violation),
+    /// The stream is reset because of this rule when its time has come, and the connection serves on.
+    Stalls(Violation),
     /// The connection serves on.
     Serves,
 }
 
-/// A hostile client.
+/// A hostile client or server.
 #[derive(Debug)]
 pub(crate) struct Attacker {
     name: String,
+    victim: Side,
     expected: Expected,
     pending: Vec<u8>,
     sent: usize,
@@ -41,16 +72,34 @@ pub(crate) struct Attacker {
     served: bool,
     reset: Option<u32>,
     error: Option<ConnectionError>,
+    /// Calls of the client that is attacked, and how the first one ended.
+    pub(crate) calls: Vec<CallKey>,
+    reason: Option<Reason>,
+    /// The client is past its preface, and the calls that the attack is about have come.
+    greeted: bool,
+    seen: u32,
+    /// The victim went away by itself: whatever comes of the attack is fine.
+    pub(crate) excused: bool,
+    /// The call whose answer the hostile client never lets through.
+    pub(crate) stalled: Option<CallKey>,
 }
 
 impl Attacker {
     /// `None` if there is no such script.
     pub(crate) fn new(name: &str, over: i8, limits: &Limits) -> Option<Self> {
+        let victim = victim(name);
         let mut writer = Writer::default();
-        let expected = scripts::write(name, over, limits, &mut writer)?;
-        let probe = writer.next_stream();
+        let expected = match victim {
+            Side::Server => scripts::write(name, over, limits, &mut writer)?,
+            Side::Client => {
+                writer = Writer::of_server();
+                servers::write(name, over, limits, &mut writer)?
+            }
+        };
+        let probe = if victim == Side::Server { writer.next_stream() } else { PROBE };
         Some(Attacker {
             name: format!("{name}{over:+}"),
+            victim,
             expected,
             pending: writer.into_bytes(),
             sent: 0,
@@ -61,21 +110,44 @@ impl Attacker {
             served: false,
             reset: None,
             error: None,
+            calls: Vec::new(),
+            reason: None,
+            greeted: victim == Side::Server,
+            seen: 0,
+            excused: false,
+            stalled: None,
         })
+    }
+
+    /// The end that is attacked.
+    pub(crate) fn victim(&self) -> Side {
+        self.victim
     }
 
     /// What is to be written next.
     pub(crate) fn pending(&self) -> &[u8] {
-        &self.pending[self.sent..]
+        // A server has nothing to break before it was called.
+        let called = self.seen >= PROBE || (self.excused && self.seen >= ATTACKED);
+        match self.victim {
+            Side::Client if !called => &[],
+            _ => &self.pending[self.sent..],
+        }
     }
 
     pub(crate) fn wrote(&mut self, bytes: usize) {
         self.sent += bytes;
     }
 
-    /// Reads what the server has said, and tries a well-behaved call once the attack is over.
+    /// Reads what the victim has said, and tries a well-behaved call once the attack is over.
     pub(crate) fn act(&mut self) {
-        while let Some(header) = self.rx.first_chunk::<9>() {
+        const PREFACE: usize = 24;
+        if !self.greeted && self.rx.len() >= PREFACE {
+            self.rx.drain(..PREFACE);
+            self.greeted = true;
+        }
+        while self.greeted
+            && let Some(header) = self.rx.first_chunk::<9>()
+        {
             let len =
                 usize::from(header[0]) << 16 | usize::from(header[1]) << 8 | usize::from(header[2]);
             let (kind, flags) = (header[3], header[4]);
@@ -84,28 +156,61 @@ impl Attacker {
                 break;
             }
             let code = self.rx[9..9 + len].first_chunk().map(|code| u32::from_be_bytes(*code));
+            let by_server = self.victim == Side::Server;
+            let stalls = matches!(self.expected, Expected::Stalls(_));
             match kind {
+                // Who waits for long shows signs of life.
+                6 if stalls && flags & 1 == 0 => {
+                    let payload = self.rx[9..9 + len].to_vec();
+                    let mut writer = Writer::bare();
+                    writer.frame(6, 1, 0, &payload);
+                    self.pending.extend(writer.into_bytes());
+                }
+                1 if !by_server => self.seen = self.seen.max(stream),
                 1 if stream == self.probe && flags & 1 != 0 => self.served = true,
                 // A limit of one stream refuses the call beside the one that the attack holds open.
-                3 if stream == self.probe && code == Some(7) => self.served = true,
+                3 if by_server && stream == self.probe && code == Some(7) => self.served = true,
                 3 => self.reset = self.reset.or(code),
                 _ => {}
             }
             self.rx.drain(..9 + len);
         }
         let silent = matches!(self.expected, Expected::TimesOut);
-        if self.pending().is_empty() && !self.probed && !silent {
+        let waits = matches!(self.expected, Expected::Stalls(_)) && self.reset.is_none();
+        let all_sent = self.sent == self.pending.len();
+        if all_sent && !self.probed && !silent && !waits {
             self.probed = true;
             let mut writer = Writer::bare();
-            writer.request(self.probe, true);
+            match self.victim {
+                Side::Server => writer.request(self.probe, true),
+                Side::Client => {
+                    writer.response(self.probe, false);
+                    writer.trailers(self.probe);
+                    writer.reset(ATTACKED);
+                }
+            }
             self.pending = writer.into_bytes();
             self.sent = 0;
         }
     }
 
-    pub(crate) fn on_server_error(&mut self, error: &ConnectionError) {
+    /// The victim's limits leave nothing to attack.
+    pub(crate) fn expect_service(&mut self) {
+        self.expected = Expected::Serves;
+    }
+
+    pub(crate) fn on_error(&mut self, error: &ConnectionError) {
         if !self.served {
             self.error = Some(error.clone());
+        }
+    }
+
+    /// A call of the attacked client has ended.
+    pub(crate) fn on_outcome(&mut self, key: CallKey, code: Code, reason: Option<Reason>) {
+        match self.calls.iter().position(|&call| call == key) {
+            Some(0) => self.reason = reason,
+            Some(_) => self.served |= code == Code::Ok,
+            None => {}
         }
     }
 
@@ -114,39 +219,58 @@ impl Attacker {
         self.error.is_some() || self.served || self.eof
     }
 
-    /// Whether the server did what it should.
-    pub(crate) fn judge(&self) -> Result<Mark, String> {
+    /// Whether the victim did what it should: the mark, and the rule that was broken.
+    pub(crate) fn judge(&self) -> Result<(Mark, Option<Violation>), String> {
+        let tolerated = Ok((Mark::AttackTolerated, None));
         let name = &self.name;
         let unexpected = || {
             Err(format!(
-                "{name}: expected {:?}, the connection ended with {:?}, served {}, reset {:?}",
-                self.expected, self.error, self.served, self.reset
+                "{name}: expected {:?}, the connection ended with {:?}, served {}, reset {:?}, {:?}",
+                self.expected, self.error, self.served, self.reset, self.reason
             ))
         };
         match (&self.expected, &self.error) {
-            (Expected::Ends(rule), Some(ConnectionError::PeerMisbehaved(broken)))
-                if rule == broken =>
-            {
-                Ok(Mark::AttackRepelled)
-            }
+            (
+                Expected::Ends(rule) | Expected::MayEnd(rule),
+                Some(ConnectionError::PeerMisbehaved(broken)),
+            ) if rule == broken => Ok((Mark::AttackRepelled, None)),
             // Another limit of the same kind was in the way first.
             (Expected::Ends(rule), Some(ConnectionError::PeerMisbehaved(broken)))
                 if rule.code() == ErrorCode::ENHANCE_YOUR_CALM && broken.code() == rule.code() =>
             {
-                Ok(Mark::AttackRepelled)
+                Ok((Mark::AttackRepelled, None))
             }
             (Expected::EndsCompression, Some(ConnectionError::Compression(_)))
-            | (Expected::TimesOut, Some(ConnectionError::TimedOut(_))) => Ok(Mark::AttackRepelled),
-            (Expected::Serves, None) if self.served => Ok(Mark::AttackTolerated),
-            (Expected::Resets(code), None) if self.served && self.reset == Some(*code) => {
-                Ok(Mark::AttackTolerated)
+            | (Expected::TimesOut, Some(ConnectionError::TimedOut(_))) => {
+                Ok((Mark::AttackRepelled, None))
+            }
+            (Expected::Serves | Expected::MayEnd(_), None) if self.served => tolerated,
+            (Expected::Resets(code), None) if self.served && self.reset == Some(*code) => tolerated,
+            (Expected::Breaks(rule) | Expected::Stalls(rule), None)
+                if self.served && self.broke(*rule) =>
+            {
+                Ok((Mark::AttackTolerated, Some(*rule)))
             }
             // A drain of the world's may end it before the attack does.
-            (_, Some(ConnectionError::Drained | ConnectionError::Closed(_))) => {
-                Ok(Mark::AttackTolerated)
-            }
-            (_, None) if self.eof => Ok(Mark::AttackTolerated),
+            (
+                _,
+                Some(
+                    ConnectionError::Drained
+                    | ConnectionError::Closed(_)
+                    | ConnectionError::TimedOut(TimedOut::Drain),
+                ),
+            ) => tolerated,
+            (_, None) if self.eof => tolerated,
+            _ if self.excused => tolerated,
             _ => unexpected(),
+        }
+    }
+
+    /// Whether the attacked call ended by a rule: a client says which, a server shows its code.
+    fn broke(&self, rule: Violation) -> bool {
+        match self.victim {
+            Side::Client => self.reason == Some(Reason::PeerMisbehaved(rule)),
+            Side::Server => self.reset == Some(rule.code().0),
         }
     }
 }

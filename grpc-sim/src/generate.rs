@@ -18,6 +18,7 @@ struct Swarm {
     odd_endings: bool,
     metadata: bool,
     tiny_streams: bool,
+    services: bool,
 }
 
 impl Swarm {
@@ -36,6 +37,7 @@ impl Swarm {
             odd_endings: half(),
             metadata: half(),
             tiny_streams: half() && half(),
+            services: half(),
         }
     }
 }
@@ -45,6 +47,9 @@ pub fn generate(entropy: &mut dyn Entropy) -> Scenario {
     let swarm = Swarm::draw(&mut Draw::new(entropy, Concern::Swarm));
     let mut scenario =
         Scenario { seed: entropy.below(Concern::Shape, 1 << 32), ..Scenario::default() };
+    if swarm.services {
+        scenario.layer = Layer::Services;
+    }
     let draw = &mut Draw::new(entropy, Concern::Shape);
     let clients = draw.within(1, 2);
     let servers = draw.within(1, 2);
@@ -79,13 +84,18 @@ pub fn generate(entropy: &mut dyn Entropy) -> Scenario {
             scenario.faults.push(fault(draw, links, servers));
         }
     }
-    if swarm.attacks {
+    if swarm.attacks && !swarm.services {
         let draw = &mut Draw::new(entropy, Concern::Adversary);
-        for _ in 0..draw.within(1, 2) {
+        let scripts = [
+            (adversary::clients().collect::<Vec<_>>(), servers),
+            (adversary::servers().collect(), clients),
+        ];
+        for _ in 0..draw.within(1, 3) {
+            let (names, victims) = &scripts[draw.below(2) as usize];
             scenario.attacks.push(AttackPlan {
                 at_us: draw.skewed(20_000) as u32,
-                target: draw.below(servers) as u8,
-                script: draw.pick(adversary::NAMES).to_owned(),
+                target: draw.below(*victims) as u8,
+                script: draw.pick(names).to_owned(),
                 over: draw.pick(&[-1, 0, 1]),
                 cut: draw.pick(&[Cut::Whole, Cut::Random(40), Cut::Frames]),
             });
@@ -101,7 +111,9 @@ fn knobs(draw: &mut Draw<'_>, swarm: &Swarm) -> Knobs {
             knobs.insert(knob, draw.pick(values));
         }
     };
-    if swarm.slow {
+    if swarm.services {
+        maybe(draw, Knob::Leases, &[1, 2, 3]);
+    } else if swarm.slow {
         maybe(draw, Knob::ManualCredit, &[1]);
     }
     if swarm.tiny_streams {
@@ -195,6 +207,11 @@ fn call(draw: &mut Draw<'_>, swarm: &Swarm, n: u16, links: u64, left: &mut u64) 
         headers: draw.below(3) == 0,
         ..CallPlan::default()
     };
+    if swarm.services {
+        call.method = draw.pick(&[Method::One, Method::Gather, Method::Spread, Method::Talk]);
+        call.calls_back = draw.below(6) == 0;
+        call.meets = draw.below(4) == 0;
+    }
     if n > 0 && draw.below(4) == 0 {
         call.after = Some(draw.below(u64::from(n)) as u16);
     }
@@ -227,6 +244,10 @@ fn call(draw: &mut Draw<'_>, swarm: &Swarm, n: u16, links: u64, left: &mut u64) 
             call.deadline_us.is_some() || matches!(call.cancel, Some(CancelPlan::AfterUs(_)));
         if ends && draw.below(4) == 0 {
             call.ending = Ending::Never;
+            if call.deadline_us.is_some() && draw.below(4) == 0 {
+                // Long enough for the keepalive of an end that hears nothing.
+                call.deadline_us = Some(25_000_000);
+            }
         }
     }
     call

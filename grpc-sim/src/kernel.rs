@@ -76,6 +76,11 @@ impl<E> Queue<E> {
         Some(entry.event)
     }
 
+    /// Forgets all events.
+    pub(crate) fn clear(&mut self) {
+        self.heap.clear();
+    }
+
     /// When the next event is due.
     pub(crate) fn next_at(&self) -> Option<u64> {
         self.heap.peek().map(|Reverse(entry)| entry.at)

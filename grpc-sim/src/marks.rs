@@ -54,6 +54,22 @@ marks! {
     Trimmed => "an idle connection gave its memory back";
     AttackRepelled => "an attack ended its connection";
     AttackTolerated => "an attacker below the limit was served";
+    OneAnswered => "services: a call of one request and one response ended with OK";
+    Gathered => "services: a call with a stream of requests ended with OK";
+    Spread => "services: a call with a stream of responses ended with OK";
+    Talked => "services: a call with streams in both directions ended with OK";
+    HandlerFailed => "services: a call ended with the error of its handler";
+    HandlerPanicked => "services: a handler panicked";
+    HandlerDropped => "services: a handler was dropped where it waited";
+    StreamDropped => "services: a client dropped its call midway";
+    CalledBack => "services: a handler made a call of its own";
+    Met => "services: a handler woke another one";
+    SinkWaited => "services: a handler waited for room";
+    SenderWaited => "services: a client waited for room";
+    ServiceDeadline => "services: a deadline passed";
+    ServiceUnavailable => "services: a call ended with UNAVAILABLE";
+    ServiceTooLarge => "services: a message exceeded a limit";
+    Restarted => "services: a server came back with another identity";
 }
 
 /// Which marks a run reached.
@@ -74,6 +90,13 @@ impl Marks {
     pub(crate) fn reach_rule(&mut self, rule: Violation) {
         if let Some(at) = Violation::ALL.iter().position(|&other| other == rule) {
             self.set(TEXTS.len() + at);
+        }
+    }
+
+    /// Reaches what another run has.
+    pub(crate) fn merge(&mut self, other: &Marks) {
+        for (word, more) in self.0.iter_mut().zip(other.0) {
+            *word |= more;
         }
     }
 

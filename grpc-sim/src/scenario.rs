@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 pub struct Scenario {
     /// Decides ties between events of the same time, cuts, and the entropy of connections.
     pub seed: u64,
+    /// What runs on the network: the core with a model of both applications, or services.
+    #[serde(skip_serializing_if = "Layer::is_core")]
+    pub layer: Layer,
     /// Limits of each client; what is missing is the default.
     pub clients: Vec<Knobs>,
     /// Limits of each server.
@@ -29,6 +32,23 @@ pub struct Scenario {
     /// Hostile peers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attacks: Vec<AttackPlan>,
+}
+
+/// What runs on the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layer {
+    /// Connections of the core, with a model of both applications.
+    #[default]
+    Core,
+    /// Generated handlers and stubs, through the dispatch layer.
+    Services,
+}
+
+impl Layer {
+    fn is_core(&self) -> bool {
+        *self == Layer::Core
+    }
 }
 
 /// Limits that differ from the default.
@@ -74,6 +94,8 @@ pub enum Knob {
     MaxAgeMs,
     DrainGraceMs,
     KeepaliveMs,
+    /// Services: how many arenas may be leased at once.
+    Leases,
     /// Adapter: whether output is pulled after each event instead of after all of them.
     PullEachEvent,
 }
@@ -118,18 +140,23 @@ impl Knob {
             Knob::MaxAgeMs => limits.max_age = Some(span),
             Knob::DrainGraceMs => limits.drain_grace = Some(span),
             Knob::KeepaliveMs => limits.keepalive = Some(span),
-            Knob::PullEachEvent => {}
+            Knob::Leases | Knob::PullEachEvent => {}
         }
     }
 }
 
 /// The configuration that some knobs make; an impossible one falls back to the default.
 pub(crate) fn config_of(knobs: &Knobs) -> Config {
+    Config::new(limits_of(knobs)).unwrap_or_default()
+}
+
+/// The limits that some knobs make, possible or not.
+pub(crate) fn limits_of(knobs: &Knobs) -> Limits {
     let mut limits = Limits::default();
     for (&knob, &value) in knobs {
         knob.set(&mut limits, value);
     }
-    Config::new(limits).unwrap_or_default()
+    limits
 }
 
 /// A client, a server, and the network between them.
@@ -185,6 +212,15 @@ pub enum Cut {
 pub struct CallPlan {
     /// Index of the link.
     pub link: u16,
+    /// Services: which kind of call it is.
+    #[serde(skip_serializing_if = "Method::is_talk")]
+    pub method: Method,
+    /// Services: whether its handler makes a call of its own before it answers.
+    #[serde(skip_serializing_if = "is_false")]
+    pub calls_back: bool,
+    /// Services: whether its handler waits for another one that does, for a while.
+    #[serde(skip_serializing_if = "is_false")]
+    pub meets: bool,
     /// When it starts.
     pub at_us: u32,
     /// It starts when this call has ended, `at_us` after it.
@@ -220,6 +256,41 @@ pub struct CallPlan {
     pub trailers: u8,
     /// Time that the handler lives on after its call was cancelled.
     pub hold_us: u32,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// The methods of the simulated service, one of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// One request, one response.
+    One,
+    /// A stream of requests, one response.
+    Gather,
+    /// One request, a stream of responses.
+    Spread,
+    /// Streams in both directions.
+    #[default]
+    Talk,
+}
+
+impl Method {
+    fn is_talk(&self) -> bool {
+        *self == Method::Talk
+    }
+
+    /// Whether requests, and responses, are a stream.
+    pub(crate) fn streams(self) -> (bool, bool) {
+        match self {
+            Method::One => (false, false),
+            Method::Gather => (true, false),
+            Method::Spread => (false, true),
+            Method::Talk => (true, true),
+        }
+    }
 }
 
 /// When a client gives up.
@@ -380,6 +451,14 @@ impl Scenario {
 }
 
 impl CallPlan {
+    /// Sizes of the requests that a client of services sends: one where the method takes one.
+    pub(crate) fn requests_sent(&self) -> Vec<u32> {
+        match self.method.streams().0 {
+            true => self.requests.clone(),
+            false => vec![self.requests.first().copied().unwrap_or_default()],
+        }
+    }
+
     fn operations(&self) -> usize {
         let extra = usize::from(self.cancel.is_some()) + usize::from(self.deadline_us.is_some());
         1 + self.requests.len() + self.responses.len() + extra

@@ -6,6 +6,7 @@
 //! [`Sim::check`] says which rule of the wire was broken, if one was. Two runs of the same seed are the
 //! same, byte for byte: compare [`Sim::trace_hash`].
 
+mod engine;
 mod link;
 
 use std::cell::RefCell;
@@ -24,6 +25,7 @@ use grpc_service::{ClientConnection, ConnectError, Connector, Host, LocalFuture,
 
 use crate::entropy::mix;
 use crate::kernel::Queue;
+use crate::marks::Marks;
 use crate::oracle::{Failure, Oracle};
 use crate::scenario::PipePlan;
 use crate::trace::Trace;
@@ -41,10 +43,48 @@ pub enum NetworkFault {
     Reset(String),
     /// No open connection to the address delivers anything for this long.
     Stall(String, Duration),
+    /// What clients say to the address arrives no sooner than after this long; answers go on.
+    StallUp(String, Duration),
+    /// What the address answers arrives no sooner than after this long; requests go on.
+    StallDown(String, Duration),
+    /// Open connections carry so many bytes a millisecond for this long.
+    Clog(String, u32, Duration),
     /// New connections to the address are refused for this long.
     Refuse(String, Duration),
     /// The servers at the address drain their connections.
     Drain(String),
+    /// The clients of the address drain theirs.
+    Leave(String),
+    /// The servers at the address end their connections at once, with GOAWAY.
+    Abort(String),
+    /// The clients of the address do.
+    AbortClients(String),
+    /// The servers' direction of every open connection ends in the midst of things.
+    HalfClose(String),
+    /// The clients' direction does.
+    HalfCloseClients(String),
+    /// The servers at the address are gone with their handlers, and refuse connections for this long.
+    Crash(String, Duration),
+}
+
+impl NetworkFault {
+    fn address(&self) -> &str {
+        match self {
+            NetworkFault::Reset(address)
+            | NetworkFault::Stall(address, _)
+            | NetworkFault::StallUp(address, _)
+            | NetworkFault::StallDown(address, _)
+            | NetworkFault::Clog(address, ..)
+            | NetworkFault::Refuse(address, _)
+            | NetworkFault::Drain(address)
+            | NetworkFault::Leave(address)
+            | NetworkFault::Abort(address)
+            | NetworkFault::AbortClients(address)
+            | NetworkFault::HalfClose(address)
+            | NetworkFault::HalfCloseClients(address)
+            | NetworkFault::Crash(address, _) => address,
+        }
+    }
 }
 
 /// Nothing can go on any more: the future waits for what will never happen.
@@ -62,12 +102,17 @@ impl fmt::Display for Stuck {
 
 impl std::error::Error for Stuck {}
 
+/// Events after which a world is taken to spin.
+const MOST_EVENTS: u64 = 3_000_000;
+
 /// What the kernel does.
 enum Event {
     Wake(Waker),
     Deliver(usize, Side),
-    Turn(usize, Side),
+    Timer(usize, Side, u64),
     Fault(NetworkFault),
+    /// A clogged address has its bandwidths back.
+    Heal(Vec<(usize, u32)>),
 }
 
 /// Who was woken.
@@ -101,9 +146,14 @@ struct State {
     links: Vec<Link>,
     servers: BTreeMap<String, Rc<Server>>,
     refused: BTreeMap<String, u64>,
+    /// The network of addresses that have one of their own, from client to server and back.
+    routes: BTreeMap<String, (PipePlan, PipePlan)>,
     network: PipePlan,
     trace: Trace,
     failure: Option<Failure>,
+    events: u64,
+    /// Tasks that wait for room: one that asks again may find some before there is enough to be woken for.
+    patient: usize,
 }
 
 impl State {
@@ -113,7 +163,32 @@ impl State {
 
     fn next_woken(&self) -> Option<Place> {
         let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
-        if woken.is_empty() { None } else { Some(woken.remove(0)) }
+        if woken.is_empty() {
+            return None;
+        }
+        // Who was woken first need not run first.
+        let index = mix(self.seed, self.events << 8) % woken.len() as u64;
+        Some(woken.remove(index as usize))
+    }
+
+    fn wake(&self, place: Place) {
+        self.waker(place).wake();
+    }
+
+    fn fail(&mut self, oracle: Oracle, text: String) {
+        if self.failure.is_none() {
+            let at_ns = self.queue.now_ns();
+            self.trace.note(at_ns, None, &[oracle as u64], || format!("FAILED [{oracle}] {text}"));
+            self.failure = Some(Failure { oracle, text, at_ns });
+        }
+    }
+
+    /// Has an end take what comes through the network at `at`.
+    fn deliver_at(&mut self, index: usize, side: Side, at: u64) {
+        let now = self.queue.now_ns();
+        if let Some(at) = self.links[index].arm(side, at, now) {
+            self.queue.at(at, Event::Deliver(index, side));
+        }
     }
 
     fn now(&self) -> Instant {
@@ -124,6 +199,10 @@ impl State {
 impl Sim {
     /// A world at time zero in which everything follows from `seed`.
     pub fn new(seed: u64) -> Self {
+        Sim::traced(seed, Trace::kept())
+    }
+
+    pub(crate) fn traced(seed: u64, trace: Trace) -> Self {
         Sim(Rc::new(RefCell::new(State {
             seed,
             draws: 0,
@@ -133,9 +212,12 @@ impl Sim {
             links: Vec::new(),
             servers: BTreeMap::new(),
             refused: BTreeMap::new(),
+            routes: BTreeMap::new(),
             network: PipePlan { delay_us: 100, ..PipePlan::default() },
-            trace: Trace::kept(),
+            trace,
             failure: None,
+            events: 0,
+            patient: 0,
         })))
     }
 
@@ -149,9 +231,16 @@ impl Sim {
         self.0.borrow_mut().network = plan;
     }
 
-    /// Has `server` accept the connections to `address`.
-    pub fn listen(&self, address: &str, server: Server) {
-        self.0.borrow_mut().servers.insert(address.to_owned(), Rc::new(server));
+    /// How connections to one address behave that are opened from now on: from client to server, and back.
+    pub fn route(&self, address: &str, up: PipePlan, down: PipePlan) {
+        self.0.borrow_mut().routes.insert(address.to_owned(), (up, down));
+    }
+
+    /// Has `server` accept the connections to `address`: one that may serve several of them.
+    pub fn listen(&self, address: &str, server: impl Into<Rc<Server>>) {
+        let old = self.0.borrow_mut().servers.insert(address.to_owned(), server.into());
+        // Services may do anything when they are dropped.
+        drop(old);
     }
 
     /// Plans a fault, `after` now.
@@ -163,14 +252,23 @@ impl Sim {
     /// can go on.
     ///
     /// # Errors
-    /// [`Stuck`] when nothing ever will: liveness is broken.
+    /// [`Stuck`] when nothing ever will, or a rule was broken: [`check`](Self::check) tells which.
     pub fn block_on<F: Future>(&self, future: F) -> Result<F::Output, Stuck> {
         let mut future = pin!(future);
         let waker = self.0.borrow().waker(Place::Main);
         waker.wake_by_ref();
+        let stuck = || Err(Stuck { at: self.0.borrow().now() });
         loop {
-            let place = self.0.borrow().next_woken();
+            let place = {
+                let state = &mut *self.0.borrow_mut();
+                state.events += 1;
+                if state.events > MOST_EVENTS {
+                    state.fail(Oracle::Work, format!("{MOST_EVENTS} events and no end"));
+                }
+                if state.failure.is_some() { None } else { state.next_woken() }
+            };
             match place {
+                _ if self.0.borrow().failure.is_some() => return stuck(),
                 Some(Place::Main) => {
                     let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
                     if let Poll::Ready(output) = polled {
@@ -178,8 +276,12 @@ impl Sim {
                     }
                 }
                 Some(place) => self.go_on(place),
-                None if self.step() => {}
-                None => return Err(Stuck { at: self.0.borrow().now() }),
+                None => {
+                    self.probe();
+                    if !self.step() {
+                        return stuck();
+                    }
+                }
             }
         }
     }
@@ -187,12 +289,12 @@ impl Sim {
     /// Lets `span` pass, and everything happen that falls in it.
     pub fn advance(&self, span: Duration) {
         let done = Host::timer(self, Host::now(self) + span);
-        let passed = self.block_on(done);
-        debug_assert!(passed.is_ok(), "a timer always comes");
+        // It is stuck only if a rule was broken, which `check` tells.
+        let _ = self.block_on(done);
     }
 
-    /// What has been broken on the wire so far, or is left behind: every call that has ended must have
-    /// let go of its slot at both ends.
+    /// What has been broken so far, or is left behind: every call that has ended must have let go of its
+    /// slot at both ends.
     ///
     /// # Errors
     /// The first rule, and what broke it.
@@ -201,8 +303,7 @@ impl Sim {
         if let Some(failure) = &state.failure {
             return Err(failure.clone());
         }
-        let left = state.links.iter().map(Link::open_calls).sum::<usize>();
-        match left {
+        match state.links.iter().map(Link::open_calls).sum::<usize>() {
             0 => Ok(()),
             left => Err(Failure {
                 oracle: Oracle::Liveness,
@@ -222,106 +323,56 @@ impl Sim {
         crate::show::timeline(&self.0.borrow().trace)
     }
 
-    fn go_on(&self, place: Place) {
-        match place {
-            Place::Main => {}
-            Place::Task(index) => {
-                let task = self.0.borrow_mut().tasks[index].take();
-                let Some(mut task) = task else { return };
-                let waker = self.0.borrow().waker(place);
-                if task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
-                    self.0.borrow_mut().tasks[index] = Some(task);
-                }
-            }
-            Place::End(link, side) => self.turn(link, side),
-        }
+    /// Breaks a rule in the name of an oracle; the first one counts.
+    pub(crate) fn fail(&self, oracle: Oracle, text: String) {
+        self.0.borrow_mut().fail(oracle, text);
     }
 
-    /// Jumps to the next event; `false` if there is none.
-    fn step(&self) -> bool {
-        let event = self.0.borrow_mut().queue.pop();
-        match event {
-            None => return false,
-            Some(Event::Wake(waker)) => waker.wake(),
-            Some(Event::Turn(link, side)) => self.turn(link, side),
-            Some(Event::Deliver(link, side)) => {
-                let mut state = self.0.borrow_mut();
-                let now = state.queue.now_ns();
-                let (arrived, next) = state.links[link].deliver(side, now);
-                if let Some(next) = next {
-                    state.queue.at(next, Event::Deliver(link, side));
-                }
-                if arrived {
-                    state.queue.after(0, Event::Turn(link, side));
-                }
-            }
-            Some(Event::Fault(fault)) => self.happen(&fault),
-        }
-        true
-    }
-
-    /// Drives one end of a link and sends what it says.
-    fn turn(&self, index: usize, side: Side) {
-        let (now, waker) = {
-            let state = self.0.borrow();
-            (state.now(), state.waker(Place::End(index, side)))
-        };
-        // The end is out of the world while it runs: its handlers call back into it.
-        let Some(mut end) = self.0.borrow_mut().links[index].take(side) else { return };
-        end.drive(&mut Context::from_waker(&waker), now);
-        let state = &mut *self.0.borrow_mut();
-        let link = &mut state.links[index];
-        match link.send(side, &mut end, now.as_nanos()) {
-            Ok(sent) => {
-                for (part, due) in sent {
-                    state.trace.wrote(now.as_nanos(), (index, side), &part);
-                    state.queue.at(due, Event::Deliver(index, link::other(side)));
-                }
-            }
-            Err(text) => {
-                state.failure.get_or_insert(Failure {
-                    oracle: Oracle::Wire,
-                    text,
-                    at_ns: now.as_nanos(),
-                });
-            }
-        }
-        if let Some(due) = link.close_if_over(side, &end, now.as_nanos()) {
-            state.queue.at(due, Event::Deliver(index, link::other(side)));
-        }
-        if let Some(at) = end.next_timer() {
-            state.queue.at(at, Event::Turn(index, side));
-        }
-        link.put(side, end);
-    }
-
-    fn happen(&self, fault: &NetworkFault) {
+    pub(crate) fn note(&self, numbers: &[u64], text: impl FnOnce() -> String) {
         let state = &mut *self.0.borrow_mut();
         let now = state.queue.now_ns();
-        state.trace.note(now, None, &[1], || format!("{fault:?}"));
-        let (NetworkFault::Reset(address)
-        | NetworkFault::Stall(address, _)
-        | NetworkFault::Refuse(address, _)
-        | NetworkFault::Drain(address)) = fault;
-        for (index, link) in state.links.iter_mut().enumerate() {
-            if link.address != *address {
-                continue;
-            }
-            match fault {
-                NetworkFault::Reset(_) => link.reset(),
-                NetworkFault::Stall(_, span) => link.stall(now + span.as_nanos() as u64),
-                NetworkFault::Drain(_) => link.drain(Instant::from_nanos(now)),
-                NetworkFault::Refuse(..) => {}
-            }
-            for side in [Side::Client, Side::Server] {
-                state.queue.after(0, Event::Turn(index, side));
-                let due = link.stalled_until().max(now);
-                state.queue.at(due, Event::Deliver(index, side));
-            }
-        }
-        if let NetworkFault::Refuse(_, span) = fault {
-            state.refused.insert(address.clone(), now + span.as_nanos() as u64);
-        }
+        state.trace.note(now, None, numbers, text);
+    }
+
+    /// Says that a task waits for room as long as what is returned lives.
+    pub(crate) fn patience(&self) -> Patience {
+        self.0.borrow_mut().patient += 1;
+        Patience(self.clone())
+    }
+
+    /// Calls that hold a slot at any end.
+    pub(crate) fn open_calls(&self) -> usize {
+        self.0.borrow().links.iter().map(Link::open_calls).sum()
+    }
+
+    /// Connections of which an end is still up.
+    pub(crate) fn connections_up(&self) -> usize {
+        self.0.borrow().links.iter().filter(|link| !link.is_over()).count()
+    }
+
+    /// Takes the world apart, which is a circle of references, and says what came of it.
+    pub(crate) fn finish(&self, marks: &mut Marks) -> (Option<Failure>, Trace, u64) {
+        let (links, servers, tasks) = {
+            let state = &mut *self.0.borrow_mut();
+            let tasks = std::mem::take(&mut state.tasks);
+            (std::mem::take(&mut state.links), std::mem::take(&mut state.servers), tasks)
+        };
+        links.iter().for_each(|link| marks.merge(link.marks()));
+        drop(tasks);
+        drop(links);
+        drop(servers);
+        let state = &mut *self.0.borrow_mut();
+        state.queue.clear();
+        (state.failure.take(), std::mem::take(&mut state.trace), state.events)
+    }
+}
+
+/// A task that waits for room.
+pub(crate) struct Patience(Sim);
+
+impl Drop for Patience {
+    fn drop(&mut self) {
+        self.0.0.borrow_mut().patient -= 1;
     }
 }
 
@@ -346,7 +397,7 @@ impl Host for Sim {
         let state = &mut *self.0.borrow_mut();
         let index = state.tasks.len();
         state.tasks.push(Some(task));
-        state.waker(Place::Task(index)).wake();
+        state.wake(Place::Task(index));
     }
 
     fn entropy(&self) -> u64 {
@@ -364,15 +415,20 @@ impl Connector for Sim {
     ) -> LocalFuture<Result<(), ConnectError>> {
         let (sim, address) = (self.clone(), address.to_owned());
         Box::pin(async move {
-            let (delay, server) = {
+            let (up, down) = {
+                let state = sim.0.borrow();
+                let both = || (state.network.clone(), state.network.clone());
+                state.routes.get(&address).cloned().unwrap_or_else(both)
+            };
+            // A round trip, whether there is anybody or not.
+            let delay = Duration::from_micros(u64::from(up.delay_us) + u64::from(down.delay_us));
+            Host::timer(&sim, Host::now(&sim) + delay).await;
+            let server = {
                 let state = sim.0.borrow();
                 let until = state.refused.get(&address).copied().unwrap_or(0);
                 let open = until <= state.queue.now_ns();
-                let server = state.servers.get(&address).filter(|_| open).cloned();
-                (Duration::from_micros(state.network.delay_us.into()), server)
+                state.servers.get(&address).filter(|_| open).cloned()
             };
-            // A round trip, whether there is anybody or not.
-            Host::timer(&sim, Host::now(&sim) + 2 * delay).await;
             let Some(server) = server else {
                 return Err(ConnectError::new("the connection was refused"));
             };
@@ -382,9 +438,9 @@ impl Connector for Sim {
             let seed = mix(state.seed, 1 << 32 | index as u64);
             let now = state.queue.now_ns();
             state.trace.note(now, Some((index, Side::Client)), &[2], || "connected".into());
-            state.links.push(Link::new(address, connection, accepted, &state.network, seed));
+            state.links.push(Link::new(address, connection, accepted, (up, down), seed));
             for side in [Side::Client, Side::Server] {
-                state.queue.after(0, Event::Turn(index, side));
+                state.wake(Place::End(index, side));
             }
             Ok(())
         })

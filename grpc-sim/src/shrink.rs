@@ -156,7 +156,9 @@ impl Search {
 
     /// Whatever is out of the ordinary goes, one property at a time.
     fn plain(&mut self) {
-        let plain: [fn(&mut CallPlan); 13] = [
+        let plain: [fn(&mut CallPlan); 15] = [
+            |call| call.meets = false,
+            |call| call.calls_back = false,
             |call| call.after = None,
             |call| call.deadline_us = None,
             |call| call.cancel = None,

@@ -1,6 +1,6 @@
 //! A world: clients, servers, the network between them, and a scenario that happens to them.
 
-mod app;
+pub(crate) mod app;
 mod attack;
 mod check;
 mod client;
@@ -18,7 +18,7 @@ use crate::marks::{Mark, Marks};
 use crate::monitor::Monitor;
 use crate::oracle::{Failure, Oracle};
 use crate::pipe::Pipe;
-use crate::scenario::{Knob, Scenario, config_of};
+use crate::scenario::{Knob, Layer, Scenario, config_of};
 use crate::trace::Trace;
 use end::{Actor, End};
 
@@ -45,6 +45,9 @@ pub struct Report {
 
 /// Runs a scenario; `keep` keeps the trace's entries.
 pub fn run(scenario: &Scenario, keep: bool) -> Report {
+    if scenario.layer == Layer::Services {
+        return crate::services::run(scenario, keep);
+    }
     let mut world = World::new(scenario, keep);
     world.run();
     let calls_ok = world.calls.iter().filter(|call| call.outcome == Some(Code::Ok)).count() as u64;
@@ -401,7 +404,8 @@ impl<'s> World<'s> {
     /// Whether every call and attack is over, at both ends.
     fn is_settled(&self) -> bool {
         let fought = self.conns.iter().all(|conn| {
-            let closed = conn.server.as_ref().is_some_and(|end| end.closed);
+            let closed = conn.server.as_ref().is_some_and(|end| end.closed)
+                || conn.client.as_ref().is_some_and(|end| end.closed);
             conn.attacker.as_ref().is_none_or(|attacker| attacker.is_over() || closed)
         });
         fought && self.calls_are_settled()

@@ -2,8 +2,8 @@
 
 use grpc_proto::{Limits, Violation};
 
-use super::Expected;
 use super::writer::*;
+use super::{ATTACKED, Expected, either, lists};
 
 /// The names of all scripts.
 pub(crate) const NAMES: &[&str] = &[
@@ -44,6 +44,10 @@ pub(crate) const NAMES: &[&str] = &[
     "push-promise",
     "silence",
     "garbage-preface",
+    "connection-overrun",
+    "data-after-end",
+    "never-reads",
+    "never-goes-on",
 ];
 
 /// Writes a script; `None` if there is none of this name.
@@ -132,7 +136,7 @@ pub(super) fn write(name: &str, over: i8, limits: &Limits, out: &mut Writer) -> 
             let copies = limits.max_header_list_size as usize / 232 + 1;
             block.extend(std::iter::repeat_n(0xbe, copies.min(10_000)));
             out.frame(HEADERS, END_HEADERS | END_STREAM, stream, &block);
-            Expected::Resets(CALM)
+            Expected::Breaks(Violation::FieldListTooLarge)
         }
         "hpack-fields" => {
             let stream = out.next_stream();
@@ -382,7 +386,66 @@ pub(super) fn write(name: &str, over: i8, limits: &Limits, out: &mut Writer) -> 
                 _ => Expected::Ends(Violation::BadPreface),
             }
         }
-        _ => return None,
+        "connection-overrun" => {
+            // More than the window in one write, on streams whose own windows have room.
+            let frames = limits.connection_window as usize / 16_384 + 1;
+            let each = (limits.stream_window as usize).min(49_152) / 16_384;
+            let streams = if each == 0 { 0 } else { frames.div_ceil(each) };
+            if streams == 0
+                || streams > 30
+                || limits.max_concurrent_streams < 30
+                || limits.max_receive_message < 100_000
+                || limits.opens_per_transmit < 32
+            {
+                return write("priority-churn", over, limits, out);
+            }
+            let mut body = vec![0; 16_384];
+            for _ in 0..streams {
+                let stream = out.next_stream();
+                out.request(stream, false);
+                body[..5].copy_from_slice(&[0, 0, 1, 0x80, 0]);
+                for _ in 0..each {
+                    out.frame(DATA, 0, stream, &body);
+                    body[..5].fill(0);
+                }
+            }
+            // What is given back in between may be enough, if the bytes come bit by bit.
+            Expected::MayEnd(Violation::ConnectionWindowOverrun)
+        }
+        "data-after-end" => {
+            // The handler is still at work: the stream is half closed, and resets alone.
+            let stream = out.next_stream();
+            out.call(stream, b"/sim.World/Stall", true);
+            out.frame(DATA, 0, stream, &[0]);
+            Expected::Breaks(Violation::FrameOnClosedStream)
+        }
+        "never-reads" => {
+            // The answer waits for a window that never opens.
+            let stream = out.next_stream();
+            out.setting(4, 0);
+            out.call(stream, b"/sim.World/Stall", !past);
+            Expected::Stalls(Violation::SendStalled)
+        }
+        "never-goes-on" => {
+            if limits.stream_window < 7 || limits.max_receive_message < 10 {
+                return write("priority-churn", over, limits, out);
+            }
+            let stream = out.next_stream();
+            out.request(stream, false);
+            out.frame(DATA, 0, stream, &[0, 0, 0, 0, 10, 7, 7][..if past { 7 } else { 5 }]);
+            Expected::Stalls(Violation::ReceiveStalled)
+        }
+        _ => {
+            if let Some(expected) = lists::request(name, over, out) {
+                return Some(expected);
+            }
+            if matches!(name, "initial-window" | "stream-window-overflow" | "continuation-alone") {
+                debug_assert_eq!(out.peek_stream(), ATTACKED);
+                let stream = out.next_stream();
+                out.request(stream, false);
+            }
+            return either::write(name, over, limits, out);
+        }
     })
 }
 

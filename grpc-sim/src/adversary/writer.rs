@@ -19,6 +19,23 @@ pub(super) const CONTINUATION: u8 = 9;
 pub(super) const END_STREAM: u8 = 1;
 pub(super) const END_HEADERS: u8 = 4;
 
+/// A name and a value.
+pub(super) type Field<'f> = (&'f [u8], &'f [u8]);
+
+/// The fields of a well-formed request.
+pub(super) const REQUEST: &[Field<'_>] = &[
+    (b":method", b"POST"),
+    (b":scheme", b"http"),
+    (b":path", b"/sim.World/Attack"),
+    (b":authority", b"sim"),
+    (b"te", b"trailers"),
+    (b"content-type", b"application/grpc"),
+];
+
+/// The fields of a well-formed response's head.
+pub(super) const RESPONSE: &[Field<'_>] =
+    &[(b":status", b"200"), (b"content-type", b"application/grpc")];
+
 impl Default for Writer {
     /// After the preface, with empty SETTINGS and, rashly, the acknowledgement of the server's.
     fn default() -> Self {
@@ -31,6 +48,14 @@ impl Default for Writer {
 }
 
 impl Writer {
+    /// What a server says first: empty SETTINGS, and the acknowledgement of the client's.
+    pub(super) fn of_server() -> Self {
+        let mut writer = Writer::bare();
+        writer.frame(SETTINGS, 0, 0, &[]);
+        writer.frame(SETTINGS, 1, 0, &[]);
+        writer
+    }
+
     pub(super) fn bare() -> Self {
         Writer { bytes: Vec::new(), stream: 1 }
     }
@@ -56,10 +81,27 @@ impl Writer {
         self.raw(payload);
     }
 
+    /// SETTINGS with one entry.
+    pub(super) fn setting(&mut self, identifier: u8, value: u32) {
+        let [a, b, c, d] = value.to_be_bytes();
+        self.frame(SETTINGS, 0, 0, &[0, identifier, a, b, c, d]);
+    }
+
+    /// Forgets everything but the preface, if there was one.
+    pub(super) fn restart(&mut self) {
+        let preface = if self.bytes.starts_with(b"PRI") { 24 } else { 0 };
+        self.bytes.truncate(preface);
+    }
+
     /// A stream that was not used yet.
     pub(super) fn next_stream(&mut self) -> u32 {
         self.stream += 2;
         self.stream - 2
+    }
+
+    /// The stream that the next request would take.
+    pub(super) fn peek_stream(&self) -> u32 {
+        self.stream
     }
 
     pub(super) fn reset(&mut self, stream: u32) {
@@ -72,23 +114,39 @@ impl Writer {
 
     /// A well-formed request, complete if `end`.
     pub(super) fn request(&mut self, stream: u32, end: bool) {
+        self.call(stream, REQUEST[2].1, end);
+    }
+
+    /// The same, of another path.
+    pub(super) fn call(&mut self, stream: u32, path: &[u8], end: bool) {
         let flags = END_HEADERS | if end { END_STREAM } else { 0 };
-        self.frame(HEADERS, flags, stream, &Writer::block(&[]));
+        let block = Writer::list(&[&REQUEST[..2], &[(b":path", path)], &REQUEST[3..]]);
+        self.frame(HEADERS, flags, stream, &block);
+    }
+
+    /// The head of a well-formed response, which is all of it if `end`.
+    pub(super) fn response(&mut self, stream: u32, end: bool) {
+        let block = Writer::list(&[RESPONSE, if end { &[(b"grpc-status", b"0")] } else { &[] }]);
+        let flags = END_HEADERS | if end { END_STREAM } else { 0 };
+        self.frame(HEADERS, flags, stream, &block);
+    }
+
+    /// Trailers that say OK.
+    pub(super) fn trailers(&mut self, stream: u32) {
+        let block = Writer::list(&[&[(b"grpc-status", b"0")]]);
+        self.frame(HEADERS, END_HEADERS | END_STREAM, stream, &block);
     }
 
     /// The field block of a well-formed request, literals only, with more fields behind.
-    pub(super) fn block(more: &[(&[u8], &[u8])]) -> Vec<u8> {
-        let fields: [(&[u8], &[u8]); 6] = [
-            (b":method", b"POST"),
-            (b":scheme", b"http"),
-            (b":path", b"/sim.World/Attack"),
-            (b":authority", b"sim"),
-            (b"te", b"trailers"),
-            (b"content-type", b"application/grpc"),
-        ];
-        // A table of nothing, whatever the server's SETTINGS ask for.
+    pub(super) fn block(more: &[Field<'_>]) -> Vec<u8> {
+        Writer::list(&[REQUEST, more])
+    }
+
+    /// A field block of literals.
+    pub(super) fn list(parts: &[&[Field<'_>]]) -> Vec<u8> {
+        // A table of nothing, whatever the peer's SETTINGS ask for.
         let mut block = vec![0x20];
-        for (name, value) in fields.iter().chain(more) {
+        for (name, value) in parts.iter().copied().flatten() {
             Writer::literal(&mut block, name, value);
         }
         block

@@ -2,15 +2,20 @@
 
 use std::task::Context;
 
-use grpc_proto::http2::Side;
+use grpc_proto::http2::{Session, Side};
 use grpc_proto::{Instant, Transmit};
 use grpc_service::{ClientConnection, Endpoint, ServerConnection};
 
 use crate::entropy::mix;
+use crate::invariants::{holds_too_much, tables_differ, windows_differ};
 use crate::marks::Marks;
 use crate::monitor::Monitor;
+use crate::oracle::Oracle;
 use crate::pipe::Pipe;
 use crate::scenario::PipePlan;
+
+/// Output at which an end takes no input: it is driven again once that is written.
+const OUT_MARK: usize = 64 << 10;
 
 /// Either end.
 enum Either {
@@ -25,17 +30,39 @@ impl Either {
             Either::Server(end) => &mut **end,
         }
     }
+
+    fn with_session<T>(&self, look: impl FnOnce(usize, &Session) -> T) -> T {
+        match self {
+            Either::Client(end) => {
+                let protocol = end.protocol();
+                look(protocol.heap_bytes(), protocol.session())
+            }
+            Either::Server(end) => {
+                let protocol = end.protocol();
+                look(protocol.heap_bytes(), protocol.session())
+            }
+        }
+    }
 }
 
 /// One end, and what its adapter holds.
 pub(super) struct End {
     end: Either,
     rx: Vec<u8>,
+    /// What is being said, and how much of it the monitor has heard.
     out: Transmit,
+    heard: usize,
+    /// What is being written; the two change places, so that no more than two are ever full.
+    tx: Vec<u8>,
     read: usize,
     eof: bool,
     eof_told: bool,
     over: bool,
+    timer_at: u64,
+    /// Turns and the bytes they took: what work is held against.
+    turns: u64,
+    /// It stopped for want of room, and is to be driven again once there is some.
+    full: bool,
 }
 
 impl End {
@@ -44,10 +71,15 @@ impl End {
             end,
             rx: Vec::new(),
             out: Transmit::new(),
+            heard: 0,
+            tx: Vec::new(),
             read: 0,
             eof: false,
             eof_told: false,
             over: false,
+            timer_at: u64::MAX,
+            turns: 0,
+            full: false,
         }
     }
 
@@ -55,11 +87,13 @@ impl End {
         if self.over {
             return;
         }
+        self.turns += 1;
         let mut input = &self.rx[..];
         let driven = self.end.endpoint().drive(&mut input, &mut self.out, cx, now);
         let read = self.rx.len() - input.len();
         self.rx.drain(..read);
         self.read = read;
+        self.full = self.out.len() >= OUT_MARK;
         self.over = driven.is_err() || self.end.endpoint().is_drained();
         if self.eof && !self.eof_told && !self.over && self.rx.is_empty() {
             self.eof_told = true;
@@ -68,13 +102,55 @@ impl End {
         }
     }
 
-    pub(super) fn next_timer(&self) -> Option<u64> {
+    /// When the end is to be driven next, if that is sooner than it was known to be.
+    pub(super) fn arm(&mut self) -> Option<u64> {
         let at = match &self.end {
             _ if self.over => None,
             Either::Client(end) => end.poll_timeout(),
             Either::Server(end) => end.poll_timeout(),
         };
-        at.map(Instant::as_nanos)
+        let at = at?.as_nanos();
+        (at < self.timer_at).then(|| {
+            self.timer_at = at;
+            at
+        })
+    }
+
+    /// The timer of `at` fires; `false` if it was overtaken.
+    pub(super) fn fires(&mut self, at: u64) -> bool {
+        let fires = self.timer_at == at;
+        if fires {
+            self.timer_at = u64::MAX;
+        }
+        fires
+    }
+
+    /// Whether the end stopped for want of room that is there by now.
+    pub(super) fn has_room_again(&self) -> bool {
+        self.full && !self.over && self.out.is_empty()
+    }
+
+    /// Whether nothing waits here, neither to be read nor to be written.
+    fn is_quiet(&self) -> bool {
+        self.rx.is_empty() && self.tx.is_empty() && self.out.is_empty() && self.eof == self.eof_told
+    }
+
+    /// Drives an end that has no reason to do anything; says what it does all the same.
+    pub(super) fn stirs(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<String> {
+        let due = match &self.end {
+            Either::Client(end) => end.poll_timeout(),
+            Either::Server(end) => end.poll_timeout(),
+        };
+        if self.over || !self.is_quiet() || due.is_some_and(|at| at <= now) {
+            return None;
+        }
+        let driven = self.end.endpoint().drive(&mut &[][..], &mut self.out, cx, now);
+        let said = self.out.len();
+        match driven {
+            Err(error) => Some(format!("it has ended: {error}")),
+            Ok(()) if said > 0 => Some(format!("{said} bytes of output had nobody to pull them")),
+            Ok(()) => None,
+        }
     }
 }
 
@@ -88,6 +164,7 @@ pub(super) struct Link {
     monitor: Monitor,
     marks: Marks,
     stalled_until: u64,
+    turns: u32,
 }
 
 pub(super) fn other(side: Side) -> Side {
@@ -102,18 +179,19 @@ impl Link {
         address: String,
         client: ClientConnection,
         server: ServerConnection,
-        plan: &PipePlan,
+        (up, down): (PipePlan, PipePlan),
         seed: u64,
     ) -> Self {
         Link {
             address,
             client: Some(End::new(Either::Client(Box::new(client)))),
             server: Some(End::new(Either::Server(Box::new(server)))),
-            up: Pipe::new(plan.clone(), mix(seed, 1)),
-            down: Pipe::new(plan.clone(), mix(seed, 2)),
+            up: Pipe::new(up, mix(seed, 1)),
+            down: Pipe::new(down, mix(seed, 2)),
             monitor: Monitor::new(),
             marks: Marks::default(),
             stalled_until: 0,
+            turns: 0,
         }
     }
 
@@ -139,55 +217,82 @@ impl Link {
         *self.slot(side) = Some(end);
     }
 
-    /// Writes what an end has to say; the parts that the network took and when each is due.
+    pub(super) fn timer_fires(&mut self, side: Side, at: u64) -> bool {
+        self.slot(side).as_mut().is_some_and(|end| end.fires(at))
+    }
+
+    /// Writes what an end has to say, as far as the network takes it; `wrote` hears of each part.
     pub(super) fn send(
         &mut self,
         side: Side,
         end: &mut End,
         now: u64,
-    ) -> Result<Vec<(Vec<u8>, u64)>, String> {
+        mut wrote: impl FnMut(&[u8]),
+    ) -> Result<Option<u64>, String> {
         let read = std::mem::take(&mut end.read);
         self.monitor.read(other(side), read);
-        let bytes: Vec<u8> = end.out.chunks().flatten().copied().collect();
-        end.out.clear();
+        let said: Vec<u8> = end.out.chunks().flatten().skip(end.heard).copied().collect();
+        end.heard += said.len();
         let pipe = match side {
             Side::Client => &mut self.up,
             Side::Server => &mut self.down,
         };
         self.monitor
-            .wrote(side, &bytes, &mut self.marks, |at| pipe.note_boundary(at))
+            .wrote(side, &said, &mut self.marks, |at| pipe.note_boundary(at))
             .map_err(|rule| format!("{side:?}: {rule}"))?;
-        if bytes.is_empty() || pipe.is_finished() {
-            return Ok(Vec::new());
+        if pipe.is_finished() {
+            end.tx.clear();
+            end.out.clear();
+            end.heard = 0;
+            return Ok(None);
         }
-        let due = pipe.write(&bytes, now);
-        Ok(vec![(bytes, due)])
+        let mut due = None;
+        loop {
+            if end.tx.is_empty() {
+                end.tx.extend(end.out.chunks().flatten());
+                end.out.clear();
+                end.heard = 0;
+            }
+            let part = end.tx.len().min(pipe.space());
+            if part == 0 {
+                return Ok(due);
+            }
+            due = Some(pipe.write(&end.tx[..part], now));
+            wrote(&end.tx[..part]);
+            end.tx.drain(..part);
+        }
+    }
+
+    /// When the network is to deliver to an end, if that is not known yet.
+    pub(super) fn arm(&mut self, side: Side, at: u64, now: u64) -> Option<u64> {
+        let at = at.max(now);
+        self.pipe_from(other(side)).arm(at).then_some(at)
     }
 
     /// Closes an end's direction once it is over; when the other end is to hear of it.
     pub(super) fn close_if_over(&mut self, side: Side, end: &End, now: u64) -> Option<u64> {
+        // What it said last is lost if the network does not take it: nobody waits for a peer that is not heard.
         let over = end.over;
         let pipe = self.pipe_from(side);
         (over && !pipe.is_finished()).then(|| pipe.finish(now))
     }
 
-    /// Moves what is due to an end; whether it has a reason to be driven, and when more is due.
-    pub(super) fn deliver(&mut self, side: Side, now: u64) -> (bool, Option<u64>) {
-        let pipe = match side {
-            Side::Client => &mut self.down,
-            Side::Server => &mut self.up,
+    /// Moves what is due to an end; whether it has a reason to be driven, whether the writer has, and when more is
+    /// due.
+    pub(super) fn deliver(&mut self, side: Side, now: u64) -> (bool, bool, Option<u64>) {
+        let (pipe, end, writer) = match side {
+            Side::Client => (&mut self.down, &mut self.client, &self.server),
+            Side::Server => (&mut self.up, &mut self.server, &self.client),
         };
-        let end = match side {
-            Side::Client => &mut self.client,
-            Side::Server => &mut self.server,
-        };
-        let Some(end) = end else { return (false, None) };
+        pipe.disarm(now);
+        let Some(end) = end else { return (false, false, None) };
         let done = pipe.deliver(now, &mut end.rx);
         end.eof |= done.eof;
         if end.over {
             end.rx.clear();
         }
-        (done.bytes > 0 || done.eof, done.next)
+        let waits = writer.as_ref().is_some_and(|writer| !writer.tx.is_empty());
+        (done.bytes > 0 || done.eof, done.bytes > 0 && waits, done.next)
     }
 
     pub(super) fn reset(&mut self) {
@@ -198,21 +303,51 @@ impl Link {
         }
     }
 
-    pub(super) fn stall(&mut self, until: u64) {
+    /// The server is gone with all it knew; what is returned is to be dropped where its handlers may act.
+    pub(super) fn crash(&mut self) -> Option<End> {
+        self.reset();
+        self.server.take()
+    }
+
+    pub(super) fn stall(&mut self, until: u64, up: bool, down: bool) {
         self.stalled_until = self.stalled_until.max(until);
-        self.up.stall(until);
-        self.down.stall(until);
+        if up {
+            self.up.stall(until);
+        }
+        if down {
+            self.down.stall(until);
+        }
     }
 
     pub(super) fn stalled_until(&self) -> u64 {
         self.stalled_until
     }
 
-    /// The server's end goes away in peace.
-    pub(super) fn drain(&mut self, now: Instant) {
-        if let Some(end) = self.server.as_mut().filter(|end| !end.over) {
-            end.end.endpoint().shutdown(now);
+    pub(super) fn clog(&mut self, bandwidth: u32) -> u32 {
+        let before = self.up.bandwidth();
+        self.up.clog(bandwidth);
+        self.down.clog(bandwidth);
+        before
+    }
+
+    /// One direction ends in the midst of things; when the other end is to hear of it.
+    pub(super) fn half_close(&mut self, side: Side, now: u64) -> u64 {
+        self.pipe_from(side).finish(now)
+    }
+
+    /// An end goes away, in peace or at once.
+    pub(super) fn leave(&mut self, side: Side, in_peace: bool, now: Instant) {
+        let Some(end) = self.slot(side).as_mut().filter(|end| !end.over) else { return };
+        match in_peace {
+            true => end.end.endpoint().shutdown(now),
+            false => end.end.endpoint().abort(now),
         }
+    }
+
+    /// Whether neither end is up any more.
+    pub(super) fn is_over(&self) -> bool {
+        let over = |end: &Option<End>| end.as_ref().is_none_or(|end| end.over);
+        over(&self.client) && over(&self.server)
     }
 
     /// Calls that hold a slot at either end.
@@ -223,5 +358,51 @@ impl Link {
             None => 0,
         };
         open(&self.client) + open(&self.server)
+    }
+
+    pub(super) fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    /// What must hold between the two ends after each turn.
+    pub(super) fn check(&mut self) -> Result<(), (Oracle, String)> {
+        self.turns += 1;
+        let (Some(client), Some(server)) = (&self.client, &self.server) else { return Ok(()) };
+        if client.over || server.over {
+            return Ok(());
+        }
+        let at_rest = client.is_quiet()
+            && server.is_quiet()
+            && self.up.is_empty()
+            && self.down.is_empty()
+            && !self.up.is_finished()
+            && !self.down.is_finished();
+        let (monitor, count) = (&self.monitor, self.turns.is_multiple_of(16));
+        client.end.with_session(|client_heap, client| {
+            server.end.with_session(|server_heap, server| {
+                if client.error().is_some() || server.error().is_some() {
+                    return Ok(());
+                }
+                let differ = windows_differ(monitor, Side::Client, client, server)
+                    .or_else(|| windows_differ(monitor, Side::Server, server, client));
+                if let Some(text) = differ {
+                    return Err((Oracle::Windows, text));
+                }
+                let too_much = holds_too_much(client_heap, client)
+                    .or_else(|| holds_too_much(server_heap, server));
+                if let Some(text) = too_much.filter(|_| count) {
+                    return Err((Oracle::Memory, text));
+                }
+                if at_rest
+                    && !client.has_output()
+                    && !server.has_output()
+                    && let Some(text) =
+                        tables_differ(client, server).or_else(|| tables_differ(server, client))
+                {
+                    return Err((Oracle::Tables, text));
+                }
+                Ok(())
+            })
+        })
     }
 }

@@ -20,21 +20,21 @@ fn pool() -> &'static [u8] {
 }
 
 /// Message `index` of a call in one direction: different from its neighbours, and free to make.
-pub(super) fn message(call: usize, up: bool, index: usize, len: u32) -> &'static [u8] {
+pub(crate) fn message(call: usize, up: bool, index: usize, len: u32) -> &'static [u8] {
     let start = mix(call as u64 * 2 + u64::from(up), index as u64) % STARTS;
     &pool()[start as usize..][..(len as usize).min(POOL)]
 }
 
 /// The same as a handle.
-pub(super) fn payload(call: usize, up: bool, index: usize, len: u32) -> Bytes {
+pub(crate) fn payload(call: usize, up: bool, index: usize, len: u32) -> Bytes {
     Bytes::from_static(message(call, up, index, len))
 }
 
 /// The name of the field that says which call of the scenario it is.
-pub(super) const CALL: &str = "sim-call";
+pub(crate) const CALL: &str = "sim-call";
 
 /// Metadata of a kind: 0 has none, the others differ in number, size, repetition and binary values.
-pub(super) fn metadata(kind: u8, call: usize) -> Metadata {
+pub(crate) fn metadata(kind: u8, call: usize) -> Metadata {
     let mut metadata = Metadata::new();
     let mut add = |name: &str, value: &str| {
         metadata.append(name, value).expect("names and values of the model are valid");
@@ -78,7 +78,7 @@ pub(super) fn metadata(kind: u8, call: usize) -> Metadata {
 }
 
 /// Whether `got` has the entries of `sent`, in order, and nothing else but the model's own field.
-pub(super) fn same_metadata(sent: &Metadata, got: &Metadata) -> bool {
+pub(crate) fn same_metadata(sent: &Metadata, got: &Metadata) -> bool {
     let got = got.iter().filter(|field| field.name != CALL.as_bytes());
     let own = |name: &[u8]| !matches!(name, b"user-agent" | b"te" | b"content-type" | b"host");
     let got = got.filter(|field| own(field.name)).map(|field| (field.name, field.value));
@@ -86,7 +86,7 @@ pub(super) fn same_metadata(sent: &Metadata, got: &Metadata) -> bool {
 }
 
 /// The status that a handler gives.
-pub(super) fn status(code: u8, call: usize) -> Status {
+pub(crate) fn status(code: u8, call: usize) -> Status {
     let code = grpc_proto::Code::from_number(u32::from(code)).unwrap_or(grpc_proto::Code::Unknown);
     match code {
         grpc_proto::Code::Ok => Status::OK,

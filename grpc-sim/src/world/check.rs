@@ -1,44 +1,17 @@
 //! The oracles over connections: at every turn, at rest, and at the end of the world.
 
-use grpc_proto::http2::{Session, Side};
+use grpc_proto::http2::Side;
 use grpc_proto::{ConnectionError, Limits, Reason, Transmit, Violation};
 
 use super::end::{Actor, End};
 use super::{Phase, World};
+use crate::invariants::{holds_too_much, tables_differ, windows_differ};
 use crate::marks::Mark;
 use crate::oracle::Oracle;
 use crate::scenario::{Knob, PipePlan};
 
 /// Heap of a connection without calls, tables not counted: design goal of the core.
 const IDLE_HEAP: usize = 16 << 10;
-
-/// The most heap bytes that a connection may hold under `limits`, payload handles not counted.
-///
-/// ```text
-///   fixed parts and queues                                        64 KiB
-///   HPACK tables with their indexes                               4 × (decoder + encoder)
-///   one field block being gathered, and one frame                 3 × list + frame
-///   a slot: record, queues, list in each direction                slots × (2 KiB + 2 × list)
-///   assemblies: a base window each, the budget for what exceeds   slots × window + budget, twice
-///                                                                 (a vector doubles)
-///   send queues: the mark each, the budget for what exceeds       slots × mark + send budget
-///   pools                                                         pool
-/// ```
-pub(super) fn memory_bound(limits: &Limits, slots: usize) -> u64 {
-    let wide = u64::from;
-    let slots = slots as u64;
-    let list = wide(limits.max_header_list_size);
-    let message = wide(limits.max_receive_message);
-    (64 << 10)
-        + 4 * (wide(limits.header_table_size) + wide(limits.encoder_table_size))
-        + 3 * list
-        + wide(limits.max_frame_size)
-        + slots * ((2 << 10) + 2 * list)
-        + 2 * (slots * wide(limits.stream_window).min(message + 5) + wide(limits.assembly_budget))
-        + slots * (wide(limits.send_mark) + (64 << 10))
-        + wide(limits.send_budget)
-        + wide(limits.pool_bytes)
-}
 
 impl World<'_> {
     pub(super) fn client_configs_of(&self, ci: usize) -> &Limits {
@@ -114,7 +87,7 @@ impl World<'_> {
     /// Whether an honest connection may end so.
     pub(super) fn judge_error(&mut self, ci: usize, side: Side, error: &ConnectionError) {
         if let Some(attacker) = &mut self.conns[ci].attacker {
-            attacker.on_server_error(error);
+            attacker.on_error(error);
             return;
         }
         let fine = match error {
@@ -181,10 +154,10 @@ impl World<'_> {
         if c.error().is_some() || s.error().is_some() {
             return;
         }
-        let mut broken = self.check_window(ci, Side::Client, c, s);
-        broken = broken.or_else(|| self.check_window(ci, Side::Server, s, c));
+        let mut broken = windows_differ(&conn.monitor, Side::Client, c, s);
+        broken = broken.or_else(|| windows_differ(&conn.monitor, Side::Server, s, c));
         if let Some(text) = broken {
-            return self.fail(Oracle::Windows, text);
+            return self.fail(Oracle::Windows, format!("connection {ci}: {text}"));
         }
         let most = self.server_configs_of(ci).max_concurrent_streams as usize;
         if s.occupied() > most {
@@ -206,60 +179,11 @@ impl World<'_> {
         let conn = &self.conns[ci];
         let (client, server) = (conn.client.as_ref()?, conn.server.as_ref()?);
         let ends = [
-            (self.client_configs_of(ci), client.conn.heap_bytes(), client.conn.session()),
-            (self.server_configs_of(ci), server.conn.heap_bytes(), server.conn.session()),
+            (client.conn.heap_bytes(), client.conn.session()),
+            (server.conn.heap_bytes(), server.conn.session()),
         ];
-        ends.into_iter().find_map(|(limits, heap, session)| {
-            let bound = memory_bound(limits, session.slots());
-            (heap as u64 > bound).then(|| {
-                format!("connection {ci}, {:?} holds {heap} bytes of {bound}", session.side())
-            })
-        })
-    }
-
-    /// Granted = consumed + under way + what may still be sent, from `from` to `to`.
-    fn check_window(&self, ci: usize, side: Side, from: &Session, to: &Session) -> Option<String> {
-        let monitor = &self.conns[ci].monitor;
-        let back = if side == Side::Client { Side::Server } else { Side::Client };
-        let expected = |stream, window| {
-            window - monitor.data_under_way(side, stream) - monitor.credit_under_way(back, stream)
-        };
-        if !monitor.has_spoken(back) {
-            return None;
-        }
-        let sender = from.send_window();
-        let wanted = expected(0, to.recv_window());
-        if sender != wanted {
-            return Some(format!(
-                "connection {ci} from {side:?}: may send {sender}, is let {wanted}"
-            ));
-        }
-        let (held, target) = (to.recv_held(), to.limits().connection_window);
-        if to.recv_window() + i64::from(held) > i64::from(target.max(65_535)) {
-            return Some(format!("connection {ci} from {side:?} exceeds its window of {target}"));
-        }
-        // SETTINGS that only one end counts with yet.
-        let unread =
-            i64::from(to.recv_base()) - i64::from(from.peer_settings().initial_window_size);
-        for sending in from.streams() {
-            if sending.id == 0 || sending.state.is_closed() {
-                continue;
-            }
-            let Some(receiving) = to.streams().find(|other| other.id == sending.id) else {
-                continue;
-            };
-            if !receiving.state.can_receive() {
-                continue;
-            }
-            let wanted = expected(sending.id, receiving.recv_window);
-            if sending.send_window + unread != wanted {
-                return Some(format!(
-                    "stream {} of connection {ci} from {side:?}: may send {} + {unread}, is let {wanted}",
-                    sending.id, sending.send_window
-                ));
-            }
-        }
-        None
+        let broken = ends.into_iter().find_map(|(heap, session)| holds_too_much(heap, session));
+        broken.map(|text| format!("connection {ci}: {text}"))
     }
 
     fn mark_windows(&mut self, ci: usize) {
@@ -427,7 +351,10 @@ impl World<'_> {
         for ci in 0..self.conns.len() {
             if let Some(attacker) = &self.conns[ci].attacker {
                 match attacker.judge() {
-                    Ok(mark) => self.marks.reach(mark),
+                    Ok((mark, rule)) => {
+                        self.marks.reach(mark);
+                        rule.into_iter().for_each(|rule| self.marks.reach_rule(rule));
+                    }
                     Err(text) => self.fail(Oracle::Isolation, text),
                 }
                 continue;
@@ -458,23 +385,6 @@ impl World<'_> {
             }
         }
     }
-}
-
-fn tables_differ(encodes: &Session, decodes: &Session) -> Option<String> {
-    let (encoder, decoder) = (encodes.encoder(), decodes.decoder());
-    if !encoder.is_settled() {
-        return None;
-    }
-    if encoder.table_size() != decoder.table_size() || encoder.table_len() != decoder.table_len() {
-        return Some(format!(
-            "the encoder of the {:?} has {} entries, its peer's decoder {}",
-            encodes.side(),
-            encoder.table_len(),
-            decoder.table_len()
-        ));
-    }
-    let same = encoder.table_entries().eq(decoder.table_entries());
-    (!same).then(|| format!("the entries of the {:?}'s table differ", encodes.side()))
 }
 
 /// Polls an end that has no reason to do anything; says what it does all the same.

@@ -156,6 +156,9 @@ impl World<'_> {
         end: &mut End<Client>,
         event: client::Event<'_>,
     ) {
+        if self.conns[ci].attacker.is_some() {
+            return self.hear_attacker(ci, end, event);
+        }
         match event {
             client::Event::Headers(key, metadata) => {
                 let Some(n) = self.client_call(end, key, "headers") else { return };

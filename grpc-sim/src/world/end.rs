@@ -1,7 +1,9 @@
 //! One end of a connection with its adapter: reads what has arrived, acts, writes what there is to say.
 
 use grpc_proto::http2::Side;
-use grpc_proto::{CallKey, Client, Connection, ConnectionError, Instant, Role, Server, Transmit};
+use grpc_proto::{
+    CallKey, Client, Connection, ConnectionError, Instant, Role, Server, Transmit, Violation,
+};
 
 use super::{Conn, Event, World};
 use crate::marks::Mark;
@@ -59,6 +61,11 @@ impl<R: Role> End<R> {
 
     pub(super) fn is_open(&self) -> bool {
         !self.closed && !self.eof && self.failed.is_none() && self.conn.is_open()
+    }
+
+    /// Whether the adapter still holds the transport.
+    pub(super) fn is_up(&self) -> bool {
+        !self.closed
     }
 
     /// Whether output waits for the network.
@@ -343,9 +350,10 @@ impl World<'_> {
                 (None, Some(attacker)) => (&mut attacker.rx, &mut attacker.eof, false),
                 (None, None) => return,
             },
-            Side::Server => match &mut conn.server {
-                Some(end) => (&mut end.rx, &mut end.eof, end.closed),
-                None => return,
+            Side::Server => match (&mut conn.server, &mut conn.attacker) {
+                (Some(end), _) => (&mut end.rx, &mut end.eof, end.closed),
+                (None, Some(attacker)) => (&mut attacker.rx, &mut attacker.eof, false),
+                (None, None) => return,
             },
         };
         let done = pipe.deliver(now, rx);
@@ -357,9 +365,6 @@ impl World<'_> {
             self.schedule_delivery(ci, side, next);
         }
         if done.bytes > 0 || done.eof {
-            if side == Side::Client && self.conns[ci].attacker.is_some() {
-                self.queue.after(0, Event::Strike(ci));
-            }
             self.schedule_turn(ci, side);
             let writer_waits = match side {
                 Side::Client => self.conns[ci].server.as_ref().is_some_and(End::is_blocked),
@@ -368,7 +373,7 @@ impl World<'_> {
             if writer_waits {
                 self.schedule_turn(ci, other(side));
             }
-            if side == Side::Server && self.conns[ci].attacker.is_some() {
+            if self.conns[ci].attacker.is_some() {
                 self.queue.after(0, Event::Strike(ci));
             }
         }
@@ -395,6 +400,7 @@ impl World<'_> {
         }
         match &error {
             ConnectionError::PeerMisbehaved(rule) => self.marks.reach_rule(*rule),
+            ConnectionError::Compression(_) => self.marks.reach_rule(Violation::Compression),
             ConnectionError::TimedOut(_) => self.marks.reach(Mark::TimedOut),
             ConnectionError::Closed(_) => self.marks.reach(Mark::ConnectionLost),
             _ => {}

@@ -9,7 +9,7 @@ use crate::oracle::Oracle;
 use crate::scenario::{Ending, Respond};
 
 /// How long a handler that never ends by itself lives.
-const NEVER: u64 = 10_000_000 * US;
+const NEVER: u64 = 40_000_000 * US;
 
 impl World<'_> {
     pub(super) fn on_server_event(
@@ -19,7 +19,7 @@ impl World<'_> {
         event: server::Event<'_>,
     ) {
         if self.conns[ci].attacker.is_some() {
-            return self.serve_attacker(end, event);
+            return self.serve_attacker(ci, end, event);
         }
         match event {
             server::Event::Request(key, head) => {
@@ -239,9 +239,20 @@ impl World<'_> {
         });
     }
 
-    /// Answers an attacker's well-formed requests with OK.
-    fn serve_attacker(&mut self, end: &mut End<Server>, event: server::Event<'_>) {
+    /// Answers an attacker's well-formed requests with OK, and a call of `Stall` with a message that
+    /// it does not let through.
+    fn serve_attacker(&mut self, ci: usize, end: &mut End<Server>, event: server::Event<'_>) {
+        let Some(attacker) = &mut self.conns[ci].attacker else { return };
         match event {
+            server::Event::Request(key, head) if head.path() == "/sim.World/Stall" => {
+                let hello = bytes::Bytes::from_static(b"hello");
+                match end.conn.send_encoded(key, hello, false) {
+                    Ok(()) => attacker.stalled = Some(key),
+                    // With a tiny mark nothing is queued for a closed window, so nothing stalls.
+                    Err(_) => attacker.expect_service(),
+                }
+            }
+            server::Event::End(key) if attacker.stalled == Some(key) => {}
             server::Event::End(key) => {
                 // What the attacker has reset meanwhile is released all the same.
                 let _ = end.conn.finish(key, &Status::OK, &Metadata::new());

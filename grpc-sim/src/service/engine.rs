@@ -1,0 +1,206 @@
+//! What happens in a world of services: turns, deliveries, faults, and looks at what should be at rest.
+
+use super::link::other;
+use super::*;
+
+impl Sim {
+    pub(super) fn go_on(&self, place: Place) {
+        match place {
+            Place::Main => {}
+            Place::Task(index) => {
+                let task = self.0.borrow_mut().tasks[index].take();
+                let Some(mut task) = task else { return };
+                let waker = self.0.borrow().waker(place);
+                if task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+                    self.0.borrow_mut().tasks[index] = Some(task);
+                }
+            }
+            Place::End(link, side) => self.turn(link, side),
+        }
+    }
+
+    /// Jumps to the next event; `false` if there is none.
+    pub(super) fn step(&self) -> bool {
+        let event = self.0.borrow_mut().queue.pop();
+        match event {
+            None => return false,
+            Some(Event::Wake(waker)) => waker.wake(),
+            Some(Event::Timer(link, side, at)) => {
+                let state = &mut *self.0.borrow_mut();
+                if state.links[link].timer_fires(side, at) {
+                    state.wake(Place::End(link, side));
+                }
+            }
+            Some(Event::Deliver(link, side)) => {
+                let state = &mut *self.0.borrow_mut();
+                let now = state.queue.now_ns();
+                let (arrived, room, next) = state.links[link].deliver(side, now);
+                if let Some(next) = next {
+                    state.deliver_at(link, side, next);
+                }
+                if arrived {
+                    state.wake(Place::End(link, side));
+                }
+                if room {
+                    state.wake(Place::End(link, other(side)));
+                }
+            }
+            Some(Event::Fault(fault)) => self.happen(&fault),
+            Some(Event::Heal(clogged)) => {
+                let state = &mut *self.0.borrow_mut();
+                for (link, bandwidth) in clogged {
+                    state.links[link].clog(bandwidth);
+                }
+            }
+        }
+        true
+    }
+
+    /// Drives one end of a link and sends what it says.
+    fn turn(&self, index: usize, side: Side) {
+        let (now, waker) = {
+            let state = self.0.borrow();
+            (state.now(), state.waker(Place::End(index, side)))
+        };
+        // The end is out of the world while it runs: its handlers call back into it.
+        let Some(mut end) = self.0.borrow_mut().links[index].take(side) else { return };
+        end.drive(&mut Context::from_waker(&waker), now);
+        let state = &mut *self.0.borrow_mut();
+        let (link, trace) = (&mut state.links[index], &mut state.trace);
+        let ns = now.as_nanos();
+        let sent = link.send(side, &mut end, ns, |part| trace.wrote(ns, (index, side), part));
+        let closed = link.close_if_over(side, &end, ns);
+        let timer = end.arm();
+        let again = end.has_room_again();
+        link.put(side, end);
+        match sent {
+            Ok(sent) => {
+                for due in sent.into_iter().chain(closed) {
+                    state.deliver_at(index, other(side), due);
+                }
+            }
+            Err(text) => state.fail(Oracle::Wire, format!("connection {index}, {text}")),
+        }
+        if let Some(at) = timer {
+            state.queue.at(at, Event::Timer(index, side, at));
+        }
+        if again {
+            state.wake(Place::End(index, side));
+        }
+        // What was read makes room for what waits in the network.
+        let (arrived, room, next) = state.links[index].deliver(side, ns);
+        if let Some(next) = next {
+            state.deliver_at(index, side, next);
+        }
+        if arrived {
+            state.wake(Place::End(index, side));
+        }
+        if room {
+            state.wake(Place::End(index, other(side)));
+        }
+        if let Err((oracle, text)) = state.links[index].check() {
+            state.fail(oracle, format!("connection {index}: {text}"));
+        }
+    }
+
+    /// Before time jumps, now and then: nothing that nobody woke may have anything to do.
+    pub(super) fn probe(&self) {
+        let (now, links, tasks) = {
+            let state = self.0.borrow();
+            let due = state.queue.next_at().is_some_and(|at| at <= state.queue.now_ns());
+            // Two of all seeds' jumps in nine, so that worlds differ in where they are looked at.
+            let looked = mix(state.seed, state.events) % 9 < 2;
+            if due || !looked {
+                return;
+            }
+            let tasks = if state.patient == 0 { state.tasks.len() } else { 0 };
+            (state.now(), state.links.len(), tasks)
+        };
+        for (index, side) in (0..links).flat_map(|n| [(n, Side::Client), (n, Side::Server)]) {
+            let waker = self.0.borrow().waker(Place::End(index, side));
+            let Some(mut end) = self.0.borrow_mut().links[index].take(side) else { continue };
+            let stirred = end.stirs(&mut Context::from_waker(&waker), now);
+            let state = &mut *self.0.borrow_mut();
+            state.links[index].put(side, end);
+            if let Some(text) = stirred {
+                let text = format!("connection {index}, {side:?} at rest: {text}");
+                state.fail(Oracle::MissedWakeup, text);
+            }
+        }
+        for index in 0..tasks {
+            let is_there = |sim: &Sim| sim.0.borrow().tasks[index].is_some();
+            let waited = is_there(self);
+            self.go_on(Place::Task(index));
+            if waited && !is_there(self) {
+                let text = format!("task {index} completed although nobody had woken it");
+                self.fail(Oracle::MissedWakeup, text);
+            }
+        }
+        let state = &mut *self.0.borrow_mut();
+        let woken = state.woken.lock().map_or_else(|_| Vec::new(), |woken| woken.clone());
+        if !woken.is_empty() {
+            let text = format!("{woken:?} went on although nobody had woken them");
+            state.fail(Oracle::MissedWakeup, text);
+        }
+    }
+
+    fn happen(&self, fault: &NetworkFault) {
+        let mut dropped = Vec::new();
+        {
+            let state = &mut *self.0.borrow_mut();
+            let now = state.queue.now_ns();
+            state.trace.note(now, None, &[1], || format!("{fault:?}"));
+            let mut clogged = Vec::new();
+            for index in 0..state.links.len() {
+                let link = &mut state.links[index];
+                if link.address != *fault.address() || link.is_over() {
+                    continue;
+                }
+                let at = Instant::from_nanos(now);
+                let until = |span: &Duration| now + span.as_nanos() as u64;
+                let mut closed = None;
+                match fault {
+                    NetworkFault::Reset(_) => link.reset(),
+                    NetworkFault::Stall(_, span) => link.stall(until(span), true, true),
+                    NetworkFault::StallUp(_, span) => link.stall(until(span), true, false),
+                    NetworkFault::StallDown(_, span) => link.stall(until(span), false, true),
+                    NetworkFault::Clog(_, bandwidth, _) => {
+                        clogged.push((index, link.clog(*bandwidth)));
+                    }
+                    NetworkFault::Drain(_) => link.leave(Side::Server, true, at),
+                    NetworkFault::Leave(_) => link.leave(Side::Client, true, at),
+                    NetworkFault::Abort(_) => link.leave(Side::Server, false, at),
+                    NetworkFault::AbortClients(_) => link.leave(Side::Client, false, at),
+                    NetworkFault::HalfClose(_) => {
+                        closed = Some((Side::Client, link.half_close(Side::Server, now)));
+                    }
+                    NetworkFault::HalfCloseClients(_) => {
+                        closed = Some((Side::Server, link.half_close(Side::Client, now)));
+                    }
+                    NetworkFault::Crash(..) => dropped.extend(link.crash()),
+                    NetworkFault::Refuse(..) => {}
+                }
+                let due = link.stalled_until();
+                for side in [Side::Client, Side::Server] {
+                    state.wake(Place::End(index, side));
+                    state.deliver_at(index, side, due);
+                }
+                if let Some((side, due)) = closed {
+                    state.deliver_at(index, side, due);
+                }
+            }
+            match fault {
+                NetworkFault::Refuse(address, span) | NetworkFault::Crash(address, span) => {
+                    let until = now + span.as_nanos() as u64;
+                    state.refused.insert(address.clone(), until);
+                }
+                NetworkFault::Clog(_, _, span) => {
+                    state.queue.after(span.as_nanos() as u64, Event::Heal(clogged));
+                }
+                _ => {}
+            }
+        }
+        // Handlers are dropped outside of all borrows: what lives in them may do anything.
+        drop(dropped);
+    }
+}

@@ -1,0 +1,291 @@
+//! The clients' side: every call of the scenario is a task that makes it through a generated stub.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use grpc_proto::{Code, Metadata};
+use grpc_service::client::{Receiving, Sending};
+use grpc_service::{
+    Arena, Channel, Host, Instant, Method as ServiceMethod, ResponseMetadata, Status,
+};
+
+use super::Stage;
+use super::part::generated::WorldClient;
+use super::part::{Part, is_intact, part};
+use crate::marks::Mark;
+use crate::oracle::Oracle;
+use crate::scenario::{CancelPlan, Method, Respond};
+use crate::world::app;
+
+/// Time after which a call that found no connection tries again.
+const RETRY_US: u32 = 20_000;
+
+/// How a call ended for its client.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// With a status, and what came beside it if that was asked for.
+    Status(Status, Option<Metadata>),
+    /// The client dropped it.
+    GaveUp,
+}
+
+impl Stage {
+    /// A call, from its start to its end.
+    pub(super) async fn make(self: Rc<Self>, n: usize) {
+        let plan = &self.scenario.calls[n];
+        if let Some(before) = plan.after.map(usize::from).filter(|&before| before < n) {
+            self.until(|stage| stage.calls.borrow()[before].over).await;
+        }
+        self.sleep_us(plan.at_us).await;
+        let started = self.now();
+        let deadline = plan.deadline_us.map(|us| started + Duration::from_micros(us.into()));
+        self.calls.borrow_mut()[n].deadline = deadline;
+        let outcome = match plan.cancel {
+            Some(CancelPlan::AfterUs(us)) => {
+                let at = started + Duration::from_micros(us.into());
+                let given_up = Host::timer(&self.sim, at);
+                race(self.converse(n, deadline), given_up).await.unwrap_or(Outcome::GaveUp)
+            }
+            _ => self.converse(n, deadline).await,
+        };
+        self.judge(n, &outcome);
+        self.calls.borrow_mut()[n].over = true;
+        self.over.set(self.over.get() + 1);
+        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
+        waiting.into_iter().for_each(std::task::Waker::wake);
+    }
+
+    /// Connects if need be, and makes the call.
+    async fn converse(&self, n: usize, deadline: Option<Instant>) -> Outcome {
+        let plan = &self.scenario.calls[n];
+        let link = usize::from(plan.link);
+        if link >= self.scenario.links.len() {
+            return Outcome::GaveUp;
+        }
+        let (connection, channel) = loop {
+            if let Ok(connected) = self.channel(link).await {
+                break connected;
+            }
+            if deadline.is_some_and(|deadline| deadline <= self.now()) {
+                // The application's own check: nobody has heard of the call.
+                self.reach(Mark::DeadlineWhileWaiting);
+                return Outcome::GaveUp;
+            }
+            self.sleep_us(RETRY_US).await;
+        };
+        self.calls.borrow_mut()[n].opened = self.now();
+        let outcome = self.exchange(n, channel, deadline).await;
+        if let Outcome::Status(status, _) = &outcome
+            && status.code() == Code::Unavailable
+        {
+            self.forget(link, connection);
+        }
+        outcome
+    }
+
+    async fn exchange(&self, n: usize, channel: Channel, deadline: Option<Instant>) -> Outcome {
+        let plan = &self.scenario.calls[n];
+        let (world, arena) = (WorldClient::new(channel), Arena::new());
+        let mut metadata = app::metadata(plan.metadata, n);
+        metadata.append(app::CALL, &n.to_string()).expect("a valid entry");
+        let deadline = deadline.unwrap_or(Instant::NEVER);
+        let first = plan.requests_sent().first().copied().unwrap_or_default();
+        let request = part(n, true, 0, first, &arena);
+        self.sim.note(&[60, n as u64], || format!("call {n} begins"));
+        match plan.method {
+            Method::One => {
+                self.calls.borrow_mut()[n].sent = 1;
+                let mut beside = ResponseMetadata::default();
+                let call = world.one(&request, &arena).metadata(&metadata).response(&mut beside);
+                let response = with_deadline(call, deadline, |call, at| call.deadline(at)).await;
+                let ended = response.map(|response| self.take_only(n, &response));
+                Outcome::Status(status_of(ended), Some(beside.trailers))
+            }
+            Method::Gather => {
+                let call = world.gather().metadata(&metadata);
+                let opened = with_deadline(call, deadline, |call, at| call.deadline(at)).await;
+                let mut stream = match opened {
+                    Ok(stream) => stream,
+                    Err(status) => return Outcome::Status(status, None),
+                };
+                for (index, len) in plan.requests_sent().into_iter().enumerate() {
+                    if plan.cancel == Some(CancelPlan::AfterSent(index as u8)) {
+                        return Outcome::GaveUp;
+                    }
+                    self.sleep_us(plan.pace_us).await;
+                    let arena = Arena::new();
+                    let request = part(n, true, index, len, &arena);
+                    self.calls.borrow_mut()[n].sent += 1;
+                    if self.waits(stream.send(&request)).await.is_err() {
+                        break;
+                    }
+                }
+                let mut beside = ResponseMetadata::default();
+                let response = stream.finish_with(&arena, &mut beside).await;
+                let ended = response.map(|response| self.take_only(n, &response));
+                Outcome::Status(status_of(ended), Some(beside.trailers))
+            }
+            Method::Spread => {
+                self.calls.borrow_mut()[n].sent = 1;
+                let call = world.spread(&request).metadata(&metadata);
+                match with_deadline(call, deadline, |call, at| call.deadline(at)).await {
+                    Ok(receiving) => self.receive(n, receiving).await,
+                    Err(status) => Outcome::Status(status, None),
+                }
+            }
+            Method::Talk => {
+                let call = world.talk().metadata(&metadata);
+                let opened = with_deadline(call, deadline, |call, at| call.deadline(at)).await;
+                let stream = match opened {
+                    Ok(stream) => stream,
+                    Err(status) => return Outcome::Status(status, None),
+                };
+                let (sending, receiving) = stream.split();
+                beside(self.send_all(n, sending), self.receive(n, receiving)).await
+            }
+        }
+    }
+
+    /// Sends all requests of a stream; `false` if the client gave up midway.
+    async fn send_all<M>(&self, n: usize, mut sending: Sending<M>) -> bool
+    where
+        M: ServiceMethod<Request = Part<'static>>,
+    {
+        let plan = &self.scenario.calls[n];
+        for (index, len) in plan.requests_sent().into_iter().enumerate() {
+            if plan.cancel == Some(CancelPlan::AfterSent(index as u8)) {
+                return false;
+            }
+            self.sleep_us(plan.pace_us).await;
+            let arena = Arena::new();
+            let request = part(n, true, index, len, &arena);
+            self.calls.borrow_mut()[n].sent += 1;
+            if self.waits(sending.send(&request)).await.is_err() {
+                // The receiving half has the outcome.
+                return true;
+            }
+        }
+        sending.end();
+        true
+    }
+
+    /// Takes all responses of a stream, as slowly as planned.
+    async fn receive<M>(&self, n: usize, mut receiving: Receiving<M>) -> Outcome
+    where
+        M: ServiceMethod<Response = Part<'static>>,
+    {
+        let plan = &self.scenario.calls[n];
+        let mut arena = Arena::new().with_retained(1 << 12);
+        if plan.cancel == Some(CancelPlan::AfterMessages(0)) {
+            receiving.headers().await;
+            return Outcome::GaveUp;
+        }
+        // The next response in order; of a handler that pushes, those of each kind are in order.
+        let mut next = [0, 1];
+        let pushes = plan.method == Method::Talk && plan.respond == Respond::AtOnce;
+        loop {
+            match receiving.next(&mut arena).await {
+                Ok(None) => {
+                    let trailers = receiving.trailers().cloned().unwrap_or_default();
+                    return Outcome::Status(Status::OK, Some(trailers));
+                }
+                Err(status) => {
+                    let trailers = receiving.trailers().cloned();
+                    return Outcome::Status(status, trailers);
+                }
+                Ok(Some(response)) => {
+                    let way = if pushes { response.index as usize % 2 } else { 0 };
+                    let index = next[way];
+                    next[way] += if pushes { 2 } else { 1 };
+                    self.check_response(n, index, &response);
+                    self.sleep_us(plan.client_think_us).await;
+                    let received = {
+                        let call = &mut self.calls.borrow_mut()[n];
+                        call.received += 1;
+                        call.received
+                    };
+                    if plan.cancel == Some(CancelPlan::AfterMessages(received as u8)) {
+                        return Outcome::GaveUp;
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_only(&self, n: usize, response: &Part<'_>) {
+        self.check_response(n, 0, response);
+        self.calls.borrow_mut()[n].received += 1;
+    }
+
+    fn check_response(&self, n: usize, index: usize, response: &Part<'_>) {
+        let plan = &self.scenario.calls[n];
+        self.sim.note(&[61, n as u64], || format!("call {n} takes response {index}"));
+        let one = !plan.method.streams().1;
+        let len = match plan.responses.get(index) {
+            None if one && index == 0 => Some(0),
+            len => len.copied(),
+        };
+        if len.is_none_or(|len| !is_intact(response, n, false, index, len)) {
+            let text = format!("response {index} of call {n} was not sent so: {response:?}");
+            self.sim.fail(Oracle::Prefix, text);
+        }
+    }
+
+    /// Marks that a send had to wait.
+    async fn waits<T>(&self, sending: impl Future<Output = T>) -> T {
+        let (mut sending, mut patience) = (pin!(sending), None);
+        poll_fn(|cx| {
+            let polled = sending.as_mut().poll(cx);
+            if polled.is_pending() {
+                self.reach(Mark::SenderWaited);
+                patience.get_or_insert_with(|| self.sim.patience());
+            }
+            polled
+        })
+        .await
+    }
+}
+
+fn status_of(ended: Result<(), Status>) -> Status {
+    ended.err().unwrap_or(Status::OK)
+}
+
+/// A call with its deadline, if it has one.
+fn with_deadline<C>(call: C, at: Instant, set: impl FnOnce(C, Instant) -> C) -> C {
+    if at == Instant::NEVER { call } else { set(call, at) }
+}
+
+/// The output of `main`, unless `end` comes first.
+pub(super) async fn race<T>(
+    main: impl Future<Output = T>,
+    end: impl Future<Output = ()>,
+) -> Option<T> {
+    let (mut main, mut end) = (pin!(main), pin!(end));
+    poll_fn(|cx| match main.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => end.as_mut().poll(cx).map(|()| None),
+    })
+    .await
+}
+
+/// Both halves of a call: over when the receiving half is, or when the sending one gives up.
+async fn beside(
+    sending: impl Future<Output = bool>,
+    receiving: impl Future<Output = Outcome>,
+) -> Outcome {
+    let (mut sending, mut receiving) = (pin!(sending), pin!(receiving));
+    let mut sends = true;
+    poll_fn(|cx| {
+        if sends && let Poll::Ready(went_on) = sending.as_mut().poll(cx) {
+            sends = false;
+            if !went_on {
+                return Poll::Ready(Outcome::GaveUp);
+            }
+        }
+        receiving.as_mut().poll(cx)
+    })
+    .await
+}
