@@ -3,7 +3,7 @@
 use arbitrary::{Arbitrary, Unstructured};
 use grpc_proto::http2::frame::FrameHeader;
 
-use crate::conversation::{serve, PREFIX};
+use crate::conversation::{PREFIX, serve};
 
 /// A frame of any type with any flags, and a payload that may have the wrong length.
 #[derive(Arbitrary, Debug)]

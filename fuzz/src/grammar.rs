@@ -1,6 +1,8 @@
 //! Texts of gRPC: timeouts, status messages, metadata.
 
-use grpc_proto::{Metadata, TimeoutText, decode_bin, decode_message, encode_message, parse_timeout};
+use grpc_proto::{
+    Metadata, TimeoutText, decode_bin, decode_message, encode_message, parse_timeout,
+};
 
 /// Reads `data` as each of them; what is written must read back.
 pub fn check(data: &[u8]) {

@@ -1,5 +1,9 @@
 //! The HPACK decoder beside two others: where both of them read a block, ours reads the same fields.
 
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::Once;
+
 use grpc_proto::hpack::{Decoder, FieldList, ListLimits, ListOutcome};
 
 type Fields = Vec<(Vec<u8>, Vec<u8>)>;
@@ -17,15 +21,10 @@ pub fn check(data: &[u8]) {
         let mut list = FieldList::new();
         let decoded = ours.decode(block, &limits, &mut list);
         let mut fields = Vec::new();
-        let theirs = httlib.decode(&mut block.to_vec(), &mut fields);
+        let theirs = foreign(|| httlib.decode(&mut block.to_vec(), &mut fields).ok());
         let httlib: Option<Fields> =
-            theirs.ok().map(|_| fields.into_iter().map(|(name, value, _)| (name, value)).collect());
-        // It panics on some blocks (which is why it is only an oracle).
-        let loona: Option<Fields> = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            loona.decode(block).ok()
-        }))
-        .ok()
-        .flatten();
+            theirs.map(|_| fields.into_iter().map(|(name, value, _)| (name, value)).collect());
+        let loona: Option<Fields> = foreign(|| loona.decode(block).ok());
         let Ok(ListOutcome::Complete) = decoded else {
             // The others are laxer about padding, updates and sizes; the tables are apart from here on.
             return;
@@ -38,4 +37,26 @@ pub fn check(data: &[u8]) {
             _ => return,
         }
     }
+}
+
+thread_local! {
+    static FOREIGN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a decoder that is not ours. Both panic on some blocks, which must not look like a panic of ours:
+/// libFuzzer ends the process at the first that its hook hears of.
+fn foreign<T>(decode: impl FnOnce() -> Option<T>) -> Option<T> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let hook = take_hook();
+        set_hook(Box::new(move |panic| {
+            if !FOREIGN.get() {
+                hook(panic);
+            }
+        }));
+    });
+    FOREIGN.set(true);
+    let decoded = catch_unwind(AssertUnwindSafe(decode));
+    FOREIGN.set(false);
+    decoded.ok().flatten()
 }

@@ -6,5 +6,6 @@ pub mod conversation;
 pub mod frames;
 pub mod grammar;
 pub mod hpack;
+pub mod messages;
 pub mod server;
 pub mod world;

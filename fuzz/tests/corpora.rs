@@ -40,6 +40,11 @@ fn grammar() {
 }
 
 #[test]
+fn messages() {
+    replay("messages", fuzz::messages::check);
+}
+
+#[test]
 fn world() {
     replay("world", fuzz::world::check);
 }

@@ -1,0 +1,5 @@
+//! Generates the messages that the decoder is held against prost with.
+
+fn main() -> Result<(), grpc_build::Error> {
+    grpc_build::compile_protos(&["proto/message.proto"], &["proto"])
+}
