@@ -18,8 +18,7 @@ fn scenarios_that_failed_once_are_clean() {
     }
 }
 
-/// The hash stands here so that debug and release, and every machine, are held to the same one.
-/// Whoever changes the generator, the model or the core's output on purpose writes the new one.
+/// Debug and release builds run the same worlds: `campaign` prints a hash over them in both.
 #[test]
 fn fixed_seeds_are_clean_and_twice_the_same() {
     let mut hashes = [Hash::default(); 2];

@@ -54,6 +54,7 @@ pub(super) struct End {
     heard: usize,
     /// What is being written; the two change places, so that no more than two are ever full.
     tx: Vec<u8>,
+    written: usize,
     read: usize,
     eof: bool,
     eof_told: bool,
@@ -73,6 +74,7 @@ impl End {
             out: Transmit::new(),
             heard: 0,
             tx: Vec::new(),
+            written: 0,
             read: 0,
             eof: false,
             eof_told: false,
@@ -231,7 +233,12 @@ impl Link {
     ) -> Result<Option<u64>, String> {
         let read = std::mem::take(&mut end.read);
         self.monitor.read(other(side), read);
-        let said: Vec<u8> = end.out.chunks().flatten().skip(end.heard).copied().collect();
+        let (mut said, mut heard) = (Vec::new(), end.heard);
+        for chunk in end.out.chunks() {
+            let known = heard.min(chunk.len());
+            heard -= known;
+            said.extend_from_slice(&chunk[known..]);
+        }
         end.heard += said.len();
         let pipe = match side {
             Side::Client => &mut self.up,
@@ -243,23 +250,28 @@ impl Link {
         if pipe.is_finished() {
             end.tx.clear();
             end.out.clear();
-            end.heard = 0;
+            (end.heard, end.written) = (0, 0);
             return Ok(None);
         }
         let mut due = None;
         loop {
             if end.tx.is_empty() {
-                end.tx.extend(end.out.chunks().flatten());
+                end.out.chunks().for_each(|chunk| end.tx.extend_from_slice(chunk));
                 end.out.clear();
                 end.heard = 0;
             }
-            let part = end.tx.len().min(pipe.space());
-            if part == 0 {
+            let rest = &end.tx[end.written..];
+            let part = &rest[..rest.len().min(pipe.space())];
+            if part.is_empty() {
                 return Ok(due);
             }
-            due = Some(pipe.write(&end.tx[..part], now));
-            wrote(&end.tx[..part]);
-            end.tx.drain(..part);
+            due = Some(pipe.write(part, now));
+            wrote(part);
+            end.written += part.len();
+            if end.written == end.tx.len() {
+                end.tx.clear();
+                end.written = 0;
+            }
         }
     }
 
