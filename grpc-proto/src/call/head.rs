@@ -117,21 +117,23 @@ impl RequestHead {
         let mut host = ABSENT;
         let mut typed = false;
         let mut post = false;
-        for (index, field) in list.iter().enumerate() {
+        // Most fields concern nobody here: their text is not looked at.
+        for (index, (token, flags)) in list.kinds().enumerate() {
+            let value = || list.get(index).map_or(&b""[..], |field| field.value);
             let index = index as u16;
-            match field.token {
-                Token::Method => post = field.value == b"POST",
+            match token {
+                Token::Method => post = value() == b"POST",
                 Token::Path => head.path = index,
                 Token::Authority => head.authority = index,
                 Token::Host => host = index,
-                Token::ContentType => typed = is_grpc(field.value),
-                Token::GrpcTimeout => match parse_timeout(field.value) {
+                Token::ContentType => typed = is_grpc(value()),
+                Token::GrpcTimeout => match parse_timeout(value()) {
                     Some(timeout) => head.deadline = now + timeout,
                     None => refusal = Some(Refusal::Timeout),
                 },
-                Token::GrpcEncoding if field.value != b"identity" => head.encoding = index,
+                Token::GrpcEncoding if value() != b"identity" => head.encoding = index,
                 Token::GrpcAcceptEncoding => head.accept_encoding = index,
-                _ if field.flags.is_binary() && !is_binary_value(field.value) => {
+                _ if flags.is_binary() && !is_binary_value(value()) => {
                     refusal = refusal.or(Some(Refusal::Binary));
                 }
                 _ => {}

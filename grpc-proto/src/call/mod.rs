@@ -226,7 +226,8 @@ impl<R: Role> Connection<R> {
         self.session.has_output()
     }
 
-    /// When [`poll_event`](Self::poll_event) should be called without input, if nothing comes before.
+    /// When [`poll_event`](Self::poll_event) should be called without input, if nothing comes before. That
+    /// may be early, when a call has ended before its deadline: the poll then finds nothing, and this moves on.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.session.poll_timeout()
     }

@@ -251,6 +251,12 @@ impl FieldList {
         Fields { bytes: &self.bytes, entries: self.entries.iter() }
     }
 
+    /// What is known about the fields in order, without a look at their text.
+    #[inline]
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = (Token, FieldFlags)> {
+        self.entries.iter().map(|entry| (entry.token, entry.flags))
+    }
+
     /// The fields in order, each with its name and value back to back.
     #[inline]
     pub(super) fn iter_with_text(&self) -> impl Iterator<Item = (Field<'_>, &[u8])> {

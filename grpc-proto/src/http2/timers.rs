@@ -1,4 +1,4 @@
-//! Deadlines of streams: a binary heap whose entries outlive what they stand for.
+//! Deadlines of streams: a list of those that nobody will ever look at, and a heap of the others.
 
 use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
@@ -6,35 +6,33 @@ use core::cmp::Reverse;
 
 use crate::time::Instant;
 
-/// A deadline and the slot that it was set for, as one number that sorts by the former: half the
-/// comparisons of a pair.
-type Entry = Reverse<u128>;
-
-#[inline]
-fn entry(at: Instant, slot: u32) -> Entry {
-    Reverse(u128::from(at.as_nanos()) << 32 | u128::from(slot))
-}
-
-#[inline]
-fn parts(Reverse(entry): Entry) -> (Instant, u32) {
-    (Instant::from_nanos((entry >> 32) as u64), entry as u32)
-}
+/// A deadline and the slot that it was set for.
+type Entry = (Instant, u32);
 
 /// Entries that may be stale however few deadlines there are.
-const STALE: usize = 32;
+const STALE: usize = 64;
 
-/// At most one deadline a slot, the earliest of them at hand.
+/// At most one deadline a slot.
 ///
-/// Nearly every call ends long before its deadline, so taking an entry out of the middle of a heap
-/// would be most of the work. An entry stays instead until it comes to the front, or until the stale
-/// ones outnumber the others and all of them are swept out at once: constant work for a deadline that
-/// is set and never reached, and memory for at most twice the deadlines there are.
-#[derive(Debug, Default)]
+/// Nearly every call ends long before its deadline, so an order among deadlines is kept only from the
+/// moment at which the first of them has come.
+///
+/// ```text
+///   set ──> young, in no order ──(the earliest of them has come)──> heap ──> expired
+///             │  remove: stays where it is, stale
+///             └─ swept when most of it is stale
+/// ```
+///
+/// A deadline that is set and never reached costs constant work. Memory is that of twice the deadlines
+/// there are, and a few.
+#[derive(Debug)]
 pub(crate) struct Deadlines {
-    /// An entry is stale unless `due` says the same of its slot, and the front one never is. Two may say
-    /// the same, when a slot was given a deadline again that it had before; that does no harm.
-    heap: BinaryHeap<Entry>,
-    /// The deadline of each slot, or `NEVER`.
+    young: Vec<Entry>,
+    /// No young entry is earlier.
+    young_from: Instant,
+    heap: BinaryHeap<Reverse<Entry>>,
+    /// The deadline of each slot, or `NEVER`. An entry that says otherwise is stale; that two say the
+    /// same, after a slot was given the deadline again that it had before, does no harm.
     due: Vec<Instant>,
     /// Slots that have a deadline.
     live: usize,
@@ -42,16 +40,25 @@ pub(crate) struct Deadlines {
 
 impl Deadlines {
     pub(crate) const fn new() -> Self {
-        Deadlines { heap: BinaryHeap::new(), due: Vec::new(), live: 0 }
+        Deadlines {
+            young: Vec::new(),
+            young_from: Instant::NEVER,
+            heap: BinaryHeap::new(),
+            due: Vec::new(),
+            live: 0,
+        }
     }
 
-    /// The earliest deadline and its slot.
+    /// No deadline is earlier than this; `NEVER` if there is none. When it has come,
+    /// [`pop_expired`](Self::pop_expired) may find that none has yet, and what it then is is later.
     #[inline]
-    pub(crate) fn first(&self) -> Option<(Instant, u32)> {
-        self.heap.peek().map(|&entry| parts(entry))
+    pub(crate) fn earliest(&self) -> Instant {
+        let heap = self.heap.peek().map_or(Instant::NEVER, |Reverse((at, _))| *at);
+        self.young_from.min(heap)
     }
 
     /// Sets the deadline of a slot, in the place of the one that it has.
+    #[inline]
     pub(crate) fn set(&mut self, slot: u32, at: Instant) {
         let index = slot as usize;
         if self.due.len() <= index {
@@ -62,7 +69,8 @@ impl Deadlines {
         if at != Instant::NEVER {
             self.due[index] = at;
             self.live += 1;
-            self.heap.push(entry(at, slot));
+            self.young.push((at, slot));
+            self.young_from = self.young_from.min(at);
         }
     }
 
@@ -75,24 +83,58 @@ impl Deadlines {
         }
         *due = Instant::NEVER;
         self.live -= 1;
-        self.sweep();
+        if self.live == 0 {
+            self.young.clear();
+            self.young_from = Instant::NEVER;
+            self.heap.clear();
+        } else if self.young.len() + self.heap.len() > 2 * self.live + STALE {
+            self.sweep_young();
+            self.sweep_heap();
+        }
     }
 
-    /// Keeps the stale entries few, and away from the front.
-    fn sweep(&mut self) {
-        let due = &self.due;
-        let is_live = |entry: &Entry| {
-            let (at, slot) = parts(*entry);
-            due[slot as usize] == at
-        };
-        if self.heap.len() > 2 * self.live + STALE {
-            self.heap.retain(is_live);
+    /// Takes out the earliest deadline that has come, and gives its slot.
+    pub(crate) fn pop_expired(&mut self, now: Instant) -> Option<u32> {
+        if self.young_from <= now {
+            // Each entry is put in order once at most.
+            self.sweep_young();
+            self.heap.extend(self.young.drain(..).map(Reverse));
+            self.young_from = Instant::NEVER;
         }
-        while let Some(front) = self.heap.peek()
-            && !is_live(front)
-        {
+        while let Some(&Reverse((at, slot))) = self.heap.peek() {
+            let live = self.due[slot as usize] == at;
+            if live && at > now {
+                return None;
+            }
             self.heap.pop();
+            if live {
+                self.remove(slot);
+                return Some(slot);
+            }
         }
+        None
+    }
+
+    /// Drops the young entries that are stale.
+    #[cold]
+    fn sweep_young(&mut self) {
+        // Whether an entry is stale is anybody's guess, so nothing here branches on it.
+        let (mut kept, mut from) = (0, Instant::NEVER);
+        for place in 0..self.young.len() {
+            let (at, slot) = self.young[place];
+            let live = self.due[slot as usize] == at;
+            self.young[kept] = (at, slot);
+            kept += usize::from(live);
+            from = from.min(if live { at } else { Instant::NEVER });
+        }
+        self.young.truncate(kept);
+        self.young_from = from;
+    }
+
+    #[cold]
+    fn sweep_heap(&mut self) {
+        let due = &self.due;
+        self.heap.retain(|Reverse((at, slot))| due[*slot as usize] == *at);
     }
 
     pub(crate) fn shrink(&mut self) {
@@ -102,7 +144,8 @@ impl Deadlines {
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.heap.capacity() * size_of::<Entry>() + self.due.capacity() * size_of::<Instant>()
+        (self.young.capacity() + self.heap.capacity()) * size_of::<Entry>()
+            + self.due.capacity() * size_of::<Instant>()
     }
 }
 
@@ -113,21 +156,53 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-            #[test]
-        fn the_first_is_always_the_earliest(steps in proptest::collection::vec((0u32..20, 0u64..100), 1..300)) {
-            let mut heap = Deadlines::new();
+        #[test]
+        fn deadlines_expire_in_order_and_none_before_its_time(
+            steps in proptest::collection::vec((0u32..20, 0u64..100, 0u8..4), 1..300),
+        ) {
+            let mut deadlines = Deadlines::new();
             let mut model = BTreeMap::new();
-            for (slot, at) in steps {
-                if at % 3 > 0 && model.remove(&slot).is_some() {
-                    heap.remove(slot);
-                } else {
-                    model.insert(slot, at);
-                    heap.set(slot, Instant::from_nanos(at));
+            let mut now = 0;
+            for (slot, span, step) in steps {
+                match step {
+                    0 => {
+                        model.remove(&slot);
+                        deadlines.remove(slot);
+                    }
+                    1 | 2 => {
+                        model.insert(slot, now + span);
+                        deadlines.set(slot, Instant::from_nanos(now + span));
+                    }
+                    _ => {
+                        now += span / 4;
+                        loop {
+                            let first = model.iter().map(|(&slot, &at)| (at, slot)).min();
+                            let due = first.filter(|&(at, _)| at <= now);
+                            let found = deadlines.pop_expired(Instant::from_nanos(now));
+                            prop_assert_eq!(found.is_some(), due.is_some());
+                            let Some(slot) = found else { break };
+                            prop_assert_eq!(model.remove(&slot), due.map(|(at, _)| at));
+                        }
+                    }
                 }
-                let earliest = model.iter().map(|(&slot, &at)| (Instant::from_nanos(at), slot)).min();
-                prop_assert_eq!(heap.first(), earliest);
-                prop_assert!(heap.heap.len() <= 2 * 20 + STALE + 1);
+                let first = model.values().min().map_or(Instant::NEVER, |&at| Instant::from_nanos(at));
+                prop_assert!(deadlines.earliest() <= first);
+                prop_assert!(deadlines.live == model.len());
+                prop_assert!(deadlines.young.len() + deadlines.heap.len() <= 2 * 20 + STALE + 1);
+                prop_assert!(!model.is_empty() || deadlines.earliest() == Instant::NEVER);
             }
         }
+    }
+
+    #[test]
+    fn an_early_look_is_early_once() {
+        let mut deadlines = Deadlines::new();
+        deadlines.set(0, Instant::from_nanos(10));
+        deadlines.set(1, Instant::from_nanos(30));
+        deadlines.remove(0);
+        assert_eq!(deadlines.earliest(), Instant::from_nanos(10));
+        assert_eq!(deadlines.pop_expired(Instant::from_nanos(10)), None);
+        assert_eq!(deadlines.earliest(), Instant::from_nanos(30));
+        assert_eq!(deadlines.pop_expired(Instant::from_nanos(30)), Some(1));
     }
 }

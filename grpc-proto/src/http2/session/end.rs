@@ -149,7 +149,7 @@ impl Session {
     /// Whether [`Session::poll_pending`] has something to do.
     #[inline]
     pub(super) fn needs_attention(&self, now: Instant) -> bool {
-        self.attention || self.deadlines.first().is_some_and(|(at, _)| at <= now)
+        self.attention || self.deadlines.earliest() <= now
     }
 
     /// Events that do not come from input: ends of streams, deadlines, room to write.
@@ -175,12 +175,9 @@ impl Session {
         {
             return Ok(Some(event));
         }
-        while let Some((at, slot)) = self.deadlines.first() {
-            let late = u64::from(planted::is(Bug::DeadlineLate)) * 1_000_000;
-            if at.as_nanos().saturating_add(late) > now.as_nanos() {
-                break;
-            }
-            self.deadlines.remove(slot);
+        let late = u64::from(planted::is(Bug::DeadlineLate)) * 1_000_000;
+        let passed = Instant::from_nanos(now.as_nanos().saturating_sub(late));
+        while let Some(slot) = self.deadlines.pop_expired(passed) {
             if !self.streams[slot as usize].terminal {
                 return Ok(Some(Step::Deadline(self.key_of(slot))));
             }

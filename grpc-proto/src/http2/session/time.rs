@@ -158,13 +158,13 @@ pub(super) fn mix(seed: u64) -> u64 {
 }
 
 impl Session {
-    /// When [`Session::poll`] should be called without input, if nothing comes before.
+    /// When [`Session::poll`] should be called without input, if nothing comes before. That may be early,
+    /// when a call has ended before its deadline: the poll then finds nothing, and this moves on.
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.failed.is_some() {
             return None;
         }
-        let deadline = self.deadlines.first().map_or(Instant::NEVER, |(at, _)| at);
-        let at = deadline.min(self.timers.next);
+        let at = self.deadlines.earliest().min(self.timers.next);
         (at != Instant::NEVER).then_some(at)
     }
 
