@@ -38,7 +38,9 @@ mod wake;
 pub use grpc_arena::Arena;
 pub use grpc_proto::{Code, Instant, Metadata, Status};
 
-pub use client::{Channel, ChannelOptions, ClientConnection, ResponseMetadata};
+pub use client::{
+    Backoff, Channel, ChannelOptions, ClientConnection, Connectivity, ResponseMetadata,
+};
 pub use compression::{Compression, Encoding};
 pub use endpoint::Endpoint;
 pub use host::{ConnectError, Connector, Host, LocalFuture, Peer};

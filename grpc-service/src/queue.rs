@@ -62,8 +62,12 @@ impl WaitQueue {
         }
     }
 
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.borrow().len()
+    }
+
     /// Whether nobody waits.
-    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.borrow().is_empty()
     }

@@ -12,7 +12,7 @@ use grpc_monoio::{
 };
 use grpc_proto::{Code, Status};
 use grpc_service::server::{BidiCall, ClientStreamingCall};
-use grpc_service::{Channel, ChannelOptions, Cx, Router, Server, ServerOptions, Sink};
+use grpc_service::{Backoff, Channel, ChannelOptions, Cx, Router, Server, ServerOptions, Sink};
 use tests::bytes::{Blob, Bytes, BytesClient, register_bytes};
 use tests::echo::Echoing;
 
@@ -144,6 +144,36 @@ fn a_call_that_outlives_the_grace_period_is_cut_off() {
 }
 
 #[test]
+fn a_channel_finds_its_server_again_when_that_has_been_restarted() {
+    let workers = start(1);
+    let bound = workers.address();
+    let address = bound.to_string();
+    block_on(async {
+        let host = MonoioHost::new();
+        let connector = Rc::new(TcpConnector::new(Rc::clone(&host)));
+        let mut backoff = Backoff::default();
+        backoff.initial = Duration::from_millis(50);
+        let options = ChannelOptions::default().backoff(backoff);
+        let stub = BytesClient::new(Channel::to(&address, &options, host, connector));
+        let (arena, blob) = (Arena::new(), Blob { count: 1, ..Blob::default() });
+        stub.echo(&blob, &arena).await.expect("served");
+        workers.stop(Duration::ZERO);
+        let failed = stub.echo(&blob, &arena).await.expect_err("nobody listens");
+        assert_eq!(failed.code(), Code::Unavailable);
+        let waiting = spawn_waiting(stub.clone());
+        pause(200).await;
+        let options = WorkerOptions::default();
+        let routes = |router: &mut Router| register_bytes(router, Rc::new(Patient));
+        let workers = Workers::start(bound, options, routes).expect("the port is free again");
+        assert_eq!(waiting.await, Ok(1));
+        stub.echo(&blob, &arena).await.expect("served again");
+        drop(stub);
+        workers.stop(Duration::from_secs(1));
+    })
+    .expect("a runtime");
+}
+
+#[test]
 fn a_unix_socket_is_served_too() {
     let path = std::env::temp_dir().join(format!("grpc-{}.sock", std::process::id()));
     let address = format!("unix:{}", path.display());
@@ -180,6 +210,15 @@ fn garbage_and_sudden_ends_leave_other_connections_alone() {
 
 async fn pause(millis: u64) {
     monoio::time::sleep(Duration::from_millis(millis)).await;
+}
+
+/// A call that waits for a server.
+fn spawn_waiting(stub: BytesClient) -> monoio::task::JoinHandle<Result<u64, Status>> {
+    monoio::spawn(async move {
+        let (blob, arena) = (Blob { count: 1, ..Blob::default() }, Arena::new());
+        let call = stub.echo(&blob, &arena).wait_for_ready().timeout(Duration::from_secs(20));
+        call.await.map(|blob| blob.count)
+    })
 }
 
 /// A call that goes on by itself.

@@ -12,6 +12,8 @@ use grpc_arena::Arena;
 use grpc_proto::{Code, Instant, Metadata, Processed, Reason, SendError, Status};
 
 use super::Channel;
+use super::channel::Route;
+use super::dialer::Waiting;
 use super::link::{Link, OpenCall};
 use super::streaming::{BidiStream, ClientStream, Receiving};
 use crate::inbox::Batch;
@@ -30,13 +32,19 @@ use crate::{Encoding, LocalFuture, Method, Request, Response};
 /// ```
 #[must_use = "a call does nothing until it is awaited"]
 pub struct Call<'r, M, K> {
-    link: &'r Rc<Link>,
+    channel: &'r Channel,
+    /// The connection on which the call stands in line, if it does.
+    line: Option<Rc<Link>>,
     metadata: Option<&'r Metadata>,
     end: End,
     encoding: Option<Encoding>,
+    wait_for_ready: bool,
+    /// In line for a stream.
     ticket: Ticket,
-    /// Ends a call that stands in line: nobody else knows of it yet.
-    alarm: Option<LocalFuture<()>>,
+    /// In line for a connection.
+    waiting: Waiting,
+    /// Ends a call that stands in line: no connection knows of it yet.
+    limit: Option<LocalFuture<()>>,
     kind: K,
     method: PhantomData<fn(M)>,
 }
@@ -56,6 +64,8 @@ pub struct Unary<'r, 'a, M: Method> {
     response: Option<&'r mut ResponseMetadata>,
     open: Option<OpenCall>,
     sent: bool,
+    /// A server has refused the call once.
+    refused: bool,
 }
 
 /// One request, a stream of responses.
@@ -85,14 +95,16 @@ pub struct ResponseMetadata {
 
 impl<'r, M: Method, K> Call<'r, M, K> {
     fn new(channel: &'r Channel, kind: K) -> Self {
-        let link = channel.link();
         Self {
-            link,
+            channel,
+            line: None,
             metadata: None,
             end: End::Never,
-            encoding: link.pool.codecs.preferred(),
+            encoding: channel.preferred_encoding(),
+            wait_for_ready: false,
             ticket: Ticket::default(),
-            alarm: None,
+            waiting: Waiting::default(),
+            limit: None,
             kind,
             method: PhantomData,
         }
@@ -124,72 +136,103 @@ impl<'r, M: Method, K> Call<'r, M, K> {
         self
     }
 
-    /// Opens the call; pending while too many stand in line for a stream.
+    /// Waits for a connection where the call would otherwise fail because there is none, until its deadline.
+    pub fn wait_for_ready(mut self) -> Self {
+        self.wait_for_ready = true;
+        self
+    }
+
+    /// Opens the call; pending while there is no connection, or too many stand in line for a stream.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<OpenCall, Status>> {
-        let link = self.link;
-        if self.is_late(cx) {
-            return Poll::Ready(Err(Reason::Deadline.to_status()));
-        }
-        if !link.surplus.may_try(&self.ticket, cx) {
-            return Poll::Pending;
+        if let End::After(span) = self.end {
+            self.end = End::At(self.channel.host().now() + span);
         }
         let deadline = match self.end {
-            End::Never => None,
             End::At(at) => Some(at),
-            End::After(span) => {
-                let at = link.host.now() + span;
-                self.end = End::At(at);
-                Some(at)
-            }
+            _ => None,
         };
-        match link.open(M::PATH, self.metadata, deadline, self.encoding) {
-            Ok(open) => {
-                link.surplus.leave(&mut self.ticket, true);
-                Poll::Ready(Ok(open))
+        let opened = self.poll_lines(deadline, cx);
+        if opened.is_ready() {
+            self.limit = None;
+            return opened;
+        }
+        let Some(deadline) = deadline else { return Poll::Pending };
+        let host = self.channel.host();
+        let limit = self.limit.get_or_insert_with(|| host.timer(deadline));
+        ready!(limit.as_mut().poll(cx));
+        self.limit = None;
+        self.leave(false);
+        Poll::Ready(Err(Reason::Deadline.to_status()))
+    }
+
+    /// Stands in line for a connection, and then for a stream.
+    fn poll_lines(
+        &mut self,
+        deadline: Option<Instant>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<OpenCall, Status>> {
+        loop {
+            let link = match &self.line {
+                Some(link) => Rc::clone(link),
+                None => match self.channel.route() {
+                    Route::One(held) => Rc::clone(held.link()),
+                    Route::Dialed(dialer) => {
+                        ready!(dialer.poll_link(self.wait_for_ready, &mut self.waiting, cx))?
+                    }
+                },
+            };
+            if !link.surplus.may_try(&self.ticket, cx) {
+                return Poll::Pending;
             }
-            Err(SendError::TooManyCalls) => {
-                link.surplus.join(&mut self.ticket, cx);
-                if let Some(at) = deadline
-                    && self.alarm.is_none()
-                {
-                    self.alarm = Some(link.host.timer(at));
-                    // Polled once, so that it is set.
-                    if self.is_late(cx) {
-                        return Poll::Ready(Err(Reason::Deadline.to_status()));
+            match link.open(M::PATH, self.metadata, deadline, self.encoding) {
+                Ok(open) => {
+                    self.leave(true);
+                    return Poll::Ready(Ok(open));
+                }
+                Err(SendError::TooManyCalls) => {
+                    link.surplus.join(&mut self.ticket, cx);
+                    self.line = Some(link);
+                    return Poll::Pending;
+                }
+                Err(error) => {
+                    self.leave(false);
+                    match self.channel.route() {
+                        // Another connection takes it.
+                        Route::Dialed(dialer) if error == SendError::Closing => {
+                            dialer.retire(&link);
+                        }
+                        _ => return Poll::Ready(Err(send_failed(&error))),
                     }
                 }
-                Poll::Pending
-            }
-            Err(error) => {
-                link.surplus.leave(&mut self.ticket, false);
-                Poll::Ready(Err(send_failed(&error)))
             }
         }
     }
 }
 
 impl<M, K> Call<'_, M, K> {
-    /// Whether the deadline passes while the call stands in line, which it leaves then.
-    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
-        let late = self.alarm.as_mut().is_some_and(|alarm| alarm.as_mut().poll(cx).is_ready());
-        if late {
-            self.alarm = None;
-            self.link.surplus.leave(&mut self.ticket, false);
+    /// Leaves the line that the call stands in, if any.
+    fn leave(&mut self, served: bool) {
+        match (self.line.take(), self.channel.route()) {
+            (Some(link), _) => link.surplus.leave(&mut self.ticket, served),
+            (None, Route::Dialed(dialer)) => dialer.leave(&mut self.waiting),
+            (None, Route::One(_)) => {}
         }
-        late
     }
 }
 
 impl<M, K> Drop for Call<'_, M, K> {
     fn drop(&mut self) {
-        self.link.surplus.leave(&mut self.ticket, false);
+        self.leave(false);
     }
 }
 
 impl<'r, 'a, M: Method> Call<'r, M, Unary<'r, 'a, M>> {
     /// A unary call; its response will live in `arena`.
     pub fn unary(channel: &'r Channel, request: &'r Request<'r, M>, arena: &'a Arena) -> Self {
-        Self::new(channel, Unary { request, arena, response: None, open: None, sent: false })
+        Self::new(
+            channel,
+            Unary { request, arena, response: None, open: None, sent: false, refused: false },
+        )
     }
 
     /// Puts what comes beside the message into `response`.
@@ -225,27 +268,51 @@ impl<'a, M: Method> Future for Call<'_, M, Unary<'_, 'a, M>> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        if this.kind.open.is_none() {
-            let opened = ready!(this.poll_open(cx));
-            if opened.is_err()
-                && let Some(response) = &mut this.kind.response
-            {
-                response.processed = Some(Processed::No);
+        loop {
+            if this.kind.open.is_none() {
+                let opened = ready!(this.poll_open(cx));
+                if opened.is_err()
+                    && let Some(response) = &mut this.kind.response
+                {
+                    response.processed = Some(Processed::No);
+                }
+                let open = opened?;
+                open.call.single.set(true);
+                this.kind.open = Some(open);
             }
-            let open = opened?;
-            open.call.single.set(true);
-            this.kind.open = Some(open);
+            let open = this.kind.open.as_ref().expect("opened above or earlier");
+            if !this.kind.sent {
+                ready!(open.poll_send_first(this.kind.request, cx))?;
+                this.kind.sent = true;
+            }
+            ready!(open.poll_end(cx));
+            if this.tries_again() {
+                continue;
+            }
+            let open = this.kind.open.take().expect("it is there above");
+            let response = this.kind.response.as_deref_mut();
+            return Poll::Ready(open.only_response::<M::Response>(this.kind.arena, response));
         }
-        let open = this.kind.open.as_ref().expect("opened above or earlier");
-        if !this.kind.sent {
-            ready!(open.poll_send_first(this.kind.request, cx))?;
-            this.kind.sent = true;
+    }
+}
+
+impl<M: Method> Call<'_, M, Unary<'_, '_, M>> {
+    /// Forgets an attempt that the server provably did not process, so that the next poll makes another (gRFC A6).
+    fn tries_again(&mut self) -> bool {
+        let Route::Dialed(dialer) = self.channel.route() else { return false };
+        let Some(open) = &self.kind.open else { return false };
+        let processed = open.call.outcome.borrow().as_ref().map(|outcome| outcome.processed);
+        match processed {
+            Some(Processed::No) => {}
+            Some(Processed::Refused) if !self.kind.refused => self.kind.refused = true,
+            _ => return false,
         }
-        ready!(open.poll_end(cx));
-        let response = this.kind.response.as_deref_mut();
-        let result = open.only_response::<M::Response>(this.kind.arena, response);
-        this.kind.open = None;
-        Poll::Ready(result)
+        if !open.link.is_open() {
+            dialer.retire(&open.link);
+        }
+        self.kind.open = None;
+        self.kind.sent = false;
+        true
     }
 }
 

@@ -6,9 +6,10 @@ use std::rc::Rc;
 use grpc_arena::DecodeLimits;
 use grpc_proto::{Config, ConfigError, Connection, Limits};
 
-use super::ClientConnection;
+use super::dialer::{Connectivity, Dialer};
 use super::link::Link;
-use crate::compression::{Codecs, Compression};
+use super::{Backoff, ClientConnection};
+use crate::compression::{Codecs, Compression, Encoding};
 use crate::pool::{Pool, PoolLimits};
 use crate::{ConnectError, Connector, Host};
 
@@ -20,6 +21,7 @@ pub struct ChannelOptions {
     pool: PoolLimits,
     compression: Compression,
     secure: bool,
+    pub(super) backoff: Backoff,
 }
 
 impl ChannelOptions {
@@ -37,6 +39,7 @@ impl ChannelOptions {
             pool: PoolLimits::default(),
             compression: Compression::none(),
             secure: false,
+            backoff: Backoff::default(),
         })
     }
 
@@ -62,6 +65,18 @@ impl ChannelOptions {
         self
     }
 
+    /// Sets how attempts to connect are paced, for channels that connect by themselves.
+    #[must_use]
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// What calls are compressed with that do not say otherwise.
+    pub(super) fn preferred_encoding(&self) -> Option<Encoding> {
+        self.compression.preferred()
+    }
+
     /// Says `https` in `:scheme`: for transports that are encrypted.
     #[must_use]
     pub fn secure(mut self, secure: bool) -> Self {
@@ -78,28 +93,51 @@ impl Default for ChannelOptions {
 
 /// Where calls go: stubs are made from it, and clones share its connection.
 ///
-/// Calls share one connection. Once that is lost they fail with UNAVAILABLE, and a new channel is to be made.
+/// A channel made by [`to`](Channel::to) connects by itself, and again when its connection is lost. One made by
+/// [`connect`](Channel::connect) or [`new`](Channel::new) has one connection: once that is lost, calls fail with
+/// UNAVAILABLE, and a new channel is to be made.
+#[derive(Clone)]
 pub struct Channel {
-    link: Rc<Link>,
+    route: Route,
+}
+
+#[derive(Clone)]
+pub(super) enum Route {
+    /// One connection, for better or worse.
+    One(Held),
+    /// One connection after the other.
+    Dialed(Rc<Dialer>),
 }
 
 impl Channel {
-    /// A channel to `authority`, and the connection that is to be driven for it.
+    /// A channel to `address`, which also names the authority; it connects when it is first called, and again, when
+    /// called, after its connection was lost or told to go.
+    ///
+    /// Attempts that fail are [paced](ChannelOptions::backoff). A call that finds the last one failed and the next one
+    /// not due fails with UNAVAILABLE; with [`wait_for_ready`](super::Call::wait_for_ready) it waits, as all calls do
+    /// while an attempt is under way. Unary calls that the server provably did not process are sent again without a
+    /// word: any number of times if they never left, once if they were refused (gRFC A6).
+    pub fn to(
+        address: &str,
+        options: &ChannelOptions,
+        host: Rc<dyn Host>,
+        connector: Rc<dyn Connector>,
+    ) -> Channel {
+        let dialer = Dialer::new(address, options, host, connector);
+        Channel { route: Route::Dialed(Rc::new(dialer)) }
+    }
+
+    /// A channel to `authority`, and the one connection that is to be driven for it.
     pub fn new(
         authority: &str,
         options: &ChannelOptions,
         host: Rc<dyn Host>,
     ) -> (Channel, ClientConnection) {
-        let connection = Connection::new(&options.config, host.entropy(), host.now());
-        let pool = Pool::new(options.pool, Codecs::new(options.compression.clone()));
-        let authority = authority.to_owned();
-        let link = Link::new(connection, host, pool, options.decode, authority, options.secure);
-        let link = Rc::new(link);
-        link.channels.set(1);
-        (Channel { link: Rc::clone(&link) }, ClientConnection::new(link))
+        let (held, connection) = Held::new(authority, options, host);
+        (Channel { route: Route::One(held) }, connection)
     }
 
-    /// Connects to `address`, which also names the authority.
+    /// Connects to `address`, which also names the authority, once.
     ///
     /// # Errors
     /// Those of the transport.
@@ -116,27 +154,76 @@ impl Channel {
 
     /// The host that the channel's calls take their time from.
     pub fn host(&self) -> &Rc<dyn Host> {
-        &self.link.host
+        match &self.route {
+            Route::One(held) => &held.link().host,
+            Route::Dialed(dialer) => &dialer.host,
+        }
     }
 
     /// What calls name in `:authority`.
     pub fn authority(&self) -> &str {
-        &self.link.authority
+        match &self.route {
+            Route::One(held) => &held.link().authority,
+            Route::Dialed(dialer) => dialer.address(),
+        }
     }
 
-    pub(crate) fn link(&self) -> &Rc<Link> {
+    /// What the channel is about, at this moment.
+    pub fn state(&self) -> Connectivity {
+        match &self.route {
+            Route::One(held) if held.link().is_open() => Connectivity::Ready,
+            Route::One(_) => Connectivity::Shutdown,
+            Route::Dialed(dialer) => dialer.state(),
+        }
+    }
+
+    pub(super) fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// What calls are compressed with that do not say otherwise.
+    pub(super) fn preferred_encoding(&self) -> Option<Encoding> {
+        match &self.route {
+            Route::One(held) => held.link().pool.codecs.preferred(),
+            Route::Dialed(dialer) => dialer.options().preferred_encoding(),
+        }
+    }
+}
+
+/// A hold on a connection: when the last one is gone, the connection is shut down, after its calls.
+pub(super) struct Held {
+    link: Rc<Link>,
+}
+
+impl Held {
+    /// A new connection and the first hold on it.
+    pub(super) fn new(
+        authority: &str,
+        options: &ChannelOptions,
+        host: Rc<dyn Host>,
+    ) -> (Held, ClientConnection) {
+        let connection = Connection::new(&options.config, host.entropy(), host.now());
+        let pool = Pool::new(options.pool, Codecs::new(options.compression.clone()));
+        let authority = authority.to_owned();
+        let link = Link::new(connection, host, pool, options.decode, authority, options.secure);
+        let link = Rc::new(link);
+        link.channels.set(1);
+        (Held { link: Rc::clone(&link) }, ClientConnection::new(link))
+    }
+
+    pub(super) fn link(&self) -> &Rc<Link> {
         &self.link
     }
 }
 
-impl Clone for Channel {
+impl Clone for Held {
     fn clone(&self) -> Self {
         self.link.channels.set(self.link.channels.get() + 1);
         Self { link: Rc::clone(&self.link) }
     }
 }
 
-impl Drop for Channel {
+impl Drop for Held {
     fn drop(&mut self) {
         let channels = self.link.channels.get() - 1;
         self.link.channels.set(channels);

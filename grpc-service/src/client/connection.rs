@@ -136,7 +136,14 @@ impl Endpoint for ClientConnection {
         };
         drop(driver);
         drop(old);
-        turn(self, input, out, now)
+        let driven = turn(self, input, out, now);
+        let progress = &self.link.progress;
+        if let Err(error) = &driven {
+            progress.over(|| error.to_string());
+        } else if progress.is_opening() && self.link.connection.borrow().session().is_greeted() {
+            progress.opened();
+        }
+        driven
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -159,6 +166,16 @@ impl Endpoint for ClientConnection {
 
     fn is_drained(&self) -> bool {
         self.link.connection.borrow().is_drained()
+    }
+}
+
+impl Drop for ClientConnection {
+    fn drop(&mut self) {
+        // Whoever drives a connection may drop it before its end; its calls still get theirs.
+        let now = self.link.host.now();
+        self.link.connection.borrow_mut().close_read(now);
+        while let Ok(true) = self.step(&mut &[][..], now) {}
+        self.link.progress.over(|| "the connection was given up".to_owned());
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the calls of one client connection share with the task that drives it.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -36,6 +37,8 @@ pub(crate) struct Link {
     pub(crate) surplus: WaitQueue,
     /// How many channels refer to the link; without any, the connection is shut down.
     pub(crate) channels: Cell<usize>,
+    /// Whether the connection has come up, for who waits for that.
+    pub(crate) progress: Progress,
     pub(crate) host: Rc<dyn Host>,
     pub(crate) pool: Pool,
     pub(crate) decode: DecodeLimits,
@@ -83,6 +86,7 @@ impl Link {
             driver: RefCell::default(),
             surplus: WaitQueue::default(),
             channels: Cell::new(0),
+            progress: Progress::default(),
             host,
             pool,
             decode,
@@ -117,6 +121,16 @@ impl Link {
         calls[key.index()] = Some(Rc::clone(&call));
         drop(calls);
         Ok(OpenCall { link: Rc::clone(self), call })
+    }
+
+    /// Whether new calls are accepted.
+    pub(crate) fn is_open(&self) -> bool {
+        self.connection.borrow().is_open() && !self.progress.is_over()
+    }
+
+    /// Completes when the server's SETTINGS have come, or the connection is over: then with the reason.
+    pub(crate) async fn ready(&self) -> Result<(), String> {
+        poll_fn(|cx| self.progress.poll(cx)).await
     }
 
     /// The driving task has something to do.
@@ -171,6 +185,63 @@ impl Link {
         if spare.len() < SPARE_CALLS {
             spare.push(call);
         }
+    }
+}
+
+/// How far a connection has come.
+#[derive(Default)]
+pub(crate) struct Progress {
+    stage: RefCell<Stage>,
+    waiting: RefCell<Option<Waker>>,
+}
+
+#[derive(Default)]
+enum Stage {
+    #[default]
+    Opening,
+    Open,
+    Over(String),
+}
+
+impl Progress {
+    /// Whether the server's SETTINGS are still awaited.
+    pub(crate) fn is_opening(&self) -> bool {
+        matches!(*self.stage.borrow(), Stage::Opening)
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(*self.stage.borrow(), Stage::Over(_))
+    }
+
+    /// The server's SETTINGS have come.
+    pub(crate) fn opened(&self) {
+        self.enter(Stage::Open);
+    }
+
+    /// The connection is over, for this reason if it is the first.
+    pub(crate) fn over(&self, reason: impl FnOnce() -> String) {
+        if !self.is_over() {
+            self.enter(Stage::Over(reason()));
+        }
+    }
+
+    fn enter(&self, stage: Stage) {
+        self.stage.replace(stage);
+        let waker = self.waiting.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn poll(&self, cx: &Context<'_>) -> Poll<Result<(), String>> {
+        match &*self.stage.borrow() {
+            Stage::Open => return Poll::Ready(Ok(())),
+            Stage::Over(reason) => return Poll::Ready(Err(reason.clone())),
+            Stage::Opening => {}
+        }
+        let old = self.waiting.replace(Some(cx.waker().clone()));
+        drop(old);
+        Poll::Pending
     }
 }
 

@@ -49,6 +49,11 @@ impl Session {
         )
     }
 
+    /// Whether the peer's SETTINGS have come, the first sign that it speaks HTTP/2.
+    pub fn is_greeted(&self) -> bool {
+        self.settings_received
+    }
+
     /// Slots that have memory, taken or not.
     pub fn slots(&self) -> usize {
         self.streams.len()

@@ -1,0 +1,252 @@
+//! A channel's way to its server: connects when there are calls, and again when the connection is lost.
+//!
+//! ```text
+//!              a call                    SETTINGS
+//!    Idle ──────────────> Connecting ──────────────> Ready
+//!     ^                    ^      │                    │ lost, or told to go
+//!     │       calls that   │      │ failed             │
+//!     │       wait         │      v                    │
+//!     ├────────────── TransientFailure                 │
+//!     │  backoff over      (calls fail at once,        │
+//!     │                     or wait if they want to)   │
+//!     └────────────────────────────────────────────────┘
+//! ```
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll};
+
+use grpc_proto::{Code, Status};
+
+use super::ClientConnection;
+use super::channel::{ChannelOptions, Held};
+use super::link::Link;
+use crate::queue::{Ticket, WaitQueue};
+use crate::{ConnectError, Connector, Host};
+
+/// What a channel is about (connectivity-semantics-and-api).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Connectivity {
+    /// There is no connection, and no call that needs one.
+    Idle,
+    /// An attempt to connect is under way; calls wait for it.
+    Connecting,
+    /// Calls go out.
+    Ready,
+    /// The last attempt failed, and the next one is not due: calls fail, unless they wait for better times.
+    TransientFailure,
+    /// A channel of one connection, which is over.
+    Shutdown,
+}
+
+/// A call's place among those that wait for a connection.
+#[derive(Default)]
+pub(crate) struct Waiting {
+    ticket: Ticket,
+    /// How many attempts had failed when it began to wait.
+    since: Option<u64>,
+}
+
+/// The connections of a channel, one after the other.
+pub(crate) struct Dialer {
+    address: String,
+    options: ChannelOptions,
+    connector: Rc<dyn Connector>,
+    pub(crate) host: Rc<dyn Host>,
+    stage: RefCell<Stage>,
+    /// Attempts in a row that have failed.
+    failures: Cell<u32>,
+    /// Attempts that have failed in all, and why the last one did.
+    failed: Cell<u64>,
+    failure: RefCell<Status>,
+    /// Calls that wait for a connection.
+    waiting: WaitQueue,
+}
+
+enum Stage {
+    Idle,
+    Connecting,
+    Ready(Held),
+    Failing,
+}
+
+impl Dialer {
+    pub(crate) fn new(
+        address: &str,
+        options: &ChannelOptions,
+        host: Rc<dyn Host>,
+        connector: Rc<dyn Connector>,
+    ) -> Self {
+        Self {
+            address: address.to_owned(),
+            options: options.clone(),
+            connector,
+            host,
+            stage: RefCell::new(Stage::Idle),
+            failures: Cell::new(0),
+            failed: Cell::new(0),
+            failure: RefCell::new(Status::OK),
+            waiting: WaitQueue::default(),
+        }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) fn options(&self) -> &ChannelOptions {
+        &self.options
+    }
+
+    pub(crate) fn state(&self) -> Connectivity {
+        match &*self.stage.borrow() {
+            Stage::Idle => Connectivity::Idle,
+            Stage::Connecting => Connectivity::Connecting,
+            Stage::Ready(held) if held.link().is_open() => Connectivity::Ready,
+            Stage::Ready(_) => Connectivity::Idle,
+            Stage::Failing => Connectivity::TransientFailure,
+        }
+    }
+
+    /// The connection for a new call; pending while there is none, which begins an attempt.
+    ///
+    /// # Errors
+    /// UNAVAILABLE while the next attempt is not due, unless the call waits for that.
+    pub(crate) fn poll_link(
+        self: &Rc<Self>,
+        wait_for_ready: bool,
+        place: &mut Waiting,
+        cx: &Context<'_>,
+    ) -> Poll<Result<Rc<Link>, Status>> {
+        if !self.waiting.may_try(&place.ticket, cx) {
+            return Poll::Pending;
+        }
+        let stage = self.stage.borrow();
+        // The attempt that the call waited for may have failed so late that the next one is due already.
+        let has_failed = place.since.is_some_and(|since| since < self.failed.get());
+        let is_idle = matches!(&*stage, Stage::Idle | Stage::Ready(_));
+        let found = match &*stage {
+            Stage::Ready(held) if held.link().is_open() => Some(Ok(Rc::clone(held.link()))),
+            Stage::Failing if !wait_for_ready => Some(Err(self.failure.borrow().clone())),
+            _ if has_failed && !wait_for_ready => Some(Err(self.failure.borrow().clone())),
+            _ => None,
+        };
+        drop(stage);
+        if let Some(found) = found {
+            self.leave(place);
+            return Poll::Ready(found);
+        }
+        place.since.get_or_insert(self.failed.get());
+        self.waiting.join(&mut place.ticket, cx);
+        if is_idle {
+            self.begin();
+        }
+        Poll::Pending
+    }
+
+    /// A call gives up its place.
+    pub(crate) fn leave(&self, place: &mut Waiting) {
+        place.since = None;
+        // Whoever is woken wakes nobody else: all are woken when something changes.
+        self.waiting.leave(&mut place.ticket, true);
+    }
+
+    /// A connection takes no more calls.
+    pub(crate) fn retire(&self, link: &Rc<Link>) {
+        let stage = self.stage.borrow();
+        let current = matches!(&*stage, Stage::Ready(held) if Rc::ptr_eq(held.link(), link));
+        drop(stage);
+        if current {
+            self.enter(Stage::Idle);
+        }
+    }
+
+    /// Begins to connect.
+    fn begin(self: &Rc<Self>) {
+        self.enter(Stage::Connecting);
+        self.host.spawn(Box::pin(dial(Rc::downgrade(self))));
+    }
+
+    fn enter(&self, stage: Stage) {
+        let old = self.stage.replace(stage);
+        // Outside of the borrow, because letting go of a connection wakes its task.
+        drop(old);
+    }
+
+    /// Wakes the calls that wait, each once.
+    fn wake_all(&self) {
+        for _ in 0..self.waiting.len() {
+            self.waiting.wake_next();
+        }
+    }
+}
+
+/// Connects until a connection is ready, or nobody waits for one any more.
+///
+/// It holds the channel only while it does not wait, so a channel that is dropped ends it.
+async fn dial(dialer: Weak<Dialer>) {
+    loop {
+        let Some(this) = dialer.upgrade() else { return };
+        let (host, backoff) = (Rc::clone(&this.host), this.options.backoff);
+        let delay = backoff.delay(this.failures.get().saturating_add(1), host.entropy());
+        let started = host.now();
+        let (held, connection) = Held::new(&this.address, &this.options, Rc::clone(&host));
+        let connecting = connect(Rc::clone(&this.connector), this.address.clone(), connection);
+        drop(this);
+        let connected = {
+            let mut connecting = pin!(connecting);
+            let mut ready = pin!(held.link().ready());
+            let mut limit = host.timer(started + backoff.attempt_timeout.max(delay));
+            let mut is_up = false;
+            poll_fn(|cx| {
+                if !is_up && let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
+                    match connected {
+                        Ok(()) => is_up = true,
+                        Err(error) => return Poll::Ready(Err(error.to_string())),
+                    }
+                }
+                if let Poll::Ready(outcome) = ready.as_mut().poll(cx) {
+                    return Poll::Ready(outcome);
+                }
+                limit.as_mut().poll(cx).map(|()| Err("the attempt took too long".to_owned()))
+            })
+            .await
+        };
+        let Some(this) = dialer.upgrade() else { return };
+        match connected {
+            Ok(()) => {
+                this.failures.set(0);
+                this.enter(Stage::Ready(held));
+                return this.wake_all();
+            }
+            Err(error) => {
+                let text = format!("no connection to {}: {error}", this.address);
+                this.failures.set(this.failures.get().saturating_add(1));
+                this.failed.set(this.failed.get() + 1);
+                this.failure.replace(Status::new(Code::Unavailable, text));
+                this.enter(Stage::Failing);
+                this.wake_all();
+            }
+        }
+        drop((this, held));
+        host.timer(started + delay).await;
+        let Some(this) = dialer.upgrade() else { return };
+        if this.waiting.is_empty() {
+            // The next call begins the next attempt, and waits for its outcome.
+            return this.enter(Stage::Idle);
+        }
+        this.enter(Stage::Connecting);
+    }
+}
+
+/// Owns all that the connector borrows.
+async fn connect(
+    connector: Rc<dyn Connector>,
+    address: String,
+    connection: ClientConnection,
+) -> Result<(), ConnectError> {
+    connector.connect(&address, connection).await
+}
