@@ -65,11 +65,16 @@ impl Host for Rc<MemoryHost> {
 
     fn timer(&self, at: Instant) -> LocalFuture<()> {
         let host = Rc::clone(self);
+        // One entry for a task, however often it looks: each entry makes it look once more.
+        let mut told: Option<Waker> = None;
         Box::pin(std::future::poll_fn(move |cx| {
             if host.now.get() >= at {
                 return Poll::Ready(());
             }
-            host.timers.borrow_mut().push((at, cx.waker().clone()));
+            if !told.as_ref().is_some_and(|told| told.will_wake(cx.waker())) {
+                told = Some(cx.waker().clone());
+                host.timers.borrow_mut().push((at, cx.waker().clone()));
+            }
             Poll::Pending
         }))
     }
