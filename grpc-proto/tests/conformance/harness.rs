@@ -1,5 +1,5 @@
-//! Runs a case against one connection, once with its input whole and many times with it cut at random:
-//! events and output must be the same (rule 48 of the protocol rules).
+//! Runs a case against one connection, once with its input whole and many times with it cut at random, in
+//! memory and, at a server, over a socket: events and output must be the same (rule 48 of the protocol rules).
 
 use std::fmt::Debug;
 
@@ -8,9 +8,10 @@ use grpc_proto::{
     Metadata, Outcome, Reason, Role, Server, Status, Transmit, Violation, client, server,
 };
 
+use crate::link::{Link, Socket};
 use crate::wire::{self, Reader, Sent};
 
-/// Random segmentations of every case.
+/// Random segmentations of every case, of each kind of link.
 const CUTS: u64 = 16;
 
 /// One connection under test, and what came of it.
@@ -19,6 +20,7 @@ pub struct Bench<R: Role> {
     pub now: Instant,
     pub error: Option<ConnectionError>,
     cuts: Option<Random>,
+    link: Link,
     reader: Reader,
     sent: Vec<Sent>,
     /// Everything that could be observed, in order.
@@ -41,7 +43,7 @@ pub fn server_with(change: impl Fn(&mut Limits), case: impl Fn(&mut Bench<Server
 
 /// Runs a case at a server that has not heard anything.
 pub fn raw_server(change: impl Fn(&mut Limits), case: impl Fn(&mut Bench<Server>)) {
-    run(change, case);
+    run(change, &[memory, socket], case);
 }
 
 /// Runs a case at a client that has shaken hands.
@@ -60,29 +62,52 @@ pub fn client_with(change: impl Fn(&mut Limits), case: impl Fn(&mut Bench<Client
 
 /// Runs a case at a client that has not heard anything.
 pub fn raw_client(change: impl Fn(&mut Limits), case: impl Fn(&mut Bench<Client>)) {
-    run(change, case);
+    run(change, &[memory], case);
 }
 
-fn run<R: Role>(change: impl Fn(&mut Limits), case: impl Fn(&mut Bench<R>)) {
+fn memory(_: u64) -> Link {
+    Link::Memory
+}
+
+fn socket(seed: u64) -> Link {
+    Link::Socket(Socket::connect(seed))
+}
+
+fn run<R: Role>(
+    change: impl Fn(&mut Limits),
+    links: &[fn(u64) -> Link],
+    case: impl Fn(&mut Bench<R>),
+) {
     let mut limits = Limits::default();
     change(&mut limits);
     let config = Config::new(limits).expect("limits");
     let mut whole: Option<Vec<String>> = None;
-    for seed in 0..=CUTS {
+    let runs = links.iter().flat_map(|link| (0..=CUTS).map(move |seed| (link, seed)));
+    for (link, seed) in runs {
         let mut bench = Bench {
             conn: Connection::new(&config, 7, Instant::ZERO),
             now: Instant::ZERO,
             error: None,
             cuts: (seed > 0).then_some(Random(seed)),
+            link: link(seed),
             reader: Reader::new(),
             sent: Vec::new(),
             transcript: Vec::new(),
         };
         case(&mut bench);
         bench.sent();
+        let over = match bench.link {
+            Link::Memory => "memory",
+            Link::Socket(socket) => {
+                socket.close();
+                "a socket"
+            }
+        };
         match &whole {
             None => whole = Some(bench.transcript),
-            Some(whole) => assert_eq!(&bench.transcript, whole, "cut with seed {seed}"),
+            Some(whole) => {
+                assert_eq!(&bench.transcript, whole, "over {over}, cut with seed {seed}");
+            }
         }
     }
 }
@@ -167,11 +192,25 @@ impl<R: Role> Bench<R> {
             };
             let (piece, after) = rest.split_at(len);
             rest = after;
-            self.feed_piece(piece, &mut events);
+            match &self.link {
+                Link::Memory => self.feed_piece(piece, &mut events),
+                Link::Socket(socket) => socket.write(piece),
+            }
             if rest.is_empty() {
-                return events;
+                break;
             }
         }
+        let mut left = bytes.len();
+        while let Link::Socket(socket) = &mut self.link {
+            // A read of nothing, where the case feeds nothing, lets the timers run.
+            let piece = if left > 0 { socket.arrived(left) } else { Vec::new() };
+            left -= piece.len();
+            self.feed_piece(&piece, &mut events);
+            if left == 0 {
+                break;
+            }
+        }
+        events
     }
 
     fn feed_piece<E: Owned<Role = R>>(&mut self, piece: &[u8], events: &mut Vec<E>) {
@@ -208,8 +247,14 @@ impl<R: Role> Bench<R> {
             if out.is_empty() {
                 return;
             }
-            let bytes: Vec<u8> = out.chunks().flatten().copied().collect();
-            out.advance(bytes.len());
+            let bytes = match &mut self.link {
+                Link::Memory => {
+                    let bytes: Vec<u8> = out.chunks().flatten().copied().collect();
+                    out.advance(bytes.len());
+                    bytes
+                }
+                Link::Socket(socket) => socket.carry(&mut out),
+            };
             let sent = self.reader.read(&bytes);
             self.transcript.extend(sent.iter().map(|frame| format!("{frame:?}")));
             self.sent.extend(sent);
@@ -413,7 +458,7 @@ impl Random {
     }
 
     /// A length of the next piece: often small, at most `len`, at least 1 unless that is 0.
-    fn up_to(&mut self, len: usize) -> usize {
+    pub fn up_to(&mut self, len: usize) -> usize {
         let shape = self.next();
         let most = match shape % 4 {
             0 => 1,

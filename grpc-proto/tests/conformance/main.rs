@@ -1,7 +1,8 @@
 //! Conformance over raw frames, in both roles: RFC 9113, RFC 7541 at the level of a connection, the rules
 //! of gRPC over HTTP/2, and peers that attack.
 //!
-//! Every case runs whole and under random segmentations; see [`harness`]. `docs/conformance.md` maps
+//! Every case runs whole and under random segmentations, in memory and at a server also over a socket; see
+//! [`harness`]. `docs/conformance.md` maps
 //! rules and attacks to tests.
 
 #![allow(missing_docs, reason = "a test's name is its documentation")]
@@ -12,6 +13,7 @@
 )]
 
 mod harness;
+mod link;
 mod rfc7541;
 mod rfc9113_section_3;
 mod rfc9113_section_4;
