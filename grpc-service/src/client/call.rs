@@ -186,6 +186,8 @@ impl<'r, M: Method, K> Call<'r, M, K> {
             }
             match link.open(M::PATH, self.metadata, deadline, self.encoding) {
                 Ok(open) => {
+                    // Its head waits to be sent, whatever becomes of its first message.
+                    link.notify();
                     self.leave(true);
                     return Poll::Ready(Ok(open));
                 }
@@ -337,7 +339,6 @@ impl<M: Method> Future for Call<'_, M, ClientStreaming> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let open = ready!(self.get_mut().poll_open(cx))?;
         open.call.single.set(true);
-        open.link.notify();
         Poll::Ready(Ok(ClientStream::new(open)))
     }
 }
@@ -347,7 +348,6 @@ impl<M: Method> Future for Call<'_, M, Bidi> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let open = ready!(self.get_mut().poll_open(cx))?;
-        open.link.notify();
         Poll::Ready(Ok(BidiStream::new(open)))
     }
 }
@@ -362,10 +362,13 @@ impl OpenCall {
         let Some(key) = self.call.key.get() else { return Poll::Ready(Ok(())) };
         let sent = self.send(key, request);
         let sent = sent.and_then(|()| self.link.connection.borrow_mut().end(key));
-        self.link.notify();
         match sent {
+            Ok(()) => {
+                self.link.notify();
+                Poll::Ready(Ok(()))
+            }
             // Over before it began: its terminal event tells why.
-            Ok(()) | Err(SendError::Ended) => Poll::Ready(Ok(())),
+            Err(SendError::Ended) => Poll::Ready(Ok(())),
             Err(SendError::Full) => {
                 let old = self.call.sender.replace(Some(cx.waker().clone()));
                 drop(old);
