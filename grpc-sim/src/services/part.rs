@@ -21,7 +21,7 @@ pub(super) fn part(call: usize, up: bool, index: usize, len: u32, arena: &Arena)
     let number = mix(call as u64 * 2 + u64::from(up), 0x9a27 + index as u64);
     let words: Vec<&str> = (0..number % 4).map(|n| word(number, n, arena)).collect();
     let numbers: Vec<u64> = (0..number % 7).map(|n| mix(number, n)).collect();
-    let inner = (number % 3 == 0).then(|| {
+    let inner = (number.is_multiple_of(3)).then(|| {
         let inner =
             Part { index: index as u32, words: arena.alloc_slice(&words), ..Part::default() };
         &*arena.alloc(inner)
