@@ -435,7 +435,7 @@ impl<R: Role> Connection<R> {
             let may_decompress = call.may_decompress;
             self.session.take_data(input, part);
             let Some(prefix) = prefix else {
-                self.session.note_progress(key, now);
+                self.session.note_progress(key, part, now);
                 return None;
             };
             match Prefix::parse(prefix, limit, may_decompress) {
@@ -463,11 +463,11 @@ impl<R: Role> Connection<R> {
         let session = &self.session;
         framing.add(part, || session.message_window(key));
         if framing.missing() > 0 {
-            self.session.note_progress(key, now);
+            self.session.note_progress(key, part.len(), now);
             return None;
         }
         let (buf, compressed) = framing.finish();
-        self.session.note_progress(key, Instant::NEVER);
+        self.session.note_complete(key);
         if !self.session.limits().manual_credit {
             self.session.consume(key, (buf.len() + PREFIX) as u32);
         }

@@ -100,8 +100,10 @@ pub(crate) struct Stream {
     /// DATA that `content-length` still announces; negative without one.
     pub(crate) content_left: i64,
     pub(crate) in_credit: bool,
-    /// A message is begun and not complete since this moment.
+    /// A message is begun and has made no progress since this moment.
     pub(crate) receiving_since: Instant,
+    /// Bytes received since then.
+    pub(crate) received_since: u32,
 
     // Sending.
     pub(crate) send: SendWindow,
@@ -121,6 +123,8 @@ pub(crate) struct Stream {
     pub(crate) send_reserved: u32,
     /// Output waits for the peer's window since this moment.
     pub(crate) stalled_since: Instant,
+    /// Bytes sent since then, where that is not `NEVER`.
+    pub(crate) sent_since: u32,
 }
 
 impl Stream {
@@ -139,6 +143,7 @@ impl Stream {
             content_left: -1,
             in_credit: false,
             receiving_since: Instant::NEVER,
+            received_since: 0,
             send: SendWindow::new(0),
             ready: Ready::No,
             head: Pending::None,
@@ -151,6 +156,7 @@ impl Stream {
             in_writable: false,
             send_reserved: 0,
             stalled_since: Instant::NEVER,
+            sent_since: 0,
         }
     }
 

@@ -1,6 +1,6 @@
 //! RFC 9113 §6: each type of frame.
 
-use grpc_proto::{Code, ConnectionError, Reason, SendError, Violation};
+use grpc_proto::{Code, ConnectionError, ErrorCode, Reason, SendError, Violation};
 
 use crate::harness::{
     AtClient, AtServer, cancelled, client, client_with, code, server, server_with,
@@ -275,6 +275,36 @@ fn goaway_with_debug_data_is_understood() {
         assert_eq!(events, [AtClient::GoAway { last: 0x7fff_ffff, code: NO_ERROR }]);
         bench.expect_open();
     });
+}
+
+#[test]
+fn the_debug_data_of_goaway_is_kept_as_text_in_bounds() {
+    let goaway = |debug: &[u8]| {
+        frame(GOAWAY, 0, 0, &[&0x7fff_ffffu32.to_be_bytes()[..], &[0; 4], debug].concat())
+    };
+    let long = "é".repeat(128);
+    for (debug, text) in [
+        (&b"see you"[..], "see you"),
+        (b"", ""),
+        (b"\x1b[2J\xff\n", "\u{fffd}[2J\u{fffd}\u{fffd}"),
+        (long.as_bytes(), &long),
+        (&[long.as_bytes(), b"x"].concat(), &long),
+        // Each byte becomes three of U+FFFD.
+        (&[0xff; 8000], &"\u{fffd}".repeat(85)),
+    ] {
+        client(|bench| {
+            assert_eq!(bench.conn.session().goaway_debug_data(), "");
+            bench.open();
+            bench.feed(goaway(b"earlier"));
+            bench.feed(goaway(debug));
+            assert_eq!(bench.conn.session().goaway_debug_data(), text);
+            // It can still be read when the connection is gone.
+            bench.conn.close_read(bench.now);
+            bench.feed(b"");
+            assert_eq!(bench.error, Some(ConnectionError::Closed(Some(ErrorCode::NO_ERROR))));
+            assert_eq!(bench.conn.session().goaway_debug_data(), text);
+        });
+    }
 }
 
 #[test]

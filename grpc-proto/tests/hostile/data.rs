@@ -1,6 +1,6 @@
 //! DATA that is empty, tiny, padded or not wanted (CVE-2019-9518, CVE-2019-9511, CVE-2019-9517).
 
-use grpc_proto::{Metadata, Reason, Status, Violation};
+use grpc_proto::{ConnectionError, Instant, Metadata, Reason, Status, TimedOut, Violation};
 
 use crate::victim::{Handlers, Victim, expect_another_connection_to_be_served};
 use crate::wire::{self, *};
@@ -93,6 +93,81 @@ fn a_window_of_one_byte_at_a_time_is_served_within_the_bound_of_window_updates()
     assert_eq!(victim.conn.stats().data_sent, 10_000);
 }
 
+/// A call on `stream` whose answer of `len` bytes waits for windows.
+fn answered_call(victim: &mut Victim, stream: u32, len: usize) {
+    victim.feed(&headers(stream, END_STREAM, &wire::call()));
+    let call = victim.last_call.expect("a call");
+    victim.conn.send_encoded(call, vec![7; len].into(), false).unwrap();
+    victim.pull();
+}
+
+#[test]
+fn a_window_that_opens_byte_by_byte_ends_its_stream_in_time_and_not_its_neighbour() {
+    // 60 s for 127 bytes are too long; 128 are progress, and so is whatever completes the answer.
+    for (bytes, rest, ends) in [(127, 10_000, true), (128, 10_000, false), (30, 30, false)] {
+        let mut victim = Victim::new(|_| {});
+        victim.handlers = Handlers::Stuck;
+        victim.feed(&settings(&[(4, 0)]));
+        answered_call(&mut victim, 1, rest - 5);
+        for n in 1..=bytes {
+            victim.now = Instant::from_millis(n * 59_999 / bytes);
+            victim.feed(&window_update(1, 1));
+            victim.pull();
+        }
+        victim.expect_open();
+        assert_eq!((victim.conn.stats().data_sent, victim.cancelled.len()), (bytes, 0));
+        victim.now = Instant::from_millis(60_000);
+        victim.feed(b"");
+        let stalled = Reason::PeerMisbehaved(Violation::SendStalled);
+        assert_eq!(victim.cancelled, vec![stalled; usize::from(ends)], "{bytes} of {rest}");
+        victim.feed(&settings(&[(4, 65_535)]));
+        victim.expect_service(3);
+    }
+}
+
+#[test]
+fn a_connections_window_that_opens_byte_by_byte_ends_it_in_time() {
+    for (bytes, ends) in [(127, true), (128, false)] {
+        let mut victim = Victim::new(|_| {});
+        victim.handlers = Handlers::Stuck;
+        for stream in [1, 3, 5] {
+            answered_call(&mut victim, stream, 60_000);
+        }
+        assert_eq!(victim.conn.stats().data_sent, 65_535);
+        for n in 1..=bytes {
+            victim.now = Instant::from_millis(n * 59_999 / bytes);
+            victim.feed(&window_update(0, 1));
+            victim.pull();
+        }
+        victim.expect_open();
+        victim.now = Instant::from_millis(60_000);
+        victim.feed(b"");
+        let closed = ConnectionError::TimedOut(TimedOut::Window);
+        assert_eq!(victim.error, ends.then_some(closed), "{bytes}");
+    }
+    expect_another_connection_to_be_served();
+}
+
+#[test]
+fn a_small_increment_that_is_all_the_output_needs_is_enough() {
+    for spare in [0, 1] {
+        let mut victim = Victim::new(|_| {});
+        victim.handlers = Handlers::Stuck;
+        for stream in [1, 3] {
+            answered_call(&mut victim, stream, 32_768);
+        }
+        let wanted = 2 * (32_768 + 5) - 65_535;
+        victim.feed(&window_update(0, wanted + spare));
+        victim.pull();
+        victim.now = Instant::from_millis(120_000);
+        victim.feed(b"");
+        victim.pull();
+        assert_eq!((victim.error.clone(), &victim.cancelled[..]), (None, &[][..]));
+        victim.feed(&window_update(0, 1000));
+        victim.expect_service(5);
+    }
+}
+
 #[test]
 fn a_stream_whose_window_stays_closed_ends_in_time_and_its_neighbour_does_not() {
     let mut victim = Victim::new(|_| {});
@@ -102,11 +177,11 @@ fn a_stream_whose_window_stays_closed_ends_in_time_and_its_neighbour_does_not() 
     victim.feed(&window_update(0, 1 << 20));
     victim.conn.send_encoded(call, vec![7; 100_000].into(), false).unwrap();
     victim.pull();
-    victim.now = grpc_proto::Instant::from_millis(59_999);
+    victim.now = Instant::from_millis(59_999);
     victim.feed(b"");
     assert_eq!(victim.cancelled, []);
     victim.expect_service(3);
-    victim.now = grpc_proto::Instant::from_millis(60_000);
+    victim.now = Instant::from_millis(60_000);
     victim.feed(b"");
     assert_eq!(victim.cancelled, [Reason::PeerMisbehaved(Violation::SendStalled)]);
     victim.expect_service(5);
@@ -129,7 +204,7 @@ fn a_connection_whose_window_stays_closed_ends_in_time() {
         wakes += 1;
         assert!(wakes < 10);
     }
-    assert_eq!(victim.now, grpc_proto::Instant::from_millis(60_000));
+    assert_eq!(victim.now, Instant::from_millis(60_000));
     assert_eq!(victim.cancelled.len(), 3);
     expect_another_connection_to_be_served();
 }

@@ -36,11 +36,11 @@ fn a_claim_commits_a_frames_worth_and_not_the_message() {
 fn a_message_that_trickles_is_ended_when_it_stops() {
     let mut victim = Victim::new(|_| {});
     victim.feed(&headers(1, 0, &wire::call()));
-    victim.feed(&data(1, 0, &[0, 0, 0, 0, 100]));
+    victim.feed(&data(1, 0, &[0, 0, 1, 0, 0]));
     for n in 1..50 {
-        // A byte now and then is progress.
+        // A little now and then is progress.
         victim.now = Instant::from_millis(n * 59_000);
-        victim.feed(&data(1, 0, b"x"));
+        victim.feed(&data(1, 0, &[7; 128]));
     }
     victim.expect_service(3);
     let last = victim.now;
@@ -51,6 +51,28 @@ fn a_message_that_trickles_is_ended_when_it_stops() {
     assert_eq!(victim.cancelled, [Reason::PeerMisbehaved(Violation::ReceiveStalled)]);
     assert_eq!(victim.now, last + std::time::Duration::from_secs(60));
     victim.expect_service(5);
+}
+
+#[test]
+fn a_message_that_trickles_byte_by_byte_is_ended_in_time() {
+    for (bytes, ends) in [(127, true), (128, false)] {
+        let mut victim = Victim::new(|_| {});
+        victim.feed(&headers(1, 0, &wire::call()));
+        // The clock starts with the first byte, though the prefix is not complete.
+        victim.feed(&data(1, 0, &[0, 0, 1]));
+        victim.feed(&data(1, 0, &[0, 0]));
+        for n in 1..=bytes {
+            victim.now = Instant::from_millis(n * 59_999 / bytes);
+            victim.feed(&data(1, 0, b"x"));
+        }
+        assert_eq!(victim.cancelled, []);
+        victim.expect_service(3);
+        victim.now = Instant::from_millis(60_000);
+        victim.feed(b"");
+        let stalled = Reason::PeerMisbehaved(Violation::ReceiveStalled);
+        assert_eq!(victim.cancelled, vec![stalled; usize::from(ends)], "{bytes}");
+        victim.expect_service(5);
+    }
 }
 
 /// A client that sends one message a stream and keeps to the windows that it is given.

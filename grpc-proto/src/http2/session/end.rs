@@ -23,6 +23,14 @@ impl Session {
         }
     }
 
+    /// The debug data of the peer's last GOAWAY as text: why it goes, in its own words; empty where it gave none.
+    ///
+    /// At most 256 bytes are kept. What is no UTF-8, and control characters, are replaced by U+FFFD, so that it can be
+    /// written to a log as it is; it is still the peer's text, and nothing to act upon (RFC 9113 §6.8).
+    pub fn goaway_debug_data(&self) -> &str {
+        &self.goaway_debug
+    }
+
     /// Closes at once: GOAWAY with `code`, every open stream ends.
     pub fn close(&mut self, code: ErrorCode) {
         self.fail_with(ConnectionError::ClosedByUs(code), code, "");

@@ -1,6 +1,10 @@
 //! Control frames that came in (RFC 9113 §6.4–§6.9).
 
+use alloc::boxed::Box;
+use alloc::string::String;
+
 use super::receive::{Handled, Step};
+use super::time::LEAST_PROGRESS;
 use super::{ResetReason, Session, Side};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::frame::{self, flag, kind};
@@ -9,6 +13,8 @@ use crate::http2::violation::Violation;
 use crate::planted::{self, Bug};
 use crate::time::Instant;
 
+/// What is kept of the peer's debug data: a sentence or two.
+const DEBUG_DATA: usize = 256;
 /// PINGs that may come too soon before the connection ends (gRFC A8).
 const PING_STRIKES: u32 = 2;
 /// Least time between PINGs without any call (gRFC A8).
@@ -50,12 +56,13 @@ impl Session {
             if increment == 0 {
                 return Err(Violation::WindowUpdateOfZero);
             }
-            self.timers.window = Instant::NEVER;
-            return if self.conn_send.open(increment) {
-                Ok(None)
-            } else {
-                Err(Violation::WindowOverflow)
-            };
+            if !self.conn_send.open(increment) {
+                return Err(Violation::WindowOverflow);
+            }
+            if self.timers.window != Instant::NEVER {
+                self.note_opened_window();
+            }
+            return Ok(None);
         }
         let Some(slot) = self.ids.find(id) else {
             return if self.is_idle(id) { Err(Violation::FrameOnIdleStream) } else { Ok(None) };
@@ -77,7 +84,10 @@ impl Session {
         if stream.send.available() == 0 {
             return;
         }
-        stream.stalled_since = Instant::NEVER;
+        // Less than that is progress only once enough of it has been used.
+        if stream.send.available() as usize >= stream.queue.len().min(LEAST_PROGRESS as usize) {
+            stream.stalled_since = Instant::NEVER;
+        }
         if stream.queue.is_empty() {
             // A message beyond the mark was refused because there was no window.
             self.wake_writer(slot);
@@ -196,7 +206,7 @@ impl Session {
         Ok(None)
     }
 
-    pub(super) fn on_goaway(&mut self, last: u32, code: ErrorCode) -> Handled {
+    pub(super) fn on_goaway(&mut self, last: u32, code: ErrorCode, debug: &[u8]) -> Handled {
         if let Some((before, _)) = self.goaway_received
             && last > before
         {
@@ -210,6 +220,7 @@ impl Session {
             self.timers.keepalive_span = Some(span.saturating_mul(2));
         }
         self.goaway_received = Some((last, code));
+        self.goaway_debug = readable(debug);
         if self.side == Side::Client {
             self.goaway_pending = true;
             self.attention = true;
@@ -217,4 +228,19 @@ impl Session {
         }
         Ok(Some(Step::GoAway { last_stream: last, code }))
     }
+}
+
+/// Debug data as text for a log: bounded, and with nothing in it that would steer a terminal.
+#[cold]
+fn readable(debug: &[u8]) -> Box<str> {
+    let text = String::from_utf8_lossy(&debug[..debug.len().min(DEBUG_DATA)]);
+    let mut plain = String::new();
+    for c in text.chars() {
+        let c = if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+        if plain.len() + c.len_utf8() > DEBUG_DATA {
+            break;
+        }
+        plain.push(c);
+    }
+    plain.into_boxed_str()
 }

@@ -14,6 +14,7 @@ mod time;
 mod transmit;
 mod verbs;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -122,6 +123,8 @@ pub struct Session {
     /// Next slot to be told of a failure or of a GOAWAY.
     sweep: u32,
     goaway_received: Option<(u32, ErrorCode)>,
+    /// What the peer's last GOAWAY said in words.
+    goaway_debug: Box<str>,
     goaway_pending: bool,
     goaway_sent: Option<u32>,
     draining: bool,
@@ -207,6 +210,7 @@ impl Session {
             failed: None,
             sweep: u32::MAX,
             goaway_received: None,
+            goaway_debug: Box::default(),
             goaway_pending: false,
             goaway_sent: None,
             draining: false,
@@ -284,6 +288,7 @@ impl Session {
             + self.scratch.capacity()
             + self.block.heap_bytes()
             + self.control.capacity()
+            + self.goaway_debug.len()
             + self.decoder.heap_bytes()
             + self.encoder.heap_bytes()
             + self.memos.iter().map(DecodeMemo::heap_bytes).sum::<usize>()

@@ -346,7 +346,7 @@ impl Session {
             kind::PING => self.on_ping(header.has(flag::ACK), payload, now),
             kind::SETTINGS if header.has(flag::ACK) => self.on_settings_ack(),
             kind::SETTINGS => self.on_settings(payload),
-            kind::GOAWAY => self.on_goaway(u31_in(payload), code_in(&payload[4..])),
+            kind::GOAWAY => self.on_goaway(u31_in(payload), code_in(&payload[4..]), &payload[8..]),
             _ => Ok(None),
         }
     }

@@ -12,6 +12,10 @@ use crate::time::{Instant, saturating_nanos};
 /// Least keepalive time of a client (gRFC A8).
 const LEAST_KEEPALIVE: Duration = Duration::from_secs(10);
 
+/// Bytes that make progress, within one timeout: a peer that opens its window, or sends a message, byte by byte does not
+/// keep what it occupies for ever. A window of five octets at a round trip of two seconds is still faster than that.
+pub(super) const LEAST_PROGRESS: u32 = 128;
+
 /// When each timer fires; [`Instant::NEVER`] is off.
 #[derive(Debug)]
 pub(super) struct Timers {
@@ -27,6 +31,8 @@ pub(super) struct Timers {
     pub(super) drain_ping: Instant,
     /// End of the wait for the connection's window, while output waits for it.
     pub(super) window: Instant,
+    /// What had been sent when that wait began.
+    pub(super) window_since: u64,
     pub(super) trim: Instant,
     /// When the first stalled stream may be due.
     pub(super) stall: Instant,
@@ -71,6 +77,7 @@ impl Timers {
             drain: Instant::NEVER,
             drain_ping: Instant::NEVER,
             window: Instant::NEVER,
+            window_since: 0,
             trim: Instant::NEVER,
             stall: Instant::NEVER,
             last_read: now,
@@ -185,9 +192,20 @@ impl Session {
     /// The connection's window is closed: DATA that waits for it does not wait for ever.
     #[cold]
     pub(super) fn note_closed_window(&mut self, now: Instant) {
-        if self.timers.window == Instant::NEVER && !self.bulk.is_empty() {
+        if self.bulk.is_empty() {
+            self.timers.window = Instant::NEVER;
+        } else if self.timers.window == Instant::NEVER {
             self.timers.window = now + self.limits.send_stall_timeout;
+            self.timers.window_since = self.stats.data_sent;
             self.timers.no_later_than(self.timers.window);
+        }
+    }
+
+    /// The connection's window has grown: it is waited for no more, unless it grows byte by byte.
+    pub(super) fn note_opened_window(&mut self) {
+        let sent = self.stats.data_sent - self.timers.window_since;
+        if sent + u64::from(self.conn_send.available()) >= u64::from(LEAST_PROGRESS) {
+            self.timers.window = Instant::NEVER;
         }
     }
 

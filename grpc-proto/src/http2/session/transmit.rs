@@ -1,5 +1,6 @@
 //! Frames out, made as late as possible: control frames, field blocks, then DATA in turns.
 
+use super::time::LEAST_PROGRESS;
 use super::{Session, Side};
 use crate::http2::frame::{self, flag, kind};
 use crate::http2::state::{Input, State};
@@ -23,6 +24,9 @@ impl Session {
         self.write_frames(out, now);
         if self.conn_send.available() == 0 {
             self.note_closed_window(now);
+        } else if self.timers.window != Instant::NEVER {
+            // A small increment was all that the output waited for.
+            self.timers.window = Instant::NEVER;
         }
         // The timers of an idle connection run from here, even if nothing is read for hours.
         if self.timers.just_idle {
@@ -208,11 +212,12 @@ impl Session {
         }
         if quantum < QUANTUM {
             self.ping_strikes = 0;
+            stream.sent_since = stream.sent_since.saturating_add((QUANTUM - quantum) as u32);
+        }
+        if stream.queue.is_empty() || stream.sent_since >= LEAST_PROGRESS {
             stream.stalled_since = Instant::NEVER;
         }
-        if stream.queue.is_empty() {
-            stream.stalled_since = Instant::NEVER;
-        } else {
+        if !stream.queue.is_empty() {
             if stream.send.available() > 0 {
                 stream.ready = Ready::Bulk;
                 self.bulk.push_back(slot);
@@ -221,6 +226,7 @@ impl Session {
                 && stream.stalled_since == Instant::NEVER
             {
                 stream.stalled_since = now;
+                stream.sent_since = 0;
                 self.timers.sweep_by(now + self.limits.send_stall_timeout);
             }
         }

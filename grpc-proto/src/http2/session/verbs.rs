@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::time::LEAST_PROGRESS;
 use super::{OpenError, Session, Side, StreamError};
 use crate::hpack::FieldList;
 use crate::http2::error_code::ErrorCode;
@@ -268,16 +269,24 @@ impl Session {
         self.streams.capacity() == 0
     }
 
-    /// Notes when a stream began to receive something that must make progress; `NEVER` once it is complete.
-    pub(crate) fn note_progress(&mut self, key: StreamKey, since: Instant) {
-        let due = since + self.limits.progress_timeout;
+    /// Notes that a stream has received `bytes` of a message and must receive more; it is progress once there are enough.
+    pub(crate) fn note_progress(&mut self, key: StreamKey, bytes: usize, now: Instant) {
+        let due = now + self.limits.progress_timeout;
+        let Some(stream) = self.stream_mut(key) else { return };
+        stream.received_since = stream.received_since.saturating_add(bytes as u32);
+        if stream.receiving_since == Instant::NEVER || stream.received_since >= LEAST_PROGRESS {
+            stream.receiving_since = now;
+            stream.received_since = 0;
+            self.timers.sweep_by(due);
+        }
+        // The window may have shrunk to where the rest of a reservation is worth a frame.
+        self.queue_credit(key.slot());
+    }
+
+    /// Notes that a message is complete.
+    pub(crate) fn note_complete(&mut self, key: StreamKey) {
         if let Some(stream) = self.stream_mut(key) {
-            stream.receiving_since = since;
-            if since != Instant::NEVER {
-                self.timers.sweep_by(due);
-                // The window may have shrunk to where the rest of a reservation is worth a frame.
-                self.queue_credit(key.slot());
-            }
+            stream.receiving_since = Instant::NEVER;
         }
     }
 }
