@@ -243,7 +243,9 @@ impl<R: Role> Bench<R> {
     fn pull(&mut self) {
         let mut out = Transmit::new();
         loop {
+            let told = self.conn.has_output();
             self.conn.poll_transmit(&mut out, self.now);
+            assert_eq!(told, !out.is_empty(), "whether there is output");
             if out.is_empty() {
                 return;
             }

@@ -553,3 +553,27 @@ fn the_errors_of_one_connection_are_comparable() {
         assert!(violation.rule().is_ascii() && !violation.rule().is_empty());
     }
 }
+
+#[test]
+fn the_counters_of_a_connection_count_what_came_and_went() {
+    server(|bench| {
+        let before = bench.conn.stats().frames_received;
+        let call = bench.open(1, 0);
+        bench.feed(padded_data(1, 0, &message(b"hello"), 9));
+        bench.feed(data(1, END_STREAM, &message(b"you")));
+        bench.conn.send_encoded(call, b"hello, you"[..].into(), false).unwrap();
+        bench.finish(call);
+        bench.sent();
+        bench.open(3, 0);
+        bench.feed(reset(3, CANCEL));
+        bench.feed(headers(5, END_STREAM, &wire::call_without(":path")));
+        bench.feed(window_update(0, 1));
+        bench.feed(ping([1; 8]));
+        bench.sent();
+        let stats = bench.conn.stats();
+        assert_eq!(stats.frames_received - before, 8);
+        assert_eq!((stats.data_received, stats.data_sent, stats.data_frames_sent), (18, 15, 1));
+        assert_eq!((stats.resets_received, stats.resets_sent, stats.streams_refused), (1, 1, 0));
+        assert_eq!((stats.window_updates_received, stats.pings_received), (1, 1));
+    });
+}

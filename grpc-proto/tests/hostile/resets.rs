@@ -2,7 +2,7 @@
 
 use grpc_proto::{Instant, Violation};
 
-use crate::victim::{Handlers, Victim, expect_another_connection_to_be_served};
+use crate::victim::{Handlers, Victim};
 use crate::wire::{self, *};
 
 #[test]
@@ -17,7 +17,6 @@ fn rapid_reset_is_calmed_after_the_burst() {
     assert_eq!(victim.cancelled.len(), 1000);
     victim.feed(&[headers(stream(1001), 0, &call), reset(stream(1001), CANCEL)].concat());
     victim.expect_calm(Violation::TooManyResets);
-    expect_another_connection_to_be_served();
 }
 
 #[test]
@@ -83,7 +82,6 @@ fn made_you_reset(provoke: impl Fn(u32) -> Vec<u8>, flags: u8) {
     victim.feed(&headers(2003, flags, &call));
     victim.feed(&provoke(2003));
     victim.expect_calm(Violation::TooManyResets);
-    expect_another_connection_to_be_served();
 }
 
 #[test]
@@ -140,4 +138,5 @@ fn resets_that_wait_to_be_sent_never_outnumber_the_streams() {
     assert!(left > 0, "input is left unread at the limit of replies");
     let queued = victim.sent().iter().filter(|f| matches!(f, Sent::Reset { .. })).count();
     assert!(queued <= 100 + 64, "{queued}");
+    victim.is_crowded = true;
 }

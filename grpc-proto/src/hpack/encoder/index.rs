@@ -216,3 +216,27 @@ fn mix(a: u64, b: u64) -> u64 {
     let product = u128::from(a ^ MULTIPLIER) * u128::from(b);
     product as u64 ^ (product >> 64) as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeSet;
+
+    use super::*;
+
+    /// What is hashed badly is still found, or sent as a literal: only counting shows it.
+    #[test]
+    fn strings_that_differ_in_one_bit_hash_apart() {
+        for len in [1, 2, 3, 7, 8, 9, 15, 16, 17, 24, 31, 32, 40] {
+            let base = alloc::vec![b'a'; len];
+            let mut seen = BTreeSet::from([hash(NAME_SEED, &base) as u32]);
+            for bit in 0..8 * len {
+                let mut other = base.clone();
+                other[bit / 8] ^= 1 << (bit % 8);
+                assert!(seen.insert(hash(NAME_SEED, &other) as u32), "bit {bit} of {len} bytes");
+            }
+            assert!(seen.insert(hash(NAME_SEED + 1, &base) as u32), "the seed, {len} bytes");
+        }
+        let lengths: BTreeSet<_> = (0..64).map(|len| hash(NAME_SEED, &[0; 64][..len])).collect();
+        assert_eq!(lengths.len(), 64);
+    }
+}
