@@ -242,6 +242,8 @@ impl Reader {
             let len = u32::from_be_bytes([0, rest[0], rest[1], rest[2]]) as usize;
             let (kind, flags) = (rest[3], rest[4]);
             let stream = u32_at(&rest[5..]);
+            // No case allows the connection more than the default of RFC 9113 §4.2.
+            assert!(len <= 1 << 14, "a frame of {len} bytes");
             let payload = &rest[9..9 + len];
             rest = &rest[9 + len..];
             match kind {

@@ -29,3 +29,25 @@ fn streams_that_wait_count_against_the_identifiers_that_are_left() {
     assert!(session.open(FieldList::new(), Instant::ZERO).is_ok());
     assert_eq!(session.open(FieldList::new(), Instant::ZERO), Err(OpenError::Closing));
 }
+
+#[test]
+fn there_is_room_below_the_mark_and_until_the_end() {
+    let mut session = client();
+    let mark = session.limits.send_mark as usize;
+    let stream = session.open(FieldList::new(), Instant::ZERO).unwrap();
+    assert!(session.has_room(stream));
+    session.write(stream, &alloc::vec![0; mark - 1]).unwrap();
+    assert!(session.has_room(stream));
+    session.write(stream, &[0]).unwrap();
+    assert!(!session.has_room(stream));
+    session.poll_transmit(&mut Transmit::new(), Instant::ZERO);
+    assert!(session.has_room(stream));
+    session.finish(stream, None).unwrap();
+    assert!(!session.has_room(stream));
+}
+
+/// Jitter and payloads of PINGs come from it: the published first output of splitmix64 for the seed 0.
+#[test]
+fn entropy_is_spread_as_splitmix64_does() {
+    assert_eq!(time::mix(0), 0xe220_a839_7b1d_cdaf);
+}
