@@ -246,3 +246,23 @@ fn rule_30_nothing_is_compressed_by_default() {
         assert_eq!(bench.sent()[0].field("grpc-encoding"), None);
     });
 }
+
+#[test]
+fn a_large_message_that_the_send_budget_had_no_room_for_may_be_tried_when_it_has() {
+    let change = |limits: &mut grpc_proto::Limits| {
+        limits.send_mark = 1000;
+        limits.send_budget = 10_000;
+    };
+    server_with(change, |bench| {
+        let (first, second) = (bench.open(1, END_STREAM), bench.open(3, END_STREAM));
+        let body = vec![7; 11_000 - 5];
+        bench.conn.send_encoded(first, body.clone().into(), false).unwrap();
+        let refused = bench.conn.send_encoded(second, body.clone().into(), false);
+        assert_eq!(refused, Err(SendError::Full));
+        assert_eq!(bench.feed(b""), []);
+        bench.sent();
+        assert_eq!(bench.feed(b""), [AtServer::Writable(second)]);
+        bench.conn.send_encoded(second, body.into(), false).unwrap();
+        assert_eq!(bench.feed(b""), []);
+    });
+}

@@ -51,3 +51,20 @@ fn there_is_room_below_the_mark_and_until_the_end() {
 fn entropy_is_spread_as_splitmix64_does() {
     assert_eq!(time::mix(0), 0xe220_a839_7b1d_cdaf);
 }
+
+#[test]
+fn writing_tells_an_end_of_ours_from_the_end_of_the_stream() {
+    let mut session = client();
+    let poll = |session: &mut Session, mut bytes: &[u8]| {
+        while session.poll(&mut bytes, Instant::ZERO).expect("no error").is_some() {}
+        session.poll_transmit(&mut Transmit::new(), Instant::ZERO);
+    };
+    let stream = session.open(FieldList::new(), Instant::ZERO).unwrap();
+    session.finish(stream, None).unwrap();
+    // SETTINGS, then nothing that ends the stream.
+    poll(&mut session, &[0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    assert_eq!(session.write(stream, b"x"), Err(StreamError::AfterEnd));
+    // HEADERS with END_STREAM: `:status` is 200.
+    poll(&mut session, &[0, 0, 1, 1, 5, 0, 0, 0, 1, 0x88]);
+    assert_eq!(session.write(stream, b"x"), Err(StreamError::Ended));
+}
