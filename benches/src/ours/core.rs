@@ -37,7 +37,7 @@ impl Pair {
             server: Side { connection: Connection::new(&config, 2, now), out: Transmit::new() },
             wire: Vec::new(),
             now,
-            message: exchange::body(body).collect::<Vec<u8>>().into(),
+            message: exchange::for_good(exchange::body(body).collect()),
             metadata: Metadata::new(),
             varying: varying.then(Varying::new),
             finished: 0,
@@ -80,7 +80,16 @@ impl Pair {
 
     /// Carries what the client has to say; the server answers each request when it is complete.
     fn client_to_server(&mut self) -> bool {
-        let moved = self.client.pull(&mut self.wire, self.now);
+        let mut moved = false;
+        while self.client.pull(&mut self.wire, self.now) {
+            moved = true;
+            self.serve();
+        }
+        moved
+    }
+
+    /// The server takes what is on the wire.
+    fn serve(&mut self) {
         let mut input = &self.wire[..];
         let Side { connection, out } = &mut self.server;
         loop {
@@ -102,7 +111,7 @@ impl Pair {
                         .expect("the call is open");
                 }
                 Some(event) => panic!("unexpected: {event:?}"),
-                None if input.is_empty() => return moved,
+                None if input.is_empty() => return,
                 None => connection.poll_transmit(out, self.now),
             }
         }
@@ -110,7 +119,16 @@ impl Pair {
 
     /// Carries what the server has to say; for each call that ends, the client starts another while any waits.
     fn server_to_client(&mut self) -> bool {
-        let moved = self.server.pull(&mut self.wire, self.now);
+        let mut moved = false;
+        while self.server.pull(&mut self.wire, self.now) {
+            moved = true;
+            self.receive();
+        }
+        moved
+    }
+
+    /// The client takes what is on the wire.
+    fn receive(&mut self) {
         let wire = std::mem::take(&mut self.wire);
         let mut input = &wire[..];
         loop {
@@ -136,24 +154,19 @@ impl Pair {
             }
         }
         self.wire = wire;
-        moved
     }
 }
 
 impl<R: grpc_proto::Role> Side<R> {
-    /// Moves all output into `wire`, as a socket would copy it; returns whether there was any.
+    /// Moves one batch of output into `wire`, as a write to a socket copies it; returns whether there was any.
     fn pull(&mut self, wire: &mut Vec<u8>, now: Instant) -> bool {
         wire.clear();
-        loop {
-            self.connection.poll_transmit(&mut self.out, now);
-            if self.out.is_empty() {
-                return !wire.is_empty();
-            }
-            for chunk in self.out.chunks() {
-                wire.extend_from_slice(chunk);
-            }
-            self.out.clear();
+        self.connection.poll_transmit(&mut self.out, now);
+        for chunk in self.out.chunks() {
+            wire.extend_from_slice(chunk);
         }
+        self.out.clear();
+        !wire.is_empty()
     }
 }
 

@@ -22,7 +22,7 @@ impl Pair {
     /// Connects client and server, whose messages both have `body` bytes; `varying` calls carry a timeout and a trace id.
     pub fn new(body: usize, varying: bool) -> Self {
         let runtime = Builder::new_current_thread().build().expect("a runtime");
-        let message = Bytes::from(exchange::framed(body));
+        let message = exchange::for_good(exchange::framed(body));
         let (near, far) = tokio::io::duplex(1024 * 1024);
         runtime.spawn(serve(far, message.clone()));
         let requests = runtime.block_on(async {

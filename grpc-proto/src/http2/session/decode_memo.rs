@@ -32,6 +32,8 @@ pub(super) struct DecodeMemo {
     checked: Checked,
     gaps: [Gap; MOST_GAPS],
     gap_count: u8,
+    /// Zero in the gaps, all ones elsewhere.
+    mask: Vec<u8>,
 }
 
 /// A value within the block and the field it belongs to. Unused gaps are empty.
@@ -112,15 +114,10 @@ impl DecodeMemo {
     /// Whether a block of the same length has the same bytes outside the gaps.
     #[inline(always)]
     fn is_alike(&self, block: &[u8]) -> bool {
-        let mut from = 0;
-        for gap in &self.gaps[..usize::from(self.gap_count)] {
-            let Range { start, end } = gap.range();
-            if block[from..start] != self.block[from..start] {
-                return false;
-            }
-            from = end;
+        match self.gap_count {
+            0 => self.block == block,
+            _ => is_same_under(&self.mask, &self.block, block),
         }
-        block[from..] == self.block[from..]
     }
 
     /// Finds the values that may change without a change in what the list says of its message.
@@ -130,9 +127,12 @@ impl DecodeMemo {
                 .is_some_and(|field| field.flags.is_value_valid() && !fields::decides(field.token))
         });
         self.gap_count = 0;
+        self.mask.clear();
+        self.mask.resize(block.len(), 0xff);
         for (gap, (field, range)) in self.gaps.iter_mut().zip(free) {
             // Blocks and lists of this size fit.
             *gap = Gap { start: range.start as u16, end: range.end as u16, field: field as u16 };
+            self.mask[range].fill(0);
             self.gap_count += 1;
         }
     }
@@ -144,14 +144,37 @@ impl DecodeMemo {
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
-        self.block.capacity() + self.list.heap_bytes()
+        self.block.capacity() + self.mask.capacity() + self.list.heap_bytes()
     }
 
     /// Gives memory back that the present contents do not need.
     pub(super) fn shrink(&mut self) {
         self.block.shrink_to_fit();
+        self.mask.shrink_to_fit();
         self.list.shrink(0);
     }
+}
+
+/// Whether two strings of the mask's length agree where it has ones, a word at a time.
+#[inline]
+fn is_same_under(mask: &[u8], a: &[u8], b: &[u8]) -> bool {
+    let differ = |mask: &[u8; 8], a: &[u8; 8], b: &[u8; 8]| {
+        (u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b)) & u64::from_ne_bytes(*mask)
+    };
+    let (masks, rest) = mask.as_chunks();
+    let words = masks.iter().zip(a.as_chunks().0.iter().zip(b.as_chunks().0));
+    let mut found = words.fold(0, |found, (mask, (a, b))| found | differ(mask, a, b));
+    if !rest.is_empty() {
+        // Bytes looked at twice do no harm.
+        found |= match (mask.last_chunk(), a.last_chunk(), b.last_chunk()) {
+            (Some(mask), Some(a), Some(b)) => differ(mask, a, b),
+            _ => mask
+                .iter()
+                .zip(a.iter().zip(b))
+                .fold(0, |found, (mask, (a, b))| found | u64::from((a ^ b) & mask)),
+        };
+    }
+    found == 0
 }
 
 #[cfg(test)]
@@ -246,6 +269,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn strings_agree_where_the_mask_says(
+            bytes in proptest::collection::vec((any::<bool>(), 0u8..3, 0u8..3), 0..40),
+        ) {
+            let mask: Vec<u8> = bytes.iter().map(|(kept, ..)| if *kept { 0xff } else { 0 }).collect();
+            let a: Vec<u8> = bytes.iter().map(|(_, a, _)| *a).collect();
+            let b: Vec<u8> = bytes.iter().map(|(.., b)| *b).collect();
+            let wanted = bytes.iter().all(|(kept, a, b)| !kept || a == b);
+            prop_assert_eq!(is_same_under(&mask, &a, &b), wanted);
+        }
+
         #[test]
         fn what_is_recalled_is_what_would_be_decoded(
             heads in proptest::collection::vec(("[0-9]{1,3}[mun]", "[a-c]{0,3}"), 1..40),
