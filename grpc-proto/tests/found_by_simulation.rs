@@ -4,7 +4,8 @@ mod common;
 
 use bytes::Bytes;
 use common::{Pair, Seen, echo};
-use grpc_proto::{Code, Metadata, Status, server};
+use grpc_proto::http2::Violation;
+use grpc_proto::{Code, Limits, Metadata, Reason, SendError, Status, server};
 
 fn is_ok(seen: &[Seen]) -> usize {
     let ok = |seen: &&Seen| matches!(seen, Seen::Status(_, outcome) if outcome.status.is_ok());
@@ -125,4 +126,29 @@ fn a_turn_in_which_nothing_leaves_tells_nobody_of_room() {
     common::pull(&mut pair.client, &mut wire, pair.now);
     let event = pair.client.poll_event(&mut &[][..], pair.now).unwrap();
     assert!(event.is_none(), "{event:?}");
+}
+
+/// A message that was refused because its stream's window was closed waited for ever: nothing was queued that could
+/// be found to stall.
+#[test]
+fn a_message_that_no_window_takes_ends_its_call_in_the_end() {
+    let mut pair = Pair::with(
+        |limits| limits.send_mark = 1,
+        |limits| {
+            limits.stream_window = 5;
+            limits.manual_credit = true;
+        },
+    );
+    pair.run(|_, _, _| {});
+    let call = pair.call("/a/b");
+    pair.client.send_encoded(call, Bytes::new(), false).unwrap();
+    pair.run(|_, _, _| {});
+    assert_eq!(pair.client.send_encoded(call, Bytes::new(), false), Err(SendError::Full));
+    let timeout = Limits::default().send_stall_timeout;
+    assert!(pair.client.poll_timeout() <= Some(pair.now + timeout));
+    pair.now = pair.now + timeout;
+    let seen = pair.run(|_, _, _| {});
+    let [Seen::Status(ended, outcome)] = &seen[..] else { panic!("{seen:?}") };
+    assert_eq!(*ended, call);
+    assert_eq!(outcome.reason, Some(Reason::PeerMisbehaved(Violation::SendStalled)));
 }

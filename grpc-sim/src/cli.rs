@@ -151,7 +151,14 @@ fn campaign(args: &[String]) -> Result<bool, String> {
                 let done = &done;
                 let from = first + job * share;
                 let count = share.min(seeds.saturating_sub(job * share));
-                let progress = move |part: &Campaign| tell(part, done, seeds, began) < limit;
+                let mut told = 0;
+                let progress = move |part: &Campaign| {
+                    for (seed, failure) in &part.failures[told..] {
+                        eprintln!("\nseed {seed}: {failure}");
+                    }
+                    told = part.failures.len();
+                    tell(done, seeds, began) < limit
+                };
                 scope.spawn(move || Campaign::run(from, count, progress))
             })
             .collect();
@@ -170,14 +177,13 @@ fn campaign(args: &[String]) -> Result<bool, String> {
     Ok(whole.failures.is_empty())
 }
 
-/// Shows how far it is; returns the time it has taken.
-fn tell(part: &Campaign, done: &AtomicU64, seeds: u64, began: Instant) -> Duration {
+/// Shows how far all threads are; returns the time they have taken.
+fn tell(done: &AtomicU64, seeds: u64, began: Instant) -> Duration {
     let done = done.fetch_add(1, Ordering::Relaxed) + 1;
     let took = began.elapsed();
     if done.is_multiple_of(500) {
         let rate = done as f64 / took.as_secs_f64();
-        let failed = part.failures.len();
-        eprint!("\r{done} of {seeds} seeds, {rate:.0} a second, {failed} failed here ");
+        eprint!("\r{done} of {seeds} seeds, {rate:.0} a second ");
     }
     took
 }

@@ -38,6 +38,8 @@ pub(super) struct Timers {
     pub(super) stall: Instant,
     /// The last byte read.
     pub(super) last_read: Instant,
+    /// The last moment that we were told of.
+    pub(super) seen: Instant,
     /// The connection has become idle and `idle` and `trim` are to be set at the next `now`.
     pub(super) just_idle: bool,
     pub(super) keepalive_span: Option<Duration>,
@@ -81,6 +83,7 @@ impl Timers {
             trim: Instant::NEVER,
             stall: Instant::NEVER,
             last_read: now,
+            seen: now,
             just_idle: false,
             keepalive_span,
             next: now,
@@ -178,6 +181,7 @@ impl Session {
     /// Runs whatever timers are due.
     #[inline]
     pub(super) fn run_timers(&mut self, read: bool, now: Instant) {
+        self.timers.seen = now;
         if read {
             self.timers.last_read = now;
         }

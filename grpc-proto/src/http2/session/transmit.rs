@@ -18,6 +18,7 @@ impl Session {
     /// Nothing appended means that nothing waits, or that it waits for the peer. Frames are made here
     /// and not before, so that a call that is cancelled in time costs no bytes.
     pub fn poll_transmit(&mut self, out: &mut Transmit, now: Instant) {
+        self.timers.seen = now;
         for buffer in out.take_spent() {
             self.pool.give(buffer);
         }

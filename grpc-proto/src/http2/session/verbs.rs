@@ -130,6 +130,7 @@ impl Session {
     fn reserve_room(&mut self, key: StreamKey, len: usize) -> Result<(), StreamError> {
         let mark = self.limits.send_mark as usize;
         let (left, outstanding) = (self.send_left, self.send_outstanding);
+        let seen = self.timers.seen;
         let stream = self.sendable(key)?;
         if stream.ending {
             return Err(StreamError::AfterEnd);
@@ -142,6 +143,11 @@ impl Session {
         let has_window = stream.id == 0 || stream.send.available() > 0;
         if queued > 0 || !has_window || (excess > left && outstanding > 0) {
             stream.wants_room = true;
+            if queued == 0 && !has_window && stream.stalled_since == Instant::NEVER {
+                // Nothing is queued that could be found to stall, and the writer must not wait for ever.
+                stream.stalled_since = seen;
+                self.timers.sweep_by(seen + self.limits.send_stall_timeout);
+            }
             return Err(StreamError::Full);
         }
         stream.send_reserved += excess;
