@@ -205,4 +205,18 @@ mod tests {
         assert_eq!(deadlines.earliest(), Instant::from_nanos(30));
         assert_eq!(deadlines.pop_expired(Instant::from_nanos(30)), Some(1));
     }
+
+    #[test]
+    fn the_memory_that_is_told_covers_every_deadline_and_is_given_back() {
+        let mut deadlines = Deadlines::new();
+        assert_eq!(deadlines.heap_bytes(), 0);
+        for slot in 0..100 {
+            deadlines.set(slot, Instant::from_nanos(1));
+        }
+        let told = deadlines.heap_bytes();
+        assert!((100 * 24..=128 * 24).contains(&told), "{told}");
+        (0..100).for_each(|slot| deadlines.remove(slot));
+        deadlines.shrink();
+        assert_eq!(deadlines.heap_bytes(), 0);
+    }
 }
