@@ -19,10 +19,10 @@ impl TryFrom<&HeaderMap> for Metadata {
     fn try_from(headers: &HeaderMap) -> Result<Self, MetadataError> {
         let mut metadata = Metadata::new();
         for (name, value) in headers {
-            match check_name(name.as_str()) {
+            let token = match check_name(name.as_str()) {
                 Err(MetadataError::ReservedName) => continue,
                 checked => checked?,
-            }
+            };
             if value.is_sensitive() {
                 let before = metadata.fields.len();
                 metadata.fields.push_sensitive(name.as_str().as_bytes(), value.as_bytes());
@@ -31,7 +31,7 @@ impl TryFrom<&HeaderMap> for Metadata {
                     return Err(MetadataError::InvalidValue);
                 }
             } else {
-                metadata.push(name.as_str(), value.as_bytes())?;
+                metadata.push(token, name.as_str(), value.as_bytes())?;
             }
         }
         Ok(metadata)
