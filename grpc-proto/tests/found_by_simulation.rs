@@ -152,3 +152,23 @@ fn a_message_that_no_window_takes_ends_its_call_in_the_end() {
     assert_eq!(*ended, call);
     assert_eq!(outcome.reason, Some(Reason::PeerMisbehaved(Violation::SendStalled)));
 }
+
+/// A call that waited for the stream limit held the send budget that the running call waited for, for ever.
+#[test]
+fn a_call_in_line_does_not_keep_the_send_budget_from_the_one_it_waits_for() {
+    let mut pair = Pair::with(
+        |limits| (limits.send_mark, limits.send_budget) = (1, 0),
+        |limits| limits.max_concurrent_streams = 1,
+    );
+    pair.run(echo);
+    let (runs, waits) = (pair.call("/a/b"), pair.call("/a/b"));
+    pair.client.send_encoded(runs, Bytes::new(), false).unwrap();
+    pair.run(echo);
+    pair.client.send_encoded(waits, Bytes::new(), false).unwrap();
+    pair.client.send_encoded(runs, Bytes::new(), false).unwrap();
+    for call in [runs, waits] {
+        pair.client.end(call).unwrap();
+    }
+    let seen = pair.run(echo);
+    assert_eq!(is_ok(&seen), 2, "{seen:?}");
+}

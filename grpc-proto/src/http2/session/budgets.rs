@@ -96,6 +96,9 @@ impl Session {
         if planted::is(Bug::SendBudgetLeak) && stream.state.is_closed() {
             return;
         }
+        if stream.id == 0 {
+            self.send_waiting -= freed;
+        }
         self.send_outstanding -= freed;
         self.send_left = self.limits.send_budget.saturating_sub(self.send_outstanding);
         if freed > 0 && needed == 0 {

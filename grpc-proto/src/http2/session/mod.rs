@@ -110,6 +110,8 @@ pub struct Session {
     assembly_left: u32,
     send_left: u32,
     send_outstanding: u32,
+    /// What of that streams hold that have no identifier yet.
+    send_waiting: u32,
 
     // Ending.
     /// [`Session::poll`] has something to tell that does not wait for input or time.
@@ -203,6 +205,7 @@ impl Session {
             assembly_left: limits.assembly_budget,
             send_left: limits.send_budget,
             send_outstanding: 0,
+            send_waiting: 0,
             attention: false,
             ended: VecDeque::new(),
             violation_resets: 0,

@@ -124,6 +124,7 @@ impl Session {
         self.open_on_wire += 1;
         self.ids.insert(id, slot);
         self.streams[slot as usize].id = id;
+        self.send_waiting -= self.streams[slot as usize].send_reserved;
         Some(slot)
     }
 

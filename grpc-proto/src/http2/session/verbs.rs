@@ -126,11 +126,11 @@ impl Session {
     ///
     /// An empty queue takes one message of any size, or one larger than the mark could never leave.
     /// What exceeds the mark comes out of the budget, for streams with a window only; the first
-    /// such message is always let through.
+    /// such message is always let through, of streams that are open and of those that are not yet.
     fn reserve_room(&mut self, key: StreamKey, len: usize) -> Result<(), StreamError> {
         let mark = self.limits.send_mark as usize;
         let (left, outstanding) = (self.send_left, self.send_outstanding);
-        let seen = self.timers.seen;
+        let (seen, waiting) = (self.timers.seen, self.send_waiting);
         let stream = self.sendable(key)?;
         if stream.ending {
             return Err(StreamError::AfterEnd);
@@ -141,7 +141,9 @@ impl Session {
         }
         let excess = u32::try_from(len.saturating_sub(mark)).unwrap_or(u32::MAX);
         let has_window = stream.id == 0 || stream.send.available() > 0;
-        if queued > 0 || !has_window || (excess > left && outstanding > 0) {
+        // A stream that waits to be opened may wait for this very one to end: it must not hold it up.
+        let rivals = if stream.id == 0 { outstanding } else { outstanding - waiting };
+        if queued > 0 || !has_window || (excess > left && rivals > 0) {
             stream.wants_room = true;
             if queued == 0 && !has_window && stream.stalled_since == Instant::NEVER {
                 // Nothing is queued that could be found to stall, and the writer must not wait for ever.
@@ -151,6 +153,9 @@ impl Session {
             return Err(StreamError::Full);
         }
         stream.send_reserved += excess;
+        if stream.id == 0 {
+            self.send_waiting += excess;
+        }
         self.send_left = left.saturating_sub(excess);
         self.send_outstanding += excess;
         Ok(())
