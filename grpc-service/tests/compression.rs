@@ -46,16 +46,19 @@ fn note(more: usize, less: usize) {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         note(layout.size(), 0);
+        // SAFETY: passed on unchanged, under the contract of our own caller.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
         note(0, layout.size());
+        // SAFETY: passed on unchanged, under the contract of our own caller.
         unsafe { System.dealloc(place, layout) }
     }
 
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         note(size, layout.size());
+        // SAFETY: passed on unchanged, under the contract of our own caller.
         unsafe { System.realloc(place, layout, size) }
     }
 }
