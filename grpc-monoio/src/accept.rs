@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use grpc_service::drive::{Phase, drive};
 use grpc_service::{Peer, Server};
 use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelHandle, Canceller, Split};
 use monoio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use crate::drive::drive;
-use crate::group::{Group, Phase};
+use crate::group::Group;
+use crate::socket::Socket;
 
 /// First and longest wait after an accept that failed for want of resources (EMFILE and the like).
 const BACKOFF_MIN: Duration = Duration::from_millis(10);
@@ -78,7 +79,7 @@ pub async fn serve<L: Listener>(listener: L, server: &Server, stop: Stop) {
             Ok((stream, peer)) => {
                 backoff = BACKOFF_MIN;
                 let host = Rc::clone(server.host());
-                monoio::spawn(drive(server.accept(peer), stream, host, Some(group.join())));
+                monoio::spawn(drive(server.accept(peer), Socket(stream), host, group.join()));
             }
             // The peer went away while it stood in line.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

@@ -5,11 +5,12 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
 
+use grpc_service::drive::drive;
 use grpc_service::{ClientConnection, ConnectError, Connector, Host, LocalFuture};
 use monoio::net::{TcpStream, UnixStream};
 
-use crate::drive::drive;
 use crate::host::join_opened;
+use crate::socket::Socket;
 
 /// Connects over TCP, or over a Unix socket for addresses that begin with `unix:`.
 ///
@@ -36,10 +37,10 @@ impl Connector for TcpConnector {
             let failed = |error: io::Error| ConnectError::new(format!("{address}: {error}"));
             if let Some(path) = address.strip_prefix("unix:") {
                 let stream = UnixStream::connect(path).await.map_err(failed)?;
-                monoio::spawn(drive(connection, stream, host, Some(join_opened())));
+                monoio::spawn(drive(connection, Socket(stream), host, join_opened()));
             } else {
                 let stream = connect_tcp(&address).await.map_err(failed)?;
-                monoio::spawn(drive(connection, stream, host, Some(join_opened())));
+                monoio::spawn(drive(connection, Socket(stream), host, join_opened()));
             }
             Ok(())
         })

@@ -4,16 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
-/// What the connections of a group are to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Phase {
-    /// Serve.
-    Run,
-    /// Finish the calls in flight and go (GOAWAY).
-    Drain,
-    /// Go now.
-    Abort,
-}
+use grpc_service::drive::{Orders, Phase};
 
 /// The tasks of a group's connections.
 pub(crate) struct Group {
@@ -82,9 +73,8 @@ pub(crate) struct Member {
     place: usize,
 }
 
-impl Member {
-    /// What to do; `cx` is woken when that changes.
-    pub(crate) fn poll_phase(&self, cx: &Context<'_>) -> Phase {
+impl Orders for Member {
+    fn poll_phase(&self, cx: &Context<'_>) -> Phase {
         let mut tasks = self.group.tasks.borrow_mut();
         let task = &mut tasks[self.place];
         let old = match task {

@@ -2,13 +2,13 @@
 //!
 //! The protocol is `grpc-proto`'s, messages are `grpc-arena`'s. This crate runs `async` handlers on top of one and
 //! offers calls as futures on top of the other, and asks a small [`Host`] for all that is not a pure function of
-//! bytes and time. An adapter is a loop around [`Endpoint::drive`].
+//! bytes and time. An adapter is a loop around [`Endpoint::drive`], and [`drive`] has one for completion-based I/O.
 //!
 //! | need | where |
 //! |---|---|
 //! | serve | [`Server`], [`Router`], [`Cx`], [`Sink`], [`server`] |
 //! | call | [`Channel`], [`client`] |
-//! | adapt to a runtime | [`Host`], [`Connector`], [`Endpoint`] |
+//! | adapt to a runtime | [`Host`], [`Connector`], [`Endpoint`], and [`drive`](drive::drive) as the loop |
 //! | test without one | [`testing`] |
 
 //!
@@ -22,6 +22,7 @@
 mod planted;
 pub mod client;
 mod compression;
+pub mod drive;
 mod endpoint;
 mod host;
 mod inbox;

@@ -3,11 +3,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Wake, Waker};
 
+use crate::Host;
+
 /// The waker that an endpoint gets in place of its task's own.
 ///
-/// A monoio task that wakes itself while it runs goes to the front of the queue, before all others. A wake that comes
-/// from within the task's own turn is therefore noted, and done by another task, from the back of the queue.
-pub(crate) struct Nudge {
+/// Where a task that wakes itself while it runs goes to the front of the queue (monoio does so), it starves all others. A
+/// wake that comes from within the task's own turn is therefore noted, and done by another task, from the back of the
+/// queue.
+pub(super) struct Nudge {
     state: Mutex<State>,
 }
 
@@ -19,7 +22,7 @@ struct State {
 }
 
 impl Nudge {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(super) fn new() -> Arc<Self> {
         Arc::new(Self { state: Mutex::default() })
     }
 
@@ -29,7 +32,7 @@ impl Nudge {
     }
 
     /// The task's turn begins.
-    pub(crate) fn enter(&self, task: &Waker) {
+    pub(super) fn enter(&self, task: &Waker) {
         let mut state = self.lock();
         state.running = true;
         state.again = false;
@@ -40,19 +43,19 @@ impl Nudge {
     }
 
     /// The task wants another turn.
-    pub(crate) fn again(&self) {
+    pub(super) fn again(&self) {
         self.lock().again = true;
     }
 
     /// The task's turn ends, and another one is arranged if it was asked for.
-    pub(crate) fn leave(&self, task: &Waker) -> Poll<()> {
+    pub(super) fn leave(&self, task: &Waker, host: &dyn Host) -> Poll<()> {
         let mut state = self.lock();
         state.running = false;
         let again = state.again;
         drop(state);
         if again {
             let task = task.clone();
-            monoio::spawn(async move { task.wake() });
+            host.spawn(Box::pin(async move { task.wake() }));
         }
         Poll::Pending
     }

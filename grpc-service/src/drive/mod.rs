@@ -1,23 +1,32 @@
-//! The task of one connection: one read and one write in flight, and the endpoint between them.
+//! The loop around one connection: a read and a write in flight, and the endpoint between them.
+//!
+//! ```text
+//!              ┌─ filling ─┐ next_write   ┌───────────────────┐
+//!   endpoint ──┤           ├────────────> │ write in flight   │ ──> transport
+//!      ^       └─ spare ───┘ <─ written ─ └───────────────────┘
+//!      │                                  ┌───────────────────┐
+//!      └────────── input <──── read ───── │ read in flight    │ <── transport
+//!                  lent, empty ─────────> └───────────────────┘
+//! ```
+
+mod input;
+mod nudge;
+mod transport;
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use grpc_proto::{ConnectionError, Instant};
-use grpc_service::{Endpoint, Host};
-use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Split, Splitable};
-use monoio::time::Sleep;
-use nix::sys::socket::{Shutdown, shutdown};
+use grpc_proto::{ConnectionError, Instant, Transmit};
 
-use crate::buffers::{Outgoing, ReadBuffer, receive, send};
-use crate::group::{Member, Phase};
-use crate::nudge::Nudge;
+use crate::{Endpoint, Host, LocalFuture};
+use input::Input;
+use nudge::Nudge;
+pub use transport::{Close, Orders, Phase, ReadHalf, Transport, WriteHalf};
 
 /// Time for the last words of a connection to leave, and for the peer to close its side.
 ///
@@ -26,41 +35,45 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Rounds of input and output in one turn of the task, before the other tasks get theirs.
 const ROUNDS: usize = 8;
 
-/// Drives `end` over `stream` until both are done.
+/// Drives `end` over `transport` until both are done; one task a connection runs it.
 ///
-/// Nothing in flight is ever dropped, which would lose bytes on io_uring: the socket is shut down first, and what was
-/// in flight completes.
-pub(crate) async fn drive<E, S>(
+/// Nothing in flight is ever dropped, which would lose bytes on io_uring: the transport is closed first, and what was
+/// in flight completes. Small writes are gathered while one is in flight, and what one turn makes leaves in one write.
+/// A last word to the peer (GOAWAY) is written before the transport is closed, which takes a second at most.
+///
+/// # Errors
+/// What ended the connection, if it did not end in peace.
+pub async fn drive<E, T, O>(
     end: E,
-    stream: S,
+    transport: T,
     host: Rc<dyn Host>,
-    member: Option<Member>,
+    orders: O,
 ) -> Result<(), ConnectionError>
 where
     E: Endpoint,
-    S: AsyncReadRent + AsyncWriteRent + Split + AsRawFd,
+    T: Transport,
+    O: Orders,
 {
-    let fd = stream.as_raw_fd();
-    let (reader, writer) = stream.into_split();
-    let mut line = Line {
+    let (reader, writer, closer) = transport.split();
+    let mut line = Line::<E, T, O> {
         end,
-        fd,
+        closer,
         host,
-        member,
+        orders,
         phase: Phase::Run,
         reader: Some(reader),
-        input: ReadBuffer::new(),
+        input: Input::new(),
         writer: Some(writer),
-        filling: Outgoing::default(),
-        spare: Outgoing::default(),
+        filling: Transmit::new(),
+        spare: Transmit::new(),
         rest: None,
         step: Step::Running,
         eof: false,
         until: Instant::NEVER,
         outcome: Ok(()),
     };
-    let mut read = pin!(none_of(receive::<OwnedReadHalf<S>>));
-    let mut write = pin!(none_of(send::<OwnedWriteHalf<S>>));
+    let mut read = pin!(none_of(T::Reader::read));
+    let mut write = pin!(none_of(T::Writer::write));
     let mut timer = None;
     let nudge = Nudge::new();
     let nudger = Waker::from(Arc::clone(&nudge));
@@ -85,24 +98,24 @@ where
                 news = true;
             }
             if !news {
-                if !arm(&mut timer, line.wakeup(), &line.host, cx) {
+                if !arm(&mut timer, line.wakeup(), &*line.host, cx) {
                     nudge.again();
                 }
-                return nudge.leave(cx.waker());
+                return nudge.leave(cx.waker(), &*line.host);
             }
             line.turn(cx, &nudger);
             if let Some((half, out)) = line.next_write() {
-                write.set(Some(send(half, out)));
+                write.set(Some(half.write(out)));
             }
             if let Some((half, buffer)) = line.next_read() {
-                read.set(Some(receive(half, buffer)));
+                read.set(Some(half.read(buffer)));
             }
             if line.step == Step::Done && read.is_none() && write.is_none() {
                 return Poll::Ready(());
             }
         }
         nudge.again();
-        nudge.leave(cx.waker())
+        nudge.leave(cx.waker(), &*line.host)
     })
     .await;
     line.outcome
@@ -114,22 +127,22 @@ fn none_of<A, B, F>(_operation: impl Fn(A, B) -> F) -> Option<F> {
 }
 
 /// A connection but for what is in flight.
-struct Line<E, S: AsyncWriteRent> {
+struct Line<E, T: Transport, O> {
     end: E,
-    fd: RawFd,
+    closer: T::Closer,
     host: Rc<dyn Host>,
-    member: Option<Member>,
+    orders: O,
     phase: Phase,
     /// Absent while a read is in flight, and after the end of input.
-    reader: Option<OwnedReadHalf<S>>,
-    input: ReadBuffer,
+    reader: Option<T::Reader>,
+    input: Input,
     /// Absent while a write is in flight.
-    writer: Option<OwnedWriteHalf<S>>,
+    writer: Option<T::Writer>,
     /// Output that the endpoint appends to while the other one is being written.
-    filling: Outgoing,
-    spare: Outgoing,
+    filling: Transmit,
+    spare: Transmit,
     /// What a short write left over.
-    rest: Option<Outgoing>,
+    rest: Option<Transmit>,
     step: Step,
     eof: bool,
     /// When waiting for the peer ends.
@@ -149,33 +162,30 @@ enum Step {
     Done,
 }
 
-impl<E: Endpoint, S: AsyncReadRent + AsyncWriteRent> Line<E, S> {
-    fn on_written(
-        &mut self,
-        half: OwnedWriteHalf<S>,
-        result: io::Result<usize>,
-        mut out: Outgoing,
-    ) {
+impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
+    fn on_written(&mut self, half: T::Writer, result: io::Result<usize>, mut out: Transmit) {
         self.writer = Some(half);
         let written = result.unwrap_or(0);
         if written == 0 {
             // Nobody will read what we say: the endpoint hears of it as of an end of input.
-            out.transmit.clear();
-            self.filling.transmit.clear();
+            out.clear();
+            self.filling.clear();
             self.end.close_read(self.host.now());
             self.eof = true;
         }
-        out.transmit.advance(written);
-        if out.transmit.is_empty() {
+        out.advance(written);
+        if out.is_empty() {
             self.spare = out;
         } else {
             self.rest = Some(out);
         }
     }
 
-    fn on_read(&mut self, half: OwnedReadHalf<S>, result: io::Result<usize>, buffer: ReadBuffer) {
-        self.input = buffer;
-        if result.unwrap_or(0) > 0 {
+    fn on_read(&mut self, half: T::Reader, result: io::Result<usize>, mut buffer: Vec<u8>) {
+        let read = result.unwrap_or(0);
+        buffer.truncate(read);
+        self.input.give_back(buffer);
+        if read > 0 {
             self.reader = Some(half);
         } else {
             self.eof = true;
@@ -190,7 +200,7 @@ impl<E: Endpoint, S: AsyncReadRent + AsyncWriteRent> Line<E, S> {
             self.heed(cx, now);
             let mut input = self.input.rest();
             let mut context = Context::from_waker(nudger);
-            let driven = self.end.drive(&mut input, &mut self.filling.transmit, &mut context, now);
+            let driven = self.end.drive(&mut input, &mut self.filling, &mut context, now);
             let left = input.len();
             self.input.keep(left);
             if driven.is_err() || self.end.is_drained() {
@@ -202,24 +212,21 @@ impl<E: Endpoint, S: AsyncReadRent + AsyncWriteRent> Line<E, S> {
             // What still comes is for nobody.
             self.input.keep(0);
         }
-        let flushed =
-            self.writer.is_some() && self.rest.is_none() && self.filling.transmit.is_empty();
+        let flushed = self.writer.is_some() && self.rest.is_none() && self.filling.is_empty();
         if self.step == Step::Flushing && flushed {
             self.step = Step::Lingering;
-            // An error means that the peer is gone.
-            let _ = shutdown(self.fd, Shutdown::Write);
+            self.closer.close_write();
         }
         let waited = self.step >= Step::Flushing && now >= self.until;
         if waited || (self.step == Step::Lingering && self.eof) {
             self.step = Step::Done;
-            let _ = shutdown(self.fd, Shutdown::Both);
+            self.closer.close();
         }
     }
 
-    /// Does what the group was told since.
+    /// Does what it was told since.
     fn heed(&mut self, cx: &Context<'_>, now: Instant) {
-        let Some(member) = &self.member else { return };
-        let wanted = member.poll_phase(cx);
+        let wanted = self.orders.poll_phase(cx);
         if wanted > self.phase {
             self.phase = wanted;
             if wanted == Phase::Abort { self.end.abort(now) } else { self.end.shutdown(now) }
@@ -227,8 +234,8 @@ impl<E: Endpoint, S: AsyncReadRent + AsyncWriteRent> Line<E, S> {
     }
 
     /// What is to be written, if nothing is being written.
-    fn next_write(&mut self) -> Option<(OwnedWriteHalf<S>, Outgoing)> {
-        if self.step == Step::Done || (self.rest.is_none() && self.filling.transmit.is_empty()) {
+    fn next_write(&mut self) -> Option<(T::Writer, Transmit)> {
+        if self.step == Step::Done || (self.rest.is_none() && self.filling.is_empty()) {
             return None;
         }
         let half = self.writer.take()?;
@@ -240,12 +247,12 @@ impl<E: Endpoint, S: AsyncReadRent + AsyncWriteRent> Line<E, S> {
     }
 
     /// What is to be read into, if nothing is being read and all was consumed.
-    fn next_read(&mut self) -> Option<(OwnedReadHalf<S>, ReadBuffer)> {
+    fn next_read(&mut self) -> Option<(T::Reader, Vec<u8>)> {
         if !self.input.rest().is_empty() || self.step == Step::Done {
             return None;
         }
         let half = self.reader.take()?;
-        Some((half, self.input.take()))
+        Some((half, self.input.lend()))
     }
 
     fn wakeup(&self) -> Option<Instant> {
@@ -263,26 +270,24 @@ impl<E: Endpoint, S: AsyncReadRent + AsyncWriteRent> Line<E, S> {
 fn arm(
     timer: &mut Option<Armed>,
     at: Option<Instant>,
-    host: &Rc<dyn Host>,
+    host: &dyn Host,
     cx: &mut Context<'_>,
 ) -> bool {
     let Some(at) = at else { return true };
-    if let Some(armed) = timer
-        && armed.at <= at
-        && armed.sleep.as_mut().poll(cx).is_pending()
-    {
-        return true;
+    let early = timer.take_if(|armed| armed.at <= at);
+    let mut armed = early.unwrap_or_else(|| Armed { at, timer: host.timer(at) });
+    while armed.timer.as_mut().poll(cx).is_ready() {
+        if armed.at == at {
+            return false;
+        }
+        armed = Armed { at, timer: host.timer(at) };
     }
-    let deadline = monoio::time::Instant::now() + (at - host.now());
-    let armed = timer
-        .get_or_insert_with(|| Armed { at, sleep: Box::pin(monoio::time::sleep_until(deadline)) });
-    armed.at = at;
-    armed.sleep.as_mut().reset(deadline);
-    armed.sleep.as_mut().poll(cx).is_pending()
+    *timer = Some(armed);
+    true
 }
 
-/// A timer of the connection; in a box because most connections never move it.
+/// A timer of the connection.
 struct Armed {
     at: Instant,
-    sleep: Pin<Box<Sleep>>,
+    timer: LocalFuture<()>,
 }
