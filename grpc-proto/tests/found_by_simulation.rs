@@ -172,3 +172,27 @@ fn a_call_in_line_does_not_keep_the_send_budget_from_the_one_it_waits_for() {
     let seen = pair.run(echo);
     assert_eq!(is_ok(&seen), 2, "{seen:?}");
 }
+
+/// The writer of a call whose message was refused while it stood in line, because one behind it had taken the send
+/// budget, was not told of room when the call left the line: it waited for one that waited for it.
+#[test]
+fn a_call_that_leaves_the_line_is_told_of_the_room_that_those_behind_it_took() {
+    let mut pair = Pair::with(
+        |limits| (limits.send_mark, limits.send_budget) = (1, 0),
+        |limits| limits.max_concurrent_streams = 1,
+    );
+    pair.run(echo);
+    let [runs, next, last] = [(); 3].map(|()| pair.call("/a/b"));
+    pair.run(echo);
+    pair.client.send_encoded(last, Bytes::new(), false).unwrap();
+    assert_eq!(pair.client.send_encoded(next, Bytes::new(), false), Err(SendError::Full));
+    pair.client.end(runs).unwrap();
+    let seen = pair.run(echo);
+    assert!(seen.contains(&Seen::Writable(next)), "{seen:?}");
+    pair.client.send_encoded(next, Bytes::new(), false).unwrap();
+    for call in [next, last] {
+        pair.client.end(call).unwrap();
+    }
+    let seen = pair.run(echo);
+    assert_eq!(is_ok(&seen), 2, "{seen:?}");
+}

@@ -70,7 +70,8 @@ impl Sim {
         let ns = now.as_nanos();
         let sent = link.send(side, &mut end, ns, |part| trace.wrote(ns, (index, side), part));
         let closed = link.close_if_over(side, &end, ns);
-        let timer = end.arm();
+        let timer = end.arm(ns);
+        let spins = end.spins();
         let again = end.has_room_again();
         link.put(side, end);
         match sent {
@@ -83,6 +84,9 @@ impl Sim {
         }
         if let Some(at) = timer {
             state.queue.at(at, Event::Timer(index, side, at));
+        }
+        if spins {
+            state.fail(Oracle::Work, format!("connection {index}, {side:?}: a timer stays due"));
         }
         if again {
             state.wake(Place::End(index, side));

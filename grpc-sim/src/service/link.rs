@@ -60,8 +60,8 @@ pub(super) struct End {
     eof_told: bool,
     over: bool,
     timer_at: u64,
-    /// Turns and the bytes they took: what work is held against.
-    turns: u64,
+    /// Turns in a row that read nothing and after which a timer was due at once.
+    due_again: u32,
     /// It stopped for want of room, and is to be driven again once there is some.
     full: bool,
 }
@@ -80,16 +80,16 @@ impl End {
             eof_told: false,
             over: false,
             timer_at: u64::MAX,
-            turns: 0,
+            due_again: 0,
             full: false,
         }
     }
 
     pub(super) fn drive(&mut self, cx: &mut Context<'_>, now: Instant) {
+        self.read = 0;
         if self.over {
             return;
         }
-        self.turns += 1;
         let mut input = &self.rx[..];
         let driven = self.end.endpoint().drive(&mut input, &mut self.out, cx, now);
         let read = self.rx.len() - input.len();
@@ -105,17 +105,28 @@ impl End {
     }
 
     /// When the end is to be driven next, if that is sooner than it was known to be.
-    pub(super) fn arm(&mut self) -> Option<u64> {
+    pub(super) fn arm(&mut self, now: u64) -> Option<u64> {
         let at = match &self.end {
             _ if self.over => None,
             Either::Client(end) => end.poll_timeout(),
             Either::Server(end) => end.poll_timeout(),
         };
-        let at = at?.as_nanos();
+        let at = at.map(Instant::as_nanos);
+        if at.is_none_or(|at| at > now) {
+            self.due_again = 0;
+        } else if self.read == 0 {
+            self.due_again += 1;
+        }
+        let at = at?;
         (at < self.timer_at).then(|| {
             self.timer_at = at;
             at
         })
+    }
+
+    /// Whether a timer stays due: one of no time at all that input has set fires once more, and no more than that.
+    pub(super) fn spins(&self) -> bool {
+        self.due_again > 4
     }
 
     /// The timer of `at` fires; `false` if it was overtaken.
@@ -231,8 +242,7 @@ impl Link {
         now: u64,
         mut wrote: impl FnMut(&[u8]),
     ) -> Result<Option<u64>, String> {
-        let read = std::mem::take(&mut end.read);
-        self.monitor.read(other(side), read);
+        self.monitor.read(other(side), end.read);
         let (mut said, mut heard) = (Vec::new(), end.heard);
         for chunk in end.out.chunks() {
             let known = heard.min(chunk.len());

@@ -26,7 +26,7 @@ pub(super) struct End<R: Role> {
     pub(super) closed: bool,
     pub(super) turn_pending: bool,
     timer_at: u64,
-    /// Turns in a row after which a timer was due at once.
+    /// Turns in a row that read nothing and after which a timer was due at once.
     due_again: u32,
     pull_each_event: bool,
     pub(super) work: Work,
@@ -226,20 +226,22 @@ impl World<'_> {
             self.close_transport(ci, end);
             return;
         }
-        self.arm_timer(ci, end, now);
+        let read = end.rx.len() < rx.len();
+        self.arm_timer(ci, end, read, now);
     }
 
-    fn arm_timer<R: Actor>(&mut self, ci: usize, end: &mut End<R>, now: Instant) {
-        let Some(at) = end.conn.poll_timeout() else { return };
-        if at > now {
+    fn arm_timer<R: Actor>(&mut self, ci: usize, end: &mut End<R>, read: bool, now: Instant) {
+        let at = end.conn.poll_timeout();
+        if at.is_none_or(|at| at > now) {
             end.due_again = 0;
-        } else {
-            // A timer of no time at all fires once more; one that stays due would spin.
+        } else if !read {
+            // A timer of no time at all that input has set fires once more; one that stays due without any would spin.
             end.due_again += 1;
             if end.due_again > 4 {
                 return self.fail(Oracle::Work, format!("a timer stays due at {now}"));
             }
         }
+        let Some(at) = at else { return };
         let at = at.as_nanos();
         if at < end.timer_at {
             end.timer_at = at;

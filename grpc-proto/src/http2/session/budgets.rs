@@ -117,6 +117,16 @@ impl Session {
         }
     }
 
+    /// A stream has left the line: those that still stand in it keep it from the send budget no more, and what its own
+    /// window does not take must be found to stall.
+    #[inline]
+    pub(super) fn invite_opened(&mut self, slot: u32) {
+        let stream = &self.streams[slot as usize];
+        if stream.wants_room && stream.queue.is_empty() {
+            self.wake_writer(slot);
+        }
+    }
+
     /// Queues [`Event::Writable`] if the application waits for it.
     pub(super) fn wake_writer(&mut self, slot: u32) {
         let stream = &mut self.streams[slot as usize];

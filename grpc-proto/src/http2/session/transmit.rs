@@ -158,6 +158,7 @@ impl Session {
             self.ping_strikes = 0;
             self.step(slot, Input::SendHeaders { end_stream });
             self.open_for_prefix(slot);
+            self.invite_opened(slot);
         }
         self.put_data(slot, out, now);
         let stream = &mut self.streams[slot as usize];
