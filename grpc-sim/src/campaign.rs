@@ -43,8 +43,8 @@ pub struct Campaign {
     pub marks: Vec<u64>,
     /// Seeds that failed.
     pub failures: Vec<(u64, Failure)>,
-    /// Hash over the traces of all seeds.
-    pub hash: Hash,
+    /// A sum over hashes of each seed with its trace: the same however the seeds are shared among threads.
+    pub hash: u64,
     /// Time that it took.
     pub took: Duration,
 }
@@ -74,11 +74,20 @@ impl Campaign {
         campaign
     }
 
+    /// Marks that no seed has reached.
+    pub fn holes(&self) -> Vec<String> {
+        let counted = Marks::names().zip(&self.marks);
+        counted.filter(|&(_, &count)| count == 0).map(|(name, _)| name).collect()
+    }
+
     fn add(&mut self, seed: u64, report: Report) {
         self.seeds += 1;
         self.events += report.events;
         self.calls_ok += report.calls_ok;
-        self.hash.number(report.trace.hash());
+        let mut hash = Hash::default();
+        hash.number(seed);
+        hash.number(report.trace.hash());
+        self.hash = self.hash.wrapping_add(hash.value());
         for (index, count) in self.marks.iter_mut().enumerate() {
             *count += u64::from(report.marks.has(index));
         }
@@ -90,12 +99,36 @@ impl Campaign {
         self.seeds += other.seeds;
         self.events += other.events;
         self.calls_ok += other.calls_ok;
-        self.hash.number(other.hash.value());
+        self.hash = self.hash.wrapping_add(other.hash);
         self.marks.resize(other.marks.len(), 0);
         for (count, more) in self.marks.iter_mut().zip(other.marks) {
             *count += more;
         }
         self.failures.extend(other.failures);
         self.took = self.took.max(other.took);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_campaign_in_parts_has_the_hash_of_the_whole_and_counts_every_seed() {
+        let whole = Campaign::run(0, 9, |_| true);
+        let mut parts = Campaign::run(5, 4, |_| true);
+        parts.merge(Campaign::run(0, 5, |_| true));
+        assert_eq!((parts.hash, parts.seeds, parts.events), (whole.hash, 9, whole.events));
+        assert_eq!(parts.marks, whole.marks);
+        assert_ne!(parts.hash, Campaign::run(0, 8, |_| true).hash);
+    }
+
+    #[test]
+    fn a_mark_that_no_seed_has_reached_is_a_hole() {
+        let mut campaign = Campaign::run(0, 0, |_| true);
+        assert_eq!(campaign.holes().len(), Marks::names().count());
+        campaign.marks.fill(1);
+        campaign.marks[2] = 0;
+        assert_eq!(campaign.holes(), ["an answer without messages or headers"]);
     }
 }
