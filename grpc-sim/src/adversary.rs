@@ -9,9 +9,11 @@ mod servers;
 mod writer;
 
 use grpc_proto::http2::Side;
-use grpc_proto::{CallKey, Code, ConnectionError, ErrorCode, Limits, Reason, TimedOut, Violation};
+use grpc_proto::{
+    CallKey, Code, ConnectionError, ErrorCode, Limits, Reason, Status, TimedOut, Violation,
+};
 
-use crate::marks::Mark;
+use crate::marks::{Mark, Marks};
 use writer::Writer;
 
 /// The call that the attack is about, and the one that must be served all the same.
@@ -119,6 +121,11 @@ impl Attacker {
         })
     }
 
+    /// The script, and how far it stays from the limit.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The end that is attacked.
     pub(crate) fn victim(&self) -> Side {
         self.victim
@@ -199,6 +206,17 @@ impl Attacker {
         self.expected = Expected::Serves;
     }
 
+    /// How the victim's connection has ended, if not in peace.
+    pub(crate) fn hear_end(&mut self, error: Option<&ConnectionError>, marks: &mut Marks) {
+        let Some(error) = error else { return };
+        match error {
+            ConnectionError::PeerMisbehaved(rule) => marks.reach_rule(*rule),
+            ConnectionError::Compression(_) => marks.reach_rule(Violation::Compression),
+            _ => {}
+        }
+        self.on_error(error);
+    }
+
     pub(crate) fn on_error(&mut self, error: &ConnectionError) {
         if !self.served {
             self.error = Some(error.clone());
@@ -214,6 +232,19 @@ impl Attacker {
         }
     }
 
+    /// The same through the dispatch layer, where the status is all that is told: call `n` has ended with it.
+    pub(crate) fn on_status(&mut self, n: usize, status: &Status) {
+        match n {
+            0 => {
+                let rules = Violation::ALL.iter().map(|&rule| Reason::PeerMisbehaved(rule));
+                self.reason = rules.into_iter().find(|reason| reason.to_status() == *status);
+            }
+            _ => self.served |= status.is_ok(),
+        }
+        // What was never sent cannot be attacked.
+        self.excused |= self.seen < [ATTACKED, PROBE][n];
+    }
+
     /// Whether nothing more comes of it.
     pub(crate) fn is_over(&self) -> bool {
         self.error.is_some() || self.served || self.eof
@@ -222,6 +253,7 @@ impl Attacker {
     /// Whether the victim did what it should: the mark, and the rule that was broken.
     pub(crate) fn judge(&self) -> Result<(Mark, Option<Violation>), String> {
         let tolerated = Ok((Mark::AttackTolerated, None));
+        let cut_short = Ok((Mark::AttackCutShort, None));
         let name = &self.name;
         let unexpected = || {
             Err(format!(
@@ -259,9 +291,9 @@ impl Attacker {
                     | ConnectionError::Closed(_)
                     | ConnectionError::TimedOut(TimedOut::Drain),
                 ),
-            ) => tolerated,
-            (_, None) if self.eof => tolerated,
-            _ if self.excused => tolerated,
+            ) => cut_short,
+            (_, None) if self.eof => cut_short,
+            _ if self.excused => cut_short,
             _ => unexpected(),
         }
     }
@@ -271,6 +303,47 @@ impl Attacker {
         match self.victim {
             Side::Client => self.reason == Some(Reason::PeerMisbehaved(rule)),
             Side::Server => self.reset == Some(rule.code().0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::campaign::catch;
+    use crate::scenario::{AttackPlan, Cut, Layer, LinkPlan, Scenario};
+
+    fn world(layer: Layer, script: &str, over: i8) -> Scenario {
+        let script = script.to_owned();
+        Scenario {
+            layer,
+            clients: vec![Default::default()],
+            servers: vec![Default::default()],
+            links: vec![LinkPlan::default()],
+            attacks: vec![AttackPlan { at_us: 0, target: 0, script, over, cut: Cut::Whole }],
+            ..Scenario::default()
+        }
+    }
+
+    #[test]
+    fn every_attack_meets_its_defence_at_the_core_and_through_the_dispatch_layer() {
+        let met = [
+            (Layer::Core, [Mark::AttackRepelled, Mark::AttackTolerated]),
+            (Layer::Services, [Mark::ServiceRepelled, Mark::ServiceTolerated]),
+        ];
+        for (layer, marks) in met {
+            let mut cut_short = Vec::new();
+            for script in clients().chain(servers()) {
+                for over in [-1, 0, 1] {
+                    let report = catch(&world(layer, script, over), false);
+                    assert_eq!(report.failure, None, "{script}{over:+}, {layer:?}");
+                    if !marks.iter().any(|&mark| report.marks.has(mark as usize)) {
+                        cut_short.push(format!("{script}{over:+}"));
+                    }
+                }
+            }
+            // A client that says that it goes away is not served any more.
+            assert_eq!(cut_short, ["goaway-raised-1"], "{layer:?}");
         }
     }
 }

@@ -84,7 +84,7 @@ pub fn generate(entropy: &mut dyn Entropy) -> Scenario {
             scenario.faults.push(fault(draw, links, servers));
         }
     }
-    if swarm.attacks && !swarm.services {
+    if swarm.attacks {
         let draw = &mut Draw::new(entropy, Concern::Adversary);
         let scripts = [
             (adversary::clients().collect::<Vec<_>>(), servers),

@@ -54,6 +54,7 @@ marks! {
     Trimmed => "an idle connection gave its memory back";
     AttackRepelled => "an attack ended its connection";
     AttackTolerated => "an attacker below the limit was served";
+    AttackCutShort => "an attacked end went away by itself before the attack was over";
     OneAnswered => "services: a call of one request and one response ended with OK";
     Gathered => "services: a call with a stream of requests ended with OK";
     Spread => "services: a call with a stream of responses ended with OK";
@@ -69,6 +70,8 @@ marks! {
     ServiceDeadline => "services: a deadline passed";
     ServiceUnavailable => "services: a call ended with UNAVAILABLE";
     ServiceTooLarge => "services: a message exceeded a limit";
+    ServiceRepelled => "services: an attack ended its connection";
+    ServiceTolerated => "services: an attacker below the limit was served";
     Restarted => "services: a server came back with another identity";
 }
 

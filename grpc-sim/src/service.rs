@@ -7,6 +7,7 @@
 //! same, byte for byte: compare [`Sim::trace_hash`].
 
 mod engine;
+mod hostile;
 mod link;
 
 use std::cell::RefCell;

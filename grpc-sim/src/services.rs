@@ -1,6 +1,7 @@
 //! A world of services: generated handlers and stubs play a scenario through the dispatch layer, over the same
 //! network, with the same oracles as connections of the core.
 
+mod attack;
 mod caller;
 mod faults;
 mod handler;
@@ -52,6 +53,7 @@ struct Stage {
     arrivals: Cell<u64>,
     /// Calls that wait for another one's end, and whoever waits for all of them.
     waiting: RefCell<Vec<Waker>>,
+    /// Calls and attacks that are over.
     over: Cell<usize>,
 }
 
@@ -166,9 +168,12 @@ impl Stage {
         for n in 0..self.scenario.faults.len() {
             self.sim.spawn(Box::pin(Rc::clone(self).suffer(n)));
         }
-        let calls = self.scenario.calls.len();
+        for n in 0..self.scenario.attacks.len() {
+            self.sim.spawn(Box::pin(Rc::clone(self).attack(n)));
+        }
+        let most = self.scenario.calls.len() + self.scenario.attacks.len();
         let latest = Host::timer(&self.sim, self.now() + SETTLED_BY);
-        let all = caller::race(self.until(|stage| stage.over.get() == calls), latest);
+        let all = caller::race(self.until(|stage| stage.over.get() == most), latest);
         let played = self.sim.block_on(all);
         if played != Ok(Some(())) {
             let calls = self.calls.borrow();

@@ -220,24 +220,16 @@ pub(super) fn write(name: &str, over: i8, limits: &Limits, out: &mut Writer) -> 
             Expected::Serves
         }
         "stream-window" => {
-            if limits.stream_window > 16_383 {
+            let window = limits.stream_window;
+            if !(5..=100_000).contains(&window)
+                || limits.max_receive_message < window
+                || limits.connection_window <= window
+            {
                 return write("connection-window", over, limits, out);
             }
             let stream = out.next_stream();
             out.request(stream, false);
-            let mut body = vec![0; limits.stream_window as usize + 1 + usize::from(past)];
-            if !past {
-                body.pop();
-            }
-            // A message that is not complete, whatever its length.
-            let length = limits.max_receive_message.min(0xffff);
-            for (place, byte) in body.iter_mut().zip([0].into_iter().chain(length.to_be_bytes())) {
-                *place = byte;
-            }
-            if length < limits.stream_window || limits.stream_window < 5 {
-                return write("priority-churn", over, limits, out);
-            }
-            out.frame(DATA, 0, stream, &body);
+            out.fill_window(stream, window, past);
             if past { Expected::Resets(3) } else { Expected::Serves }
         }
         "connection-window" => {

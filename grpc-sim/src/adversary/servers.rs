@@ -83,14 +83,14 @@ pub(super) fn write(name: &str, over: i8, limits: &Limits, out: &mut Writer) -> 
         "server-stream-overrun" => {
             // Small windows open as far as the prefix of a message.
             let window = limits.stream_window.max(5);
-            if window > 16_000 || limits.max_receive_message < window {
+            if window > 100_000
+                || limits.max_receive_message < window
+                || limits.connection_window <= window
+            {
                 return write("server-informational-many", over, limits, out);
             }
             out.response(ATTACKED, false);
-            let mut body = vec![0; window as usize + usize::from(past)];
-            // A message that is not complete.
-            body[1..5].copy_from_slice(&limits.max_receive_message.min(0xffff).to_be_bytes());
-            out.frame(DATA, 0, ATTACKED, &body);
+            out.fill_window(ATTACKED, window, past);
             breaks(Violation::StreamWindowOverrun)
         }
         "server-data-after-end" => {

@@ -112,6 +112,30 @@ impl Writer {
         self.frame(WINDOW_UPDATE, 0, stream, &increment.to_be_bytes());
     }
 
+    /// DATA that fills the stream's window, but for its last byte, or goes a byte past it.
+    ///
+    /// Its message ends in the last frame, so that no credit comes back before that, and fits in the window even if it
+    /// were padded, so that none is given for its sake.
+    pub(super) fn fill_window(&mut self, stream: u32, window: u32, past: bool) {
+        const MOST: usize = 16_384;
+        const PADDING: u32 = 1024;
+        let mut body = vec![0; window as usize - 1];
+        if past {
+            body.extend([0; 2]);
+        }
+        for (place, byte) in
+            body.iter_mut().skip(1).zip(window.saturating_sub(5 + PADDING).to_be_bytes())
+        {
+            *place = byte;
+        }
+        // The first frame is the short one: what goes past the window comes with the last bytes that it has room for.
+        let first = (body.len() % MOST).max(2).min(body.len());
+        let (first, rest) = body.split_at(first);
+        for part in [first].into_iter().chain(rest.chunks(MOST)) {
+            self.frame(DATA, 0, stream, part);
+        }
+    }
+
     /// A well-formed request, complete if `end`.
     pub(super) fn request(&mut self, stream: u32, end: bool) {
         self.call(stream, REQUEST[2].1, end);

@@ -63,7 +63,10 @@ impl Sim {
             (state.now(), state.waker(Place::End(index, side)))
         };
         // The end is out of the world while it runs: its handlers call back into it.
-        let Some(mut end) = self.0.borrow_mut().links[index].take(side) else { return };
+        let Some(mut end) = self.0.borrow_mut().links[index].take(side) else {
+            // Nobody is there, or an attacker.
+            return self.strike(index);
+        };
         end.drive(&mut Context::from_waker(&waker), now);
         let state = &mut *self.0.borrow_mut();
         let (link, trace) = (&mut state.links[index], &mut state.trace);

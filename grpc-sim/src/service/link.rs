@@ -3,9 +3,10 @@
 use std::task::Context;
 
 use grpc_proto::http2::{Session, Side};
-use grpc_proto::{Instant, Transmit};
+use grpc_proto::{ConnectionError, Instant, Transmit};
 use grpc_service::{ClientConnection, Endpoint, ServerConnection};
 
+use crate::adversary::Attacker;
 use crate::entropy::mix;
 use crate::invariants::{holds_too_much, tables_differ, windows_differ};
 use crate::marks::Marks;
@@ -18,7 +19,7 @@ use crate::scenario::PipePlan;
 const OUT_MARK: usize = 64 << 10;
 
 /// Either end.
-enum Either {
+pub(super) enum Either {
     Client(Box<ClientConnection>),
     Server(Box<ServerConnection>),
 }
@@ -59,6 +60,8 @@ pub(super) struct End {
     eof: bool,
     eof_told: bool,
     over: bool,
+    /// Why it is over, if not in peace.
+    failed: Option<ConnectionError>,
     timer_at: u64,
     /// Turns in a row that read nothing and after which a timer was due at once.
     due_again: u32,
@@ -79,6 +82,7 @@ impl End {
             eof: false,
             eof_told: false,
             over: false,
+            failed: None,
             timer_at: u64::MAX,
             due_again: 0,
             full: false,
@@ -97,6 +101,7 @@ impl End {
         self.read = read;
         self.full = self.out.len() >= OUT_MARK;
         self.over = driven.is_err() || self.end.endpoint().is_drained();
+        self.failed = driven.err();
         if self.eof && !self.eof_told && !self.over && self.rx.is_empty() {
             self.eof_told = true;
             self.end.endpoint().close_read(now);
@@ -172,6 +177,8 @@ pub(super) struct Link {
     pub(super) address: String,
     client: Option<End>,
     server: Option<End>,
+    /// Who stands in the place of one of them.
+    pub(super) attacker: Option<Box<Attacker>>,
     up: Pipe,
     down: Pipe,
     monitor: Monitor,
@@ -199,8 +206,36 @@ impl Link {
             address,
             client: Some(End::new(Either::Client(Box::new(client)))),
             server: Some(End::new(Either::Server(Box::new(server)))),
+            attacker: None,
             up: Pipe::new(up, mix(seed, 1)),
             down: Pipe::new(down, mix(seed, 2)),
+            monitor: Monitor::new(),
+            marks: Marks::default(),
+            stalled_until: 0,
+            turns: 0,
+        }
+    }
+
+    /// A connection between one honest end and an attacker.
+    pub(super) fn hostile(
+        attacker: Box<Attacker>,
+        victim: Either,
+        plan: PipePlan,
+        seed: u64,
+    ) -> Self {
+        let victim = Some(End::new(victim));
+        let (client, server) = match attacker.victim() {
+            Side::Client => (victim, None),
+            Side::Server => (None, victim),
+        };
+        Link {
+            // Nobody's: the faults of addresses do not reach it.
+            address: String::new(),
+            client,
+            server,
+            attacker: Some(attacker),
+            up: Pipe::new(plan.clone(), mix(seed, 1)),
+            down: Pipe::new(plan, mix(seed, 2)),
             monitor: Monitor::new(),
             marks: Marks::default(),
             stalled_until: 0,
@@ -215,7 +250,7 @@ impl Link {
         }
     }
 
-    fn pipe_from(&mut self, side: Side) -> &mut Pipe {
+    pub(super) fn pipe_from(&mut self, side: Side) -> &mut Pipe {
         match side {
             Side::Client => &mut self.up,
             Side::Server => &mut self.down,
@@ -254,9 +289,13 @@ impl Link {
             Side::Client => &mut self.up,
             Side::Server => &mut self.down,
         };
-        self.monitor
-            .wrote(side, &said, &mut self.marks, |at| pipe.note_boundary(at))
-            .map_err(|rule| format!("{side:?}: {rule}"))?;
+        if let Some(attacker) = &mut self.attacker {
+            attacker.hear_end(end.failed.as_ref(), &mut self.marks);
+        } else {
+            self.monitor
+                .wrote(side, &said, &mut self.marks, |at| pipe.note_boundary(at))
+                .map_err(|rule| format!("{side:?}: {rule}"))?;
+        }
         if pipe.is_finished() {
             end.tx.clear();
             end.out.clear();
@@ -307,7 +346,12 @@ impl Link {
             Side::Server => (&mut self.up, &mut self.server, &self.client),
         };
         pipe.disarm(now);
-        let Some(end) = end else { return (false, false, None) };
+        let Some(end) = end else {
+            let Some(attacker) = &mut self.attacker else { return (false, false, None) };
+            let done = pipe.deliver(now, &mut attacker.rx);
+            attacker.eof |= done.eof;
+            return (done.bytes > 0 || done.eof, false, done.next);
+        };
         let done = pipe.deliver(now, &mut end.rx);
         end.eof |= done.eof;
         if end.over {
@@ -386,9 +430,15 @@ impl Link {
         &self.marks
     }
 
-    /// What must hold between the two ends after each turn.
+    /// What must hold between the two ends after each turn, and of one that is attacked.
     pub(super) fn check(&mut self) -> Result<(), (Oracle, String)> {
         self.turns += 1;
+        if self.attacker.is_some() {
+            let victim = self.client.as_ref().or(self.server.as_ref()).filter(|end| !end.over);
+            let looked = victim.filter(|_| self.turns < 16 || self.turns.is_multiple_of(16));
+            let too_much = looked.and_then(|end| end.end.with_session(holds_too_much));
+            return too_much.map_or(Ok(()), |text| Err((Oracle::Memory, text)));
+        }
         let (Some(client), Some(server)) = (&self.client, &self.server) else { return Ok(()) };
         if client.over || server.over {
             return Ok(());

@@ -53,6 +53,11 @@ impl Stage {
         };
         self.judge(n, &outcome);
         self.calls.borrow_mut()[n].over = true;
+        self.note_over();
+    }
+
+    /// A call or an attack is over: whoever waits for one looks again.
+    pub(super) fn note_over(&self) {
         self.over.set(self.over.get() + 1);
         let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
         waiting.into_iter().for_each(std::task::Waker::wake);
@@ -235,7 +240,7 @@ impl Stage {
     }
 
     /// Marks that a send had to wait.
-    async fn waits<T>(&self, sending: impl Future<Output = T>) -> T {
+    pub(super) async fn waits<T>(&self, sending: impl Future<Output = T>) -> T {
         let (mut sending, mut patience) = (pin!(sending), None);
         poll_fn(|cx| {
             let polled = sending.as_mut().poll(cx);

@@ -12,6 +12,7 @@ use grpc_service::server::{BidiCall, ClientStreamingCall};
 use grpc_service::{Arena, Cx, Sink, Status};
 
 use super::Stage;
+use super::attack::{Attacked, Stalled};
 use super::part::generated::{World, WorldClient};
 use super::part::{Part, is_intact, part};
 use crate::marks::Mark;
@@ -326,6 +327,18 @@ impl World for Player {
 
     async fn talk(&self, cx: &Cx<'_>) -> Result<Talking, Status> {
         Ok(Talking { run: self.enter(cx)?, next: Cell::new(0) })
+    }
+
+    type Attack<'s> = Attacked;
+
+    async fn attack(&self, _cx: &Cx<'_>) -> Result<Attacked, Status> {
+        Ok(Attacked)
+    }
+
+    type Stall<'s> = Stalled;
+
+    async fn stall(&self, _cx: &Cx<'_>) -> Result<Stalled, Status> {
+        Ok(Stalled)
     }
 }
 

@@ -142,10 +142,16 @@ impl World<'_> {
 
     /// What holds at every turn.
     pub(super) fn check_conn(&mut self, ci: usize) {
-        if self.failure.is_some() || self.conns[ci].attacker.is_some() {
+        if self.failure.is_some() {
             return;
         }
         let conn = &self.conns[ci];
+        if conn.attacker.is_some() {
+            if let Some(text) = self.victim_over_bound(ci) {
+                self.fail(Oracle::Memory, text);
+            }
+            return;
+        }
         let (Some(client), Some(server)) = (&conn.client, &conn.server) else { return };
         if client.closed || server.closed || client.failed.is_some() || server.failed.is_some() {
             return;
@@ -172,6 +178,19 @@ impl World<'_> {
         }
         self.mark_windows(ci);
         self.check_at_rest(ci);
+    }
+
+    /// An attacked end that holds more than the formula allows.
+    fn victim_over_bound(&self, ci: usize) -> Option<String> {
+        let conn = &self.conns[ci];
+        let (turns, heap, session) = match (&conn.client, &conn.server) {
+            (Some(end), _) => (end.work.turns, end.conn.heap_bytes(), end.conn.session()),
+            (_, Some(end)) => (end.work.turns, end.conn.heap_bytes(), end.conn.session()),
+            (None, None) => return None,
+        };
+        let looked = turns < 16 || turns.is_multiple_of(16);
+        let broken = if looked { holds_too_much(heap, session) } else { None };
+        broken.map(|text| format!("connection {ci} under attack: {text}"))
     }
 
     /// An end that holds more than the formula allows.
