@@ -447,9 +447,11 @@ impl<R: Role> Connection<R> {
     }
 
     fn begin_assembly(&mut self, key: CallKey, prefix: Prefix) {
-        let buf = self.session.pool().take(prefix.len as usize);
-        self.calls[key.index()].framing.begin(prefix, buf);
         self.session.expect_message(key, prefix.len + PREFIX as u32);
+        // A used buffer may be large: it is lent to what may become that large, not to whoever claims that it will.
+        let most = self.session.message_window(key);
+        let buf = self.session.pool().take_within(prefix.len as usize, most);
+        self.calls[key.index()].framing.begin(prefix, buf);
     }
 
     fn assemble<'i>(

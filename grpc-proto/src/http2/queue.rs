@@ -213,6 +213,12 @@ impl BufferPool {
         }
     }
 
+    /// As [`take`](BufferPool::take), but with no more memory than `most`, or that of a small buffer.
+    pub(crate) fn take_within(&mut self, len: usize, most: usize) -> Vec<u8> {
+        let fits = self.large.last().is_some_and(|buffer| buffer.capacity() <= most);
+        self.take(if fits { len } else { len.min(SMALL) })
+    }
+
     /// Keeps a buffer for later, or frees it where that would exceed the limit.
     pub(crate) fn give(&mut self, mut buffer: Vec<u8>) {
         if buffer.capacity() > 0 && self.held + buffer.capacity() <= self.limit {

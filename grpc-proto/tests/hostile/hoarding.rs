@@ -104,7 +104,12 @@ impl Client {
                         moved = true;
                         match stream {
                             0 => self.connection += i64::from(increment),
-                            id => self.streams[id as usize / 2].0 += i64::from(increment),
+                            id => {
+                                // It may have given up some of its streams.
+                                if let Some((window, _)) = self.streams.get_mut(id as usize / 2) {
+                                    *window += i64::from(increment);
+                                }
+                            }
                         }
                     }
                 }
@@ -140,6 +145,133 @@ fn partial_messages_are_hoarded_within_the_budget_and_complete_when_the_peer_beh
         victim.pull();
     }
     victim.expect_service(201);
+}
+
+/// Two calls hold the whole assembly budget, each a byte short of its end; the third waits for it behind a closed window.
+fn with_the_budget_taken() -> (Victim, Client, Vec<u8>) {
+    let message = message(&vec![7; 4 << 20]);
+    let mut victim = Victim::new(|_| {});
+    let mut client = Client { connection: 1 << 20, streams: vec![(65_535, 0); 3] };
+    for n in 0..3u32 {
+        victim.feed(&headers(2 * n + 1, 0, &wire::call()));
+        victim.pull();
+    }
+    client.send_all(&mut victim, &message, 60_000);
+    assert_eq!(client.streams[2], (0, 65_535), "it has sent what it may");
+    (victim, client, message)
+}
+
+#[test]
+fn a_message_that_waits_for_our_budget_is_not_ended_as_if_the_peer_stood_still() {
+    let (mut victim, mut client, message) = with_the_budget_taken();
+    // The others creep on for an hour.
+    for n in 1..=60 {
+        victim.now = Instant::from_millis(n * 59_000);
+        client.send_all(&mut victim, &message, 60_000 - 128 * n as usize);
+    }
+    assert_eq!(victim.cancelled, [], "our budget is what its peer waits for");
+    client.send_all(&mut victim, &message, 0);
+    assert_eq!(victim.messages, 3);
+    victim.check();
+    for n in 0..3u32 {
+        victim.feed(&data(2 * n + 1, END_STREAM, b""));
+        victim.pull();
+    }
+}
+
+#[test]
+fn a_message_that_got_its_budget_has_the_whole_time_to_go_on_and_no_more() {
+    let (mut victim, mut client, message) = with_the_budget_taken();
+    victim.now = Instant::from_millis(59_000);
+    client.streams.truncate(2);
+    client.send_all(&mut victim, &message, 0);
+    assert_eq!(victim.messages, 2);
+    victim.now = Instant::from_millis(59_000 + 59_999);
+    victim.feed(b"");
+    assert_eq!(victim.cancelled, []);
+    victim.now = Instant::from_millis(59_000 + 60_000);
+    victim.feed(b"");
+    assert_eq!(victim.cancelled, [Reason::PeerMisbehaved(Violation::ReceiveStalled)]);
+}
+
+#[test]
+fn a_message_that_waits_for_the_application_is_not_ended_as_if_the_peer_stood_still() {
+    let mut victim = Victim::new(|limits| limits.manual_credit = true);
+    victim.feed(&headers(1, 0, &wire::call()));
+    let call = victim.last_call.expect("a call");
+    let whole = message(&[7; 40_000]);
+    for piece in whole.chunks(10_000) {
+        victim.feed(&data(1, 0, piece));
+    }
+    // The window ends within the next message, and the application takes its time over the first.
+    for piece in whole[..65_535 - whole.len()].chunks(10_000) {
+        victim.feed(&data(1, 0, piece));
+    }
+    victim.pull();
+    victim.now = Instant::from_millis(600_000);
+    victim.feed(b"");
+    assert_eq!((victim.messages, &victim.cancelled[..]), (1, &[][..]));
+    victim.conn.grant(call, whole.len() as u32);
+    victim.pull();
+    victim.now = Instant::from_millis(659_999);
+    victim.feed(b"");
+    assert_eq!(victim.cancelled, []);
+    victim.now = Instant::from_millis(660_000);
+    victim.feed(b"");
+    assert_eq!(victim.cancelled, [Reason::PeerMisbehaved(Violation::ReceiveStalled)]);
+}
+
+#[test]
+fn buffers_that_large_messages_leave_behind_are_not_hoarded_by_small_claims() {
+    let mut victim = Victim::new(|_| {});
+    victim.feed(&headers(1, 0, &wire::call()));
+    let large = message(&vec![7; 1_000_000]);
+    for n in 1..99u32 {
+        // Its buffer goes to the pool, for whoever asks next.
+        for piece in large.chunks(16_384) {
+            victim.feed(&data(1, 0, piece));
+            victim.pull();
+        }
+        victim.feed(&headers(2 * n + 1, 0, &wire::call()));
+        victim.feed(&data(2 * n + 1, 0, &[0, 0, 1, 1, 0, 7, 7, 7]));
+        victim.pull();
+    }
+    assert_eq!(victim.messages, 98);
+    let most = 99 * 65_536 + (2 << 20);
+    assert!(victim.memory() < most, "{} of {most}", victim.memory());
+    victim.is_crowded = true;
+}
+
+#[test]
+fn messages_that_fit_without_the_room_that_they_wait_for_leave_nothing_behind() {
+    let (mut victim, mut client, message) = with_the_budget_taken();
+    client.streams.truncate(2);
+    let fits = wire::message(&vec![7; 65_000]);
+    victim.feed(&headers(7, 0, &wire::call()));
+    let mut before = 0;
+    for n in 0..2000 {
+        for piece in fits.chunks(16_384) {
+            victim.feed(&data(7, 0, piece));
+            victim.pull();
+        }
+        if n == 10 {
+            before = victim.memory();
+        }
+    }
+    assert_eq!(victim.messages, 2000);
+    assert!(victim.memory() <= before, "{} after {before}", victim.memory());
+    client.send_all(&mut victim, &message, 0);
+    assert_eq!(victim.conn.session().assembly_left(), (8 << 20) - reserved(&victim));
+    assert_eq!(reserved(&victim), reserved_by(&victim, 5), "only what waits for its message still");
+}
+
+/// What is taken of the assembly budget.
+fn reserved(victim: &Victim) -> u32 {
+    victim.conn.session().streams().map(|stream| stream.reserved).sum()
+}
+
+fn reserved_by(victim: &Victim, id: u32) -> u32 {
+    victim.conn.session().streams().find(|stream| stream.id == id).map_or(0, |s| s.reserved)
 }
 
 #[test]

@@ -58,15 +58,20 @@ impl Session {
 
     pub(super) fn drop_reservation(&mut self, slot: u32) {
         let stream = &mut self.streams[slot as usize];
-        let waited = core::mem::take(&mut stream.wanted) > 0;
         let freed = core::mem::take(&mut stream.reserved);
-        if waited {
-            self.hungry.retain(|&hungry| hungry != slot);
-        }
-        if freed > 0 || waited {
-            self.assembly_left += if planted::is(Bug::ReservationLeak) { 0 } else { freed };
+        self.assembly_left += if planted::is(Bug::ReservationLeak) { 0 } else { freed };
+        if stream.wanted > 0 {
+            self.want_no_more(slot);
+        } else if freed > 0 {
             self.feed_hungry();
         }
+    }
+
+    /// A stream waits for the assembly budget no more.
+    pub(super) fn want_no_more(&mut self, slot: u32) {
+        self.streams[slot as usize].wanted = 0;
+        self.hungry.retain(|&hungry| hungry != slot);
+        self.feed_hungry();
     }
 
     /// Hands the assembly budget to those who wait for it, in order, each its whole excess.

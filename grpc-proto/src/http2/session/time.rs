@@ -318,10 +318,14 @@ impl Session {
                 continue;
             }
             let send_due = stream.stalled_since + self.limits.send_stall_timeout;
-            let receive_due = stream.receiving_since + self.limits.progress_timeout;
+            // Behind a closed window the peer cannot go on; the time begins anew when we open it.
+            let receive_due = match stream.recv.window() {
+                ..=0 => Instant::NEVER,
+                _ => stream.receiving_since + self.limits.progress_timeout,
+            };
             if stream.stalled_since != Instant::NEVER && send_due <= now {
                 self.violate(slot, Violation::SendStalled);
-            } else if stream.receiving_since != Instant::NEVER && receive_due <= now {
+            } else if receive_due != Instant::NEVER && receive_due <= now {
                 self.violate(slot, Violation::ReceiveStalled);
             } else {
                 self.timers.stall = self.timers.stall.min(send_due).min(receive_due);

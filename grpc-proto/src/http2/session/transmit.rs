@@ -46,7 +46,7 @@ impl Session {
         if self.failed.is_some() {
             return;
         }
-        self.put_credit(out);
+        self.put_credit(out, now);
         while out.len() < budget {
             // New streams and streams that have something new take turns, so that neither starves the other.
             let opened = self.open_next();
@@ -84,7 +84,7 @@ impl Session {
 
     /// WINDOW_UPDATE for the connection and for streams that have earned one.
     #[inline]
-    fn put_credit(&mut self, out: &mut Transmit) {
+    fn put_credit(&mut self, out: &mut Transmit, now: Instant) {
         if let Some(credit) = self.conn_recv.take_credit(self.limits.connection_window) {
             frame::put_window_update(out.head(), 0, credit);
         }
@@ -93,12 +93,16 @@ impl Session {
             let Some(stream) = self.streams.get_mut(slot as usize) else { continue };
             stream.in_credit = false;
             // What is over for the application invites no more DATA.
+            let was_closed = stream.recv.window() <= 0;
             if stream.occupied
                 && !stream.terminal
                 && stream.state.can_receive()
                 && let Some(credit) = stream.recv.take_credit(base.saturating_add(stream.reserved))
             {
                 frame::put_window_update(out.head(), stream.id, credit);
+                if was_closed {
+                    self.note_reopened(slot, now);
+                }
             }
         }
     }

@@ -294,10 +294,23 @@ impl Session {
         self.queue_credit(key.slot());
     }
 
+    /// Our window for a stream was closed and is open again: a message in progress has its whole time to go on.
+    pub(super) fn note_reopened(&mut self, slot: u32, now: Instant) {
+        let stream = &mut self.streams[slot as usize];
+        if stream.receiving_since != Instant::NEVER && stream.recv.window() > 0 {
+            stream.receiving_since = now;
+            stream.received_since = 0;
+            self.timers.sweep_by(now + self.limits.progress_timeout);
+        }
+    }
+
     /// Notes that a message is complete.
     pub(crate) fn note_complete(&mut self, key: StreamKey) {
-        if let Some(stream) = self.stream_mut(key) {
-            stream.receiving_since = Instant::NEVER;
+        let Some(stream) = self.stream_mut(key) else { return };
+        stream.receiving_since = Instant::NEVER;
+        if stream.wanted > 0 {
+            // It has come without the room for padding that it was to have.
+            self.want_no_more(key.slot());
         }
     }
 }
