@@ -34,6 +34,13 @@ pub struct Limits {
     ///
     /// Credit returns as bytes are parsed, so this bounds what is on the wire, not memory.
     pub connection_window: u32,
+    /// What both windows may grow to where they hold a fast peer up: at or below `stream_window` they are fixed.
+    /// Default 0.
+    ///
+    /// PINGs measure what arrives within a round trip; a window that is most of it doubles, up to this. They follow
+    /// DATA, at most one at a time, and rest up to ten seconds while nothing changes. Each stream may then hold this
+    /// much of a message in place of a base window, so 100 streams and 1 MiB can cost 94 MiB more.
+    pub max_window: u32,
     /// Largest frame payload that we accept: SETTINGS_MAX_FRAME_SIZE. Default 16,384.
     pub max_frame_size: u32,
     /// Size of the HPACK decoder's dynamic table: SETTINGS_HEADER_TABLE_SIZE. Default 4096.
@@ -143,7 +150,12 @@ impl Limits {
         let frame = self.max_frame_size as u64;
         let tables = SLACK * max(self.header_table_size, 4096) + 3 * self.encoder_table_size as u64;
         let gathering = SLACK * (frame + 2 * list + frame);
-        let record = SLACK * STREAM_RECORD + list + max(self.stream_window, 65_535) + 1;
+        // A window that has grown holds no more than one message.
+        let message = self.max_receive_message.saturating_add(5);
+        let grown = if self.max_window < message { self.max_window } else { message };
+        let window =
+            max(if self.stream_window > grown { self.stream_window } else { grown }, 65_535);
+        let record = SLACK * STREAM_RECORD + list + window + 1;
         let replies = SLACK * 17 * self.max_pending_replies as u64;
         SESSION
             + tables
@@ -168,6 +180,7 @@ impl Default for Limits {
             max_concurrent_streams: 100,
             stream_window: 65_535,
             connection_window: 1 << 20,
+            max_window: 0,
             max_frame_size: 16_384,
             header_table_size: 4096,
             encoder_table_size: 4096,
@@ -221,6 +234,9 @@ impl Config {
         if limits.stream_window > MAX_WINDOW {
             return Err(ConfigError::StreamWindowTooLarge);
         }
+        if limits.max_window > MAX_WINDOW {
+            return Err(ConfigError::MaxWindowTooLarge);
+        }
         if !(65_535..=MAX_WINDOW).contains(&limits.connection_window) {
             return Err(ConfigError::ConnectionWindowOutOfRange);
         }
@@ -255,6 +271,8 @@ impl Config {
 pub enum ConfigError {
     /// `stream_window` exceeds 2³¹ − 1 (RFC 9113 §6.5.2).
     StreamWindowTooLarge,
+    /// `max_window` exceeds 2³¹ − 1 (RFC 9113 §6.9.1).
+    MaxWindowTooLarge,
     /// `connection_window` is below 65,535, where it starts and cannot shrink, or exceeds 2³¹ − 1.
     ConnectionWindowOutOfRange,
     /// `max_frame_size` is not within 16,384 to 16,777,215 (RFC 9113 §6.5.2).
@@ -272,6 +290,7 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             ConfigError::StreamWindowTooLarge => "stream_window exceeds 2147483647; choose at most that",
+            ConfigError::MaxWindowTooLarge => "max_window exceeds 2147483647; choose at most that",
             ConfigError::ConnectionWindowOutOfRange => {
                 "connection_window must lie within 65535 and 2147483647"
             }

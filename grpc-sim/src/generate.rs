@@ -126,6 +126,7 @@ fn knobs(draw: &mut Draw<'_>, swarm: &Swarm) -> Knobs {
     const MAX: u64 = (1 << 31) - 1;
     maybe(draw, Knob::StreamWindow, &[0, 1, 5, 100, 16_384, 65_536, MAX]);
     maybe(draw, Knob::ConnectionWindow, &[65_535, 65_536, MAX]);
+    maybe(draw, Knob::MaxWindow, &[6, 10_000, 100_000, 1 << 20, MAX]);
     maybe(draw, Knob::MaxFrameSize, &[16_384, 16_385, (1 << 24) - 1]);
     maybe(draw, Knob::HeaderTableSize, &[0, 1, 64, 200, 65_536]);
     maybe(draw, Knob::EncoderTableSize, &[0, 1, 64, 200, 65_536]);

@@ -24,7 +24,7 @@ pub(crate) fn windows_differ(
     if sender != wanted {
         return Some(format!("from {side:?}: may send {sender}, is let {wanted}"));
     }
-    let (held, target) = (to.recv_held(), to.limits().connection_window);
+    let (held, target) = (to.recv_held(), to.connection_window());
     if to.recv_window() + i64::from(held) > i64::from(target.max(65_535)) {
         return Some(format!("from {side:?}: exceeds its window of {target}"));
     }
@@ -88,7 +88,7 @@ pub(crate) fn holds_too_much(heap: usize, session: &Session) -> Option<String> {
 ///   HPACK tables with their indexes                               4 × (decoder + encoder)
 ///   one field block being gathered, and one frame                 3 × list + frame
 ///   a slot: record, queues, list in each direction                slots × (2 KiB + 2 × list)
-///   assemblies: a base window each, the budget for what exceeds   slots × window + budget, twice
+///   assemblies: the widest window each, budget for what exceeds   slots × window + budget, twice
 ///                                                                 (a vector doubles)
 ///   send queues: the mark each, the budget for what exceeds       slots × mark + send budget
 ///   pools                                                         pool
@@ -97,12 +97,13 @@ fn memory_bound(limits: &Limits, slots: u64) -> u64 {
     let wide = u64::from;
     let list = wide(limits.max_header_list_size);
     let message = wide(limits.max_receive_message);
+    let window = wide(limits.stream_window.max(limits.max_window));
     (64 << 10)
         + 4 * (wide(limits.header_table_size) + wide(limits.encoder_table_size))
         + 3 * list
         + wide(limits.max_frame_size)
         + slots * ((2 << 10) + 2 * list)
-        + 2 * (slots * wide(limits.stream_window).min(message + 5) + wide(limits.assembly_budget))
+        + 2 * (slots * window.min(message + 5) + wide(limits.assembly_budget))
         + slots * (wide(limits.send_mark) + (64 << 10))
         + wide(limits.send_budget)
         + wide(limits.pool_bytes)

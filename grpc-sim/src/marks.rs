@@ -39,6 +39,7 @@ marks! {
     NegativeWindow => "a send window was below zero";
     ConnectionFull => "the connection's send window was exhausted";
     StreamFull => "a stream's send window was exhausted";
+    WindowGrew => "a window grew with what a round trip carried";
     GoAway => "a client heard GOAWAY";
     Drained => "a connection was drained to its end";
     ConnectionLost => "a connection was lost with calls on it";

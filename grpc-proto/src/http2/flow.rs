@@ -107,6 +107,21 @@ impl RecvWindow {
         Some(credit as u32)
     }
 
+    /// As [`RecvWindow::take_credit`], however small it is.
+    pub(crate) fn take_all_credit(&mut self, target: u32) -> Option<u32> {
+        let credit = self.credit(target);
+        if credit <= 0 {
+            return None;
+        }
+        self.window += credit;
+        Some(credit as u32)
+    }
+
+    /// Whether [`RecvWindow::take_all_credit`] would give something.
+    pub(crate) fn has_any_credit(&self, target: u32) -> bool {
+        self.credit(target) > 0
+    }
+
     /// Whether [`RecvWindow::take_credit`] would give something.
     pub(crate) fn has_credit(&self, target: u32) -> bool {
         let credit = self.credit(target);

@@ -71,6 +71,13 @@ impl PeerSettings {
     }
 }
 
+/// Appends SETTINGS that change nothing but the window of streams.
+pub(crate) fn put_initial_window(out: &mut Vec<u8>, size: u32) {
+    frame::put_header(out, 6, kind::SETTINGS, 0, 0);
+    out.extend_from_slice(&id::INITIAL_WINDOW_SIZE.to_be_bytes());
+    out.extend_from_slice(&size.to_be_bytes());
+}
+
 /// Appends our SETTINGS, and the WINDOW_UPDATE that opens the connection's window.
 ///
 /// Values that are the default of RFC 9113 are left out.

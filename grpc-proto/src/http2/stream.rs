@@ -104,6 +104,10 @@ pub(crate) struct Stream {
     pub(crate) receiving_since: Instant,
     /// Bytes received since then.
     pub(crate) received_since: u32,
+    /// The sample of the session's estimate that `sampled` belongs to.
+    pub(crate) sample: u32,
+    /// DATA received in that sample.
+    pub(crate) sampled: u32,
 
     // Sending.
     pub(crate) send: SendWindow,
@@ -144,6 +148,8 @@ impl Stream {
             in_credit: false,
             receiving_since: Instant::NEVER,
             received_since: 0,
+            sample: 0,
+            sampled: 0,
             send: SendWindow::new(0),
             ready: Ready::No,
             head: Pending::None,
@@ -178,6 +184,7 @@ impl Stream {
         self.head_received = false;
         self.content_left = -1;
         self.receiving_since = Instant::NEVER;
+        self.sample = 0;
         self.send = SendWindow::new(send_window);
         self.deadline = Instant::NEVER;
         self.ending = false;

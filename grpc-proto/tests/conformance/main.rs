@@ -25,4 +25,5 @@ mod rules_connection;
 mod rules_messages;
 mod rules_request;
 mod rules_response;
+mod rules_windows;
 mod wire;

@@ -346,27 +346,6 @@ fn rule_34_a_client_that_was_told_doubles_its_keepalive() {
 }
 
 #[test]
-fn rule_35_windows_are_fixed_and_no_ping_estimates_them() {
-    server(|bench| {
-        let call = bench.open(1, 0);
-        // More than the connection's window once over, and the stream's many times.
-        for _ in 0..70 {
-            bench.feed(data(1, 0, &message(&[7; 16_000])));
-            let opened: u32 = bench
-                .sent()
-                .iter()
-                .map(|frame| match frame {
-                    Sent::WindowUpdate { increment, .. } => *increment,
-                    other => panic!("{other:?}"),
-                })
-                .sum();
-            assert!(opened <= (1 << 20) + 65_535);
-        }
-        bench.conn.release(call);
-    });
-}
-
-#[test]
 fn rule_36_calls_beyond_the_peers_limit_wait_and_more_than_our_own_fail() {
     client_with(
         |limits| limits.max_queued_calls = 10,

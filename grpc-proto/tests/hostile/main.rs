@@ -17,5 +17,6 @@ mod heads;
 mod hoarding;
 mod resets;
 mod victim;
+mod windows;
 #[path = "../conformance/wire.rs"]
 mod wire;

@@ -215,6 +215,12 @@ impl World<'_> {
         .into_iter()
         .flatten()
         {
+            let limits = session.limits();
+            if session.stream_window() > limits.stream_window
+                || session.connection_window() > limits.connection_window
+            {
+                reached.push(Mark::WindowGrew);
+            }
             if session.send_window() == 0 {
                 reached.push(Mark::ConnectionFull);
             }

@@ -12,13 +12,13 @@ impl Session {
     /// What a stream may receive without a reservation.
     #[inline]
     pub(super) fn base_window(&self) -> u32 {
-        self.limits.stream_window.max(LEAST_WINDOW)
+        self.estimate.stream_window().max(LEAST_WINDOW)
     }
 
     /// Opens the window of a new stream as far as a message's prefix needs, where SETTINGS have not.
     #[inline]
     pub(super) fn open_for_prefix(&mut self, slot: u32) {
-        if self.limits.stream_window < LEAST_WINDOW {
+        if self.estimate.stream_window() < LEAST_WINDOW {
             self.queue_credit(slot);
         }
     }
@@ -52,7 +52,7 @@ impl Session {
 
     /// How many bytes of one message a stream may hold.
     pub(crate) fn message_window(&self, key: StreamKey) -> usize {
-        let base = self.recv_base.max(self.limits.stream_window);
+        let base = self.recv_base.max(self.estimate.stream_window());
         self.stream(key).map_or(0, |stream| base.saturating_add(stream.reserved) as usize)
     }
 
@@ -71,6 +71,17 @@ impl Session {
     pub(super) fn want_no_more(&mut self, slot: u32) {
         self.streams[slot as usize].wanted = 0;
         self.hungry.retain(|&hungry| hungry != slot);
+        self.feed_hungry();
+    }
+
+    /// The windows of all streams have grown by `bytes`: messages that wait for the budget want that much less of it.
+    pub(super) fn settle_wants(&mut self, bytes: u32) {
+        let streams = &mut self.streams;
+        self.hungry.retain(|&slot| {
+            let wanted = &mut streams[slot as usize].wanted;
+            *wanted = wanted.saturating_sub(bytes);
+            *wanted > 0
+        });
         self.feed_hungry();
     }
 

@@ -103,6 +103,8 @@ impl Session {
                 self.send_last_goaway();
             } else if payload == self.keepalive_payload() {
                 self.timers.ping_ack = Instant::NEVER;
+            } else if self.estimate.is_out() && payload == self.sample_payload() {
+                self.end_sample(now);
             }
             return Ok(None);
         }
@@ -141,18 +143,27 @@ impl Session {
     /// could not be insisted on before (§6.5.3).
     fn settings_bind(&mut self) {
         self.decoder.set_max_table_size(self.limits.header_table_size);
-        let (old, new) = (self.recv_base, self.limits.stream_window);
+        self.estimate.on_settled();
+        let (old, new) = (self.recv_base, self.estimate.stream_window());
         self.recv_base = new;
-        if old == new {
-            return;
+        if old != new {
+            self.shift_windows(old, new);
         }
+    }
+
+    /// SETTINGS_INITIAL_WINDOW_SIZE of ours has changed for all streams.
+    pub(super) fn shift_windows(&mut self, old: u32, new: u32) {
         for slot in 0..self.streams.len() as u32 {
             let stream = &mut self.streams[slot as usize];
             // Streams that wait for an identifier too: they were given the window of before.
             if stream.occupied && !stream.state.is_closed() {
+                let was_closed = stream.recv.window() <= 0;
                 stream.recv.shift(old, new);
                 // A message that was begun under the larger window may need credit to go on.
                 self.queue_credit(slot);
+                if was_closed {
+                    self.note_reopened(slot, self.timers.seen);
+                }
             }
         }
     }

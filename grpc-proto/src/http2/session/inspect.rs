@@ -79,6 +79,16 @@ impl Session {
         self.recv_base
     }
 
+    /// The window that streams are to have: [`crate::Limits::stream_window`], or what it has grown to.
+    pub fn stream_window(&self) -> u32 {
+        self.estimate.stream_window()
+    }
+
+    /// The window that the connection is to have.
+    pub fn connection_window(&self) -> u32 {
+        self.estimate.connection_window()
+    }
+
     /// What is left of [`crate::Limits::assembly_budget`].
     pub fn assembly_left(&self) -> u32 {
         self.assembly_left

@@ -4,6 +4,7 @@ mod blocks;
 mod budgets;
 mod decode_memo;
 mod end;
+mod estimate;
 mod event;
 mod frames;
 mod heads;
@@ -32,6 +33,7 @@ use crate::config::{Config, Limits};
 use crate::hpack::{self, FieldList};
 use crate::time::Instant;
 use decode_memo::DecodeMemo;
+use estimate::Estimate;
 pub use event::{
     ConnectionError, Event, OpenError, ResetReason, Side, Stats, StreamError, TimedOut,
 };
@@ -85,6 +87,8 @@ pub struct Session {
     conn_recv: RecvWindow,
     /// Window that a new stream starts with: at least the default until our SETTINGS are acknowledged.
     recv_base: u32,
+    /// The windows that these aim at.
+    estimate: Estimate,
     settings_received: bool,
     unacked_settings: u32,
     opens: u32,
@@ -184,6 +188,7 @@ impl Session {
             memos: Default::default(),
             conn_recv: RecvWindow::new(limits.connection_window.max(DEFAULT_WINDOW)),
             recv_base: limits.stream_window.max(DEFAULT_WINDOW),
+            estimate: Estimate::new(&limits),
             settings_received: false,
             unacked_settings: 1,
             opens: 0,

@@ -375,6 +375,9 @@ impl Session {
             return Err(Violation::ConnectionWindowOverrun);
         }
         self.conn_recv.release(told);
+        if self.estimate.is_on() {
+            self.estimate.on_data(header.len, now);
+        }
         if len > 0 {
             self.empty_data = 0;
             self.stats.data_received += u64::from(len);
@@ -436,6 +439,9 @@ impl Session {
         }
         if stream.content_left >= 0 {
             stream.content_left -= i64::from(len);
+        }
+        if self.estimate.is_on() {
+            self.sample_stream(slot, header.len);
         }
         let key = self.key_of(slot);
         if told > 0 {

@@ -78,14 +78,18 @@ impl Session {
                 && (!self.urgent.is_empty()
                     || !self.credit.is_empty()
                     || (!self.bulk.is_empty() && self.conn_send.available() > 0)
-                    || self.conn_recv.has_credit(self.limits.connection_window)
+                    || self.conn_recv.has_credit(self.estimate.connection_window())
+                    || self.may_sample()
                     || (!self.waiting.is_empty() && self.may_open()))
     }
 
     /// WINDOW_UPDATE for the connection and for streams that have earned one.
     #[inline]
     fn put_credit(&mut self, out: &mut Transmit, now: Instant) {
-        if let Some(credit) = self.conn_recv.take_credit(self.limits.connection_window) {
+        if self.estimate.is_due() {
+            self.put_sample(out, now);
+        }
+        if let Some(credit) = self.conn_recv.take_credit(self.estimate.connection_window()) {
             frame::put_window_update(out.head(), 0, credit);
         }
         while let Some(slot) = self.credit.pop_front() {
