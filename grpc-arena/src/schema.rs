@@ -70,23 +70,37 @@ pub struct SizeCache {
     /// In the order in which the first pass entered the messages, which is the order of the second.
     sizes: Vec<usize>,
     next: usize,
+    /// The size of the outermost message, which has no place among those within it.
+    whole: usize,
 }
 
 impl SizeCache {
     /// An empty cache; allocates on first use.
     pub const fn new() -> Self {
-        Self { sizes: Vec::new(), next: 0 }
+        Self { sizes: Vec::new(), next: 0, whole: 0 }
     }
 
     /// Forgets the sizes of the message before: how an implementation of [`Encode::encoded_len`] begins.
     pub fn clear(&mut self) {
         self.sizes.clear();
-        self.next = 0;
+        (self.next, self.whole) = (0, 0);
     }
 
     /// Goes back to the first size: how an implementation of [`Encode::encode`] begins.
     pub fn rewind(&mut self) {
         self.next = 0;
+    }
+
+    /// Remembers the size of the outermost message.
+    #[inline]
+    pub(crate) fn set_whole(&mut self, size: usize) {
+        self.whole = size;
+    }
+
+    /// The size of the outermost message.
+    #[inline]
+    pub(crate) fn whole(&self) -> usize {
+        self.whole
     }
 
     /// Takes the place of a size that [`set`](Self::set) will fill, before the sizes of what lies within.

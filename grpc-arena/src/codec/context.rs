@@ -53,7 +53,7 @@ impl<'a> Context<'a> {
         self.error.is_some()
     }
 
-    /// Notes the first failure, at `at`; returns an empty cursor to go on with.
+    /// Notes the first failure, at `at`; returns what is to be gone on with: nothing, at the end of `at`.
     #[cold]
     #[inline(never)]
     pub fn fail(&mut self, rule: DecodeRule, at: Cursor<'a>) -> Cursor<'a> {
@@ -63,7 +63,7 @@ impl<'a> Context<'a> {
                 at.address().wrapping_sub(self.input.as_ptr() as usize),
             ));
         }
-        Cursor::empty()
+        at.ended()
     }
 
     #[cold]
@@ -156,17 +156,14 @@ impl<'a> Context<'a> {
         frame: &mut Frame<'a>,
     ) -> Cursor<'a> {
         let next = self.skip(start, next, tag);
-        if self.failed() {
-            return next;
-        }
-        if !self.count_unknown(start) {
-            return Cursor::empty();
+        if self.failed() || !self.count_unknown(start) {
+            return next.ended();
         }
         if !frame.extend_pending(start, next) {
             self.flush(unknown, frame);
             frame.set_pending(start, next);
         }
-        if self.failed() { Cursor::empty() } else { next }
+        if self.failed() { next.ended() } else { next }
     }
 
     /// Keeps a number that a closed enum does not name as an unknown field of its own.
@@ -181,7 +178,7 @@ impl<'a> Context<'a> {
         frame: &mut Frame<'a>,
     ) -> Cursor<'a> {
         if self.failed() || !self.count_unknown(at) {
-            return Cursor::empty();
+            return at.ended();
         }
         let mut bytes = [0; 15];
         let mut len = 0;
@@ -198,7 +195,7 @@ impl<'a> Context<'a> {
         self.flush(unknown, frame);
         let Ok(span) = self.arena.try_alloc_slice(&bytes[..len]) else { return self.full(at) };
         self.keep(span, unknown, frame);
-        if self.failed() { Cursor::empty() } else { at }
+        if self.failed() { at.ended() } else { at }
     }
 
     fn count_unknown(&mut self, at: Cursor<'a>) -> bool {

@@ -85,6 +85,29 @@ impl<'a> Cursor<'a> {
         Self::new(&[])
     }
 
+    /// With nothing left, at this cursor's end.
+    #[inline(always)]
+    pub(crate) fn ended(self) -> Self {
+        Self { ptr: self.end, ..self }
+    }
+
+    /// A later state of this cursor; says that its end is the same, which is not seen when a function returns it.
+    ///
+    /// # Safety
+    /// `later` must be what became of this cursor: left where a value ends, or [`ended`](Self::ended).
+    #[inline(always)]
+    pub(crate) unsafe fn on(self, later: Self) -> Self {
+        debug_assert!(self.end == later.end && self.ptr <= later.ptr && later.ptr <= later.end);
+        Self { ptr: later.ptr, ..self }
+    }
+
+    /// [`on`](Self::on) for what others have returned: ended when it is no state of this cursor.
+    #[inline(always)]
+    pub(crate) fn checked(self, later: Self) -> Self {
+        // What ends where this ends and is not empty is the end of the same memory.
+        if self.end == later.end { Self { ptr: later.ptr, ..self } } else { self.ended() }
+    }
+
     /// Whether nothing is left.
     #[inline(always)]
     pub fn is_empty(self) -> bool {
@@ -166,6 +189,30 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Whether the next bytes are `tag`, of the field that is expected next; if so, moves past it. For tags that are
+    /// known when the code is compiled; of those with more than two bytes it says no.
+    #[inline(always)]
+    pub fn expect(&mut self, tag: u32) -> bool {
+        let len = super::tag_len(tag);
+        if len > 2 || self.len() < len {
+            return false;
+        }
+        // SAFETY: reads what is left.
+        let found = unsafe {
+            match len {
+                1 => u32::from(*self.ptr),
+                _ => u32::from(u16::from_le_bytes(self.ptr.cast::<[u8; 2]>().read())),
+            }
+        };
+        let expected = if len == 1 { tag } else { tag & 0x7f | 0x80 | tag >> 7 << 8 };
+        if found != expected {
+            return false;
+        }
+        // SAFETY: so many bytes are left.
+        unsafe { self.advance(len) };
+        true
+    }
+
     /// Whether the next bytes are `tag` in its shortest form; if so, moves past it.
     #[inline(always)]
     pub(crate) fn skip_tag(&mut self, tag: u32) -> bool {
@@ -218,7 +265,8 @@ impl<'a> Cursor<'a> {
         // SAFETY: the invariant.
         let (value, next) = unsafe { varint_slow(self.ptr, self.end) };
         if next.is_null() {
-            *self = cx.broken_varint(*self);
+            cx.broken_varint(*self);
+            *self = self.ended();
             return 0;
         }
         self.ptr = next;
@@ -292,7 +340,8 @@ impl<'a> Cursor<'a> {
     #[inline(always)]
     pub fn fixed<const N: usize>(&mut self, cx: &mut Context<'a>) -> [u8; N] {
         if self.len() < N {
-            *self = cx.fail(DecodeRule::Truncated, *self);
+            cx.fail(DecodeRule::Truncated, *self);
+            *self = self.ended();
             return [0; N];
         }
         // SAFETY: `N` bytes are left, and byte arrays have no alignment.
@@ -313,8 +362,9 @@ impl<'a> Cursor<'a> {
             None => self.varint(cx),
         };
         if len > self.len() as u64 {
-            *self = cx.fail(DecodeRule::Truncated, start);
-            return Self::empty();
+            cx.fail(DecodeRule::Truncated, start);
+            *self = self.ended();
+            return *self;
         }
         let ptr = self.ptr;
         // SAFETY: `len` bytes are left.

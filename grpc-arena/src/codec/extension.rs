@@ -61,7 +61,6 @@ pub fn encode_in<'m, 'a, M: Message<'m>>(
     let memory = unsafe { core::slice::from_raw_parts_mut(place.as_ptr(), size) };
     let start = Writer::new(memory);
     cache.rewind();
-    cache.next_size();
     let written = message.write(&mut cache, start).written_since(start);
     debug_assert_eq!(written, size, "a message is as large as it says");
     // SAFETY: the writer has initialised so many bytes, which live for 'a and which nothing writes to again.

@@ -89,11 +89,11 @@ impl<'a, M: Message<'a>> Kind<'a> for Msg<M> {
         let start = cursor;
         let inner = cursor.delimited(cx);
         if !cx.enter(start) {
-            return Cursor::empty();
+            return cursor.ended();
         }
         to.merge(inner, cx, 0);
         cx.leave();
-        if cx.failed() { Cursor::empty() } else { cursor }
+        if cx.failed() { cursor.ended() } else { cursor }
     }
 
     fn len(value: &M, cache: &mut SizeCache) -> usize {
@@ -261,7 +261,8 @@ pub(super) fn other_text<'a>(
 ) -> Cursor<'a> {
     let bytes = cursor.delimited(cx);
     if !utf8::is_utf8(bytes.rest()) {
-        return cx.fail(DecodeRule::InvalidUtf8, bytes);
+        cx.fail(DecodeRule::InvalidUtf8, bytes);
+        return cursor.ended();
     }
     // SAFETY: just checked.
     *to = unsafe { core::str::from_utf8_unchecked(bytes.rest()) };

@@ -10,8 +10,22 @@ use super::{
 use crate::SizeCache;
 
 /// Reads a run of elements, each but the first behind `tag`, and appends them.
-#[inline(never)]
+#[inline(always)]
 pub fn repeated<'a, L: Leaf<'a>>(
+    cursor: Cursor<'a>,
+    cx: &mut Context<'a>,
+    tag: u32,
+    to: &mut &'a [L::Value],
+    frame: &mut Frame<'a>,
+) -> Cursor<'a>
+where
+    L::Value: 'a,
+{
+    cursor.checked(read_repeated::<L>(cursor, cx, tag, to, frame))
+}
+
+#[inline(never)]
+fn read_repeated<'a, L: Leaf<'a>>(
     cursor: Cursor<'a>,
     cx: &mut Context<'a>,
     tag: u32,
@@ -50,8 +64,22 @@ where
 }
 
 /// Reads a packed list and appends it.
-#[inline(never)]
+#[inline(always)]
 pub fn packed<'a, L: Packable<'a>>(
+    cursor: Cursor<'a>,
+    cx: &mut Context<'a>,
+    to: &mut &'a [L::Value],
+    frame: &mut Frame<'a>,
+) -> Cursor<'a>
+where
+    L::Value: 'a,
+{
+    // SAFETY: what is returned is the cursor behind the length and what it delimits, or ended.
+    unsafe { cursor.on(read_packed::<L>(cursor, cx, to, frame)) }
+}
+
+#[inline(never)]
+fn read_packed<'a, L: Packable<'a>>(
     mut cursor: Cursor<'a>,
     cx: &mut Context<'a>,
     to: &mut &'a [L::Value],
@@ -73,15 +101,16 @@ where
         // A byte makes one element at most, so that there is no need to count when there is room for so many.
         if open.room() >= fixed.map_or(inner.len(), |size| inner.len() / size) {
             let (mut inner, mut len) = (inner, 0);
-            while !inner.is_empty() {
+            // Each turn takes a byte (or `size` bytes) at least, unless the leaf is broken.
+            while !inner.is_empty() && len < open.room() {
                 let value = L::read(&mut inner, cx);
-                // SAFETY: each turn takes a byte (or `size` bytes) at least, so `len` is less than the room.
+                // SAFETY: `len` is less than the room.
                 unsafe { open.start().add(len).write(value) };
                 len += 1;
             }
             // SAFETY: `len` elements were written.
             *to = unsafe { open.close(len) };
-            return if cx.failed() { Cursor::empty() } else { cursor };
+            return if cx.failed() { cursor.ended() } else { cursor };
         }
         // SAFETY: claims no element.
         unsafe { open.close(0) };
@@ -94,7 +123,7 @@ where
         None => ends() + usize::from(inner.rest().last().is_some_and(cut_off)),
     };
     append(inner, cx, count, to, frame, |mut inner, cx, _| (L::read(&mut inner, cx), inner));
-    if cx.failed() { Cursor::empty() } else { cursor }
+    if cx.failed() { cursor.ended() } else { cursor }
 }
 
 /// Appends `count` elements that `read` takes from the cursor.
@@ -155,8 +184,20 @@ unsafe fn commit<'a, M: Message<'a>>(
 }
 
 /// Reads a run of messages, each but the first behind `tag`, and appends them.
-#[inline(never)]
+#[inline(always)]
 pub fn messages<'a, M: Message<'a>>(
+    cursor: Cursor<'a>,
+    cx: &mut Context<'a>,
+    tag: u32,
+    to: &mut &'a [M],
+    frame: &mut Frame<'a>,
+) -> Cursor<'a> {
+    // SAFETY: what is returned is the cursor behind the last message, or ended.
+    unsafe { cursor.on(read_messages(cursor, cx, tag, to, frame)) }
+}
+
+#[inline(never)]
+fn read_messages<'a, M: Message<'a>>(
     mut cursor: Cursor<'a>,
     cx: &mut Context<'a>,
     tag: u32,
@@ -164,7 +205,7 @@ pub fn messages<'a, M: Message<'a>>(
     frame: &mut Frame<'a>,
 ) -> Cursor<'a> {
     if !cx.enter(cursor) {
-        return Cursor::empty();
+        return cursor.ended();
     }
     let count = scan::count_run(cursor, tag);
     let Some(room) = room_for(cx, count, to, frame) else { return cx.full(cursor) };
@@ -180,7 +221,7 @@ pub fn messages<'a, M: Message<'a>>(
         element.merge(inner, cx, 0);
         len += 1;
         if cx.failed() {
-            return Cursor::empty();
+            return cursor.ended();
         }
         if len == count {
             break;
@@ -204,7 +245,7 @@ pub fn groups<'a, M: Message<'a>>(
     frame: &mut Frame<'a>,
 ) -> Cursor<'a> {
     if !cx.enter(cursor) {
-        return Cursor::empty();
+        return cursor.ended();
     }
     // Counting groups would mean to look through them; so they are gathered at the other end of the arena's chunk.
     let mut pile = cx.arena.pile::<M>();
@@ -212,7 +253,7 @@ pub fn groups<'a, M: Message<'a>>(
     while more && let Some(element) = pile.push(M::EMPTY) {
         cursor = element.merge(cursor, cx, tag + 1);
         if cx.failed() {
-            return Cursor::empty();
+            return cursor.ended();
         }
         more = cursor.skip_tag(tag);
     }
@@ -234,7 +275,7 @@ pub fn groups<'a, M: Message<'a>>(
         };
         cursor = element.merge(cursor, cx, tag + 1);
         if cx.failed() {
-            return Cursor::empty();
+            return cursor.ended();
         }
         // SAFETY: one message was written at `room`.
         unsafe { frame.commit(to, room, 1) };
@@ -271,13 +312,13 @@ pub fn closed<'a, E: ClosedEnum + 'a>(
             }
         }
         if cx.failed() {
-            return Cursor::empty();
+            return cursor.ended();
         }
         if !packed {
             return values;
         }
     }
-    if cx.failed() { Cursor::empty() } else { cursor }
+    if cx.failed() { cursor.ended() } else { cursor }
 }
 
 /// The size of the elements of a packed list.

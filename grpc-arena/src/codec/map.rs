@@ -330,8 +330,25 @@ fn merge_sort<K: MapKey, V: Copy>(
 }
 
 /// Reads a run of entries, each but the first behind `tag`.
-#[inline(never)]
+#[inline(always)]
 pub fn map<'a, K: Kind<'a>, V: Kind<'a>>(
+    cursor: Cursor<'a>,
+    cx: &mut Context<'a>,
+    tag: u32,
+    present: Map<'a, K::Value, V::Value>,
+    builder: &mut MapBuilder<'a, K::Value, V::Value>,
+    unknown: &mut UnknownFields<'a>,
+    frame: &mut Frame<'a>,
+) -> Cursor<'a>
+where
+    K::Value: MapKey,
+{
+    // SAFETY: what is returned is the cursor behind the last entry, or ended.
+    unsafe { cursor.on(read_map::<K, V>(cursor, cx, tag, present, builder, unknown, frame)) }
+}
+
+#[inline(never)]
+fn read_map<'a, K: Kind<'a>, V: Kind<'a>>(
     mut cursor: Cursor<'a>,
     cx: &mut Context<'a>,
     tag: u32,
@@ -344,7 +361,7 @@ where
     K::Value: MapKey,
 {
     if !cx.enter(cursor) {
-        return Cursor::empty();
+        return cursor.ended();
     }
     if builder.list.is_none() && present.is_empty() && !V::ALLOCATES {
         // As for lists of leaves: the arena's free end holds the entries as they come.
@@ -363,7 +380,7 @@ where
                 let list = unsafe { open.close(len + 1) };
                 builder.list = Some(ArenaVec::from_slice(list, cx.arena));
                 cx.leave();
-                return if cx.failed() { Cursor::empty() } else { next };
+                return if cx.failed() { next.ended() } else { next };
             }
         }
         // SAFETY: claims no entry. What follows begins again and finds what stopped this.
@@ -383,7 +400,7 @@ where
         let inner = cursor.delimited(cx);
         let entry = entry::<K, V>(inner, cx);
         if cx.failed() {
-            return Cursor::empty();
+            return cursor.ended();
         }
         if core::mem::take(&mut cx.unnamed) {
             keep_entry(cx, tag, start.until(cursor), unknown, frame);
@@ -392,7 +409,7 @@ where
         }
         if !cursor.skip_tag(tag) {
             cx.leave();
-            return if cx.failed() { Cursor::empty() } else { cursor };
+            return if cx.failed() { cursor.ended() } else { cursor };
         }
     }
 }
@@ -464,12 +481,27 @@ pub fn map_len<'a, K: Kind<'a>, V: Kind<'a>>(
 ) -> usize {
     let mut total = 0;
     for (key, value) in map.entries {
-        let place = cache.reserve();
-        let size = 2 + K::len(key, cache) + V::len(value, cache);
-        cache.set(place, size);
+        let size = if V::ALLOCATES {
+            let place = cache.reserve();
+            let size = entry_len::<K, V>(key, value, cache);
+            cache.set(place, size);
+            size
+        } else {
+            entry_len::<K, V>(key, value, cache)
+        };
         total += delimited_len(tag_len, size);
     }
     total
+}
+
+/// The size of an entry. Where the value is no message, summing it up a second time is cheaper than remembering it.
+#[inline(always)]
+fn entry_len<'a, K: Kind<'a>, V: Kind<'a>>(
+    key: &K::Value,
+    value: &V::Value,
+    cache: &mut SizeCache,
+) -> usize {
+    2 + K::len(key, cache) + V::len(value, cache)
 }
 
 /// Writes a map's entries, each behind a tag and its length.
@@ -481,7 +513,8 @@ pub fn write_map<'a, 'w, K: Kind<'a>, V: Kind<'a>>(
     mut writer: Writer<'w>,
 ) -> Writer<'w> {
     for (key, value) in map.entries {
-        let size = cache.next_size();
+        let size =
+            if V::ALLOCATES { cache.next_size() } else { entry_len::<K, V>(key, value, cache) };
         writer = writer.varint_field(tag, size as u64);
         writer = K::write(1 << 3 | K::WIRE, key, cache, writer);
         writer = V::write(2 << 3 | V::WIRE, value, cache, writer);

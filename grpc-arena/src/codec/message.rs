@@ -54,15 +54,27 @@ pub fn missing(name: &'static str) -> DecodeError {
 ///
 /// # Errors
 /// Names the broken rule, the path of field names, and the offset.
-#[inline]
+#[inline(always)]
 pub fn decode<'a, M: Message<'a>>(
     bytes: &'a [u8],
     arena: &'a Arena,
     limits: &DecodeLimits,
 ) -> Result<M, DecodeError> {
-    // Built where it is returned, as a message may be large.
+    // Built where it is returned, as a message may be large; that takes a function as plain as this.
     let mut result = Ok(M::EMPTY);
-    let Ok(message) = &mut result else { return result };
+    decode_into(&mut result, bytes, arena, limits);
+    result
+}
+
+/// Decodes into a message that is empty, or puts an error in its place.
+#[inline(never)]
+fn decode_into<'a, M: Message<'a>>(
+    result: &mut Result<M, DecodeError>,
+    bytes: &'a [u8],
+    arena: &'a Arena,
+    limits: &DecodeLimits,
+) {
+    let Ok(message) = result else { return };
     let mut cx = Context::new(bytes, arena, limits);
     let narrowed = arena.narrow(limits.arena_bytes, bytes.len());
     message.merge(Cursor::new(bytes), &mut cx, 0);
@@ -72,9 +84,8 @@ pub fn decode<'a, M: Message<'a>>(
         Err(error) => Err(locate(error, M::info(), bytes)),
     };
     if let Err(error) = checked {
-        result = Err(error);
+        *result = Err(error);
     }
-    result
 }
 
 #[cold]
@@ -90,9 +101,8 @@ fn locate(mut error: DecodeError, info: &'static MessageInfo, bytes: &[u8]) -> D
 #[inline]
 pub fn encoded_len<'a, M: Message<'a>>(message: &M, cache: &mut SizeCache) -> usize {
     cache.clear();
-    let place = cache.reserve();
     let size = message.size(cache);
-    cache.set(place, size);
+    cache.set_whole(size);
     size
 }
 
@@ -100,7 +110,7 @@ pub fn encoded_len<'a, M: Message<'a>>(message: &M, cache: &mut SizeCache) -> us
 #[inline]
 pub fn encode<'a, M: Message<'a>>(message: &M, cache: &mut SizeCache, out: &mut Vec<u8>) {
     cache.rewind();
-    let size = cache.next_size();
+    let size = cache.whole();
     out.reserve(size);
     let start = Writer::new(out.spare_capacity_mut());
     let written = message.write(cache, start).written_since(start);
@@ -127,8 +137,18 @@ fn place<'a, M: Message<'a>>(cx: &Context<'a>, from: Option<&'a M>) -> Option<&'
 }
 
 /// Reads a submessage with a length in front, merging it with what is there.
-#[inline(never)]
+#[inline(always)]
 pub fn message<'a, M: Message<'a>>(
+    cursor: Cursor<'a>,
+    cx: &mut Context<'a>,
+    to: &mut Option<&'a M>,
+) -> Cursor<'a> {
+    // SAFETY: what is returned is the cursor behind the length and what it delimits, or ended.
+    unsafe { cursor.on(read_message(cursor, cx, to)) }
+}
+
+#[inline(never)]
+fn read_message<'a, M: Message<'a>>(
     mut cursor: Cursor<'a>,
     cx: &mut Context<'a>,
     to: &mut Option<&'a M>,
@@ -137,17 +157,23 @@ pub fn message<'a, M: Message<'a>>(
     let inner = cursor.delimited(cx);
     let Some(message) = place(cx, *to) else { return cx.full(start) };
     if !cx.enter(start) {
-        return Cursor::empty();
+        return cursor.ended();
     }
     message.merge(inner, cx, 0);
     cx.leave();
     *to = Some(message);
-    if cx.failed() { Cursor::empty() } else { cursor }
+    if cx.failed() { cursor.ended() } else { cursor }
 }
 
 /// Reads a string.
+#[inline(always)]
+pub fn text<'a>(cursor: Cursor<'a>, cx: &mut Context<'a>, to: &mut &'a str) -> Cursor<'a> {
+    // SAFETY: what is returned is the cursor behind the string, or ended.
+    unsafe { cursor.on(read_text(cursor, cx, to)) }
+}
+
 #[inline(never)]
-pub fn text<'a>(mut cursor: Cursor<'a>, cx: &mut Context<'a>, to: &mut &'a str) -> Cursor<'a> {
+fn read_text<'a>(mut cursor: Cursor<'a>, cx: &mut Context<'a>, to: &mut &'a str) -> Cursor<'a> {
     // The common case calls nothing, and so saves no registers.
     match cursor.short_ascii(cx) {
         Some(text) => {
@@ -159,8 +185,18 @@ pub fn text<'a>(mut cursor: Cursor<'a>, cx: &mut Context<'a>, to: &mut &'a str) 
 }
 
 /// Reads a string that may be absent.
-#[inline(never)]
+#[inline(always)]
 pub fn optional_text<'a>(
+    cursor: Cursor<'a>,
+    cx: &mut Context<'a>,
+    to: &mut Option<&'a str>,
+) -> Cursor<'a> {
+    // SAFETY: what is returned is the cursor behind the string, or ended.
+    unsafe { cursor.on(read_optional_text(cursor, cx, to)) }
+}
+
+#[inline(never)]
+fn read_optional_text<'a>(
     mut cursor: Cursor<'a>,
     cx: &mut Context<'a>,
     to: &mut Option<&'a str>,
@@ -184,12 +220,12 @@ pub fn group<'a, M: Message<'a>>(
 ) -> Cursor<'a> {
     let Some(message) = place(cx, *to) else { return cx.full(cursor) };
     if !cx.enter(cursor) {
-        return Cursor::empty();
+        return cursor.ended();
     }
     let cursor = message.merge(cursor, cx, tag);
     cx.leave();
     *to = Some(message);
-    if cx.failed() { Cursor::empty() } else { cursor }
+    if cx.failed() { cursor.ended() } else { cursor }
 }
 
 /// The size of a submessage with its length and a tag of `tag_len` bytes.

@@ -34,8 +34,14 @@ impl<'a> UnknownFields<'a> {
     }
 
     /// The size of all spans in bytes.
-    #[inline]
+    #[inline(always)]
     pub fn encoded_len(self) -> usize {
+        if self.is_empty() { 0 } else { self.sum() }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn sum(self) -> usize {
         self.spans.iter().map(|span| span.len()).sum()
     }
 

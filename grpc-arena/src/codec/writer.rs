@@ -22,6 +22,9 @@ pub struct Writer<'w> {
 
 type Invariant<'w> = fn(&'w ()) -> &'w ();
 
+/// Up to how many bytes are copied without calling a function: as many as a length of one byte counts.
+const SHORT: usize = 127;
+
 /// The size of a varint in bytes.
 #[inline(always)]
 pub const fn varint_len(value: u64) -> usize {
@@ -93,6 +96,13 @@ impl<'w> Writer<'w> {
         Self { ptr: range.start.cast(), end: range.end.cast(), lives: PhantomData }
     }
 
+    /// A later state of this writer; says that its end is the same, which is not seen when a function returns it.
+    #[inline(always)]
+    fn on(self, later: Self) -> Self {
+        debug_assert_eq!(self.end, later.end);
+        Self { ptr: later.ptr, ..self }
+    }
+
     /// How many bytes were written since `start`, an earlier state of this writer.
     #[inline]
     pub(crate) fn written_since(self, start: Writer<'w>) -> usize {
@@ -132,23 +142,43 @@ impl<'w> Writer<'w> {
         }
     }
 
-    /// A varint of `len` bytes, its exact size.
+    /// Up to [`SHORT`] bytes.
+    ///
+    /// Words that overlap replace the call of a function, and as few branches as can be, as lengths cannot be foreseen:
+    /// a word at either end, and two that lie between them when the bytes are more than two words.
     ///
     /// # Safety
-    /// There must be room for it.
+    /// There must be room for the bytes, and no more than [`SHORT`] of them.
     #[inline(always)]
-    unsafe fn put_varint(&mut self, mut value: u64, len: usize) {
-        // SAFETY: the caller's word; words where there is room for them, else bytes.
+    unsafe fn put_short(&mut self, bytes: &[u8]) {
+        let (len, from, to) = (bytes.len(), bytes.as_ptr(), self.ptr);
+        debug_assert!(len <= SHORT);
+        // SAFETY: `len` bytes are readable at `from` and, by the caller's word, writable at `to`, which nothing else
+        // refers to. Each word ends within `len`: of words of `N` bytes, `inner` is none below two, one below four, and
+        // two at four; above 64 bytes, which are four words of sixteen, four from either end overlap up to 128.
         unsafe {
-            if self.room() >= 10 {
-                self.ptr = put_long(self.ptr, value, len);
-                return;
+            let copy_16 = |at: usize| {
+                to.add(at).cast::<[u8; 16]>().write(from.add(at).cast::<[u8; 16]>().read());
+            };
+            let copy_4 = |at: usize| {
+                to.add(at).cast::<[u8; 4]>().write(from.add(at).cast::<[u8; 4]>().read());
+            };
+            if len > 64 {
+                [0, 16, 32, 48, len - 64, len - 48, len - 32, len - 16]
+                    .into_iter()
+                    .for_each(copy_16);
+            } else if len >= 16 {
+                let inner = len / 32 * 16;
+                [0, inner, len - 16 - inner, len - 16].into_iter().for_each(copy_16);
+            } else if len >= 4 {
+                let inner = len / 8 * 4;
+                [0, inner, len - 4 - inner, len - 4].into_iter().for_each(copy_4);
+            } else if len > 0 {
+                for at in [0, len / 2, len - 1] {
+                    to.add(at).write(from.add(at).read());
+                }
             }
-            while value >= 0x80 {
-                self.put_byte(value as u8 | 0x80);
-                value >>= 7;
-            }
-            self.put_byte(value as u8);
+            self.ptr = to.add(len);
         }
     }
 
@@ -156,50 +186,10 @@ impl<'w> Writer<'w> {
     /// There must be room for the bytes.
     #[inline(always)]
     unsafe fn put(&mut self, bytes: &[u8]) {
-        let (len, from, to) = (bytes.len(), bytes.as_ptr(), self.ptr);
-        // SAFETY: `len` bytes are readable at `from` and, by the caller's word, writable at `to`, which nothing else
-        // refers to. Words that overlap replace the call of a function for lengths that are short and differ.
+        // SAFETY: readable, and writable by the caller's word; nothing else refers to what is written.
         unsafe {
-            match len {
-                8..=16 => {
-                    let (head, tail) =
-                        (from.cast::<[u8; 8]>().read(), from.add(len - 8).cast::<[u8; 8]>().read());
-                    to.cast::<[u8; 8]>().write(head);
-                    to.add(len - 8).cast::<[u8; 8]>().write(tail);
-                }
-                4..8 => {
-                    let (head, tail) =
-                        (from.cast::<[u8; 4]>().read(), from.add(len - 4).cast::<[u8; 4]>().read());
-                    to.cast::<[u8; 4]>().write(head);
-                    to.add(len - 4).cast::<[u8; 4]>().write(tail);
-                }
-                33..=64 => {
-                    let lane = |at: usize| from.add(at).cast::<[u8; 16]>().read();
-                    let (a, b, c, d) = (lane(0), lane(16), lane(len - 32), lane(len - 16));
-                    let to = |at: usize| to.add(at).cast::<[u8; 16]>();
-                    to(0).write(a);
-                    to(16).write(b);
-                    to(len - 32).write(c);
-                    to(len - 16).write(d);
-                }
-                17..=32 => {
-                    let (head, tail) = (
-                        from.cast::<[u8; 16]>().read(),
-                        from.add(len - 16).cast::<[u8; 16]>().read(),
-                    );
-                    to.cast::<[u8; 16]>().write(head);
-                    to.add(len - 16).cast::<[u8; 16]>().write(tail);
-                }
-                1..4 => {
-                    let (head, middle, tail) =
-                        (from.read(), from.add(len / 2).read(), from.add(len - 1).read());
-                    to.write(head);
-                    to.add(len / 2).write(middle);
-                    to.add(len - 1).write(tail);
-                }
-                _ => to.copy_from_nonoverlapping(from, len),
-            }
-            self.ptr = to.add(len);
+            self.ptr.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            self.ptr = self.ptr.add(bytes.len());
         }
     }
 
@@ -207,7 +197,7 @@ impl<'w> Writer<'w> {
     #[inline(always)]
     pub fn varint_field(mut self, tag: u32, value: u64) -> Self {
         if value >= 0x80 || self.room() <= tag_len(tag) {
-            return self.long_varint_field(encoded_tag(tag), tag_len(tag), value);
+            return self.on(self.long_varint_field(encoded_tag(tag), tag_len(tag), value));
         }
         // SAFETY: room for the tag and a byte.
         unsafe {
@@ -220,13 +210,29 @@ impl<'w> Writer<'w> {
     /// Out of line, so that only the case of one byte is repeated in every message.
     #[inline(never)]
     fn long_varint_field(mut self, tag: u64, tag_len: usize, value: u64) -> Self {
-        let len = varint_len(value);
-        if self.room() >= tag_len + len {
-            // SAFETY: room for the tag and the varint.
-            unsafe {
-                self.put_head(tag, tag_len);
-                self.put_varint(value, len);
-            }
+        // A tag has five bytes at most, a varint ten.
+        if self.room() < 16 {
+            return self.last_varint_field(tag, tag_len, value);
+        }
+        // SAFETY: room for both; what is written beyond the tag is written over.
+        unsafe {
+            self.put_head(tag, tag_len);
+            self.ptr = put_long(self.ptr, value, varint_len(value));
+        }
+        self
+    }
+
+    /// Where the room is scarce.
+    #[inline(never)]
+    fn last_varint_field(mut self, tag: u64, tag_len: usize, value: u64) -> Self {
+        let (mut field, mut len) = ([0; 16], tag_len + varint_len(value));
+        field[..8].copy_from_slice(&tag.to_le_bytes());
+        // SAFETY: the tag has five bytes at most, so that there is room for ten.
+        unsafe { put_long(field.as_mut_ptr().add(tag_len), value, varint_len(value)) };
+        len = len.min(field.len());
+        if self.room() >= len {
+            // SAFETY: just compared.
+            unsafe { self.put_short(&field[..len]) };
         }
         self
     }
@@ -234,17 +240,13 @@ impl<'w> Writer<'w> {
     /// The lowest `len` bytes of a word.
     ///
     /// # Safety
-    /// There must be room for them; `len` must be eight at most.
+    /// There must be room for eight bytes; `len` must be eight at most.
     #[inline(always)]
     unsafe fn put_head(&mut self, head: u64, len: usize) {
         // SAFETY: the caller's word; what is written beyond `len` is written over, or beyond all that is claimed.
         unsafe {
-            if self.room() >= 8 {
-                self.ptr.cast::<[u8; 8]>().write(head.to_le_bytes());
-                self.ptr = self.ptr.add(len);
-            } else {
-                head.to_le_bytes().iter().take(len).for_each(|&byte| self.put_byte(byte));
-            }
+            self.ptr.cast::<[u8; 8]>().write(head.to_le_bytes());
+            self.ptr = self.ptr.add(len);
         }
     }
 
@@ -265,36 +267,47 @@ impl<'w> Writer<'w> {
     /// A field that is a string or bytes.
     #[inline(always)]
     pub fn bytes_field(self, tag: u32, bytes: &[u8]) -> Self {
-        self.headed_bytes(encoded_tag(tag), tag_len(tag), bytes)
+        let (tag, tag_len) = (encoded_tag(tag), tag_len(tag));
+        // The head of one whose length takes a byte.
+        self.on(self.headed_bytes(tag | (bytes.len() as u64) << (8 * tag_len), tag_len + 1, bytes))
     }
 
+    /// Calls nothing but what ends it, so that it saves no registers.
     #[inline(never)]
-    fn headed_bytes(mut self, tag: u64, tag_len: usize, bytes: &[u8]) -> Self {
-        let len = bytes.len();
-        if len >= 0x80 {
-            return self.headed_long_bytes(tag, tag_len, bytes);
+    fn headed_bytes(mut self, head: u64, head_len: usize, bytes: &[u8]) -> Self {
+        let (len, room) = (bytes.len(), self.room());
+        if len > SHORT || room < head_len + len || room < 8 {
+            return self.headed_long_bytes(head, head_len, bytes);
         }
-        if self.room() > tag_len + len {
-            // SAFETY: room for the tag, of five bytes at most, a byte of length, and the bytes.
-            unsafe {
-                self.put_head(tag | (len as u64) << (8 * tag_len), tag_len + 1);
-                self.put(bytes);
-            }
+        // SAFETY: room for the head, of six bytes at most, and the bytes; and for eight bytes.
+        unsafe {
+            self.put_head(head, head_len);
+            self.put_short(bytes);
         }
         self
     }
 
+    /// Where the bytes are many, or the room is scarce.
     #[inline(never)]
-    fn headed_long_bytes(mut self, tag: u64, tag_len: usize, bytes: &[u8]) -> Self {
-        let len = varint_len(bytes.len() as u64);
-        if self.room() >= tag_len + len + bytes.len() {
-            // SAFETY: room for all of it.
-            unsafe {
+    fn headed_long_bytes(mut self, head: u64, head_len: usize, bytes: &[u8]) -> Self {
+        let (len, tag_len) = (bytes.len(), head_len - 1);
+        if self.room() < tag_len + varint_len(len as u64) + len {
+            return self;
+        }
+        // The tag, without what was put behind it.
+        let tag = head ^ (len as u64) << (8 * tag_len);
+        // SAFETY: room for all of it. The tag and a length of two bytes have seven at most, and the bytes follow.
+        unsafe {
+            if len <= SHORT {
+                self.put_short(&head.to_le_bytes()[..head_len.min(8)]);
+            } else if len < 1 << 14 {
+                let len = (len & 0x7f | 0x80 | len >> 7 << 8) as u64;
+                self.put_head(tag | len << (8 * tag_len), tag_len + 2);
+            } else {
                 self.put_head(tag, tag_len);
-                self.put_varint(bytes.len() as u64, len);
-                self.ptr.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
-                self.ptr = self.ptr.add(bytes.len());
+                self.ptr = put_long(self.ptr, len as u64, varint_len(len as u64));
             }
+            self.put(bytes);
         }
         self
     }
@@ -303,7 +316,7 @@ impl<'w> Writer<'w> {
     #[inline(always)]
     pub fn varint(mut self, value: u64) -> Self {
         if value >= 0x80 || self.room() == 0 {
-            return self.long_varint_field(0, 0, value);
+            return self.on(self.long_varint_field(0, 0, value));
         }
         // SAFETY: room for a byte.
         unsafe { self.put_byte(value as u8) };

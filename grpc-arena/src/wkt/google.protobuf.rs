@@ -47,29 +47,39 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Any<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => cursor = codec::text(cursor, cx, &mut self.type_url),
-                18 => self.value = <codec::Blob as codec::Leaf>::read(&mut cursor, cx),
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+            'f2: {
+                'f1: {
+                    match tag {
+                        10 => break 'f1,
+                        18 => break 'f2,
+                        _ => {
+                            if codec::ends(tag) {
+                                cursor = cx
+                                    .end(
+                                        start,
+                                        cursor,
+                                        tag,
+                                        group,
+                                        &mut self.unknown,
+                                        &mut frame,
+                                    );
+                                break 'fields;
+                            }
+                            cursor = cx
+                                .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                        }
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                    continue 'fields;
+                }
+                cursor = codec::text(cursor, cx, &mut self.type_url);
+                if !cursor.expect(18) {
+                    continue 'fields;
                 }
             }
+            self.value = <codec::Blob as codec::Leaf>::read(&mut cursor, cx);
         }
         cursor
     }
@@ -165,28 +175,32 @@ impl<'a> ::grpc_arena::codec::Message<'a> for SourceContext<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => cursor = codec::text(cursor, cx, &mut self.file_name),
-                _ => {
-                    if codec::ends(tag) {
+            'f1: {
+                match tag {
+                    10 => break 'f1,
+                    _ => {
+                        if codec::ends(tag) {
+                            cursor = cx
+                                .end(
+                                    start,
+                                    cursor,
+                                    tag,
+                                    group,
+                                    &mut self.unknown,
+                                    &mut frame,
+                                );
+                            break 'fields;
+                        }
                         cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                 }
+                continue 'fields;
             }
+            cursor = codec::text(cursor, cx, &mut self.file_name);
         }
         cursor
     }
@@ -316,58 +330,90 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Type<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => cursor = codec::text(cursor, cx, &mut self.name),
-                18 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        18,
-                        &mut self.fields,
-                        &mut frame,
-                    );
-                }
-                26 => {
-                    cursor = codec::repeated::<
-                        codec::Text,
-                    >(cursor, cx, 26, &mut self.oneofs, &mut frame);
-                }
-                34 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        34,
-                        &mut self.options,
-                        &mut frame,
-                    );
-                }
-                42 => cursor = codec::message(cursor, cx, &mut self.source_context),
-                48 => {
-                    self.syntax = <codec::Open<
-                        Syntax,
-                    > as codec::Leaf>::read(&mut cursor, cx);
-                }
-                58 => cursor = codec::text(cursor, cx, &mut self.edition),
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+            'f7: {
+                'f6: {
+                    'f5: {
+                        'f4: {
+                            'f3: {
+                                'f2: {
+                                    'f1: {
+                                        match tag {
+                                            10 => break 'f1,
+                                            18 => break 'f2,
+                                            26 => break 'f3,
+                                            34 => break 'f4,
+                                            42 => break 'f5,
+                                            48 => break 'f6,
+                                            58 => break 'f7,
+                                            _ => {
+                                                if codec::ends(tag) {
+                                                    cursor = cx
+                                                        .end(
+                                                            start,
+                                                            cursor,
+                                                            tag,
+                                                            group,
+                                                            &mut self.unknown,
+                                                            &mut frame,
+                                                        );
+                                                    break 'fields;
+                                                }
+                                                cursor = cx
+                                                    .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                            }
+                                        }
+                                        continue 'fields;
+                                    }
+                                    cursor = codec::text(cursor, cx, &mut self.name);
+                                    if !cursor.expect(18) {
+                                        continue 'fields;
+                                    }
+                                }
+                                cursor = codec::messages(
+                                    cursor,
+                                    cx,
+                                    18,
+                                    &mut self.fields,
+                                    &mut frame,
+                                );
+                                if !cursor.expect(26) {
+                                    continue 'fields;
+                                }
+                            }
+                            cursor = codec::repeated::<
+                                codec::Text,
+                            >(cursor, cx, 26, &mut self.oneofs, &mut frame);
+                            if !cursor.expect(34) {
+                                continue 'fields;
+                            }
+                        }
+                        cursor = codec::messages(
+                            cursor,
+                            cx,
+                            34,
+                            &mut self.options,
+                            &mut frame,
+                        );
+                        if !cursor.expect(42) {
+                            continue 'fields;
+                        }
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                    cursor = codec::message(cursor, cx, &mut self.source_context);
+                    if !cursor.expect(48) {
+                        continue 'fields;
+                    }
+                }
+                self.syntax = <codec::Open<
+                    Syntax,
+                > as codec::Leaf>::read(&mut cursor, cx);
+                if !cursor.expect(58) {
+                    continue 'fields;
                 }
             }
+            cursor = codec::text(cursor, cx, &mut self.edition);
         }
         cursor
     }
@@ -523,31 +569,97 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Field<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                8 => {
-                    self.kind = <codec::Open<
-                        field::Kind,
-                    > as codec::Leaf>::read(&mut cursor, cx);
-                }
-                16 => {
-                    self.cardinality = <codec::Open<
-                        field::Cardinality,
-                    > as codec::Leaf>::read(&mut cursor, cx);
-                }
-                24 => self.number = <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
-                34 => cursor = codec::text(cursor, cx, &mut self.name),
-                50 => cursor = codec::text(cursor, cx, &mut self.type_url),
-                56 => {
-                    self.oneof_index = <codec::Int32 as codec::Leaf>::read(
-                        &mut cursor,
-                        cx,
-                    );
-                }
-                64 => self.packed = <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                74 => {
+            'f11: {
+                'f10: {
+                    'f9: {
+                        'f8: {
+                            'f7: {
+                                'f6: {
+                                    'f4: {
+                                        'f3: {
+                                            'f2: {
+                                                'f1: {
+                                                    match tag {
+                                                        8 => break 'f1,
+                                                        16 => break 'f2,
+                                                        24 => break 'f3,
+                                                        34 => break 'f4,
+                                                        50 => break 'f6,
+                                                        56 => break 'f7,
+                                                        64 => break 'f8,
+                                                        74 => break 'f9,
+                                                        82 => break 'f10,
+                                                        90 => break 'f11,
+                                                        _ => {
+                                                            if codec::ends(tag) {
+                                                                cursor = cx
+                                                                    .end(
+                                                                        start,
+                                                                        cursor,
+                                                                        tag,
+                                                                        group,
+                                                                        &mut self.unknown,
+                                                                        &mut frame,
+                                                                    );
+                                                                break 'fields;
+                                                            }
+                                                            cursor = cx
+                                                                .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                                        }
+                                                    }
+                                                    continue 'fields;
+                                                }
+                                                self.kind = <codec::Open<
+                                                    field::Kind,
+                                                > as codec::Leaf>::read(&mut cursor, cx);
+                                                if !cursor.expect(16) {
+                                                    continue 'fields;
+                                                }
+                                            }
+                                            self.cardinality = <codec::Open<
+                                                field::Cardinality,
+                                            > as codec::Leaf>::read(&mut cursor, cx);
+                                            if !cursor.expect(24) {
+                                                continue 'fields;
+                                            }
+                                        }
+                                        self.number = <codec::Int32 as codec::Leaf>::read(
+                                            &mut cursor,
+                                            cx,
+                                        );
+                                        if !cursor.expect(34) {
+                                            continue 'fields;
+                                        }
+                                    }
+                                    cursor = codec::text(cursor, cx, &mut self.name);
+                                    if !cursor.expect(50) {
+                                        continue 'fields;
+                                    }
+                                }
+                                cursor = codec::text(cursor, cx, &mut self.type_url);
+                                if !cursor.expect(56) {
+                                    continue 'fields;
+                                }
+                            }
+                            self.oneof_index = <codec::Int32 as codec::Leaf>::read(
+                                &mut cursor,
+                                cx,
+                            );
+                            if !cursor.expect(64) {
+                                continue 'fields;
+                            }
+                        }
+                        self.packed = <codec::Bool as codec::Leaf>::read(
+                            &mut cursor,
+                            cx,
+                        );
+                        if !cursor.expect(74) {
+                            continue 'fields;
+                        }
+                    }
                     cursor = codec::messages(
                         cursor,
                         cx,
@@ -555,26 +667,16 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Field<'a> {
                         &mut self.options,
                         &mut frame,
                     );
-                }
-                82 => cursor = codec::text(cursor, cx, &mut self.json_name),
-                90 => cursor = codec::text(cursor, cx, &mut self.default_value),
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                    if !cursor.expect(82) {
+                        continue 'fields;
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                }
+                cursor = codec::text(cursor, cx, &mut self.json_name);
+                if !cursor.expect(90) {
+                    continue 'fields;
                 }
             }
+            cursor = codec::text(cursor, cx, &mut self.default_value);
         }
         cursor
     }
@@ -907,53 +1009,81 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Enum<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => cursor = codec::text(cursor, cx, &mut self.name),
-                18 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        18,
-                        &mut self.enumvalue,
-                        &mut frame,
-                    );
-                }
-                26 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        26,
-                        &mut self.options,
-                        &mut frame,
-                    );
-                }
-                34 => cursor = codec::message(cursor, cx, &mut self.source_context),
-                40 => {
-                    self.syntax = <codec::Open<
-                        Syntax,
-                    > as codec::Leaf>::read(&mut cursor, cx);
-                }
-                50 => cursor = codec::text(cursor, cx, &mut self.edition),
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
+            'f6: {
+                'f5: {
+                    'f4: {
+                        'f3: {
+                            'f2: {
+                                'f1: {
+                                    match tag {
+                                        10 => break 'f1,
+                                        18 => break 'f2,
+                                        26 => break 'f3,
+                                        34 => break 'f4,
+                                        40 => break 'f5,
+                                        50 => break 'f6,
+                                        _ => {
+                                            if codec::ends(tag) {
+                                                cursor = cx
+                                                    .end(
+                                                        start,
+                                                        cursor,
+                                                        tag,
+                                                        group,
+                                                        &mut self.unknown,
+                                                        &mut frame,
+                                                    );
+                                                break 'fields;
+                                            }
+                                            cursor = cx
+                                                .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                        }
+                                    }
+                                    continue 'fields;
+                                }
+                                cursor = codec::text(cursor, cx, &mut self.name);
+                                if !cursor.expect(18) {
+                                    continue 'fields;
+                                }
+                            }
+                            cursor = codec::messages(
                                 cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
+                                cx,
+                                18,
+                                &mut self.enumvalue,
                                 &mut frame,
                             );
-                        break;
+                            if !cursor.expect(26) {
+                                continue 'fields;
+                            }
+                        }
+                        cursor = codec::messages(
+                            cursor,
+                            cx,
+                            26,
+                            &mut self.options,
+                            &mut frame,
+                        );
+                        if !cursor.expect(34) {
+                            continue 'fields;
+                        }
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                    cursor = codec::message(cursor, cx, &mut self.source_context);
+                    if !cursor.expect(40) {
+                        continue 'fields;
+                    }
+                }
+                self.syntax = <codec::Open<
+                    Syntax,
+                > as codec::Leaf>::read(&mut cursor, cx);
+                if !cursor.expect(50) {
+                    continue 'fields;
                 }
             }
+            cursor = codec::text(cursor, cx, &mut self.edition);
         }
         cursor
     }
@@ -1079,38 +1209,46 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValue<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => cursor = codec::text(cursor, cx, &mut self.name),
-                16 => self.number = <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
-                26 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        26,
-                        &mut self.options,
-                        &mut frame,
-                    );
-                }
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+            'f3: {
+                'f2: {
+                    'f1: {
+                        match tag {
+                            10 => break 'f1,
+                            16 => break 'f2,
+                            26 => break 'f3,
+                            _ => {
+                                if codec::ends(tag) {
+                                    cursor = cx
+                                        .end(
+                                            start,
+                                            cursor,
+                                            tag,
+                                            group,
+                                            &mut self.unknown,
+                                            &mut frame,
+                                        );
+                                    break 'fields;
+                                }
+                                cursor = cx
+                                    .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                            }
+                        }
+                        continue 'fields;
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                    cursor = codec::text(cursor, cx, &mut self.name);
+                    if !cursor.expect(16) {
+                        continue 'fields;
+                    }
+                }
+                self.number = <codec::Int32 as codec::Leaf>::read(&mut cursor, cx);
+                if !cursor.expect(26) {
+                    continue 'fields;
                 }
             }
+            cursor = codec::messages(cursor, cx, 26, &mut self.options, &mut frame);
         }
         cursor
     }
@@ -1218,29 +1356,39 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Option<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => cursor = codec::text(cursor, cx, &mut self.name),
-                18 => cursor = codec::message(cursor, cx, &mut self.value),
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+            'f2: {
+                'f1: {
+                    match tag {
+                        10 => break 'f1,
+                        18 => break 'f2,
+                        _ => {
+                            if codec::ends(tag) {
+                                cursor = cx
+                                    .end(
+                                        start,
+                                        cursor,
+                                        tag,
+                                        group,
+                                        &mut self.unknown,
+                                        &mut frame,
+                                    );
+                                break 'fields;
+                            }
+                            cursor = cx
+                                .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                        }
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                    continue 'fields;
+                }
+                cursor = codec::text(cursor, cx, &mut self.name);
+                if !cursor.expect(18) {
+                    continue 'fields;
                 }
             }
+            cursor = codec::message(cursor, cx, &mut self.value);
         }
         cursor
     }
@@ -1380,62 +1528,86 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Api<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => cursor = codec::text(cursor, cx, &mut self.name),
-                18 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        18,
-                        &mut self.methods,
-                        &mut frame,
-                    );
-                }
-                26 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        26,
-                        &mut self.options,
-                        &mut frame,
-                    );
-                }
-                34 => cursor = codec::text(cursor, cx, &mut self.version),
-                42 => cursor = codec::message(cursor, cx, &mut self.source_context),
-                50 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        50,
-                        &mut self.mixins,
-                        &mut frame,
-                    );
-                }
-                56 => {
-                    self.syntax = <codec::Open<
-                        Syntax,
-                    > as codec::Leaf>::read(&mut cursor, cx);
-                }
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
+            'f7: {
+                'f6: {
+                    'f5: {
+                        'f4: {
+                            'f3: {
+                                'f2: {
+                                    'f1: {
+                                        match tag {
+                                            10 => break 'f1,
+                                            18 => break 'f2,
+                                            26 => break 'f3,
+                                            34 => break 'f4,
+                                            42 => break 'f5,
+                                            50 => break 'f6,
+                                            56 => break 'f7,
+                                            _ => {
+                                                if codec::ends(tag) {
+                                                    cursor = cx
+                                                        .end(
+                                                            start,
+                                                            cursor,
+                                                            tag,
+                                                            group,
+                                                            &mut self.unknown,
+                                                            &mut frame,
+                                                        );
+                                                    break 'fields;
+                                                }
+                                                cursor = cx
+                                                    .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                            }
+                                        }
+                                        continue 'fields;
+                                    }
+                                    cursor = codec::text(cursor, cx, &mut self.name);
+                                    if !cursor.expect(18) {
+                                        continue 'fields;
+                                    }
+                                }
+                                cursor = codec::messages(
+                                    cursor,
+                                    cx,
+                                    18,
+                                    &mut self.methods,
+                                    &mut frame,
+                                );
+                                if !cursor.expect(26) {
+                                    continue 'fields;
+                                }
+                            }
+                            cursor = codec::messages(
                                 cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
+                                cx,
+                                26,
+                                &mut self.options,
                                 &mut frame,
                             );
-                        break;
+                            if !cursor.expect(34) {
+                                continue 'fields;
+                            }
+                        }
+                        cursor = codec::text(cursor, cx, &mut self.version);
+                        if !cursor.expect(42) {
+                            continue 'fields;
+                        }
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                    cursor = codec::message(cursor, cx, &mut self.source_context);
+                    if !cursor.expect(50) {
+                        continue 'fields;
+                    }
+                }
+                cursor = codec::messages(cursor, cx, 50, &mut self.mixins, &mut frame);
+                if !cursor.expect(56) {
+                    continue 'fields;
                 }
             }
+            self.syntax = <codec::Open<Syntax> as codec::Leaf>::read(&mut cursor, cx);
         }
         cursor
     }
@@ -1579,56 +1751,84 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Method<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => cursor = codec::text(cursor, cx, &mut self.name),
-                18 => cursor = codec::text(cursor, cx, &mut self.request_type_url),
-                24 => {
-                    self.request_streaming = <codec::Bool as codec::Leaf>::read(
-                        &mut cursor,
-                        cx,
-                    );
-                }
-                34 => cursor = codec::text(cursor, cx, &mut self.response_type_url),
-                40 => {
+            'f7: {
+                'f6: {
+                    'f5: {
+                        'f4: {
+                            'f3: {
+                                'f2: {
+                                    'f1: {
+                                        match tag {
+                                            10 => break 'f1,
+                                            18 => break 'f2,
+                                            24 => break 'f3,
+                                            34 => break 'f4,
+                                            40 => break 'f5,
+                                            50 => break 'f6,
+                                            56 => break 'f7,
+                                            _ => {
+                                                if codec::ends(tag) {
+                                                    cursor = cx
+                                                        .end(
+                                                            start,
+                                                            cursor,
+                                                            tag,
+                                                            group,
+                                                            &mut self.unknown,
+                                                            &mut frame,
+                                                        );
+                                                    break 'fields;
+                                                }
+                                                cursor = cx
+                                                    .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                            }
+                                        }
+                                        continue 'fields;
+                                    }
+                                    cursor = codec::text(cursor, cx, &mut self.name);
+                                    if !cursor.expect(18) {
+                                        continue 'fields;
+                                    }
+                                }
+                                cursor = codec::text(
+                                    cursor,
+                                    cx,
+                                    &mut self.request_type_url,
+                                );
+                                if !cursor.expect(24) {
+                                    continue 'fields;
+                                }
+                            }
+                            self.request_streaming = <codec::Bool as codec::Leaf>::read(
+                                &mut cursor,
+                                cx,
+                            );
+                            if !cursor.expect(34) {
+                                continue 'fields;
+                            }
+                        }
+                        cursor = codec::text(cursor, cx, &mut self.response_type_url);
+                        if !cursor.expect(40) {
+                            continue 'fields;
+                        }
+                    }
                     self.response_streaming = <codec::Bool as codec::Leaf>::read(
                         &mut cursor,
                         cx,
                     );
-                }
-                50 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        50,
-                        &mut self.options,
-                        &mut frame,
-                    );
-                }
-                56 => {
-                    self.syntax = <codec::Open<
-                        Syntax,
-                    > as codec::Leaf>::read(&mut cursor, cx);
-                }
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                    if !cursor.expect(50) {
+                        continue 'fields;
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                }
+                cursor = codec::messages(cursor, cx, 50, &mut self.options, &mut frame);
+                if !cursor.expect(56) {
+                    continue 'fields;
                 }
             }
+            self.syntax = <codec::Open<Syntax> as codec::Leaf>::read(&mut cursor, cx);
         }
         cursor
     }
@@ -1772,29 +1972,39 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Mixin<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => cursor = codec::text(cursor, cx, &mut self.name),
-                18 => cursor = codec::text(cursor, cx, &mut self.root),
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+            'f2: {
+                'f1: {
+                    match tag {
+                        10 => break 'f1,
+                        18 => break 'f2,
+                        _ => {
+                            if codec::ends(tag) {
+                                cursor = cx
+                                    .end(
+                                        start,
+                                        cursor,
+                                        tag,
+                                        group,
+                                        &mut self.unknown,
+                                        &mut frame,
+                                    );
+                                break 'fields;
+                            }
+                            cursor = cx
+                                .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                        }
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                    continue 'fields;
+                }
+                cursor = codec::text(cursor, cx, &mut self.name);
+                if !cursor.expect(18) {
+                    continue 'fields;
                 }
             }
+            cursor = codec::text(cursor, cx, &mut self.root);
         }
         cursor
     }
@@ -1896,29 +2106,39 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Duration<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                8 => self.seconds = <codec::Int64 as codec::Leaf>::read(&mut cursor, cx),
-                16 => self.nanos = <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+            'f2: {
+                'f1: {
+                    match tag {
+                        8 => break 'f1,
+                        16 => break 'f2,
+                        _ => {
+                            if codec::ends(tag) {
+                                cursor = cx
+                                    .end(
+                                        start,
+                                        cursor,
+                                        tag,
+                                        group,
+                                        &mut self.unknown,
+                                        &mut frame,
+                                    );
+                                break 'fields;
+                            }
+                            cursor = cx
+                                .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                        }
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                    continue 'fields;
+                }
+                self.seconds = <codec::Int64 as codec::Leaf>::read(&mut cursor, cx);
+                if !cursor.expect(16) {
+                    continue 'fields;
                 }
             }
+            self.nanos = <codec::Int32 as codec::Leaf>::read(&mut cursor, cx);
         }
         cursor
     }
@@ -2011,7 +2231,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Empty<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
             match tag {
@@ -2026,7 +2246,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Empty<'a> {
                                 &mut self.unknown,
                                 &mut frame,
                             );
-                        break;
+                        break 'fields;
                     }
                     cursor = cx
                         .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
@@ -2111,32 +2331,34 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldMask<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => {
-                    cursor = codec::repeated::<
-                        codec::Text,
-                    >(cursor, cx, 10, &mut self.paths, &mut frame);
-                }
-                _ => {
-                    if codec::ends(tag) {
+            'f1: {
+                match tag {
+                    10 => break 'f1,
+                    _ => {
+                        if codec::ends(tag) {
+                            cursor = cx
+                                .end(
+                                    start,
+                                    cursor,
+                                    tag,
+                                    group,
+                                    &mut self.unknown,
+                                    &mut frame,
+                                );
+                            break 'fields;
+                        }
                         cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                 }
+                continue 'fields;
             }
+            cursor = codec::repeated::<
+                codec::Text,
+            >(cursor, cx, 10, &mut self.paths, &mut frame);
         }
         cursor
     }
@@ -2223,41 +2445,35 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Struct<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
         let mut map_1 = codec::MapBuilder::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => {
-                    cursor = codec::map::<
-                        codec::Text,
-                        codec::Msg<Value<'a>>,
-                    >(
-                        cursor,
-                        cx,
-                        10,
-                        self.fields,
-                        &mut map_1,
-                        &mut self.unknown,
-                        &mut frame,
-                    );
-                }
-                _ => {
-                    if codec::ends(tag) {
+            'f1: {
+                match tag {
+                    10 => break 'f1,
+                    _ => {
+                        if codec::ends(tag) {
+                            cursor = cx
+                                .end(
+                                    start,
+                                    cursor,
+                                    tag,
+                                    group,
+                                    &mut self.unknown,
+                                    &mut frame,
+                                );
+                            break 'fields;
+                        }
                         cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                 }
+                continue 'fields;
             }
+            cursor = codec::map::<
+                codec::Text,
+                codec::Msg<Value<'a>>,
+            >(cursor, cx, 10, self.fields, &mut map_1, &mut self.unknown, &mut frame);
         }
         map_1.finish(cx, &mut self.fields);
         cursor
@@ -2366,73 +2582,88 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Value<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                8 => {
-                    let value = <codec::Open<
-                        NullValue,
-                    > as codec::Leaf>::read(&mut cursor, cx);
-                    self.kind = ::core::option::Option::Some(
-                        value::Kind::NullValue(value),
-                    );
-                }
-                17 => {
-                    let value = <codec::Double as codec::Leaf>::read(&mut cursor, cx);
-                    self.kind = ::core::option::Option::Some(
-                        value::Kind::NumberValue(value),
-                    );
-                }
-                26 => {
-                    let value = <codec::Text as codec::Leaf>::read(&mut cursor, cx);
-                    self.kind = ::core::option::Option::Some(
-                        value::Kind::StringValue(value),
-                    );
-                }
-                32 => {
+            'f6: {
+                'f5: {
+                    'f4: {
+                        'f3: {
+                            'f2: {
+                                'f1: {
+                                    match tag {
+                                        8 => break 'f1,
+                                        17 => break 'f2,
+                                        26 => break 'f3,
+                                        32 => break 'f4,
+                                        42 => break 'f5,
+                                        50 => break 'f6,
+                                        _ => {
+                                            if codec::ends(tag) {
+                                                cursor = cx
+                                                    .end(
+                                                        start,
+                                                        cursor,
+                                                        tag,
+                                                        group,
+                                                        &mut self.unknown,
+                                                        &mut frame,
+                                                    );
+                                                break 'fields;
+                                            }
+                                            cursor = cx
+                                                .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                        }
+                                    }
+                                    continue 'fields;
+                                }
+                                let value = <codec::Open<
+                                    NullValue,
+                                > as codec::Leaf>::read(&mut cursor, cx);
+                                self.kind = ::core::option::Option::Some(
+                                    value::Kind::NullValue(value),
+                                );
+                                continue 'fields;
+                            }
+                            let value = <codec::Double as codec::Leaf>::read(
+                                &mut cursor,
+                                cx,
+                            );
+                            self.kind = ::core::option::Option::Some(
+                                value::Kind::NumberValue(value),
+                            );
+                            continue 'fields;
+                        }
+                        let value = <codec::Text as codec::Leaf>::read(&mut cursor, cx);
+                        self.kind = ::core::option::Option::Some(
+                            value::Kind::StringValue(value),
+                        );
+                        continue 'fields;
+                    }
                     let value = <codec::Bool as codec::Leaf>::read(&mut cursor, cx);
                     self.kind = ::core::option::Option::Some(
                         value::Kind::BoolValue(value),
                     );
+                    continue 'fields;
                 }
-                42 => {
-                    let mut value = match self.kind {
-                        ::core::option::Option::Some(value::Kind::StructValue(value)) => {
-                            ::core::option::Option::Some(value)
-                        }
-                        _ => ::core::option::Option::None,
-                    };
-                    cursor = codec::message(cursor, cx, &mut value);
-                    self.kind = value.map(value::Kind::StructValue);
-                }
-                50 => {
-                    let mut value = match self.kind {
-                        ::core::option::Option::Some(value::Kind::ListValue(value)) => {
-                            ::core::option::Option::Some(value)
-                        }
-                        _ => ::core::option::Option::None,
-                    };
-                    cursor = codec::message(cursor, cx, &mut value);
-                    self.kind = value.map(value::Kind::ListValue);
-                }
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                let mut value = match self.kind {
+                    ::core::option::Option::Some(value::Kind::StructValue(value)) => {
+                        ::core::option::Option::Some(value)
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
-                }
+                    _ => ::core::option::Option::None,
+                };
+                cursor = codec::message(cursor, cx, &mut value);
+                self.kind = value.map(value::Kind::StructValue);
+                continue 'fields;
             }
+            let mut value = match self.kind {
+                ::core::option::Option::Some(value::Kind::ListValue(value)) => {
+                    ::core::option::Option::Some(value)
+                }
+                _ => ::core::option::Option::None,
+            };
+            cursor = codec::message(cursor, cx, &mut value);
+            self.kind = value.map(value::Kind::ListValue);
         }
         cursor
     }
@@ -2585,36 +2816,32 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ListValue<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        10,
-                        &mut self.values,
-                        &mut frame,
-                    );
-                }
-                _ => {
-                    if codec::ends(tag) {
+            'f1: {
+                match tag {
+                    10 => break 'f1,
+                    _ => {
+                        if codec::ends(tag) {
+                            cursor = cx
+                                .end(
+                                    start,
+                                    cursor,
+                                    tag,
+                                    group,
+                                    &mut self.unknown,
+                                    &mut frame,
+                                );
+                            break 'fields;
+                        }
                         cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                 }
+                continue 'fields;
             }
+            cursor = codec::messages(cursor, cx, 10, &mut self.values, &mut frame);
         }
         cursor
     }
@@ -2706,29 +2933,39 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Timestamp<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                8 => self.seconds = <codec::Int64 as codec::Leaf>::read(&mut cursor, cx),
-                16 => self.nanos = <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+            'f2: {
+                'f1: {
+                    match tag {
+                        8 => break 'f1,
+                        16 => break 'f2,
+                        _ => {
+                            if codec::ends(tag) {
+                                cursor = cx
+                                    .end(
+                                        start,
+                                        cursor,
+                                        tag,
+                                        group,
+                                        &mut self.unknown,
+                                        &mut frame,
+                                    );
+                                break 'fields;
+                            }
+                            cursor = cx
+                                .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                        }
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                    continue 'fields;
+                }
+                self.seconds = <codec::Int64 as codec::Leaf>::read(&mut cursor, cx);
+                if !cursor.expect(16) {
+                    continue 'fields;
                 }
             }
+            self.nanos = <codec::Int32 as codec::Leaf>::read(&mut cursor, cx);
         }
         cursor
     }
@@ -2824,28 +3061,32 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DoubleValue<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                9 => self.value = <codec::Double as codec::Leaf>::read(&mut cursor, cx),
-                _ => {
-                    if codec::ends(tag) {
+            'f1: {
+                match tag {
+                    9 => break 'f1,
+                    _ => {
+                        if codec::ends(tag) {
+                            cursor = cx
+                                .end(
+                                    start,
+                                    cursor,
+                                    tag,
+                                    group,
+                                    &mut self.unknown,
+                                    &mut frame,
+                                );
+                            break 'fields;
+                        }
                         cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                 }
+                continue 'fields;
             }
+            self.value = <codec::Double as codec::Leaf>::read(&mut cursor, cx);
         }
         cursor
     }
@@ -2935,28 +3176,32 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FloatValue<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                13 => self.value = <codec::Float as codec::Leaf>::read(&mut cursor, cx),
-                _ => {
-                    if codec::ends(tag) {
+            'f1: {
+                match tag {
+                    13 => break 'f1,
+                    _ => {
+                        if codec::ends(tag) {
+                            cursor = cx
+                                .end(
+                                    start,
+                                    cursor,
+                                    tag,
+                                    group,
+                                    &mut self.unknown,
+                                    &mut frame,
+                                );
+                            break 'fields;
+                        }
                         cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                 }
+                continue 'fields;
             }
+            self.value = <codec::Float as codec::Leaf>::read(&mut cursor, cx);
         }
         cursor
     }
@@ -3046,28 +3291,32 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Int64Value<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                8 => self.value = <codec::Int64 as codec::Leaf>::read(&mut cursor, cx),
-                _ => {
-                    if codec::ends(tag) {
+            'f1: {
+                match tag {
+                    8 => break 'f1,
+                    _ => {
+                        if codec::ends(tag) {
+                            cursor = cx
+                                .end(
+                                    start,
+                                    cursor,
+                                    tag,
+                                    group,
+                                    &mut self.unknown,
+                                    &mut frame,
+                                );
+                            break 'fields;
+                        }
                         cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                 }
+                continue 'fields;
             }
+            self.value = <codec::Int64 as codec::Leaf>::read(&mut cursor, cx);
         }
         cursor
     }
@@ -3157,28 +3406,32 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UInt64Value<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                8 => self.value = <codec::Uint64 as codec::Leaf>::read(&mut cursor, cx),
-                _ => {
-                    if codec::ends(tag) {
+            'f1: {
+                match tag {
+                    8 => break 'f1,
+                    _ => {
+                        if codec::ends(tag) {
+                            cursor = cx
+                                .end(
+                                    start,
+                                    cursor,
+                                    tag,
+                                    group,
+                                    &mut self.unknown,
+                                    &mut frame,
+                                );
+                            break 'fields;
+                        }
                         cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                 }
+                continue 'fields;
             }
+            self.value = <codec::Uint64 as codec::Leaf>::read(&mut cursor, cx);
         }
         cursor
     }
@@ -3268,28 +3521,32 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Int32Value<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                8 => self.value = <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
-                _ => {
-                    if codec::ends(tag) {
+            'f1: {
+                match tag {
+                    8 => break 'f1,
+                    _ => {
+                        if codec::ends(tag) {
+                            cursor = cx
+                                .end(
+                                    start,
+                                    cursor,
+                                    tag,
+                                    group,
+                                    &mut self.unknown,
+                                    &mut frame,
+                                );
+                            break 'fields;
+                        }
                         cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                 }
+                continue 'fields;
             }
+            self.value = <codec::Int32 as codec::Leaf>::read(&mut cursor, cx);
         }
         cursor
     }
@@ -3379,28 +3636,32 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UInt32Value<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                8 => self.value = <codec::Uint32 as codec::Leaf>::read(&mut cursor, cx),
-                _ => {
-                    if codec::ends(tag) {
+            'f1: {
+                match tag {
+                    8 => break 'f1,
+                    _ => {
+                        if codec::ends(tag) {
+                            cursor = cx
+                                .end(
+                                    start,
+                                    cursor,
+                                    tag,
+                                    group,
+                                    &mut self.unknown,
+                                    &mut frame,
+                                );
+                            break 'fields;
+                        }
                         cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                 }
+                continue 'fields;
             }
+            self.value = <codec::Uint32 as codec::Leaf>::read(&mut cursor, cx);
         }
         cursor
     }
@@ -3490,28 +3751,32 @@ impl<'a> ::grpc_arena::codec::Message<'a> for BoolValue<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                8 => self.value = <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                _ => {
-                    if codec::ends(tag) {
+            'f1: {
+                match tag {
+                    8 => break 'f1,
+                    _ => {
+                        if codec::ends(tag) {
+                            cursor = cx
+                                .end(
+                                    start,
+                                    cursor,
+                                    tag,
+                                    group,
+                                    &mut self.unknown,
+                                    &mut frame,
+                                );
+                            break 'fields;
+                        }
                         cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                 }
+                continue 'fields;
             }
+            self.value = <codec::Bool as codec::Leaf>::read(&mut cursor, cx);
         }
         cursor
     }
@@ -3601,28 +3866,32 @@ impl<'a> ::grpc_arena::codec::Message<'a> for StringValue<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => cursor = codec::text(cursor, cx, &mut self.value),
-                _ => {
-                    if codec::ends(tag) {
+            'f1: {
+                match tag {
+                    10 => break 'f1,
+                    _ => {
+                        if codec::ends(tag) {
+                            cursor = cx
+                                .end(
+                                    start,
+                                    cursor,
+                                    tag,
+                                    group,
+                                    &mut self.unknown,
+                                    &mut frame,
+                                );
+                            break 'fields;
+                        }
                         cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                 }
+                continue 'fields;
             }
+            cursor = codec::text(cursor, cx, &mut self.value);
         }
         cursor
     }
@@ -3712,28 +3981,32 @@ impl<'a> ::grpc_arena::codec::Message<'a> for BytesValue<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => self.value = <codec::Blob as codec::Leaf>::read(&mut cursor, cx),
-                _ => {
-                    if codec::ends(tag) {
+            'f1: {
+                match tag {
+                    10 => break 'f1,
+                    _ => {
+                        if codec::ends(tag) {
+                            cursor = cx
+                                .end(
+                                    start,
+                                    cursor,
+                                    tag,
+                                    group,
+                                    &mut self.unknown,
+                                    &mut frame,
+                                );
+                            break 'fields;
+                        }
                         cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                 }
+                continue 'fields;
             }
+            self.value = <codec::Blob as codec::Leaf>::read(&mut cursor, cx);
         }
         cursor
     }

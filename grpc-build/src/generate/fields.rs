@@ -192,20 +192,22 @@ impl Field {
         format_ident!("map_{}", self.number)
     }
 
-    /// The arms of the match over tags that read the field. For a member of a oneof `variant` is its path and `place`
-    /// the oneof's field.
-    pub(super) fn read(&self, scope: &Scope, oneof: Option<(&TokenStream, &Ident)>) -> TokenStream {
+    /// The tags that the field may come behind, that which encoders write first, each with the statements that read it.
+    /// For a member of a oneof `variant` is its path and `place` the oneof's field.
+    pub(super) fn read(
+        &self,
+        scope: &Scope,
+        oneof: Option<(&TokenStream, &Ident)>,
+    ) -> Vec<(Token, TokenStream)> {
         let (tag, ident, codec) = (self.tag(), &self.ident, self.kind.codec(scope));
-        match self.shape {
-            Shape::Repeated { .. } => self.read_list(&codec),
+        let read = match self.shape {
+            Shape::Repeated { packed } => return self.read_list(&codec, packed),
             Shape::Map(key) => {
                 let (key, builder) = (key.codec(), self.builder());
                 quote! {
-                    #tag => {
-                        cursor = codec::map::<#key, #codec>(
-                            cursor, cx, #tag, self.#ident, &mut #builder, &mut self.unknown, &mut frame,
-                        );
-                    }
+                    cursor = codec::map::<#key, #codec>(
+                        cursor, cx, #tag, self.#ident, &mut #builder, &mut self.unknown, &mut frame,
+                    );
                 }
             }
             Shape::Oneof(_) => match oneof {
@@ -213,76 +215,87 @@ impl Field {
                 None => TokenStream::new(),
             },
             Shape::Implicit if matches!(self.kind, Kind::Scalar(Scalar::Text)) => {
-                quote!(#tag => cursor = codec::text(cursor, cx, &mut self.#ident),)
+                quote!(cursor = codec::text(cursor, cx, &mut self.#ident);)
             }
             Shape::Implicit => {
-                quote!(#tag => self.#ident = <#codec as codec::Leaf>::read(&mut cursor, cx),)
+                quote!(self.#ident = <#codec as codec::Leaf>::read(&mut cursor, cx);)
             }
             Shape::Explicit | Shape::Required => match &self.kind {
                 Kind::Message { group: false, .. } => {
-                    quote!(#tag => cursor = codec::message(cursor, cx, &mut self.#ident),)
+                    quote!(cursor = codec::message(cursor, cx, &mut self.#ident);)
                 }
                 Kind::Message { group: true, .. } => {
                     let end = self.end_tag();
-                    quote!(#tag => cursor = codec::group(cursor, cx, #end, &mut self.#ident),)
+                    quote!(cursor = codec::group(cursor, cx, #end, &mut self.#ident);)
                 }
                 Kind::Scalar(Scalar::Text) => {
-                    quote!(#tag => cursor = codec::optional_text(cursor, cx, &mut self.#ident),)
+                    quote!(cursor = codec::optional_text(cursor, cx, &mut self.#ident);)
                 }
-                kind if kind.is_closed() => self
-                    .read_closed(scope, &quote!(self.#ident = ::core::option::Option::Some(value))),
+                kind if kind.is_closed() => self.read_closed(
+                    &codec,
+                    &quote!(self.#ident = ::core::option::Option::Some(value)),
+                ),
                 _ => quote! {
-                    #tag => self.#ident = ::core::option::Option::Some(<#codec as codec::Leaf>::read(&mut cursor, cx)),
+                    self.#ident = ::core::option::Option::Some(<#codec as codec::Leaf>::read(&mut cursor, cx));
                 },
             },
-        }
+        };
+        vec![(tag, read)]
     }
 
     fn end_tag(&self) -> Token {
         tag(self.number, START_GROUP + 1)
     }
 
-    fn read_list(&self, codec: &TokenStream) -> TokenStream {
+    fn read_list(&self, codec: &TokenStream, packed: bool) -> Vec<(Token, TokenStream)> {
         let (tag_, ident) = (self.tag(), &self.ident);
-        match &self.kind {
-            Kind::Message { group: false, .. } => quote! {
-                #tag_ => cursor = codec::messages(cursor, cx, #tag_, &mut self.#ident, &mut frame),
-            },
-            Kind::Message { group: true, .. } => quote! {
-                #tag_ => cursor = codec::groups(cursor, cx, #tag_, &mut self.#ident, &mut frame),
-            },
+        let packed_tag = tag(self.number, DELIMITED);
+        let closed = |tag: &Token| {
+            quote! {
+                cursor = codec::closed(cursor, cx, #tag, &mut self.#ident, &mut self.unknown, &mut frame);
+            }
+        };
+        let mut ways = match &self.kind {
+            Kind::Message { group: false, .. } => {
+                let read = quote!(cursor = codec::messages(cursor, cx, #tag_, &mut self.#ident, &mut frame););
+                vec![(tag_, read)]
+            }
+            Kind::Message { group: true, .. } => {
+                let read = quote!(cursor = codec::groups(cursor, cx, #tag_, &mut self.#ident, &mut frame););
+                vec![(tag_, read)]
+            }
             kind if kind.is_closed() => {
-                let packed = tag(self.number, DELIMITED);
-                quote! {
-                    #tag_ | #packed => {
-                        cursor = codec::closed(cursor, cx, tag, &mut self.#ident, &mut self.unknown, &mut frame);
-                    }
-                }
+                let reads = (closed(&tag_), closed(&packed_tag));
+                vec![(tag_, reads.0), (packed_tag, reads.1)]
             }
             kind => {
-                let packed = kind.packable().then(|| {
-                    let packed = tag(self.number, DELIMITED);
-                    quote!(#packed => cursor = codec::packed::<#codec>(cursor, cx, &mut self.#ident, &mut frame),)
-                });
-                quote! {
-                    #tag_ => cursor = codec::repeated::<#codec>(cursor, cx, #tag_, &mut self.#ident, &mut frame),
-                    #packed
+                let read = quote! {
+                    cursor = codec::repeated::<#codec>(cursor, cx, #tag_, &mut self.#ident, &mut frame);
+                };
+                let mut ways = vec![(tag_, read)];
+                if kind.packable() {
+                    let read = quote!(cursor = codec::packed::<#codec>(cursor, cx, &mut self.#ident, &mut frame););
+                    ways.push((packed_tag, read));
                 }
+                ways
             }
+        };
+        if packed {
+            ways.reverse();
         }
+        ways
     }
 
     /// A closed enum that is no list: a number without a name is an unknown field.
-    fn read_closed(&self, scope: &Scope, set: &TokenStream) -> TokenStream {
-        let (tag, path) = (self.tag(), self.kind.rust(scope, &quote!('a)));
+    fn read_closed(&self, codec: &TokenStream, set: &TokenStream) -> TokenStream {
+        let tag = self.tag();
+        // The codec type is `Closed<Path>`; its value type is what has the numbers.
         quote! {
-            #tag => {
-                let number = cursor.varint(cx) as i32;
-                match <#path as codec::ClosedEnum>::from_number(number) {
-                    ::core::option::Option::Some(value) => #set,
-                    ::core::option::Option::None => {
-                        cursor = cx.unnamed(tag, number, cursor, &mut self.unknown, &mut frame);
-                    }
+            let number = cursor.varint(cx) as i32;
+            match <<#codec as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
+                ::core::option::Option::Some(value) => #set,
+                ::core::option::Option::None => {
+                    cursor = cx.unnamed(#tag, number, cursor, &mut self.unknown, &mut frame);
                 }
             }
         }
@@ -294,7 +307,6 @@ impl Field {
         variant: &TokenStream,
         place: &Ident,
     ) -> TokenStream {
-        let tag = self.tag();
         match &self.kind {
             Kind::Message { group, .. } => {
                 let read = if *group {
@@ -305,38 +317,21 @@ impl Field {
                 };
                 // The member that is set already is merged with; any other gives way.
                 quote! {
-                    #tag => {
-                        let mut value = match self.#place {
-                            ::core::option::Option::Some(#variant(value)) => ::core::option::Option::Some(value),
-                            _ => ::core::option::Option::None,
-                        };
-                        cursor = #read;
-                        self.#place = value.map(#variant);
-                    }
+                    let mut value = match self.#place {
+                        ::core::option::Option::Some(#variant(value)) => ::core::option::Option::Some(value),
+                        _ => ::core::option::Option::None,
+                    };
+                    cursor = #read;
+                    self.#place = value.map(#variant);
                 }
             }
-            kind if kind.is_closed() => {
-                let path = codec.clone();
-                // The codec type is `Closed<Path>`; its value type is what has the numbers.
-                quote! {
-                    #tag => {
-                        let number = cursor.varint(cx) as i32;
-                        match <<#path as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
-                            ::core::option::Option::Some(value) => {
-                                self.#place = ::core::option::Option::Some(#variant(value));
-                            }
-                            ::core::option::Option::None => {
-                                cursor = cx.unnamed(tag, number, cursor, &mut self.unknown, &mut frame);
-                            }
-                        }
-                    }
-                }
-            }
+            kind if kind.is_closed() => self.read_closed(
+                codec,
+                &quote!(self.#place = ::core::option::Option::Some(#variant(value))),
+            ),
             _ => quote! {
-                #tag => {
-                    let value = <#codec as codec::Leaf>::read(&mut cursor, cx);
-                    self.#place = ::core::option::Option::Some(#variant(value));
-                }
+                let value = <#codec as codec::Leaf>::read(&mut cursor, cx);
+                self.#place = ::core::option::Option::Some(#variant(value));
             },
         }
     }

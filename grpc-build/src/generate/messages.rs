@@ -1,7 +1,8 @@
 //! Messages: a struct, what the codec needs of it, and a module for what is declared within.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::quote;
+use syn::Lifetime;
 
 use super::{Generator, deprecated, docs, lints};
 use crate::Error;
@@ -187,22 +188,7 @@ impl Generator<'_> {
     }
 
     fn merge(&self, message: &Message, scope: &Scope) -> TokenStream {
-        let arms = message.fields.iter().map(|field| {
-            let oneof = if let Shape::Oneof(index) = field.shape {
-                message.oneofs.get(index)
-            } else {
-                None
-            };
-            let member = oneof.and_then(|oneof| {
-                let (variant, _) = oneof
-                    .variants
-                    .iter()
-                    .find(|(_, i)| message.fields[*i].number == field.number)?;
-                let path = oneof.rust.path(scope);
-                Some((quote!(#path::#variant), &oneof.ident))
-            });
-            field.read(scope, member.as_ref().map(|(variant, place)| (variant, *place)))
-        });
+        let reads = fields_loop(message, scope);
         let maps = message.fields.iter().filter(|field| matches!(field.shape, Shape::Map(_)));
         let builders = maps.clone().map(|field| {
             let builder = field.builder();
@@ -222,20 +208,7 @@ impl Generator<'_> {
                 use ::grpc_arena::codec;
                 let mut frame = codec::Frame::new();
                 #(#builders)*
-                loop {
-                    let start = cursor;
-                    let tag = cursor.tag(cx);
-                    match tag {
-                        #(#arms)*
-                        _ => {
-                            if codec::ends(tag) {
-                                cursor = cx.end(start, cursor, tag, group, &mut self.unknown, &mut frame);
-                                break;
-                            }
-                            cursor = cx.unknown(start, cursor, tag, &mut self.unknown, &mut frame);
-                        }
-                    }
-                }
+                #reads
                 #(#finish)*
                 cursor
             }
@@ -329,6 +302,89 @@ impl Generator<'_> {
             #lints
             pub mod #module { #items }
         })
+    }
+}
+
+/// Up to how many fields are chained: their blocks are nested as deeply.
+const CHAINED: usize = 64;
+
+/// The loop over a message's fields as they come.
+///
+/// The code of each field is followed by that of the one with the next number, which is entered when the next tag says
+/// so, without choosing among all: encoders write fields in that order. Members of a oneof are not, since which one
+/// comes cannot be foreseen.
+///
+/// ```text
+/// 'fields: loop {
+///     'b: {
+///         'a: {
+///             match tag { 8 => break 'a, 16 => break 'b, .. }
+///         }
+///         // a
+///         if !cursor.expect(16) { continue 'fields; }
+///     }
+///     // b
+/// }
+/// ```
+fn fields_loop(message: &Message, scope: &Scope) -> TokenStream {
+    let mut fields: Vec<&Field> = message.fields.iter().collect();
+    fields.sort_by_key(|field| field.number);
+    let chained = fields.len() <= CHAINED;
+    let (mut arms, mut reads) = (TokenStream::new(), Vec::new());
+    for field in fields {
+        let oneof =
+            if let Shape::Oneof(index) = field.shape { message.oneofs.get(index) } else { None };
+        let member = oneof.and_then(|oneof| {
+            let (variant, _) =
+                oneof.variants.iter().find(|(_, i)| message.fields[*i].number == field.number)?;
+            let path = oneof.rust.path(scope);
+            Some((quote!(#path::#variant), &oneof.ident))
+        });
+        let mut ways = field
+            .read(scope, member.as_ref().map(|(variant, place)| (variant, *place)))
+            .into_iter();
+        if chained && let Some((tag, read)) = ways.next() {
+            let label = Lifetime::new(&format!("'f{}", field.number), Span::call_site());
+            arms.extend(quote!(#tag => break #label,));
+            reads.push((field, label, tag, read));
+        }
+        for (tag, read) in ways {
+            arms.extend(quote!(#tag => { #read }));
+        }
+    }
+    let mut body = quote! {
+        match tag {
+            #arms
+            _ => {
+                if codec::ends(tag) {
+                    cursor = cx.end(start, cursor, tag, group, &mut self.unknown, &mut frame);
+                    break 'fields;
+                }
+                cursor = cx.unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+            }
+        }
+    };
+    for (i, (_, label, _, read)) in reads.iter().enumerate() {
+        let next = match reads.get(i + 1) {
+            Some((next, _, tag, _)) if !matches!(next.shape, Shape::Oneof(_)) => {
+                quote!(if !cursor.expect(#tag) { continue 'fields; })
+            }
+            Some(_) => quote!(continue 'fields;),
+            None => TokenStream::new(),
+        };
+        let leave = (i == 0).then(|| quote!(continue 'fields;));
+        body = quote! {
+            #label: { #body #leave }
+            #read
+            #next
+        };
+    }
+    quote! {
+        'fields: loop {
+            let start = cursor;
+            let tag = cursor.tag(cx);
+            #body
+        }
     }
 }
 

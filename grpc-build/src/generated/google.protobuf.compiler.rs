@@ -87,43 +87,59 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Version<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                8 => {
-                    self.major = ::core::option::Option::Some(
-                        <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                16 => {
+            'f4: {
+                'f3: {
+                    'f2: {
+                        'f1: {
+                            match tag {
+                                8 => break 'f1,
+                                16 => break 'f2,
+                                24 => break 'f3,
+                                34 => break 'f4,
+                                _ => {
+                                    if codec::ends(tag) {
+                                        cursor = cx
+                                            .end(
+                                                start,
+                                                cursor,
+                                                tag,
+                                                group,
+                                                &mut self.unknown,
+                                                &mut frame,
+                                            );
+                                        break 'fields;
+                                    }
+                                    cursor = cx
+                                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                }
+                            }
+                            continue 'fields;
+                        }
+                        self.major = ::core::option::Option::Some(
+                            <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                        );
+                        if !cursor.expect(16) {
+                            continue 'fields;
+                        }
+                    }
                     self.minor = ::core::option::Option::Some(
                         <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
                     );
-                }
-                24 => {
-                    self.patch = ::core::option::Option::Some(
-                        <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                34 => cursor = codec::optional_text(cursor, cx, &mut self.suffix),
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                    if !cursor.expect(24) {
+                        continue 'fields;
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                }
+                self.patch = ::core::option::Option::Some(
+                    <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                );
+                if !cursor.expect(34) {
+                    continue 'fields;
                 }
             }
+            cursor = codec::optional_text(cursor, cx, &mut self.suffix);
         }
         cursor
     }
@@ -273,52 +289,74 @@ impl<'a> ::grpc_arena::codec::Message<'a> for CodeGeneratorRequest<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => {
-                    cursor = codec::repeated::<
-                        codec::Text,
-                    >(cursor, cx, 10, &mut self.file_to_generate, &mut frame);
-                }
-                18 => cursor = codec::optional_text(cursor, cx, &mut self.parameter),
-                26 => cursor = codec::message(cursor, cx, &mut self.compiler_version),
-                122 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        122,
-                        &mut self.proto_file,
-                        &mut frame,
-                    );
-                }
-                138 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        138,
-                        &mut self.source_file_descriptors,
-                        &mut frame,
-                    );
-                }
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+            'f17: {
+                'f15: {
+                    'f3: {
+                        'f2: {
+                            'f1: {
+                                match tag {
+                                    10 => break 'f1,
+                                    18 => break 'f2,
+                                    26 => break 'f3,
+                                    122 => break 'f15,
+                                    138 => break 'f17,
+                                    _ => {
+                                        if codec::ends(tag) {
+                                            cursor = cx
+                                                .end(
+                                                    start,
+                                                    cursor,
+                                                    tag,
+                                                    group,
+                                                    &mut self.unknown,
+                                                    &mut frame,
+                                                );
+                                            break 'fields;
+                                        }
+                                        cursor = cx
+                                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                    }
+                                }
+                                continue 'fields;
+                            }
+                            cursor = codec::repeated::<
+                                codec::Text,
+                            >(cursor, cx, 10, &mut self.file_to_generate, &mut frame);
+                            if !cursor.expect(18) {
+                                continue 'fields;
+                            }
+                        }
+                        cursor = codec::optional_text(cursor, cx, &mut self.parameter);
+                        if !cursor.expect(26) {
+                            continue 'fields;
+                        }
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                    cursor = codec::message(cursor, cx, &mut self.compiler_version);
+                    if !cursor.expect(122) {
+                        continue 'fields;
+                    }
+                }
+                cursor = codec::messages(
+                    cursor,
+                    cx,
+                    122,
+                    &mut self.proto_file,
+                    &mut frame,
+                );
+                if !cursor.expect(138) {
+                    continue 'fields;
                 }
             }
+            cursor = codec::messages(
+                cursor,
+                cx,
+                138,
+                &mut self.source_file_descriptors,
+                &mut frame,
+            );
         }
         cursor
     }
@@ -488,46 +526,66 @@ impl<'a> ::grpc_arena::codec::Message<'a> for CodeGeneratorResponse<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => cursor = codec::optional_text(cursor, cx, &mut self.error),
-                16 => {
-                    self.supported_features = ::core::option::Option::Some(
-                        <codec::Uint64 as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                24 => {
+            'f15: {
+                'f4: {
+                    'f3: {
+                        'f2: {
+                            'f1: {
+                                match tag {
+                                    10 => break 'f1,
+                                    16 => break 'f2,
+                                    24 => break 'f3,
+                                    32 => break 'f4,
+                                    122 => break 'f15,
+                                    _ => {
+                                        if codec::ends(tag) {
+                                            cursor = cx
+                                                .end(
+                                                    start,
+                                                    cursor,
+                                                    tag,
+                                                    group,
+                                                    &mut self.unknown,
+                                                    &mut frame,
+                                                );
+                                            break 'fields;
+                                        }
+                                        cursor = cx
+                                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                    }
+                                }
+                                continue 'fields;
+                            }
+                            cursor = codec::optional_text(cursor, cx, &mut self.error);
+                            if !cursor.expect(16) {
+                                continue 'fields;
+                            }
+                        }
+                        self.supported_features = ::core::option::Option::Some(
+                            <codec::Uint64 as codec::Leaf>::read(&mut cursor, cx),
+                        );
+                        if !cursor.expect(24) {
+                            continue 'fields;
+                        }
+                    }
                     self.minimum_edition = ::core::option::Option::Some(
                         <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
                     );
-                }
-                32 => {
-                    self.maximum_edition = ::core::option::Option::Some(
-                        <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                122 => {
-                    cursor = codec::messages(cursor, cx, 122, &mut self.file, &mut frame);
-                }
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                    if !cursor.expect(32) {
+                        continue 'fields;
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                }
+                self.maximum_edition = ::core::option::Option::Some(
+                    <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                );
+                if !cursor.expect(122) {
+                    continue 'fields;
                 }
             }
+            cursor = codec::messages(cursor, cx, 122, &mut self.file, &mut frame);
         }
         cursor
     }
@@ -686,43 +744,57 @@ pub mod code_generator_response {
         ) -> ::grpc_arena::codec::Cursor<'a> {
             use ::grpc_arena::codec;
             let mut frame = codec::Frame::new();
-            loop {
+            'fields: loop {
                 let start = cursor;
                 let tag = cursor.tag(cx);
-                match tag {
-                    10 => cursor = codec::optional_text(cursor, cx, &mut self.name),
-                    18 => {
+                'f16: {
+                    'f15: {
+                        'f2: {
+                            'f1: {
+                                match tag {
+                                    10 => break 'f1,
+                                    18 => break 'f2,
+                                    122 => break 'f15,
+                                    130 => break 'f16,
+                                    _ => {
+                                        if codec::ends(tag) {
+                                            cursor = cx
+                                                .end(
+                                                    start,
+                                                    cursor,
+                                                    tag,
+                                                    group,
+                                                    &mut self.unknown,
+                                                    &mut frame,
+                                                );
+                                            break 'fields;
+                                        }
+                                        cursor = cx
+                                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                    }
+                                }
+                                continue 'fields;
+                            }
+                            cursor = codec::optional_text(cursor, cx, &mut self.name);
+                            if !cursor.expect(18) {
+                                continue 'fields;
+                            }
+                        }
                         cursor = codec::optional_text(
                             cursor,
                             cx,
                             &mut self.insertion_point,
                         );
-                    }
-                    122 => cursor = codec::optional_text(cursor, cx, &mut self.content),
-                    130 => {
-                        cursor = codec::message(
-                            cursor,
-                            cx,
-                            &mut self.generated_code_info,
-                        );
-                    }
-                    _ => {
-                        if codec::ends(tag) {
-                            cursor = cx
-                                .end(
-                                    start,
-                                    cursor,
-                                    tag,
-                                    group,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
-                            break;
+                        if !cursor.expect(122) {
+                            continue 'fields;
                         }
-                        cursor = cx
-                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                    }
+                    cursor = codec::optional_text(cursor, cx, &mut self.content);
+                    if !cursor.expect(130) {
+                        continue 'fields;
                     }
                 }
+                cursor = codec::message(cursor, cx, &mut self.generated_code_info);
             }
             cursor
         }

@@ -49,30 +49,32 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorSet<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => {
-                    cursor = codec::messages(cursor, cx, 10, &mut self.file, &mut frame);
-                }
-                _ => {
-                    if codec::ends(tag) {
+            'f1: {
+                match tag {
+                    10 => break 'f1,
+                    _ => {
+                        if codec::ends(tag) {
+                            cursor = cx
+                                .end(
+                                    start,
+                                    cursor,
+                                    tag,
+                                    group,
+                                    &mut self.unknown,
+                                    &mut frame,
+                                );
+                            break 'fields;
+                        }
                         cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                 }
+                continue 'fields;
             }
+            cursor = codec::messages(cursor, cx, 10, &mut self.file, &mut frame);
         }
         cursor
     }
@@ -285,116 +287,184 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorProto<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => cursor = codec::optional_text(cursor, cx, &mut self.name),
-                18 => cursor = codec::optional_text(cursor, cx, &mut self.package),
-                26 => {
-                    cursor = codec::repeated::<
-                        codec::Text,
-                    >(cursor, cx, 26, &mut self.dependency, &mut frame);
-                }
-                34 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        34,
-                        &mut self.message_type,
-                        &mut frame,
-                    );
-                }
-                42 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        42,
-                        &mut self.enum_type,
-                        &mut frame,
-                    );
-                }
-                50 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        50,
-                        &mut self.service,
-                        &mut frame,
-                    );
-                }
-                58 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        58,
-                        &mut self.extension,
-                        &mut frame,
-                    );
-                }
-                66 => cursor = codec::message(cursor, cx, &mut self.options),
-                74 => cursor = codec::message(cursor, cx, &mut self.source_code_info),
-                80 => {
-                    cursor = codec::repeated::<
-                        codec::Int32,
-                    >(cursor, cx, 80, &mut self.public_dependency, &mut frame);
-                }
-                82 => {
-                    cursor = codec::packed::<
-                        codec::Int32,
-                    >(cursor, cx, &mut self.public_dependency, &mut frame);
-                }
-                88 => {
-                    cursor = codec::repeated::<
-                        codec::Int32,
-                    >(cursor, cx, 88, &mut self.weak_dependency, &mut frame);
-                }
-                90 => {
-                    cursor = codec::packed::<
-                        codec::Int32,
-                    >(cursor, cx, &mut self.weak_dependency, &mut frame);
-                }
-                98 => cursor = codec::optional_text(cursor, cx, &mut self.syntax),
-                112 => {
-                    let number = cursor.varint(cx) as i32;
-                    match <Edition as codec::ClosedEnum>::from_number(number) {
-                        ::core::option::Option::Some(value) => {
-                            self.edition = ::core::option::Option::Some(value);
-                        }
-                        ::core::option::Option::None => {
-                            cursor = cx
-                                .unnamed(
-                                    tag,
-                                    number,
+            'f15: {
+                'f14: {
+                    'f12: {
+                        'f11: {
+                            'f10: {
+                                'f9: {
+                                    'f8: {
+                                        'f7: {
+                                            'f6: {
+                                                'f5: {
+                                                    'f4: {
+                                                        'f3: {
+                                                            'f2: {
+                                                                'f1: {
+                                                                    match tag {
+                                                                        10 => break 'f1,
+                                                                        18 => break 'f2,
+                                                                        26 => break 'f3,
+                                                                        34 => break 'f4,
+                                                                        42 => break 'f5,
+                                                                        50 => break 'f6,
+                                                                        58 => break 'f7,
+                                                                        66 => break 'f8,
+                                                                        74 => break 'f9,
+                                                                        80 => break 'f10,
+                                                                        82 => {
+                                                                            cursor = codec::packed::<
+                                                                                codec::Int32,
+                                                                            >(cursor, cx, &mut self.public_dependency, &mut frame);
+                                                                        }
+                                                                        88 => break 'f11,
+                                                                        90 => {
+                                                                            cursor = codec::packed::<
+                                                                                codec::Int32,
+                                                                            >(cursor, cx, &mut self.weak_dependency, &mut frame);
+                                                                        }
+                                                                        98 => break 'f12,
+                                                                        112 => break 'f14,
+                                                                        122 => break 'f15,
+                                                                        _ => {
+                                                                            if codec::ends(tag) {
+                                                                                cursor = cx
+                                                                                    .end(
+                                                                                        start,
+                                                                                        cursor,
+                                                                                        tag,
+                                                                                        group,
+                                                                                        &mut self.unknown,
+                                                                                        &mut frame,
+                                                                                    );
+                                                                                break 'fields;
+                                                                            }
+                                                                            cursor = cx
+                                                                                .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                                                        }
+                                                                    }
+                                                                    continue 'fields;
+                                                                }
+                                                                cursor = codec::optional_text(cursor, cx, &mut self.name);
+                                                                if !cursor.expect(18) {
+                                                                    continue 'fields;
+                                                                }
+                                                            }
+                                                            cursor = codec::optional_text(
+                                                                cursor,
+                                                                cx,
+                                                                &mut self.package,
+                                                            );
+                                                            if !cursor.expect(26) {
+                                                                continue 'fields;
+                                                            }
+                                                        }
+                                                        cursor = codec::repeated::<
+                                                            codec::Text,
+                                                        >(cursor, cx, 26, &mut self.dependency, &mut frame);
+                                                        if !cursor.expect(34) {
+                                                            continue 'fields;
+                                                        }
+                                                    }
+                                                    cursor = codec::messages(
+                                                        cursor,
+                                                        cx,
+                                                        34,
+                                                        &mut self.message_type,
+                                                        &mut frame,
+                                                    );
+                                                    if !cursor.expect(42) {
+                                                        continue 'fields;
+                                                    }
+                                                }
+                                                cursor = codec::messages(
+                                                    cursor,
+                                                    cx,
+                                                    42,
+                                                    &mut self.enum_type,
+                                                    &mut frame,
+                                                );
+                                                if !cursor.expect(50) {
+                                                    continue 'fields;
+                                                }
+                                            }
+                                            cursor = codec::messages(
+                                                cursor,
+                                                cx,
+                                                50,
+                                                &mut self.service,
+                                                &mut frame,
+                                            );
+                                            if !cursor.expect(58) {
+                                                continue 'fields;
+                                            }
+                                        }
+                                        cursor = codec::messages(
+                                            cursor,
+                                            cx,
+                                            58,
+                                            &mut self.extension,
+                                            &mut frame,
+                                        );
+                                        if !cursor.expect(66) {
+                                            continue 'fields;
+                                        }
+                                    }
+                                    cursor = codec::message(cursor, cx, &mut self.options);
+                                    if !cursor.expect(74) {
+                                        continue 'fields;
+                                    }
+                                }
+                                cursor = codec::message(
                                     cursor,
-                                    &mut self.unknown,
-                                    &mut frame,
+                                    cx,
+                                    &mut self.source_code_info,
                                 );
+                                if !cursor.expect(80) {
+                                    continue 'fields;
+                                }
+                            }
+                            cursor = codec::repeated::<
+                                codec::Int32,
+                            >(cursor, cx, 80, &mut self.public_dependency, &mut frame);
+                            if !cursor.expect(88) {
+                                continue 'fields;
+                            }
+                        }
+                        cursor = codec::repeated::<
+                            codec::Int32,
+                        >(cursor, cx, 88, &mut self.weak_dependency, &mut frame);
+                        if !cursor.expect(98) {
+                            continue 'fields;
                         }
                     }
-                }
-                122 => {
-                    cursor = codec::repeated::<
-                        codec::Text,
-                    >(cursor, cx, 122, &mut self.option_dependency, &mut frame);
-                }
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                    cursor = codec::optional_text(cursor, cx, &mut self.syntax);
+                    if !cursor.expect(112) {
+                        continue 'fields;
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                }
+                let number = cursor.varint(cx) as i32;
+                match <<codec::Closed<
+                    Edition,
+                > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
+                    ::core::option::Option::Some(value) => {
+                        self.edition = ::core::option::Option::Some(value);
+                    }
+                    ::core::option::Option::None => {
+                        cursor = cx
+                            .unnamed(112, number, cursor, &mut self.unknown, &mut frame);
+                    }
+                }
+                if !cursor.expect(122) {
+                    continue 'fields;
                 }
             }
+            cursor = codec::repeated::<
+                codec::Text,
+            >(cursor, cx, 122, &mut self.option_dependency, &mut frame);
         }
         cursor
     }
@@ -664,61 +734,127 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DescriptorProto<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => cursor = codec::optional_text(cursor, cx, &mut self.name),
-                18 => {
-                    cursor = codec::messages(cursor, cx, 18, &mut self.field, &mut frame);
-                }
-                26 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        26,
-                        &mut self.nested_type,
-                        &mut frame,
-                    );
-                }
-                34 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        34,
-                        &mut self.enum_type,
-                        &mut frame,
-                    );
-                }
-                42 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        42,
-                        &mut self.extension_range,
-                        &mut frame,
-                    );
-                }
-                50 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        50,
-                        &mut self.extension,
-                        &mut frame,
-                    );
-                }
-                58 => cursor = codec::message(cursor, cx, &mut self.options),
-                66 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        66,
-                        &mut self.oneof_decl,
-                        &mut frame,
-                    );
-                }
-                74 => {
+            'f11: {
+                'f10: {
+                    'f9: {
+                        'f8: {
+                            'f7: {
+                                'f6: {
+                                    'f5: {
+                                        'f4: {
+                                            'f3: {
+                                                'f2: {
+                                                    'f1: {
+                                                        match tag {
+                                                            10 => break 'f1,
+                                                            18 => break 'f2,
+                                                            26 => break 'f3,
+                                                            34 => break 'f4,
+                                                            42 => break 'f5,
+                                                            50 => break 'f6,
+                                                            58 => break 'f7,
+                                                            66 => break 'f8,
+                                                            74 => break 'f9,
+                                                            82 => break 'f10,
+                                                            88 => break 'f11,
+                                                            _ => {
+                                                                if codec::ends(tag) {
+                                                                    cursor = cx
+                                                                        .end(
+                                                                            start,
+                                                                            cursor,
+                                                                            tag,
+                                                                            group,
+                                                                            &mut self.unknown,
+                                                                            &mut frame,
+                                                                        );
+                                                                    break 'fields;
+                                                                }
+                                                                cursor = cx
+                                                                    .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                                            }
+                                                        }
+                                                        continue 'fields;
+                                                    }
+                                                    cursor = codec::optional_text(cursor, cx, &mut self.name);
+                                                    if !cursor.expect(18) {
+                                                        continue 'fields;
+                                                    }
+                                                }
+                                                cursor = codec::messages(
+                                                    cursor,
+                                                    cx,
+                                                    18,
+                                                    &mut self.field,
+                                                    &mut frame,
+                                                );
+                                                if !cursor.expect(26) {
+                                                    continue 'fields;
+                                                }
+                                            }
+                                            cursor = codec::messages(
+                                                cursor,
+                                                cx,
+                                                26,
+                                                &mut self.nested_type,
+                                                &mut frame,
+                                            );
+                                            if !cursor.expect(34) {
+                                                continue 'fields;
+                                            }
+                                        }
+                                        cursor = codec::messages(
+                                            cursor,
+                                            cx,
+                                            34,
+                                            &mut self.enum_type,
+                                            &mut frame,
+                                        );
+                                        if !cursor.expect(42) {
+                                            continue 'fields;
+                                        }
+                                    }
+                                    cursor = codec::messages(
+                                        cursor,
+                                        cx,
+                                        42,
+                                        &mut self.extension_range,
+                                        &mut frame,
+                                    );
+                                    if !cursor.expect(50) {
+                                        continue 'fields;
+                                    }
+                                }
+                                cursor = codec::messages(
+                                    cursor,
+                                    cx,
+                                    50,
+                                    &mut self.extension,
+                                    &mut frame,
+                                );
+                                if !cursor.expect(58) {
+                                    continue 'fields;
+                                }
+                            }
+                            cursor = codec::message(cursor, cx, &mut self.options);
+                            if !cursor.expect(66) {
+                                continue 'fields;
+                            }
+                        }
+                        cursor = codec::messages(
+                            cursor,
+                            cx,
+                            66,
+                            &mut self.oneof_decl,
+                            &mut frame,
+                        );
+                        if !cursor.expect(74) {
+                            continue 'fields;
+                        }
+                    }
                     cursor = codec::messages(
                         cursor,
                         cx,
@@ -726,45 +862,27 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DescriptorProto<'a> {
                         &mut self.reserved_range,
                         &mut frame,
                     );
-                }
-                82 => {
-                    cursor = codec::repeated::<
-                        codec::Text,
-                    >(cursor, cx, 82, &mut self.reserved_name, &mut frame);
-                }
-                88 => {
-                    let number = cursor.varint(cx) as i32;
-                    match <SymbolVisibility as codec::ClosedEnum>::from_number(number) {
-                        ::core::option::Option::Some(value) => {
-                            self.visibility = ::core::option::Option::Some(value);
-                        }
-                        ::core::option::Option::None => {
-                            cursor = cx
-                                .unnamed(
-                                    tag,
-                                    number,
-                                    cursor,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
-                        }
+                    if !cursor.expect(82) {
+                        continue 'fields;
                     }
                 }
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
-                    }
+                cursor = codec::repeated::<
+                    codec::Text,
+                >(cursor, cx, 82, &mut self.reserved_name, &mut frame);
+                if !cursor.expect(88) {
+                    continue 'fields;
+                }
+            }
+            let number = cursor.varint(cx) as i32;
+            match <<codec::Closed<
+                SymbolVisibility,
+            > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
+                ::core::option::Option::Some(value) => {
+                    self.visibility = ::core::option::Option::Some(value);
+                }
+                ::core::option::Option::None => {
                     cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                        .unnamed(88, number, cursor, &mut self.unknown, &mut frame);
                 }
             }
         }
@@ -953,38 +1071,50 @@ pub mod descriptor_proto {
         ) -> ::grpc_arena::codec::Cursor<'a> {
             use ::grpc_arena::codec;
             let mut frame = codec::Frame::new();
-            loop {
+            'fields: loop {
                 let start = cursor;
                 let tag = cursor.tag(cx);
-                match tag {
-                    8 => {
+                'f3: {
+                    'f2: {
+                        'f1: {
+                            match tag {
+                                8 => break 'f1,
+                                16 => break 'f2,
+                                26 => break 'f3,
+                                _ => {
+                                    if codec::ends(tag) {
+                                        cursor = cx
+                                            .end(
+                                                start,
+                                                cursor,
+                                                tag,
+                                                group,
+                                                &mut self.unknown,
+                                                &mut frame,
+                                            );
+                                        break 'fields;
+                                    }
+                                    cursor = cx
+                                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                }
+                            }
+                            continue 'fields;
+                        }
                         self.start = ::core::option::Option::Some(
                             <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
                         );
-                    }
-                    16 => {
-                        self.end = ::core::option::Option::Some(
-                            <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
-                        );
-                    }
-                    26 => cursor = codec::message(cursor, cx, &mut self.options),
-                    _ => {
-                        if codec::ends(tag) {
-                            cursor = cx
-                                .end(
-                                    start,
-                                    cursor,
-                                    tag,
-                                    group,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
-                            break;
+                        if !cursor.expect(16) {
+                            continue 'fields;
                         }
-                        cursor = cx
-                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                    }
+                    self.end = ::core::option::Option::Some(
+                        <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                    );
+                    if !cursor.expect(26) {
+                        continue 'fields;
                     }
                 }
+                cursor = codec::message(cursor, cx, &mut self.options);
             }
             cursor
         }
@@ -1118,37 +1248,43 @@ pub mod descriptor_proto {
         ) -> ::grpc_arena::codec::Cursor<'a> {
             use ::grpc_arena::codec;
             let mut frame = codec::Frame::new();
-            loop {
+            'fields: loop {
                 let start = cursor;
                 let tag = cursor.tag(cx);
-                match tag {
-                    8 => {
-                        self.start = ::core::option::Option::Some(
-                            <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
-                        );
-                    }
-                    16 => {
-                        self.end = ::core::option::Option::Some(
-                            <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
-                        );
-                    }
-                    _ => {
-                        if codec::ends(tag) {
-                            cursor = cx
-                                .end(
-                                    start,
-                                    cursor,
-                                    tag,
-                                    group,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
-                            break;
+                'f2: {
+                    'f1: {
+                        match tag {
+                            8 => break 'f1,
+                            16 => break 'f2,
+                            _ => {
+                                if codec::ends(tag) {
+                                    cursor = cx
+                                        .end(
+                                            start,
+                                            cursor,
+                                            tag,
+                                            group,
+                                            &mut self.unknown,
+                                            &mut frame,
+                                        );
+                                    break 'fields;
+                                }
+                                cursor = cx
+                                    .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                            }
                         }
-                        cursor = cx
-                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                        continue 'fields;
+                    }
+                    self.start = ::core::option::Option::Some(
+                        <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                    );
+                    if !cursor.expect(16) {
+                        continue 'fields;
                     }
                 }
+                self.end = ::core::option::Option::Some(
+                    <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                );
             }
             cursor
         }
@@ -1285,66 +1421,76 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ExtensionRangeOptions<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                18 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        18,
-                        &mut self.declaration,
-                        &mut frame,
-                    );
-                }
-                24 => {
+            'f999: {
+                'f50: {
+                    'f3: {
+                        'f2: {
+                            match tag {
+                                18 => break 'f2,
+                                24 => break 'f3,
+                                402 => break 'f50,
+                                7994 => break 'f999,
+                                _ => {
+                                    if codec::ends(tag) {
+                                        cursor = cx
+                                            .end(
+                                                start,
+                                                cursor,
+                                                tag,
+                                                group,
+                                                &mut self.unknown,
+                                                &mut frame,
+                                            );
+                                        break 'fields;
+                                    }
+                                    cursor = cx
+                                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                }
+                            }
+                            continue 'fields;
+                        }
+                        cursor = codec::messages(
+                            cursor,
+                            cx,
+                            18,
+                            &mut self.declaration,
+                            &mut frame,
+                        );
+                        if !cursor.expect(24) {
+                            continue 'fields;
+                        }
+                    }
                     let number = cursor.varint(cx) as i32;
-                    match <extension_range_options::VerificationState as codec::ClosedEnum>::from_number(
-                        number,
-                    ) {
+                    match <<codec::Closed<
+                        extension_range_options::VerificationState,
+                    > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
                         ::core::option::Option::Some(value) => {
                             self.verification = ::core::option::Option::Some(value);
                         }
                         ::core::option::Option::None => {
                             cursor = cx
-                                .unnamed(
-                                    tag,
-                                    number,
-                                    cursor,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
+                                .unnamed(24, number, cursor, &mut self.unknown, &mut frame);
                         }
                     }
-                }
-                402 => cursor = codec::message(cursor, cx, &mut self.features),
-                7994 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        7994,
-                        &mut self.uninterpreted_option,
-                        &mut frame,
-                    );
-                }
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                    if !cursor.expect(402) {
+                        continue 'fields;
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                }
+                cursor = codec::message(cursor, cx, &mut self.features);
+                if !cursor.expect(7994) {
+                    continue 'fields;
                 }
             }
+            cursor = codec::messages(
+                cursor,
+                cx,
+                7994,
+                &mut self.uninterpreted_option,
+                &mut frame,
+            );
         }
         cursor
     }
@@ -1519,44 +1665,70 @@ pub mod extension_range_options {
         ) -> ::grpc_arena::codec::Cursor<'a> {
             use ::grpc_arena::codec;
             let mut frame = codec::Frame::new();
-            loop {
+            'fields: loop {
                 let start = cursor;
                 let tag = cursor.tag(cx);
-                match tag {
-                    8 => {
-                        self.number = ::core::option::Option::Some(
-                            <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
-                        );
-                    }
-                    18 => cursor = codec::optional_text(cursor, cx, &mut self.full_name),
-                    26 => cursor = codec::optional_text(cursor, cx, &mut self.r#type),
-                    40 => {
-                        self.reserved = ::core::option::Option::Some(
-                            <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                        );
-                    }
-                    48 => {
-                        self.repeated = ::core::option::Option::Some(
-                            <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                        );
-                    }
-                    _ => {
-                        if codec::ends(tag) {
-                            cursor = cx
-                                .end(
-                                    start,
-                                    cursor,
-                                    tag,
-                                    group,
-                                    &mut self.unknown,
-                                    &mut frame,
+                'f6: {
+                    'f5: {
+                        'f3: {
+                            'f2: {
+                                'f1: {
+                                    match tag {
+                                        8 => break 'f1,
+                                        18 => break 'f2,
+                                        26 => break 'f3,
+                                        40 => break 'f5,
+                                        48 => break 'f6,
+                                        _ => {
+                                            if codec::ends(tag) {
+                                                cursor = cx
+                                                    .end(
+                                                        start,
+                                                        cursor,
+                                                        tag,
+                                                        group,
+                                                        &mut self.unknown,
+                                                        &mut frame,
+                                                    );
+                                                break 'fields;
+                                            }
+                                            cursor = cx
+                                                .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                        }
+                                    }
+                                    continue 'fields;
+                                }
+                                self.number = ::core::option::Option::Some(
+                                    <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
                                 );
-                            break;
+                                if !cursor.expect(18) {
+                                    continue 'fields;
+                                }
+                            }
+                            cursor = codec::optional_text(
+                                cursor,
+                                cx,
+                                &mut self.full_name,
+                            );
+                            if !cursor.expect(26) {
+                                continue 'fields;
+                            }
                         }
-                        cursor = cx
-                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                        cursor = codec::optional_text(cursor, cx, &mut self.r#type);
+                        if !cursor.expect(40) {
+                            continue 'fields;
+                        }
+                    }
+                    self.reserved = ::core::option::Option::Some(
+                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                    );
+                    if !cursor.expect(48) {
+                        continue 'fields;
                     }
                 }
+                self.repeated = ::core::option::Option::Some(
+                    <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                );
             }
             cursor
         }
@@ -1845,88 +2017,146 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldDescriptorProto<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => cursor = codec::optional_text(cursor, cx, &mut self.name),
-                18 => cursor = codec::optional_text(cursor, cx, &mut self.extendee),
-                24 => {
-                    self.number = ::core::option::Option::Some(
-                        <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                32 => {
-                    let number = cursor.varint(cx) as i32;
-                    match <field_descriptor_proto::Label as codec::ClosedEnum>::from_number(
-                        number,
-                    ) {
-                        ::core::option::Option::Some(value) => {
-                            self.label = ::core::option::Option::Some(value);
-                        }
-                        ::core::option::Option::None => {
-                            cursor = cx
-                                .unnamed(
-                                    tag,
-                                    number,
+            'f17: {
+                'f10: {
+                    'f9: {
+                        'f8: {
+                            'f7: {
+                                'f6: {
+                                    'f5: {
+                                        'f4: {
+                                            'f3: {
+                                                'f2: {
+                                                    'f1: {
+                                                        match tag {
+                                                            10 => break 'f1,
+                                                            18 => break 'f2,
+                                                            24 => break 'f3,
+                                                            32 => break 'f4,
+                                                            40 => break 'f5,
+                                                            50 => break 'f6,
+                                                            58 => break 'f7,
+                                                            66 => break 'f8,
+                                                            72 => break 'f9,
+                                                            82 => break 'f10,
+                                                            136 => break 'f17,
+                                                            _ => {
+                                                                if codec::ends(tag) {
+                                                                    cursor = cx
+                                                                        .end(
+                                                                            start,
+                                                                            cursor,
+                                                                            tag,
+                                                                            group,
+                                                                            &mut self.unknown,
+                                                                            &mut frame,
+                                                                        );
+                                                                    break 'fields;
+                                                                }
+                                                                cursor = cx
+                                                                    .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                                            }
+                                                        }
+                                                        continue 'fields;
+                                                    }
+                                                    cursor = codec::optional_text(cursor, cx, &mut self.name);
+                                                    if !cursor.expect(18) {
+                                                        continue 'fields;
+                                                    }
+                                                }
+                                                cursor = codec::optional_text(
+                                                    cursor,
+                                                    cx,
+                                                    &mut self.extendee,
+                                                );
+                                                if !cursor.expect(24) {
+                                                    continue 'fields;
+                                                }
+                                            }
+                                            self.number = ::core::option::Option::Some(
+                                                <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                                            );
+                                            if !cursor.expect(32) {
+                                                continue 'fields;
+                                            }
+                                        }
+                                        let number = cursor.varint(cx) as i32;
+                                        match <<codec::Closed<
+                                            field_descriptor_proto::Label,
+                                        > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                                            number,
+                                        ) {
+                                            ::core::option::Option::Some(value) => {
+                                                self.label = ::core::option::Option::Some(value);
+                                            }
+                                            ::core::option::Option::None => {
+                                                cursor = cx
+                                                    .unnamed(32, number, cursor, &mut self.unknown, &mut frame);
+                                            }
+                                        }
+                                        if !cursor.expect(40) {
+                                            continue 'fields;
+                                        }
+                                    }
+                                    let number = cursor.varint(cx) as i32;
+                                    match <<codec::Closed<
+                                        field_descriptor_proto::Type,
+                                    > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                                        number,
+                                    ) {
+                                        ::core::option::Option::Some(value) => {
+                                            self.r#type = ::core::option::Option::Some(value);
+                                        }
+                                        ::core::option::Option::None => {
+                                            cursor = cx
+                                                .unnamed(40, number, cursor, &mut self.unknown, &mut frame);
+                                        }
+                                    }
+                                    if !cursor.expect(50) {
+                                        continue 'fields;
+                                    }
+                                }
+                                cursor = codec::optional_text(
                                     cursor,
-                                    &mut self.unknown,
-                                    &mut frame,
+                                    cx,
+                                    &mut self.type_name,
                                 );
+                                if !cursor.expect(58) {
+                                    continue 'fields;
+                                }
+                            }
+                            cursor = codec::optional_text(
+                                cursor,
+                                cx,
+                                &mut self.default_value,
+                            );
+                            if !cursor.expect(66) {
+                                continue 'fields;
+                            }
+                        }
+                        cursor = codec::message(cursor, cx, &mut self.options);
+                        if !cursor.expect(72) {
+                            continue 'fields;
                         }
                     }
-                }
-                40 => {
-                    let number = cursor.varint(cx) as i32;
-                    match <field_descriptor_proto::Type as codec::ClosedEnum>::from_number(
-                        number,
-                    ) {
-                        ::core::option::Option::Some(value) => {
-                            self.r#type = ::core::option::Option::Some(value);
-                        }
-                        ::core::option::Option::None => {
-                            cursor = cx
-                                .unnamed(
-                                    tag,
-                                    number,
-                                    cursor,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
-                        }
-                    }
-                }
-                50 => cursor = codec::optional_text(cursor, cx, &mut self.type_name),
-                58 => cursor = codec::optional_text(cursor, cx, &mut self.default_value),
-                66 => cursor = codec::message(cursor, cx, &mut self.options),
-                72 => {
                     self.oneof_index = ::core::option::Option::Some(
                         <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
                     );
-                }
-                82 => cursor = codec::optional_text(cursor, cx, &mut self.json_name),
-                136 => {
-                    self.proto3_optional = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                    if !cursor.expect(82) {
+                        continue 'fields;
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                }
+                cursor = codec::optional_text(cursor, cx, &mut self.json_name);
+                if !cursor.expect(136) {
+                    continue 'fields;
                 }
             }
+            self.proto3_optional = ::core::option::Option::Some(
+                <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+            );
         }
         cursor
     }
@@ -2280,29 +2510,39 @@ impl<'a> ::grpc_arena::codec::Message<'a> for OneofDescriptorProto<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => cursor = codec::optional_text(cursor, cx, &mut self.name),
-                18 => cursor = codec::message(cursor, cx, &mut self.options),
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+            'f2: {
+                'f1: {
+                    match tag {
+                        10 => break 'f1,
+                        18 => break 'f2,
+                        _ => {
+                            if codec::ends(tag) {
+                                cursor = cx
+                                    .end(
+                                        start,
+                                        cursor,
+                                        tag,
+                                        group,
+                                        &mut self.unknown,
+                                        &mut frame,
+                                    );
+                                break 'fields;
+                            }
+                            cursor = cx
+                                .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                        }
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                    continue 'fields;
+                }
+                cursor = codec::optional_text(cursor, cx, &mut self.name);
+                if !cursor.expect(18) {
+                    continue 'fields;
                 }
             }
+            cursor = codec::message(cursor, cx, &mut self.options);
         }
         cursor
     }
@@ -2460,16 +2700,62 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumDescriptorProto<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => cursor = codec::optional_text(cursor, cx, &mut self.name),
-                18 => {
-                    cursor = codec::messages(cursor, cx, 18, &mut self.value, &mut frame);
-                }
-                26 => cursor = codec::message(cursor, cx, &mut self.options),
-                34 => {
+            'f6: {
+                'f5: {
+                    'f4: {
+                        'f3: {
+                            'f2: {
+                                'f1: {
+                                    match tag {
+                                        10 => break 'f1,
+                                        18 => break 'f2,
+                                        26 => break 'f3,
+                                        34 => break 'f4,
+                                        42 => break 'f5,
+                                        48 => break 'f6,
+                                        _ => {
+                                            if codec::ends(tag) {
+                                                cursor = cx
+                                                    .end(
+                                                        start,
+                                                        cursor,
+                                                        tag,
+                                                        group,
+                                                        &mut self.unknown,
+                                                        &mut frame,
+                                                    );
+                                                break 'fields;
+                                            }
+                                            cursor = cx
+                                                .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                        }
+                                    }
+                                    continue 'fields;
+                                }
+                                cursor = codec::optional_text(cursor, cx, &mut self.name);
+                                if !cursor.expect(18) {
+                                    continue 'fields;
+                                }
+                            }
+                            cursor = codec::messages(
+                                cursor,
+                                cx,
+                                18,
+                                &mut self.value,
+                                &mut frame,
+                            );
+                            if !cursor.expect(26) {
+                                continue 'fields;
+                            }
+                        }
+                        cursor = codec::message(cursor, cx, &mut self.options);
+                        if !cursor.expect(34) {
+                            continue 'fields;
+                        }
+                    }
                     cursor = codec::messages(
                         cursor,
                         cx,
@@ -2477,45 +2763,27 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumDescriptorProto<'a> {
                         &mut self.reserved_range,
                         &mut frame,
                     );
-                }
-                42 => {
-                    cursor = codec::repeated::<
-                        codec::Text,
-                    >(cursor, cx, 42, &mut self.reserved_name, &mut frame);
-                }
-                48 => {
-                    let number = cursor.varint(cx) as i32;
-                    match <SymbolVisibility as codec::ClosedEnum>::from_number(number) {
-                        ::core::option::Option::Some(value) => {
-                            self.visibility = ::core::option::Option::Some(value);
-                        }
-                        ::core::option::Option::None => {
-                            cursor = cx
-                                .unnamed(
-                                    tag,
-                                    number,
-                                    cursor,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
-                        }
+                    if !cursor.expect(42) {
+                        continue 'fields;
                     }
                 }
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
-                    }
+                cursor = codec::repeated::<
+                    codec::Text,
+                >(cursor, cx, 42, &mut self.reserved_name, &mut frame);
+                if !cursor.expect(48) {
+                    continue 'fields;
+                }
+            }
+            let number = cursor.varint(cx) as i32;
+            match <<codec::Closed<
+                SymbolVisibility,
+            > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
+                ::core::option::Option::Some(value) => {
+                    self.visibility = ::core::option::Option::Some(value);
+                }
+                ::core::option::Option::None => {
                     cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                        .unnamed(48, number, cursor, &mut self.unknown, &mut frame);
                 }
             }
         }
@@ -2664,37 +2932,43 @@ pub mod enum_descriptor_proto {
         ) -> ::grpc_arena::codec::Cursor<'a> {
             use ::grpc_arena::codec;
             let mut frame = codec::Frame::new();
-            loop {
+            'fields: loop {
                 let start = cursor;
                 let tag = cursor.tag(cx);
-                match tag {
-                    8 => {
-                        self.start = ::core::option::Option::Some(
-                            <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
-                        );
-                    }
-                    16 => {
-                        self.end = ::core::option::Option::Some(
-                            <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
-                        );
-                    }
-                    _ => {
-                        if codec::ends(tag) {
-                            cursor = cx
-                                .end(
-                                    start,
-                                    cursor,
-                                    tag,
-                                    group,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
-                            break;
+                'f2: {
+                    'f1: {
+                        match tag {
+                            8 => break 'f1,
+                            16 => break 'f2,
+                            _ => {
+                                if codec::ends(tag) {
+                                    cursor = cx
+                                        .end(
+                                            start,
+                                            cursor,
+                                            tag,
+                                            group,
+                                            &mut self.unknown,
+                                            &mut frame,
+                                        );
+                                    break 'fields;
+                                }
+                                cursor = cx
+                                    .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                            }
                         }
-                        cursor = cx
-                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                        continue 'fields;
+                    }
+                    self.start = ::core::option::Option::Some(
+                        <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                    );
+                    if !cursor.expect(16) {
+                        continue 'fields;
                     }
                 }
+                self.end = ::core::option::Option::Some(
+                    <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                );
             }
             cursor
         }
@@ -2823,34 +3097,48 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValueDescriptorProto<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => cursor = codec::optional_text(cursor, cx, &mut self.name),
-                16 => {
-                    self.number = ::core::option::Option::Some(
-                        <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                26 => cursor = codec::message(cursor, cx, &mut self.options),
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+            'f3: {
+                'f2: {
+                    'f1: {
+                        match tag {
+                            10 => break 'f1,
+                            16 => break 'f2,
+                            26 => break 'f3,
+                            _ => {
+                                if codec::ends(tag) {
+                                    cursor = cx
+                                        .end(
+                                            start,
+                                            cursor,
+                                            tag,
+                                            group,
+                                            &mut self.unknown,
+                                            &mut frame,
+                                        );
+                                    break 'fields;
+                                }
+                                cursor = cx
+                                    .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                            }
+                        }
+                        continue 'fields;
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                    cursor = codec::optional_text(cursor, cx, &mut self.name);
+                    if !cursor.expect(16) {
+                        continue 'fields;
+                    }
+                }
+                self.number = ::core::option::Option::Some(
+                    <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                );
+                if !cursor.expect(26) {
+                    continue 'fields;
                 }
             }
+            cursor = codec::message(cursor, cx, &mut self.options);
         }
         cursor
     }
@@ -2993,38 +3281,46 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ServiceDescriptorProto<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => cursor = codec::optional_text(cursor, cx, &mut self.name),
-                18 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        18,
-                        &mut self.method,
-                        &mut frame,
-                    );
-                }
-                26 => cursor = codec::message(cursor, cx, &mut self.options),
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+            'f3: {
+                'f2: {
+                    'f1: {
+                        match tag {
+                            10 => break 'f1,
+                            18 => break 'f2,
+                            26 => break 'f3,
+                            _ => {
+                                if codec::ends(tag) {
+                                    cursor = cx
+                                        .end(
+                                            start,
+                                            cursor,
+                                            tag,
+                                            group,
+                                            &mut self.unknown,
+                                            &mut frame,
+                                        );
+                                    break 'fields;
+                                }
+                                cursor = cx
+                                    .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                            }
+                        }
+                        continue 'fields;
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                    cursor = codec::optional_text(cursor, cx, &mut self.name);
+                    if !cursor.expect(18) {
+                        continue 'fields;
+                    }
+                }
+                cursor = codec::messages(cursor, cx, 18, &mut self.method, &mut frame);
+                if !cursor.expect(26) {
+                    continue 'fields;
                 }
             }
+            cursor = codec::message(cursor, cx, &mut self.options);
         }
         cursor
     }
@@ -3202,41 +3498,75 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodDescriptorProto<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => cursor = codec::optional_text(cursor, cx, &mut self.name),
-                18 => cursor = codec::optional_text(cursor, cx, &mut self.input_type),
-                26 => cursor = codec::optional_text(cursor, cx, &mut self.output_type),
-                34 => cursor = codec::message(cursor, cx, &mut self.options),
-                40 => {
-                    self.client_streaming = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                48 => {
-                    self.server_streaming = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
+            'f6: {
+                'f5: {
+                    'f4: {
+                        'f3: {
+                            'f2: {
+                                'f1: {
+                                    match tag {
+                                        10 => break 'f1,
+                                        18 => break 'f2,
+                                        26 => break 'f3,
+                                        34 => break 'f4,
+                                        40 => break 'f5,
+                                        48 => break 'f6,
+                                        _ => {
+                                            if codec::ends(tag) {
+                                                cursor = cx
+                                                    .end(
+                                                        start,
+                                                        cursor,
+                                                        tag,
+                                                        group,
+                                                        &mut self.unknown,
+                                                        &mut frame,
+                                                    );
+                                                break 'fields;
+                                            }
+                                            cursor = cx
+                                                .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                        }
+                                    }
+                                    continue 'fields;
+                                }
+                                cursor = codec::optional_text(cursor, cx, &mut self.name);
+                                if !cursor.expect(18) {
+                                    continue 'fields;
+                                }
+                            }
+                            cursor = codec::optional_text(
                                 cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
+                                cx,
+                                &mut self.input_type,
                             );
-                        break;
+                            if !cursor.expect(26) {
+                                continue 'fields;
+                            }
+                        }
+                        cursor = codec::optional_text(cursor, cx, &mut self.output_type);
+                        if !cursor.expect(34) {
+                            continue 'fields;
+                        }
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                    cursor = codec::message(cursor, cx, &mut self.options);
+                    if !cursor.expect(40) {
+                        continue 'fields;
+                    }
+                }
+                self.client_streaming = ::core::option::Option::Some(
+                    <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                );
+                if !cursor.expect(48) {
+                    continue 'fields;
                 }
             }
+            self.server_streaming = ::core::option::Option::Some(
+                <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+            );
         }
         cursor
     }
@@ -3613,129 +3943,243 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileOptions<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => cursor = codec::optional_text(cursor, cx, &mut self.java_package),
-                66 => {
-                    cursor = codec::optional_text(
-                        cursor,
-                        cx,
-                        &mut self.java_outer_classname,
-                    );
-                }
-                72 => {
-                    let number = cursor.varint(cx) as i32;
-                    match <file_options::OptimizeMode as codec::ClosedEnum>::from_number(
-                        number,
-                    ) {
-                        ::core::option::Option::Some(value) => {
-                            self.optimize_for = ::core::option::Option::Some(value);
-                        }
-                        ::core::option::Option::None => {
-                            cursor = cx
-                                .unnamed(
-                                    tag,
-                                    number,
+            'f999: {
+                'f50: {
+                    'f45: {
+                        'f44: {
+                            'f41: {
+                                'f40: {
+                                    'f39: {
+                                        'f37: {
+                                            'f36: {
+                                                'f31: {
+                                                    'f27: {
+                                                        'f23: {
+                                                            'f20: {
+                                                                'f18: {
+                                                                    'f17: {
+                                                                        'f16: {
+                                                                            'f11: {
+                                                                                'f10: {
+                                                                                    'f9: {
+                                                                                        'f8: {
+                                                                                            'f1: {
+                                                                                                match tag {
+                                                                                                    10 => break 'f1,
+                                                                                                    66 => break 'f8,
+                                                                                                    72 => break 'f9,
+                                                                                                    80 => break 'f10,
+                                                                                                    90 => break 'f11,
+                                                                                                    128 => break 'f16,
+                                                                                                    136 => break 'f17,
+                                                                                                    144 => break 'f18,
+                                                                                                    160 => break 'f20,
+                                                                                                    184 => break 'f23,
+                                                                                                    216 => break 'f27,
+                                                                                                    248 => break 'f31,
+                                                                                                    290 => break 'f36,
+                                                                                                    298 => break 'f37,
+                                                                                                    314 => break 'f39,
+                                                                                                    322 => break 'f40,
+                                                                                                    330 => break 'f41,
+                                                                                                    354 => break 'f44,
+                                                                                                    362 => break 'f45,
+                                                                                                    402 => break 'f50,
+                                                                                                    7994 => break 'f999,
+                                                                                                    _ => {
+                                                                                                        if codec::ends(tag) {
+                                                                                                            cursor = cx
+                                                                                                                .end(
+                                                                                                                    start,
+                                                                                                                    cursor,
+                                                                                                                    tag,
+                                                                                                                    group,
+                                                                                                                    &mut self.unknown,
+                                                                                                                    &mut frame,
+                                                                                                                );
+                                                                                                            break 'fields;
+                                                                                                        }
+                                                                                                        cursor = cx
+                                                                                                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                                                                                    }
+                                                                                                }
+                                                                                                continue 'fields;
+                                                                                            }
+                                                                                            cursor = codec::optional_text(
+                                                                                                cursor,
+                                                                                                cx,
+                                                                                                &mut self.java_package,
+                                                                                            );
+                                                                                            if !cursor.expect(66) {
+                                                                                                continue 'fields;
+                                                                                            }
+                                                                                        }
+                                                                                        cursor = codec::optional_text(
+                                                                                            cursor,
+                                                                                            cx,
+                                                                                            &mut self.java_outer_classname,
+                                                                                        );
+                                                                                        if !cursor.expect(72) {
+                                                                                            continue 'fields;
+                                                                                        }
+                                                                                    }
+                                                                                    let number = cursor.varint(cx) as i32;
+                                                                                    match <<codec::Closed<
+                                                                                        file_options::OptimizeMode,
+                                                                                    > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                                                                                        number,
+                                                                                    ) {
+                                                                                        ::core::option::Option::Some(value) => {
+                                                                                            self.optimize_for = ::core::option::Option::Some(value);
+                                                                                        }
+                                                                                        ::core::option::Option::None => {
+                                                                                            cursor = cx
+                                                                                                .unnamed(72, number, cursor, &mut self.unknown, &mut frame);
+                                                                                        }
+                                                                                    }
+                                                                                    if !cursor.expect(80) {
+                                                                                        continue 'fields;
+                                                                                    }
+                                                                                }
+                                                                                self.java_multiple_files = ::core::option::Option::Some(
+                                                                                    <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                                                                );
+                                                                                if !cursor.expect(90) {
+                                                                                    continue 'fields;
+                                                                                }
+                                                                            }
+                                                                            cursor = codec::optional_text(
+                                                                                cursor,
+                                                                                cx,
+                                                                                &mut self.go_package,
+                                                                            );
+                                                                            if !cursor.expect(128) {
+                                                                                continue 'fields;
+                                                                            }
+                                                                        }
+                                                                        self.cc_generic_services = ::core::option::Option::Some(
+                                                                            <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                                                        );
+                                                                        if !cursor.expect(136) {
+                                                                            continue 'fields;
+                                                                        }
+                                                                    }
+                                                                    self.java_generic_services = ::core::option::Option::Some(
+                                                                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                                                    );
+                                                                    if !cursor.expect(144) {
+                                                                        continue 'fields;
+                                                                    }
+                                                                }
+                                                                self.py_generic_services = ::core::option::Option::Some(
+                                                                    <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                                                );
+                                                                if !cursor.expect(160) {
+                                                                    continue 'fields;
+                                                                }
+                                                            }
+                                                            self.java_generate_equals_and_hash = ::core::option::Option::Some(
+                                                                <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                                            );
+                                                            if !cursor.expect(184) {
+                                                                continue 'fields;
+                                                            }
+                                                        }
+                                                        self.deprecated = ::core::option::Option::Some(
+                                                            <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                                        );
+                                                        if !cursor.expect(216) {
+                                                            continue 'fields;
+                                                        }
+                                                    }
+                                                    self.java_string_check_utf8 = ::core::option::Option::Some(
+                                                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                                    );
+                                                    if !cursor.expect(248) {
+                                                        continue 'fields;
+                                                    }
+                                                }
+                                                self.cc_enable_arenas = ::core::option::Option::Some(
+                                                    <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                                );
+                                                if !cursor.expect(290) {
+                                                    continue 'fields;
+                                                }
+                                            }
+                                            cursor = codec::optional_text(
+                                                cursor,
+                                                cx,
+                                                &mut self.objc_class_prefix,
+                                            );
+                                            if !cursor.expect(298) {
+                                                continue 'fields;
+                                            }
+                                        }
+                                        cursor = codec::optional_text(
+                                            cursor,
+                                            cx,
+                                            &mut self.csharp_namespace,
+                                        );
+                                        if !cursor.expect(314) {
+                                            continue 'fields;
+                                        }
+                                    }
+                                    cursor = codec::optional_text(
+                                        cursor,
+                                        cx,
+                                        &mut self.swift_prefix,
+                                    );
+                                    if !cursor.expect(322) {
+                                        continue 'fields;
+                                    }
+                                }
+                                cursor = codec::optional_text(
                                     cursor,
-                                    &mut self.unknown,
-                                    &mut frame,
+                                    cx,
+                                    &mut self.php_class_prefix,
                                 );
+                                if !cursor.expect(330) {
+                                    continue 'fields;
+                                }
+                            }
+                            cursor = codec::optional_text(
+                                cursor,
+                                cx,
+                                &mut self.php_namespace,
+                            );
+                            if !cursor.expect(354) {
+                                continue 'fields;
+                            }
+                        }
+                        cursor = codec::optional_text(
+                            cursor,
+                            cx,
+                            &mut self.php_metadata_namespace,
+                        );
+                        if !cursor.expect(362) {
+                            continue 'fields;
                         }
                     }
-                }
-                80 => {
-                    self.java_multiple_files = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                90 => cursor = codec::optional_text(cursor, cx, &mut self.go_package),
-                128 => {
-                    self.cc_generic_services = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                136 => {
-                    self.java_generic_services = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                144 => {
-                    self.py_generic_services = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                160 => {
-                    self.java_generate_equals_and_hash = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                184 => {
-                    self.deprecated = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                216 => {
-                    self.java_string_check_utf8 = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                248 => {
-                    self.cc_enable_arenas = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                290 => {
-                    cursor = codec::optional_text(
-                        cursor,
-                        cx,
-                        &mut self.objc_class_prefix,
-                    );
-                }
-                298 => {
-                    cursor = codec::optional_text(cursor, cx, &mut self.csharp_namespace);
-                }
-                314 => cursor = codec::optional_text(cursor, cx, &mut self.swift_prefix),
-                322 => {
-                    cursor = codec::optional_text(cursor, cx, &mut self.php_class_prefix);
-                }
-                330 => cursor = codec::optional_text(cursor, cx, &mut self.php_namespace),
-                354 => {
-                    cursor = codec::optional_text(
-                        cursor,
-                        cx,
-                        &mut self.php_metadata_namespace,
-                    );
-                }
-                362 => cursor = codec::optional_text(cursor, cx, &mut self.ruby_package),
-                402 => cursor = codec::message(cursor, cx, &mut self.features),
-                7994 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        7994,
-                        &mut self.uninterpreted_option,
-                        &mut frame,
-                    );
-                }
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                    cursor = codec::optional_text(cursor, cx, &mut self.ruby_package);
+                    if !cursor.expect(402) {
+                        continue 'fields;
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                }
+                cursor = codec::message(cursor, cx, &mut self.features);
+                if !cursor.expect(7994) {
+                    continue 'fields;
                 }
             }
+            cursor = codec::messages(
+                cursor,
+                cx,
+                7994,
+                &mut self.uninterpreted_option,
+                &mut frame,
+            );
         }
         cursor
     }
@@ -4093,62 +4537,90 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MessageOptions<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                8 => {
-                    self.message_set_wire_format = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                16 => {
-                    self.no_standard_descriptor_accessor = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                24 => {
-                    self.deprecated = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                56 => {
-                    self.map_entry = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                88 => {
+            'f999: {
+                'f12: {
+                    'f11: {
+                        'f7: {
+                            'f3: {
+                                'f2: {
+                                    'f1: {
+                                        match tag {
+                                            8 => break 'f1,
+                                            16 => break 'f2,
+                                            24 => break 'f3,
+                                            56 => break 'f7,
+                                            88 => break 'f11,
+                                            98 => break 'f12,
+                                            7994 => break 'f999,
+                                            _ => {
+                                                if codec::ends(tag) {
+                                                    cursor = cx
+                                                        .end(
+                                                            start,
+                                                            cursor,
+                                                            tag,
+                                                            group,
+                                                            &mut self.unknown,
+                                                            &mut frame,
+                                                        );
+                                                    break 'fields;
+                                                }
+                                                cursor = cx
+                                                    .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                            }
+                                        }
+                                        continue 'fields;
+                                    }
+                                    self.message_set_wire_format = ::core::option::Option::Some(
+                                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                    );
+                                    if !cursor.expect(16) {
+                                        continue 'fields;
+                                    }
+                                }
+                                self.no_standard_descriptor_accessor = ::core::option::Option::Some(
+                                    <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                );
+                                if !cursor.expect(24) {
+                                    continue 'fields;
+                                }
+                            }
+                            self.deprecated = ::core::option::Option::Some(
+                                <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                            );
+                            if !cursor.expect(56) {
+                                continue 'fields;
+                            }
+                        }
+                        self.map_entry = ::core::option::Option::Some(
+                            <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                        );
+                        if !cursor.expect(88) {
+                            continue 'fields;
+                        }
+                    }
                     self.deprecated_legacy_json_field_conflicts = ::core::option::Option::Some(
                         <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
                     );
-                }
-                98 => cursor = codec::message(cursor, cx, &mut self.features),
-                7994 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        7994,
-                        &mut self.uninterpreted_option,
-                        &mut frame,
-                    );
-                }
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                    if !cursor.expect(98) {
+                        continue 'fields;
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                }
+                cursor = codec::message(cursor, cx, &mut self.features);
+                if !cursor.expect(7994) {
+                    continue 'fields;
                 }
             }
+            cursor = codec::messages(
+                cursor,
+                cx,
+                7994,
+                &mut self.uninterpreted_option,
+                &mut frame,
+            );
         }
         cursor
     }
@@ -4436,147 +4908,209 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldOptions<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                8 => {
-                    let number = cursor.varint(cx) as i32;
-                    match <field_options::CType as codec::ClosedEnum>::from_number(
-                        number,
-                    ) {
-                        ::core::option::Option::Some(value) => {
-                            self.ctype = ::core::option::Option::Some(value);
-                        }
-                        ::core::option::Option::None => {
-                            cursor = cx
-                                .unnamed(
-                                    tag,
+            'f999: {
+                'f22: {
+                    'f21: {
+                        'f20: {
+                            'f19: {
+                                'f17: {
+                                    'f16: {
+                                        'f15: {
+                                            'f10: {
+                                                'f6: {
+                                                    'f5: {
+                                                        'f3: {
+                                                            'f2: {
+                                                                'f1: {
+                                                                    match tag {
+                                                                        8 => break 'f1,
+                                                                        16 => break 'f2,
+                                                                        24 => break 'f3,
+                                                                        40 => break 'f5,
+                                                                        48 => break 'f6,
+                                                                        80 => break 'f10,
+                                                                        120 => break 'f15,
+                                                                        128 => break 'f16,
+                                                                        136 => break 'f17,
+                                                                        152 => break 'f19,
+                                                                        154 => {
+                                                                            cursor = codec::closed(
+                                                                                cursor,
+                                                                                cx,
+                                                                                154,
+                                                                                &mut self.targets,
+                                                                                &mut self.unknown,
+                                                                                &mut frame,
+                                                                            );
+                                                                        }
+                                                                        162 => break 'f20,
+                                                                        170 => break 'f21,
+                                                                        178 => break 'f22,
+                                                                        7994 => break 'f999,
+                                                                        _ => {
+                                                                            if codec::ends(tag) {
+                                                                                cursor = cx
+                                                                                    .end(
+                                                                                        start,
+                                                                                        cursor,
+                                                                                        tag,
+                                                                                        group,
+                                                                                        &mut self.unknown,
+                                                                                        &mut frame,
+                                                                                    );
+                                                                                break 'fields;
+                                                                            }
+                                                                            cursor = cx
+                                                                                .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                                                        }
+                                                                    }
+                                                                    continue 'fields;
+                                                                }
+                                                                let number = cursor.varint(cx) as i32;
+                                                                match <<codec::Closed<
+                                                                    field_options::CType,
+                                                                > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                                                                    number,
+                                                                ) {
+                                                                    ::core::option::Option::Some(value) => {
+                                                                        self.ctype = ::core::option::Option::Some(value);
+                                                                    }
+                                                                    ::core::option::Option::None => {
+                                                                        cursor = cx
+                                                                            .unnamed(8, number, cursor, &mut self.unknown, &mut frame);
+                                                                    }
+                                                                }
+                                                                if !cursor.expect(16) {
+                                                                    continue 'fields;
+                                                                }
+                                                            }
+                                                            self.packed = ::core::option::Option::Some(
+                                                                <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                                            );
+                                                            if !cursor.expect(24) {
+                                                                continue 'fields;
+                                                            }
+                                                        }
+                                                        self.deprecated = ::core::option::Option::Some(
+                                                            <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                                        );
+                                                        if !cursor.expect(40) {
+                                                            continue 'fields;
+                                                        }
+                                                    }
+                                                    self.lazy = ::core::option::Option::Some(
+                                                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                                    );
+                                                    if !cursor.expect(48) {
+                                                        continue 'fields;
+                                                    }
+                                                }
+                                                let number = cursor.varint(cx) as i32;
+                                                match <<codec::Closed<
+                                                    field_options::JSType,
+                                                > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                                                    number,
+                                                ) {
+                                                    ::core::option::Option::Some(value) => {
+                                                        self.jstype = ::core::option::Option::Some(value);
+                                                    }
+                                                    ::core::option::Option::None => {
+                                                        cursor = cx
+                                                            .unnamed(48, number, cursor, &mut self.unknown, &mut frame);
+                                                    }
+                                                }
+                                                if !cursor.expect(80) {
+                                                    continue 'fields;
+                                                }
+                                            }
+                                            self.weak = ::core::option::Option::Some(
+                                                <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                            );
+                                            if !cursor.expect(120) {
+                                                continue 'fields;
+                                            }
+                                        }
+                                        self.unverified_lazy = ::core::option::Option::Some(
+                                            <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                        );
+                                        if !cursor.expect(128) {
+                                            continue 'fields;
+                                        }
+                                    }
+                                    self.debug_redact = ::core::option::Option::Some(
+                                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                    );
+                                    if !cursor.expect(136) {
+                                        continue 'fields;
+                                    }
+                                }
+                                let number = cursor.varint(cx) as i32;
+                                match <<codec::Closed<
+                                    field_options::OptionRetention,
+                                > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
                                     number,
-                                    cursor,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
-                        }
-                    }
-                }
-                16 => {
-                    self.packed = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                24 => {
-                    self.deprecated = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                40 => {
-                    self.lazy = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                48 => {
-                    let number = cursor.varint(cx) as i32;
-                    match <field_options::JSType as codec::ClosedEnum>::from_number(
-                        number,
-                    ) {
-                        ::core::option::Option::Some(value) => {
-                            self.jstype = ::core::option::Option::Some(value);
-                        }
-                        ::core::option::Option::None => {
-                            cursor = cx
-                                .unnamed(
-                                    tag,
-                                    number,
-                                    cursor,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
-                        }
-                    }
-                }
-                80 => {
-                    self.weak = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                120 => {
-                    self.unverified_lazy = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                128 => {
-                    self.debug_redact = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                136 => {
-                    let number = cursor.varint(cx) as i32;
-                    match <field_options::OptionRetention as codec::ClosedEnum>::from_number(
-                        number,
-                    ) {
-                        ::core::option::Option::Some(value) => {
-                            self.retention = ::core::option::Option::Some(value);
-                        }
-                        ::core::option::Option::None => {
-                            cursor = cx
-                                .unnamed(
-                                    tag,
-                                    number,
-                                    cursor,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
-                        }
-                    }
-                }
-                152 | 154 => {
-                    cursor = codec::closed(
-                        cursor,
-                        cx,
-                        tag,
-                        &mut self.targets,
-                        &mut self.unknown,
-                        &mut frame,
-                    );
-                }
-                162 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        162,
-                        &mut self.edition_defaults,
-                        &mut frame,
-                    );
-                }
-                170 => cursor = codec::message(cursor, cx, &mut self.features),
-                178 => cursor = codec::message(cursor, cx, &mut self.feature_support),
-                7994 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        7994,
-                        &mut self.uninterpreted_option,
-                        &mut frame,
-                    );
-                }
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
+                                ) {
+                                    ::core::option::Option::Some(value) => {
+                                        self.retention = ::core::option::Option::Some(value);
+                                    }
+                                    ::core::option::Option::None => {
+                                        cursor = cx
+                                            .unnamed(
+                                                136,
+                                                number,
+                                                cursor,
+                                                &mut self.unknown,
+                                                &mut frame,
+                                            );
+                                    }
+                                }
+                                if !cursor.expect(152) {
+                                    continue 'fields;
+                                }
+                            }
+                            cursor = codec::closed(
                                 cursor,
-                                tag,
-                                group,
+                                cx,
+                                152,
+                                &mut self.targets,
                                 &mut self.unknown,
                                 &mut frame,
                             );
-                        break;
+                            if !cursor.expect(162) {
+                                continue 'fields;
+                            }
+                        }
+                        cursor = codec::messages(
+                            cursor,
+                            cx,
+                            162,
+                            &mut self.edition_defaults,
+                            &mut frame,
+                        );
+                        if !cursor.expect(170) {
+                            continue 'fields;
+                        }
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                    cursor = codec::message(cursor, cx, &mut self.features);
+                    if !cursor.expect(178) {
+                        continue 'fields;
+                    }
+                }
+                cursor = codec::message(cursor, cx, &mut self.feature_support);
+                if !cursor.expect(7994) {
+                    continue 'fields;
                 }
             }
+            cursor = codec::messages(
+                cursor,
+                cx,
+                7994,
+                &mut self.uninterpreted_option,
+                &mut frame,
+            );
         }
         cursor
     }
@@ -4783,46 +5317,48 @@ pub mod field_options {
         ) -> ::grpc_arena::codec::Cursor<'a> {
             use ::grpc_arena::codec;
             let mut frame = codec::Frame::new();
-            loop {
+            'fields: loop {
                 let start = cursor;
                 let tag = cursor.tag(cx);
-                match tag {
-                    18 => cursor = codec::optional_text(cursor, cx, &mut self.value),
-                    24 => {
-                        let number = cursor.varint(cx) as i32;
-                        match <super::Edition as codec::ClosedEnum>::from_number(
-                            number,
-                        ) {
-                            ::core::option::Option::Some(value) => {
-                                self.edition = ::core::option::Option::Some(value);
-                            }
-                            ::core::option::Option::None => {
+                'f3: {
+                    'f2: {
+                        match tag {
+                            18 => break 'f2,
+                            24 => break 'f3,
+                            _ => {
+                                if codec::ends(tag) {
+                                    cursor = cx
+                                        .end(
+                                            start,
+                                            cursor,
+                                            tag,
+                                            group,
+                                            &mut self.unknown,
+                                            &mut frame,
+                                        );
+                                    break 'fields;
+                                }
                                 cursor = cx
-                                    .unnamed(
-                                        tag,
-                                        number,
-                                        cursor,
-                                        &mut self.unknown,
-                                        &mut frame,
-                                    );
+                                    .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                             }
                         }
+                        continue 'fields;
                     }
-                    _ => {
-                        if codec::ends(tag) {
-                            cursor = cx
-                                .end(
-                                    start,
-                                    cursor,
-                                    tag,
-                                    group,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
-                            break;
-                        }
+                    cursor = codec::optional_text(cursor, cx, &mut self.value);
+                    if !cursor.expect(24) {
+                        continue 'fields;
+                    }
+                }
+                let number = cursor.varint(cx) as i32;
+                match <<codec::Closed<
+                    super::Edition,
+                > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
+                    ::core::option::Option::Some(value) => {
+                        self.edition = ::core::option::Option::Some(value);
+                    }
+                    ::core::option::Option::None => {
                         cursor = cx
-                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                            .unnamed(24, number, cursor, &mut self.unknown, &mut frame);
                     }
                 }
             }
@@ -4980,105 +5516,105 @@ pub mod field_options {
         ) -> ::grpc_arena::codec::Cursor<'a> {
             use ::grpc_arena::codec;
             let mut frame = codec::Frame::new();
-            loop {
+            'fields: loop {
                 let start = cursor;
                 let tag = cursor.tag(cx);
-                match tag {
-                    8 => {
-                        let number = cursor.varint(cx) as i32;
-                        match <super::Edition as codec::ClosedEnum>::from_number(
-                            number,
-                        ) {
-                            ::core::option::Option::Some(value) => {
-                                self.edition_introduced = ::core::option::Option::Some(
-                                    value,
-                                );
+                'f5: {
+                    'f4: {
+                        'f3: {
+                            'f2: {
+                                'f1: {
+                                    match tag {
+                                        8 => break 'f1,
+                                        16 => break 'f2,
+                                        26 => break 'f3,
+                                        32 => break 'f4,
+                                        42 => break 'f5,
+                                        _ => {
+                                            if codec::ends(tag) {
+                                                cursor = cx
+                                                    .end(
+                                                        start,
+                                                        cursor,
+                                                        tag,
+                                                        group,
+                                                        &mut self.unknown,
+                                                        &mut frame,
+                                                    );
+                                                break 'fields;
+                                            }
+                                            cursor = cx
+                                                .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                        }
+                                    }
+                                    continue 'fields;
+                                }
+                                let number = cursor.varint(cx) as i32;
+                                match <<codec::Closed<
+                                    super::Edition,
+                                > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                                    number,
+                                ) {
+                                    ::core::option::Option::Some(value) => {
+                                        self.edition_introduced = ::core::option::Option::Some(
+                                            value,
+                                        );
+                                    }
+                                    ::core::option::Option::None => {
+                                        cursor = cx
+                                            .unnamed(8, number, cursor, &mut self.unknown, &mut frame);
+                                    }
+                                }
+                                if !cursor.expect(16) {
+                                    continue 'fields;
+                                }
                             }
-                            ::core::option::Option::None => {
-                                cursor = cx
-                                    .unnamed(
-                                        tag,
-                                        number,
-                                        cursor,
-                                        &mut self.unknown,
-                                        &mut frame,
+                            let number = cursor.varint(cx) as i32;
+                            match <<codec::Closed<
+                                super::Edition,
+                            > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                                number,
+                            ) {
+                                ::core::option::Option::Some(value) => {
+                                    self.edition_deprecated = ::core::option::Option::Some(
+                                        value,
                                     );
+                                }
+                                ::core::option::Option::None => {
+                                    cursor = cx
+                                        .unnamed(16, number, cursor, &mut self.unknown, &mut frame);
+                                }
+                            }
+                            if !cursor.expect(26) {
+                                continue 'fields;
                             }
                         }
-                    }
-                    16 => {
-                        let number = cursor.varint(cx) as i32;
-                        match <super::Edition as codec::ClosedEnum>::from_number(
-                            number,
-                        ) {
-                            ::core::option::Option::Some(value) => {
-                                self.edition_deprecated = ::core::option::Option::Some(
-                                    value,
-                                );
-                            }
-                            ::core::option::Option::None => {
-                                cursor = cx
-                                    .unnamed(
-                                        tag,
-                                        number,
-                                        cursor,
-                                        &mut self.unknown,
-                                        &mut frame,
-                                    );
-                            }
-                        }
-                    }
-                    26 => {
                         cursor = codec::optional_text(
                             cursor,
                             cx,
                             &mut self.deprecation_warning,
                         );
-                    }
-                    32 => {
-                        let number = cursor.varint(cx) as i32;
-                        match <super::Edition as codec::ClosedEnum>::from_number(
-                            number,
-                        ) {
-                            ::core::option::Option::Some(value) => {
-                                self.edition_removed = ::core::option::Option::Some(value);
-                            }
-                            ::core::option::Option::None => {
-                                cursor = cx
-                                    .unnamed(
-                                        tag,
-                                        number,
-                                        cursor,
-                                        &mut self.unknown,
-                                        &mut frame,
-                                    );
-                            }
+                        if !cursor.expect(32) {
+                            continue 'fields;
                         }
                     }
-                    42 => {
-                        cursor = codec::optional_text(
-                            cursor,
-                            cx,
-                            &mut self.removal_error,
-                        );
-                    }
-                    _ => {
-                        if codec::ends(tag) {
+                    let number = cursor.varint(cx) as i32;
+                    match <<codec::Closed<
+                        super::Edition,
+                    > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
+                        ::core::option::Option::Some(value) => {
+                            self.edition_removed = ::core::option::Option::Some(value);
+                        }
+                        ::core::option::Option::None => {
                             cursor = cx
-                                .end(
-                                    start,
-                                    cursor,
-                                    tag,
-                                    group,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
-                            break;
+                                .unnamed(32, number, cursor, &mut self.unknown, &mut frame);
                         }
-                        cursor = cx
-                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                    }
+                    if !cursor.expect(42) {
+                        continue 'fields;
                     }
                 }
+                cursor = codec::optional_text(cursor, cx, &mut self.removal_error);
             }
             cursor
         }
@@ -5443,37 +5979,45 @@ impl<'a> ::grpc_arena::codec::Message<'a> for OneofOptions<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => cursor = codec::message(cursor, cx, &mut self.features),
-                7994 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        7994,
-                        &mut self.uninterpreted_option,
-                        &mut frame,
-                    );
-                }
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+            'f999: {
+                'f1: {
+                    match tag {
+                        10 => break 'f1,
+                        7994 => break 'f999,
+                        _ => {
+                            if codec::ends(tag) {
+                                cursor = cx
+                                    .end(
+                                        start,
+                                        cursor,
+                                        tag,
+                                        group,
+                                        &mut self.unknown,
+                                        &mut frame,
+                                    );
+                                break 'fields;
+                            }
+                            cursor = cx
+                                .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                        }
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                    continue 'fields;
+                }
+                cursor = codec::message(cursor, cx, &mut self.features);
+                if !cursor.expect(7994) {
+                    continue 'fields;
                 }
             }
+            cursor = codec::messages(
+                cursor,
+                cx,
+                7994,
+                &mut self.uninterpreted_option,
+                &mut frame,
+            );
         }
         cursor
     }
@@ -5630,52 +6174,72 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumOptions<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                16 => {
-                    self.allow_alias = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                24 => {
-                    self.deprecated = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                48 => {
+            'f999: {
+                'f7: {
+                    'f6: {
+                        'f3: {
+                            'f2: {
+                                match tag {
+                                    16 => break 'f2,
+                                    24 => break 'f3,
+                                    48 => break 'f6,
+                                    58 => break 'f7,
+                                    7994 => break 'f999,
+                                    _ => {
+                                        if codec::ends(tag) {
+                                            cursor = cx
+                                                .end(
+                                                    start,
+                                                    cursor,
+                                                    tag,
+                                                    group,
+                                                    &mut self.unknown,
+                                                    &mut frame,
+                                                );
+                                            break 'fields;
+                                        }
+                                        cursor = cx
+                                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                    }
+                                }
+                                continue 'fields;
+                            }
+                            self.allow_alias = ::core::option::Option::Some(
+                                <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                            );
+                            if !cursor.expect(24) {
+                                continue 'fields;
+                            }
+                        }
+                        self.deprecated = ::core::option::Option::Some(
+                            <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                        );
+                        if !cursor.expect(48) {
+                            continue 'fields;
+                        }
+                    }
                     self.deprecated_legacy_json_field_conflicts = ::core::option::Option::Some(
                         <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
                     );
-                }
-                58 => cursor = codec::message(cursor, cx, &mut self.features),
-                7994 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        7994,
-                        &mut self.uninterpreted_option,
-                        &mut frame,
-                    );
-                }
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                    if !cursor.expect(58) {
+                        continue 'fields;
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                }
+                cursor = codec::message(cursor, cx, &mut self.features);
+                if !cursor.expect(7994) {
+                    continue 'fields;
                 }
             }
+            cursor = codec::messages(
+                cursor,
+                cx,
+                7994,
+                &mut self.uninterpreted_option,
+                &mut frame,
+            );
         }
         cursor
     }
@@ -5847,48 +6411,70 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValueOptions<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                8 => {
-                    self.deprecated = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                18 => cursor = codec::message(cursor, cx, &mut self.features),
-                24 => {
+            'f999: {
+                'f4: {
+                    'f3: {
+                        'f2: {
+                            'f1: {
+                                match tag {
+                                    8 => break 'f1,
+                                    18 => break 'f2,
+                                    24 => break 'f3,
+                                    34 => break 'f4,
+                                    7994 => break 'f999,
+                                    _ => {
+                                        if codec::ends(tag) {
+                                            cursor = cx
+                                                .end(
+                                                    start,
+                                                    cursor,
+                                                    tag,
+                                                    group,
+                                                    &mut self.unknown,
+                                                    &mut frame,
+                                                );
+                                            break 'fields;
+                                        }
+                                        cursor = cx
+                                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                    }
+                                }
+                                continue 'fields;
+                            }
+                            self.deprecated = ::core::option::Option::Some(
+                                <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                            );
+                            if !cursor.expect(18) {
+                                continue 'fields;
+                            }
+                        }
+                        cursor = codec::message(cursor, cx, &mut self.features);
+                        if !cursor.expect(24) {
+                            continue 'fields;
+                        }
+                    }
                     self.debug_redact = ::core::option::Option::Some(
                         <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
                     );
-                }
-                34 => cursor = codec::message(cursor, cx, &mut self.feature_support),
-                7994 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        7994,
-                        &mut self.uninterpreted_option,
-                        &mut frame,
-                    );
-                }
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                    if !cursor.expect(34) {
+                        continue 'fields;
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                }
+                cursor = codec::message(cursor, cx, &mut self.feature_support);
+                if !cursor.expect(7994) {
+                    continue 'fields;
                 }
             }
+            cursor = codec::messages(
+                cursor,
+                cx,
+                7994,
+                &mut self.uninterpreted_option,
+                &mut frame,
+            );
         }
         cursor
     }
@@ -6034,42 +6620,54 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ServiceOptions<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                264 => {
+            'f999: {
+                'f34: {
+                    'f33: {
+                        match tag {
+                            264 => break 'f33,
+                            274 => break 'f34,
+                            7994 => break 'f999,
+                            _ => {
+                                if codec::ends(tag) {
+                                    cursor = cx
+                                        .end(
+                                            start,
+                                            cursor,
+                                            tag,
+                                            group,
+                                            &mut self.unknown,
+                                            &mut frame,
+                                        );
+                                    break 'fields;
+                                }
+                                cursor = cx
+                                    .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                            }
+                        }
+                        continue 'fields;
+                    }
                     self.deprecated = ::core::option::Option::Some(
                         <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
                     );
-                }
-                274 => cursor = codec::message(cursor, cx, &mut self.features),
-                7994 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        7994,
-                        &mut self.uninterpreted_option,
-                        &mut frame,
-                    );
-                }
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                    if !cursor.expect(274) {
+                        continue 'fields;
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                }
+                cursor = codec::message(cursor, cx, &mut self.features);
+                if !cursor.expect(7994) {
+                    continue 'fields;
                 }
             }
+            cursor = codec::messages(
+                cursor,
+                cx,
+                7994,
+                &mut self.uninterpreted_option,
+                &mut frame,
+            );
         }
         cursor
     }
@@ -6217,27 +6815,55 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodOptions<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                264 => {
-                    self.deprecated = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                272 => {
+            'f999: {
+                'f35: {
+                    'f34: {
+                        'f33: {
+                            match tag {
+                                264 => break 'f33,
+                                272 => break 'f34,
+                                282 => break 'f35,
+                                7994 => break 'f999,
+                                _ => {
+                                    if codec::ends(tag) {
+                                        cursor = cx
+                                            .end(
+                                                start,
+                                                cursor,
+                                                tag,
+                                                group,
+                                                &mut self.unknown,
+                                                &mut frame,
+                                            );
+                                        break 'fields;
+                                    }
+                                    cursor = cx
+                                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                }
+                            }
+                            continue 'fields;
+                        }
+                        self.deprecated = ::core::option::Option::Some(
+                            <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                        );
+                        if !cursor.expect(272) {
+                            continue 'fields;
+                        }
+                    }
                     let number = cursor.varint(cx) as i32;
-                    match <method_options::IdempotencyLevel as codec::ClosedEnum>::from_number(
-                        number,
-                    ) {
+                    match <<codec::Closed<
+                        method_options::IdempotencyLevel,
+                    > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
                         ::core::option::Option::Some(value) => {
                             self.idempotency_level = ::core::option::Option::Some(value);
                         }
                         ::core::option::Option::None => {
                             cursor = cx
                                 .unnamed(
-                                    tag,
+                                    272,
                                     number,
                                     cursor,
                                     &mut self.unknown,
@@ -6245,34 +6871,22 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodOptions<'a> {
                                 );
                         }
                     }
-                }
-                282 => cursor = codec::message(cursor, cx, &mut self.features),
-                7994 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        7994,
-                        &mut self.uninterpreted_option,
-                        &mut frame,
-                    );
-                }
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                    if !cursor.expect(282) {
+                        continue 'fields;
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                }
+                cursor = codec::message(cursor, cx, &mut self.features);
+                if !cursor.expect(7994) {
+                    continue 'fields;
                 }
             }
+            cursor = codec::messages(
+                cursor,
+                cx,
+                7994,
+                &mut self.uninterpreted_option,
+                &mut frame,
+            );
         }
         cursor
     }
@@ -6524,56 +7138,92 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UninterpretedOption<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                18 => {
-                    cursor = codec::messages(cursor, cx, 18, &mut self.name, &mut frame);
-                }
-                26 => {
-                    cursor = codec::optional_text(cursor, cx, &mut self.identifier_value);
-                }
-                32 => {
-                    self.positive_int_value = ::core::option::Option::Some(
-                        <codec::Uint64 as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                40 => {
-                    self.negative_int_value = ::core::option::Option::Some(
-                        <codec::Int64 as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                49 => {
+            'f8: {
+                'f7: {
+                    'f6: {
+                        'f5: {
+                            'f4: {
+                                'f3: {
+                                    'f2: {
+                                        match tag {
+                                            18 => break 'f2,
+                                            26 => break 'f3,
+                                            32 => break 'f4,
+                                            40 => break 'f5,
+                                            49 => break 'f6,
+                                            58 => break 'f7,
+                                            66 => break 'f8,
+                                            _ => {
+                                                if codec::ends(tag) {
+                                                    cursor = cx
+                                                        .end(
+                                                            start,
+                                                            cursor,
+                                                            tag,
+                                                            group,
+                                                            &mut self.unknown,
+                                                            &mut frame,
+                                                        );
+                                                    break 'fields;
+                                                }
+                                                cursor = cx
+                                                    .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                            }
+                                        }
+                                        continue 'fields;
+                                    }
+                                    cursor = codec::messages(
+                                        cursor,
+                                        cx,
+                                        18,
+                                        &mut self.name,
+                                        &mut frame,
+                                    );
+                                    if !cursor.expect(26) {
+                                        continue 'fields;
+                                    }
+                                }
+                                cursor = codec::optional_text(
+                                    cursor,
+                                    cx,
+                                    &mut self.identifier_value,
+                                );
+                                if !cursor.expect(32) {
+                                    continue 'fields;
+                                }
+                            }
+                            self.positive_int_value = ::core::option::Option::Some(
+                                <codec::Uint64 as codec::Leaf>::read(&mut cursor, cx),
+                            );
+                            if !cursor.expect(40) {
+                                continue 'fields;
+                            }
+                        }
+                        self.negative_int_value = ::core::option::Option::Some(
+                            <codec::Int64 as codec::Leaf>::read(&mut cursor, cx),
+                        );
+                        if !cursor.expect(49) {
+                            continue 'fields;
+                        }
+                    }
                     self.double_value = ::core::option::Option::Some(
                         <codec::Double as codec::Leaf>::read(&mut cursor, cx),
                     );
-                }
-                58 => {
-                    self.string_value = ::core::option::Option::Some(
-                        <codec::Blob as codec::Leaf>::read(&mut cursor, cx),
-                    );
-                }
-                66 => {
-                    cursor = codec::optional_text(cursor, cx, &mut self.aggregate_value);
-                }
-                _ => {
-                    if codec::ends(tag) {
-                        cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                    if !cursor.expect(58) {
+                        continue 'fields;
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                }
+                self.string_value = ::core::option::Option::Some(
+                    <codec::Blob as codec::Leaf>::read(&mut cursor, cx),
+                );
+                if !cursor.expect(66) {
+                    continue 'fields;
                 }
             }
+            cursor = codec::optional_text(cursor, cx, &mut self.aggregate_value);
         }
         cursor
     }
@@ -6727,33 +7377,41 @@ pub mod uninterpreted_option {
         ) -> ::grpc_arena::codec::Cursor<'a> {
             use ::grpc_arena::codec;
             let mut frame = codec::Frame::new();
-            loop {
+            'fields: loop {
                 let start = cursor;
                 let tag = cursor.tag(cx);
-                match tag {
-                    10 => cursor = codec::optional_text(cursor, cx, &mut self.name_part),
-                    16 => {
-                        self.is_extension = ::core::option::Option::Some(
-                            <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
-                        );
-                    }
-                    _ => {
-                        if codec::ends(tag) {
-                            cursor = cx
-                                .end(
-                                    start,
-                                    cursor,
-                                    tag,
-                                    group,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
-                            break;
+                'f2: {
+                    'f1: {
+                        match tag {
+                            10 => break 'f1,
+                            16 => break 'f2,
+                            _ => {
+                                if codec::ends(tag) {
+                                    cursor = cx
+                                        .end(
+                                            start,
+                                            cursor,
+                                            tag,
+                                            group,
+                                            &mut self.unknown,
+                                            &mut frame,
+                                        );
+                                    break 'fields;
+                                }
+                                cursor = cx
+                                    .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                            }
                         }
-                        cursor = cx
-                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                        continue 'fields;
+                    }
+                    cursor = codec::optional_text(cursor, cx, &mut self.name_part);
+                    if !cursor.expect(16) {
+                        continue 'fields;
                     }
                 }
+                self.is_extension = ::core::option::Option::Some(
+                    <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                );
             }
             cursor
         }
@@ -6982,137 +7640,161 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSet<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                8 => {
-                    let number = cursor.varint(cx) as i32;
-                    match <feature_set::FieldPresence as codec::ClosedEnum>::from_number(
-                        number,
-                    ) {
-                        ::core::option::Option::Some(value) => {
-                            self.field_presence = ::core::option::Option::Some(value);
-                        }
-                        ::core::option::Option::None => {
-                            cursor = cx
-                                .unnamed(
-                                    tag,
+            'f9: {
+                'f8: {
+                    'f7: {
+                        'f6: {
+                            'f5: {
+                                'f4: {
+                                    'f3: {
+                                        'f2: {
+                                            'f1: {
+                                                match tag {
+                                                    8 => break 'f1,
+                                                    16 => break 'f2,
+                                                    24 => break 'f3,
+                                                    32 => break 'f4,
+                                                    40 => break 'f5,
+                                                    48 => break 'f6,
+                                                    56 => break 'f7,
+                                                    64 => break 'f8,
+                                                    72 => break 'f9,
+                                                    _ => {
+                                                        if codec::ends(tag) {
+                                                            cursor = cx
+                                                                .end(
+                                                                    start,
+                                                                    cursor,
+                                                                    tag,
+                                                                    group,
+                                                                    &mut self.unknown,
+                                                                    &mut frame,
+                                                                );
+                                                            break 'fields;
+                                                        }
+                                                        cursor = cx
+                                                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                                    }
+                                                }
+                                                continue 'fields;
+                                            }
+                                            let number = cursor.varint(cx) as i32;
+                                            match <<codec::Closed<
+                                                feature_set::FieldPresence,
+                                            > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                                                number,
+                                            ) {
+                                                ::core::option::Option::Some(value) => {
+                                                    self.field_presence = ::core::option::Option::Some(value);
+                                                }
+                                                ::core::option::Option::None => {
+                                                    cursor = cx
+                                                        .unnamed(8, number, cursor, &mut self.unknown, &mut frame);
+                                                }
+                                            }
+                                            if !cursor.expect(16) {
+                                                continue 'fields;
+                                            }
+                                        }
+                                        let number = cursor.varint(cx) as i32;
+                                        match <<codec::Closed<
+                                            feature_set::EnumType,
+                                        > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                                            number,
+                                        ) {
+                                            ::core::option::Option::Some(value) => {
+                                                self.enum_type = ::core::option::Option::Some(value);
+                                            }
+                                            ::core::option::Option::None => {
+                                                cursor = cx
+                                                    .unnamed(16, number, cursor, &mut self.unknown, &mut frame);
+                                            }
+                                        }
+                                        if !cursor.expect(24) {
+                                            continue 'fields;
+                                        }
+                                    }
+                                    let number = cursor.varint(cx) as i32;
+                                    match <<codec::Closed<
+                                        feature_set::RepeatedFieldEncoding,
+                                    > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                                        number,
+                                    ) {
+                                        ::core::option::Option::Some(value) => {
+                                            self.repeated_field_encoding = ::core::option::Option::Some(
+                                                value,
+                                            );
+                                        }
+                                        ::core::option::Option::None => {
+                                            cursor = cx
+                                                .unnamed(24, number, cursor, &mut self.unknown, &mut frame);
+                                        }
+                                    }
+                                    if !cursor.expect(32) {
+                                        continue 'fields;
+                                    }
+                                }
+                                let number = cursor.varint(cx) as i32;
+                                match <<codec::Closed<
+                                    feature_set::Utf8Validation,
+                                > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
                                     number,
-                                    cursor,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
+                                ) {
+                                    ::core::option::Option::Some(value) => {
+                                        self.utf8_validation = ::core::option::Option::Some(value);
+                                    }
+                                    ::core::option::Option::None => {
+                                        cursor = cx
+                                            .unnamed(32, number, cursor, &mut self.unknown, &mut frame);
+                                    }
+                                }
+                                if !cursor.expect(40) {
+                                    continue 'fields;
+                                }
+                            }
+                            let number = cursor.varint(cx) as i32;
+                            match <<codec::Closed<
+                                feature_set::MessageEncoding,
+                            > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                                number,
+                            ) {
+                                ::core::option::Option::Some(value) => {
+                                    self.message_encoding = ::core::option::Option::Some(value);
+                                }
+                                ::core::option::Option::None => {
+                                    cursor = cx
+                                        .unnamed(40, number, cursor, &mut self.unknown, &mut frame);
+                                }
+                            }
+                            if !cursor.expect(48) {
+                                continue 'fields;
+                            }
+                        }
+                        let number = cursor.varint(cx) as i32;
+                        match <<codec::Closed<
+                            feature_set::JsonFormat,
+                        > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                            number,
+                        ) {
+                            ::core::option::Option::Some(value) => {
+                                self.json_format = ::core::option::Option::Some(value);
+                            }
+                            ::core::option::Option::None => {
+                                cursor = cx
+                                    .unnamed(48, number, cursor, &mut self.unknown, &mut frame);
+                            }
+                        }
+                        if !cursor.expect(56) {
+                            continue 'fields;
                         }
                     }
-                }
-                16 => {
                     let number = cursor.varint(cx) as i32;
-                    match <feature_set::EnumType as codec::ClosedEnum>::from_number(
-                        number,
-                    ) {
-                        ::core::option::Option::Some(value) => {
-                            self.enum_type = ::core::option::Option::Some(value);
-                        }
-                        ::core::option::Option::None => {
-                            cursor = cx
-                                .unnamed(
-                                    tag,
-                                    number,
-                                    cursor,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
-                        }
-                    }
-                }
-                24 => {
-                    let number = cursor.varint(cx) as i32;
-                    match <feature_set::RepeatedFieldEncoding as codec::ClosedEnum>::from_number(
-                        number,
-                    ) {
-                        ::core::option::Option::Some(value) => {
-                            self.repeated_field_encoding = ::core::option::Option::Some(
-                                value,
-                            );
-                        }
-                        ::core::option::Option::None => {
-                            cursor = cx
-                                .unnamed(
-                                    tag,
-                                    number,
-                                    cursor,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
-                        }
-                    }
-                }
-                32 => {
-                    let number = cursor.varint(cx) as i32;
-                    match <feature_set::Utf8Validation as codec::ClosedEnum>::from_number(
-                        number,
-                    ) {
-                        ::core::option::Option::Some(value) => {
-                            self.utf8_validation = ::core::option::Option::Some(value);
-                        }
-                        ::core::option::Option::None => {
-                            cursor = cx
-                                .unnamed(
-                                    tag,
-                                    number,
-                                    cursor,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
-                        }
-                    }
-                }
-                40 => {
-                    let number = cursor.varint(cx) as i32;
-                    match <feature_set::MessageEncoding as codec::ClosedEnum>::from_number(
-                        number,
-                    ) {
-                        ::core::option::Option::Some(value) => {
-                            self.message_encoding = ::core::option::Option::Some(value);
-                        }
-                        ::core::option::Option::None => {
-                            cursor = cx
-                                .unnamed(
-                                    tag,
-                                    number,
-                                    cursor,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
-                        }
-                    }
-                }
-                48 => {
-                    let number = cursor.varint(cx) as i32;
-                    match <feature_set::JsonFormat as codec::ClosedEnum>::from_number(
-                        number,
-                    ) {
-                        ::core::option::Option::Some(value) => {
-                            self.json_format = ::core::option::Option::Some(value);
-                        }
-                        ::core::option::Option::None => {
-                            cursor = cx
-                                .unnamed(
-                                    tag,
-                                    number,
-                                    cursor,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
-                        }
-                    }
-                }
-                56 => {
-                    let number = cursor.varint(cx) as i32;
-                    match <feature_set::EnforceNamingStyle as codec::ClosedEnum>::from_number(
-                        number,
-                    ) {
+                    match <<codec::Closed<
+                        feature_set::EnforceNamingStyle,
+                    > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
                         ::core::option::Option::Some(value) => {
                             self.enforce_naming_style = ::core::option::Option::Some(
                                 value,
@@ -7120,75 +7802,41 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSet<'a> {
                         }
                         ::core::option::Option::None => {
                             cursor = cx
-                                .unnamed(
-                                    tag,
-                                    number,
-                                    cursor,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
+                                .unnamed(56, number, cursor, &mut self.unknown, &mut frame);
                         }
                     }
-                }
-                64 => {
-                    let number = cursor.varint(cx) as i32;
-                    match <feature_set::visibility_feature::DefaultSymbolVisibility as codec::ClosedEnum>::from_number(
-                        number,
-                    ) {
-                        ::core::option::Option::Some(value) => {
-                            self.default_symbol_visibility = ::core::option::Option::Some(
-                                value,
-                            );
-                        }
-                        ::core::option::Option::None => {
-                            cursor = cx
-                                .unnamed(
-                                    tag,
-                                    number,
-                                    cursor,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
-                        }
+                    if !cursor.expect(64) {
+                        continue 'fields;
                     }
                 }
-                72 => {
-                    let number = cursor.varint(cx) as i32;
-                    match <feature_set::proto_limits_feature::EnforceProtoLimits as codec::ClosedEnum>::from_number(
-                        number,
-                    ) {
-                        ::core::option::Option::Some(value) => {
-                            self.enforce_proto_limits = ::core::option::Option::Some(
-                                value,
-                            );
-                        }
-                        ::core::option::Option::None => {
-                            cursor = cx
-                                .unnamed(
-                                    tag,
-                                    number,
-                                    cursor,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
-                        }
+                let number = cursor.varint(cx) as i32;
+                match <<codec::Closed<
+                    feature_set::visibility_feature::DefaultSymbolVisibility,
+                > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
+                    ::core::option::Option::Some(value) => {
+                        self.default_symbol_visibility = ::core::option::Option::Some(
+                            value,
+                        );
                     }
-                }
-                _ => {
-                    if codec::ends(tag) {
+                    ::core::option::Option::None => {
                         cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                            .unnamed(64, number, cursor, &mut self.unknown, &mut frame);
                     }
+                }
+                if !cursor.expect(72) {
+                    continue 'fields;
+                }
+            }
+            let number = cursor.varint(cx) as i32;
+            match <<codec::Closed<
+                feature_set::proto_limits_feature::EnforceProtoLimits,
+            > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
+                ::core::option::Option::Some(value) => {
+                    self.enforce_proto_limits = ::core::option::Option::Some(value);
+                }
+                ::core::option::Option::None => {
                     cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                        .unnamed(72, number, cursor, &mut self.unknown, &mut frame);
                 }
             }
         }
@@ -7380,7 +8028,7 @@ pub mod feature_set {
         ) -> ::grpc_arena::codec::Cursor<'a> {
             use ::grpc_arena::codec;
             let mut frame = codec::Frame::new();
-            loop {
+            'fields: loop {
                 let start = cursor;
                 let tag = cursor.tag(cx);
                 match tag {
@@ -7395,7 +8043,7 @@ pub mod feature_set {
                                     &mut self.unknown,
                                     &mut frame,
                                 );
-                            break;
+                            break 'fields;
                         }
                         cursor = cx
                             .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
@@ -7539,7 +8187,7 @@ pub mod feature_set {
         ) -> ::grpc_arena::codec::Cursor<'a> {
             use ::grpc_arena::codec;
             let mut frame = codec::Frame::new();
-            loop {
+            'fields: loop {
                 let start = cursor;
                 let tag = cursor.tag(cx);
                 match tag {
@@ -7554,7 +8202,7 @@ pub mod feature_set {
                                     &mut self.unknown,
                                     &mut frame,
                                 );
-                            break;
+                            break 'fields;
                         }
                         cursor = cx
                             .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
@@ -8084,11 +8732,35 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSetDefaults<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => {
+            'f5: {
+                'f4: {
+                    'f1: {
+                        match tag {
+                            10 => break 'f1,
+                            32 => break 'f4,
+                            40 => break 'f5,
+                            _ => {
+                                if codec::ends(tag) {
+                                    cursor = cx
+                                        .end(
+                                            start,
+                                            cursor,
+                                            tag,
+                                            group,
+                                            &mut self.unknown,
+                                            &mut frame,
+                                        );
+                                    break 'fields;
+                                }
+                                cursor = cx
+                                    .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                            }
+                        }
+                        continue 'fields;
+                    }
                     cursor = codec::messages(
                         cursor,
                         cx,
@@ -8096,58 +8768,36 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSetDefaults<'a> {
                         &mut self.defaults,
                         &mut frame,
                     );
-                }
-                32 => {
-                    let number = cursor.varint(cx) as i32;
-                    match <Edition as codec::ClosedEnum>::from_number(number) {
-                        ::core::option::Option::Some(value) => {
-                            self.minimum_edition = ::core::option::Option::Some(value);
-                        }
-                        ::core::option::Option::None => {
-                            cursor = cx
-                                .unnamed(
-                                    tag,
-                                    number,
-                                    cursor,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
-                        }
+                    if !cursor.expect(32) {
+                        continue 'fields;
                     }
                 }
-                40 => {
-                    let number = cursor.varint(cx) as i32;
-                    match <Edition as codec::ClosedEnum>::from_number(number) {
-                        ::core::option::Option::Some(value) => {
-                            self.maximum_edition = ::core::option::Option::Some(value);
-                        }
-                        ::core::option::Option::None => {
-                            cursor = cx
-                                .unnamed(
-                                    tag,
-                                    number,
-                                    cursor,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
-                        }
+                let number = cursor.varint(cx) as i32;
+                match <<codec::Closed<
+                    Edition,
+                > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
+                    ::core::option::Option::Some(value) => {
+                        self.minimum_edition = ::core::option::Option::Some(value);
                     }
-                }
-                _ => {
-                    if codec::ends(tag) {
+                    ::core::option::Option::None => {
                         cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                            .unnamed(32, number, cursor, &mut self.unknown, &mut frame);
                     }
+                }
+                if !cursor.expect(40) {
+                    continue 'fields;
+                }
+            }
+            let number = cursor.varint(cx) as i32;
+            match <<codec::Closed<
+                Edition,
+            > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
+                ::core::option::Option::Some(value) => {
+                    self.maximum_edition = ::core::option::Option::Some(value);
+                }
+                ::core::option::Option::None => {
                     cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                        .unnamed(40, number, cursor, &mut self.unknown, &mut frame);
                 }
             }
         }
@@ -8280,13 +8930,39 @@ pub mod feature_set_defaults {
         ) -> ::grpc_arena::codec::Cursor<'a> {
             use ::grpc_arena::codec;
             let mut frame = codec::Frame::new();
-            loop {
+            'fields: loop {
                 let start = cursor;
                 let tag = cursor.tag(cx);
-                match tag {
-                    24 => {
+                'f5: {
+                    'f4: {
+                        'f3: {
+                            match tag {
+                                24 => break 'f3,
+                                34 => break 'f4,
+                                42 => break 'f5,
+                                _ => {
+                                    if codec::ends(tag) {
+                                        cursor = cx
+                                            .end(
+                                                start,
+                                                cursor,
+                                                tag,
+                                                group,
+                                                &mut self.unknown,
+                                                &mut frame,
+                                            );
+                                        break 'fields;
+                                    }
+                                    cursor = cx
+                                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                }
+                            }
+                            continue 'fields;
+                        }
                         let number = cursor.varint(cx) as i32;
-                        match <super::Edition as codec::ClosedEnum>::from_number(
+                        match <<codec::Closed<
+                            super::Edition,
+                        > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
                             number,
                         ) {
                             ::core::option::Option::Some(value) => {
@@ -8294,41 +8970,19 @@ pub mod feature_set_defaults {
                             }
                             ::core::option::Option::None => {
                                 cursor = cx
-                                    .unnamed(
-                                        tag,
-                                        number,
-                                        cursor,
-                                        &mut self.unknown,
-                                        &mut frame,
-                                    );
+                                    .unnamed(24, number, cursor, &mut self.unknown, &mut frame);
                             }
                         }
-                    }
-                    34 => {
-                        cursor = codec::message(
-                            cursor,
-                            cx,
-                            &mut self.overridable_features,
-                        );
-                    }
-                    42 => cursor = codec::message(cursor, cx, &mut self.fixed_features),
-                    _ => {
-                        if codec::ends(tag) {
-                            cursor = cx
-                                .end(
-                                    start,
-                                    cursor,
-                                    tag,
-                                    group,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
-                            break;
+                        if !cursor.expect(34) {
+                            continue 'fields;
                         }
-                        cursor = cx
-                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                    }
+                    cursor = codec::message(cursor, cx, &mut self.overridable_features);
+                    if !cursor.expect(42) {
+                        continue 'fields;
                     }
                 }
+                cursor = codec::message(cursor, cx, &mut self.fixed_features);
             }
             cursor
         }
@@ -8444,36 +9098,32 @@ impl<'a> ::grpc_arena::codec::Message<'a> for SourceCodeInfo<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        10,
-                        &mut self.location,
-                        &mut frame,
-                    );
-                }
-                _ => {
-                    if codec::ends(tag) {
+            'f1: {
+                match tag {
+                    10 => break 'f1,
+                    _ => {
+                        if codec::ends(tag) {
+                            cursor = cx
+                                .end(
+                                    start,
+                                    cursor,
+                                    tag,
+                                    group,
+                                    &mut self.unknown,
+                                    &mut frame,
+                                );
+                            break 'fields;
+                        }
                         cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                 }
+                continue 'fields;
             }
+            cursor = codec::messages(cursor, cx, 10, &mut self.location, &mut frame);
         }
         cursor
     }
@@ -8599,72 +9249,84 @@ pub mod source_code_info {
         ) -> ::grpc_arena::codec::Cursor<'a> {
             use ::grpc_arena::codec;
             let mut frame = codec::Frame::new();
-            loop {
+            'fields: loop {
                 let start = cursor;
                 let tag = cursor.tag(cx);
-                match tag {
-                    8 => {
-                        cursor = codec::repeated::<
-                            codec::Int32,
-                        >(cursor, cx, 8, &mut self.path, &mut frame);
-                    }
-                    10 => {
-                        cursor = codec::packed::<
-                            codec::Int32,
-                        >(cursor, cx, &mut self.path, &mut frame);
-                    }
-                    16 => {
-                        cursor = codec::repeated::<
-                            codec::Int32,
-                        >(cursor, cx, 16, &mut self.span, &mut frame);
-                    }
-                    18 => {
-                        cursor = codec::packed::<
-                            codec::Int32,
-                        >(cursor, cx, &mut self.span, &mut frame);
-                    }
-                    26 => {
+                'f6: {
+                    'f4: {
+                        'f3: {
+                            'f2: {
+                                'f1: {
+                                    match tag {
+                                        10 => break 'f1,
+                                        8 => {
+                                            cursor = codec::repeated::<
+                                                codec::Int32,
+                                            >(cursor, cx, 8, &mut self.path, &mut frame);
+                                        }
+                                        18 => break 'f2,
+                                        16 => {
+                                            cursor = codec::repeated::<
+                                                codec::Int32,
+                                            >(cursor, cx, 16, &mut self.span, &mut frame);
+                                        }
+                                        26 => break 'f3,
+                                        34 => break 'f4,
+                                        50 => break 'f6,
+                                        _ => {
+                                            if codec::ends(tag) {
+                                                cursor = cx
+                                                    .end(
+                                                        start,
+                                                        cursor,
+                                                        tag,
+                                                        group,
+                                                        &mut self.unknown,
+                                                        &mut frame,
+                                                    );
+                                                break 'fields;
+                                            }
+                                            cursor = cx
+                                                .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                        }
+                                    }
+                                    continue 'fields;
+                                }
+                                cursor = codec::packed::<
+                                    codec::Int32,
+                                >(cursor, cx, &mut self.path, &mut frame);
+                                if !cursor.expect(18) {
+                                    continue 'fields;
+                                }
+                            }
+                            cursor = codec::packed::<
+                                codec::Int32,
+                            >(cursor, cx, &mut self.span, &mut frame);
+                            if !cursor.expect(26) {
+                                continue 'fields;
+                            }
+                        }
                         cursor = codec::optional_text(
                             cursor,
                             cx,
                             &mut self.leading_comments,
                         );
-                    }
-                    34 => {
-                        cursor = codec::optional_text(
-                            cursor,
-                            cx,
-                            &mut self.trailing_comments,
-                        );
-                    }
-                    50 => {
-                        cursor = codec::repeated::<
-                            codec::Text,
-                        >(
-                            cursor,
-                            cx,
-                            50,
-                            &mut self.leading_detached_comments,
-                            &mut frame,
-                        );
-                    }
-                    _ => {
-                        if codec::ends(tag) {
-                            cursor = cx
-                                .end(
-                                    start,
-                                    cursor,
-                                    tag,
-                                    group,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
-                            break;
+                        if !cursor.expect(34) {
+                            continue 'fields;
                         }
-                        cursor = cx
-                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                    }
+                    cursor = codec::optional_text(
+                        cursor,
+                        cx,
+                        &mut self.trailing_comments,
+                    );
+                    if !cursor.expect(50) {
+                        continue 'fields;
                     }
                 }
+                cursor = codec::repeated::<
+                    codec::Text,
+                >(cursor, cx, 50, &mut self.leading_detached_comments, &mut frame);
             }
             cursor
         }
@@ -8778,36 +9440,32 @@ impl<'a> ::grpc_arena::codec::Message<'a> for GeneratedCodeInfo<'a> {
     ) -> ::grpc_arena::codec::Cursor<'a> {
         use ::grpc_arena::codec;
         let mut frame = codec::Frame::new();
-        loop {
+        'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            match tag {
-                10 => {
-                    cursor = codec::messages(
-                        cursor,
-                        cx,
-                        10,
-                        &mut self.annotation,
-                        &mut frame,
-                    );
-                }
-                _ => {
-                    if codec::ends(tag) {
+            'f1: {
+                match tag {
+                    10 => break 'f1,
+                    _ => {
+                        if codec::ends(tag) {
+                            cursor = cx
+                                .end(
+                                    start,
+                                    cursor,
+                                    tag,
+                                    group,
+                                    &mut self.unknown,
+                                    &mut frame,
+                                );
+                            break 'fields;
+                        }
                         cursor = cx
-                            .end(
-                                start,
-                                cursor,
-                                tag,
-                                group,
-                                &mut self.unknown,
-                                &mut frame,
-                            );
-                        break;
+                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                     }
-                    cursor = cx
-                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                 }
+                continue 'fields;
             }
+            cursor = codec::messages(cursor, cx, 10, &mut self.annotation, &mut frame);
         }
         cursor
     }
@@ -8946,68 +9604,84 @@ pub mod generated_code_info {
         ) -> ::grpc_arena::codec::Cursor<'a> {
             use ::grpc_arena::codec;
             let mut frame = codec::Frame::new();
-            loop {
+            'fields: loop {
                 let start = cursor;
                 let tag = cursor.tag(cx);
-                match tag {
-                    8 => {
-                        cursor = codec::repeated::<
-                            codec::Int32,
-                        >(cursor, cx, 8, &mut self.path, &mut frame);
-                    }
-                    10 => {
-                        cursor = codec::packed::<
-                            codec::Int32,
-                        >(cursor, cx, &mut self.path, &mut frame);
-                    }
-                    18 => {
-                        cursor = codec::optional_text(cursor, cx, &mut self.source_file);
-                    }
-                    24 => {
+                'f5: {
+                    'f4: {
+                        'f3: {
+                            'f2: {
+                                'f1: {
+                                    match tag {
+                                        10 => break 'f1,
+                                        8 => {
+                                            cursor = codec::repeated::<
+                                                codec::Int32,
+                                            >(cursor, cx, 8, &mut self.path, &mut frame);
+                                        }
+                                        18 => break 'f2,
+                                        24 => break 'f3,
+                                        32 => break 'f4,
+                                        40 => break 'f5,
+                                        _ => {
+                                            if codec::ends(tag) {
+                                                cursor = cx
+                                                    .end(
+                                                        start,
+                                                        cursor,
+                                                        tag,
+                                                        group,
+                                                        &mut self.unknown,
+                                                        &mut frame,
+                                                    );
+                                                break 'fields;
+                                            }
+                                            cursor = cx
+                                                .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                                        }
+                                    }
+                                    continue 'fields;
+                                }
+                                cursor = codec::packed::<
+                                    codec::Int32,
+                                >(cursor, cx, &mut self.path, &mut frame);
+                                if !cursor.expect(18) {
+                                    continue 'fields;
+                                }
+                            }
+                            cursor = codec::optional_text(
+                                cursor,
+                                cx,
+                                &mut self.source_file,
+                            );
+                            if !cursor.expect(24) {
+                                continue 'fields;
+                            }
+                        }
                         self.begin = ::core::option::Option::Some(
                             <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
                         );
-                    }
-                    32 => {
-                        self.end = ::core::option::Option::Some(
-                            <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
-                        );
-                    }
-                    40 => {
-                        let number = cursor.varint(cx) as i32;
-                        match <annotation::Semantic as codec::ClosedEnum>::from_number(
-                            number,
-                        ) {
-                            ::core::option::Option::Some(value) => {
-                                self.semantic = ::core::option::Option::Some(value);
-                            }
-                            ::core::option::Option::None => {
-                                cursor = cx
-                                    .unnamed(
-                                        tag,
-                                        number,
-                                        cursor,
-                                        &mut self.unknown,
-                                        &mut frame,
-                                    );
-                            }
+                        if !cursor.expect(32) {
+                            continue 'fields;
                         }
                     }
-                    _ => {
-                        if codec::ends(tag) {
-                            cursor = cx
-                                .end(
-                                    start,
-                                    cursor,
-                                    tag,
-                                    group,
-                                    &mut self.unknown,
-                                    &mut frame,
-                                );
-                            break;
-                        }
+                    self.end = ::core::option::Option::Some(
+                        <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                    );
+                    if !cursor.expect(40) {
+                        continue 'fields;
+                    }
+                }
+                let number = cursor.varint(cx) as i32;
+                match <<codec::Closed<
+                    annotation::Semantic,
+                > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
+                    ::core::option::Option::Some(value) => {
+                        self.semantic = ::core::option::Option::Some(value);
+                    }
+                    ::core::option::Option::None => {
                         cursor = cx
-                            .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
+                            .unnamed(40, number, cursor, &mut self.unknown, &mut frame);
                     }
                 }
             }
