@@ -349,16 +349,23 @@ pub fn packed_len<'a, L: Packable<'a>>(
 }
 
 /// Writes a packed list behind a tag and its length, unless it is empty.
-#[inline]
+#[inline(always)]
 pub fn write_packed<'a, 'w, L: Packable<'a>>(
+    tag: u32,
+    list: &[L::Value],
+    cache: &mut SizeCache,
+    writer: Writer<'w>,
+) -> Writer<'w> {
+    if list.is_empty() { writer } else { writer.on(put_packed::<L>(tag, list, cache, writer)) }
+}
+
+#[inline(never)]
+fn put_packed<'a, 'w, L: Packable<'a>>(
     tag: u32,
     list: &[L::Value],
     cache: &mut SizeCache,
     mut writer: Writer<'w>,
 ) -> Writer<'w> {
-    if list.is_empty() {
-        return writer;
-    }
     let size = L::SIZE.map_or_else(|| cache.next_size(), |size| size * list.len());
     writer = writer.varint_field(tag, size as u64);
     for &value in list {

@@ -242,8 +242,19 @@ pub fn message_len<'a, M: Message<'a>>(
 }
 
 /// Writes a submessage behind a tag and its length.
-#[inline]
+#[inline(always)]
 pub fn write_message<'a, 'w, M: Message<'a>>(
+    tag: u32,
+    message: &M,
+    cache: &mut SizeCache,
+    writer: Writer<'w>,
+) -> Writer<'w> {
+    writer.on(put_message(tag, message, cache, writer))
+}
+
+/// Out of line, as two messages in one function want more registers than there are.
+#[inline(never)]
+fn put_message<'a, 'w, M: Message<'a>>(
     tag: u32,
     message: &M,
     cache: &mut SizeCache,

@@ -98,7 +98,7 @@ impl<'w> Writer<'w> {
 
     /// A later state of this writer; says that its end is the same, which is not seen when a function returns it.
     #[inline(always)]
-    fn on(self, later: Self) -> Self {
+    pub(super) fn on(self, later: Self) -> Self {
         debug_assert_eq!(self.end, later.end);
         Self { ptr: later.ptr, ..self }
     }
@@ -334,8 +334,14 @@ impl<'w> Writer<'w> {
     }
 
     /// Fields that the schema does not know, as they came.
-    #[inline]
+    #[inline(always)]
     pub fn unknown(self, fields: UnknownFields<'_>) -> Self {
+        if fields.is_empty() { self } else { self.on(self.spans(fields)) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn spans(self, fields: UnknownFields<'_>) -> Self {
         fields.spans().iter().fold(self, |writer, span| writer.bytes(span))
     }
 
