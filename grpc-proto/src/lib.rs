@@ -19,6 +19,7 @@ mod metadata;
 mod planted;
 #[cfg(feature = "planted")]
 pub mod planted;
+pub mod record;
 mod status;
 mod time;
 mod timeout;

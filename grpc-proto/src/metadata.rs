@@ -32,6 +32,16 @@ impl Metadata {
         Metadata { fields, whole: true }
     }
 
+    /// Metadata as a recording has it.
+    pub(crate) fn from_recorded(fields: FieldList, whole: bool) -> Self {
+        Metadata { fields, whole }
+    }
+
+    /// Whether the list holds more than the application's fields.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole
+    }
+
     /// `grpc-encoding` of a head that came from a peer, unless it is absent or `identity`.
     pub fn encoding(&self) -> Option<&str> {
         let field = self.fields.iter().find(|field| field.token == Token::GrpcEncoding)?;

@@ -8,6 +8,7 @@ use crate::hpack::{Field, Token};
 use crate::http2::fields::Part;
 use crate::http2::{ErrorCode, Session, Side};
 use crate::metadata::{Metadata, decode_bin, is_application};
+use crate::record::{Digest, EventKind, Note};
 use crate::status::{Code, Status, decode_message};
 use crate::time::Instant;
 
@@ -141,6 +142,33 @@ impl sealed::Role for Client {
 
     fn go_away<'i>(last_stream: u32, code: ErrorCode) -> Option<Event<'i>> {
         Some(Event::GoAway { last_stream, code })
+    }
+
+    fn note(event: &Event<'_>) -> Note {
+        let digest = Digest::new();
+        match event {
+            Event::Headers(key, metadata) => {
+                Note::new(EventKind::Headers, Some(*key), 0, digest.metadata(metadata))
+            }
+            Event::Message(key, message) => Note::message(*key, message),
+            Event::Status(key, outcome) => {
+                let digest = digest
+                    .status(&outcome.status)
+                    .metadata(&outcome.trailers)
+                    .number(outcome.processed as u64);
+                let digest = match &outcome.reason {
+                    None => digest.number(0),
+                    Some(reason) => digest.reason(reason),
+                };
+                let code = outcome.status.code().number();
+                Note::new(EventKind::Status, Some(*key), code.into(), digest)
+            }
+            Event::Writable(key) => Note::new(EventKind::Writable, Some(*key), 0, digest),
+            Event::GoAway { last_stream, code } => {
+                let digest = digest.number((*last_stream).into());
+                Note::new(EventKind::GoAway, None, code.0.into(), digest)
+            }
+        }
     }
 
     #[inline]

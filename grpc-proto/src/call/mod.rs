@@ -19,6 +19,7 @@ use crate::http2::{
     ConnectionError, ErrorCode, ResetReason, Session, Side, Stats, Step, StreamKey,
 };
 use crate::metadata::Metadata;
+use crate::record::Note;
 use crate::time::Instant;
 use crate::transmit::Transmit;
 use framing::{Framing, Prefix};
@@ -138,6 +139,10 @@ mod sealed {
         where
             Self: super::Role;
         fn go_away<'i>(last_stream: u32, code: ErrorCode) -> Option<Self::Event<'i>>
+        where
+            Self: super::Role;
+        /// What a recording says of an event.
+        fn note(event: &Self::Event<'_>) -> Note
         where
             Self: super::Role;
         /// A message is about to be queued.

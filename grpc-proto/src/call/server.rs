@@ -10,6 +10,7 @@ use crate::http2::fields::Part;
 use crate::http2::stream::{Pending, Prepared};
 use crate::http2::{ErrorCode, Session, Side};
 use crate::metadata::{Metadata, encode_bin};
+use crate::record::{Digest, EventKind, Note};
 use crate::status::{Status, encode_message};
 use crate::time::Instant;
 
@@ -130,6 +131,23 @@ impl sealed::Role for Server {
 
     fn go_away<'i>(_: u32, _: ErrorCode) -> Option<Event<'i>> {
         None
+    }
+
+    fn note(event: &Event<'_>) -> Note {
+        let digest = Digest::new();
+        match event {
+            Event::Request(key, head) => {
+                let deadline = head.deadline().unwrap_or(Instant::NEVER).as_nanos();
+                let digest = digest.metadata(&head.metadata).number(deadline);
+                Note::new(EventKind::Request, Some(*key), 0, digest)
+            }
+            Event::Message(key, message) => Note::message(*key, message),
+            Event::End(key) => Note::new(EventKind::End, Some(*key), 0, digest),
+            Event::Cancelled(key, reason) => {
+                Note::new(EventKind::Cancelled, Some(*key), 0, digest.reason(reason))
+            }
+            Event::Writable(key) => Note::new(EventKind::Writable, Some(*key), 0, digest),
+        }
     }
 
     #[inline]
