@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use grpc_proto::{Connection, Message, MessageBuf, Payload, Role};
+use grpc_proto::record::Recorder;
+use grpc_proto::{Message, MessageBuf, Payload, Role};
 
 use crate::pool::Pool;
 
@@ -106,7 +107,7 @@ impl Inbox {
     }
 
     /// Drops what waits, and gives memory back that is more than the next call is likely to need.
-    pub(crate) fn clear<R: Role>(&mut self, connection: &mut Connection<R>, pool: &Pool) {
+    pub(crate) fn clear<R: Role>(&mut self, connection: &mut Recorder<R>, pool: &Pool) {
         for batch in [&mut self.filling, &mut self.reading] {
             if batch.queue.is_empty() && batch.bytes.capacity() <= KEPT {
                 batch.bytes.clear();
@@ -150,7 +151,7 @@ impl Arrived {
     }
 
     /// Gives an assembled buffer back to the core.
-    pub(crate) fn recycle<R: Role>(self, connection: &mut Connection<R>) {
+    pub(crate) fn recycle<R: Role>(self, connection: &mut Recorder<R>) {
         if let Body::Assembled(buf) = self.body {
             connection.recycle(buf);
         }

@@ -10,6 +10,7 @@
 //! | call | [`Channel`], [`client`] |
 //! | adapt to a runtime | [`Host`], [`Connector`], [`Endpoint`], and [`drive`](drive::drive) as the loop |
 //! | test without one | [`testing`] |
+//! | record what happens | [`Recordings`] |
 
 //!
 //! # Features
@@ -29,6 +30,7 @@ mod inbox;
 mod method;
 mod pool;
 mod queue;
+mod recording;
 pub mod server;
 mod status;
 pub mod testing;
@@ -47,4 +49,5 @@ pub use endpoint::Endpoint;
 pub use host::{ConnectError, Connector, Host, LocalFuture, Peer};
 pub use method::{Method, Request, Response};
 pub use pool::{PoolLimits, PoolUse};
+pub use recording::Recordings;
 pub use server::{Cx, Router, Server, ServerConnection, ServerOptions, Sink};

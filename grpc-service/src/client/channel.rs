@@ -4,14 +4,16 @@ use std::fmt;
 use std::rc::Rc;
 
 use grpc_arena::DecodeLimits;
-use grpc_proto::{Config, ConfigError, Connection, Limits};
+use grpc_proto::http2::Side;
+use grpc_proto::{Config, ConfigError, Limits};
 
 use super::dialer::{Connectivity, Dialer};
 use super::link::Link;
 use super::{Backoff, ClientConnection};
 use crate::compression::{Codecs, Compression, Encoding};
 use crate::pool::{Pool, PoolLimits};
-use crate::{ConnectError, Connector, Host};
+use crate::recording::connect;
+use crate::{ConnectError, Connector, Host, Recordings};
 
 /// How the connections of a channel behave.
 #[derive(Clone, Debug)]
@@ -20,6 +22,7 @@ pub struct ChannelOptions {
     decode: DecodeLimits,
     pool: PoolLimits,
     compression: Compression,
+    recordings: Option<Recordings>,
     secure: bool,
     pub(super) backoff: Backoff,
 }
@@ -38,6 +41,7 @@ impl ChannelOptions {
             decode: DecodeLimits::DEFAULT,
             pool: PoolLimits::default(),
             compression: Compression::none(),
+            recordings: None,
             secure: false,
             backoff: Backoff::default(),
         })
@@ -62,6 +66,13 @@ impl ChannelOptions {
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
+        self
+    }
+
+    /// Sets which connections are recorded, and where to; by default none is.
+    #[must_use]
+    pub fn record(mut self, recordings: Recordings) -> Self {
+        self.recordings = Some(recordings);
         self
     }
 
@@ -202,7 +213,8 @@ impl Held {
         options: &ChannelOptions,
         host: Rc<dyn Host>,
     ) -> (Held, ClientConnection) {
-        let connection = Connection::new(&options.config, host.entropy(), host.now());
+        let recordings = options.recordings.as_ref();
+        let connection = connect(recordings, Side::Client, &authority, &options.config, &*host);
         let pool = Pool::new(options.pool, Codecs::new(options.compression.clone()));
         let authority = authority.to_owned();
         let link = Link::new(connection, host, pool, options.decode, authority, options.secure);

@@ -35,7 +35,7 @@ impl ClientConnection {
     /// The protocol underneath, to be looked at between two turns: by diagnostics, and by tests that hold it to its
     /// rules. What comes back must be let go before the connection is driven or called on.
     pub fn protocol(&self) -> Ref<'_, Connection<Client>> {
-        self.link.connection.borrow()
+        Ref::map(self.link.connection.borrow(), |recorder| &**recorder)
     }
 
     /// Calls that are open.

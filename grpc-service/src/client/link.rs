@@ -7,9 +7,8 @@ use std::task::{Context, Poll, Waker};
 
 use grpc_arena::{Arena, DecodeLimits, Encode, Schema};
 use grpc_proto::client::Outcome;
-use grpc_proto::{
-    CallHead, CallKey, Client, Code, Connection, Instant, Metadata, SendError, Status,
-};
+use grpc_proto::record::Recorder;
+use grpc_proto::{CallHead, CallKey, Client, Code, Instant, Metadata, SendError, Status};
 
 use crate::Host;
 use crate::compression::{Encoding, not_agreed};
@@ -25,7 +24,7 @@ const SPARE_CALLS: usize = 128;
 ///
 /// As on the server, every borrow in here ends before a waker or a destructor can run.
 pub(crate) struct Link {
-    pub(crate) connection: RefCell<Connection<Client>>,
+    pub(crate) connection: RefCell<Recorder<Client>>,
     /// By [`CallKey::index`]; a call leaves with its terminal event.
     pub(crate) calls: RefCell<Vec<Option<Rc<Record>>>>,
     spare: RefCell<Vec<Rc<Record>>>,
@@ -71,7 +70,7 @@ pub(crate) struct Record {
 impl Link {
     #[allow(clippy::too_many_arguments)] // a constructor of plain parts
     pub(crate) fn new(
-        connection: Connection<Client>,
+        connection: Recorder<Client>,
         host: Rc<dyn Host>,
         pool: Pool,
         decode: DecodeLimits,

@@ -15,7 +15,8 @@ use std::cell::RefCell;
 use std::fmt;
 
 use grpc_arena::{Arena, Encode, SizeCache};
-use grpc_proto::{CallKey, Code, Connection, RequestHead, Role, SendError, Status};
+use grpc_proto::record::Recorder;
+use grpc_proto::{CallKey, Code, RequestHead, Role, SendError, Status};
 
 use output::Output;
 
@@ -243,7 +244,7 @@ impl Codecs {
     pub(crate) fn send<R: Role, M: Encode + ?Sized>(
         &self,
         encoding: Encoding,
-        connection: &mut Connection<R>,
+        connection: &mut Recorder<R>,
         call: CallKey,
         message: &M,
     ) -> Result<(), SendError> {

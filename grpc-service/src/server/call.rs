@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use grpc_arena::{DecodeLimits, Encode, Schema};
+use grpc_proto::record::Recorder;
 use grpc_proto::server::ResponseHead;
-use grpc_proto::{
-    CallKey, Connection, Instant, Metadata, Reason, RequestHead, SendError, Server, Status,
-};
+use grpc_proto::{CallKey, Instant, Metadata, Reason, RequestHead, SendError, Server, Status};
 
 use super::router::{Entry, Requests};
 use super::slot::BoxSlot;
@@ -26,7 +25,7 @@ use crate::{Host, Peer};
 /// Every borrow in here ends before a handler, a waker or a destructor of theirs can run: one function takes one
 /// thing in or out and lets go.
 pub(crate) struct Shared {
-    pub(crate) connection: RefCell<Connection<Server>>,
+    pub(crate) connection: RefCell<Recorder<Server>>,
     /// By [`CallKey::index`].
     pub(crate) calls: RefCell<Vec<Rc<Call>>>,
     pub(crate) ready: Arc<ReadySet>,

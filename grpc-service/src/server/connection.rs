@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use grpc_proto::http2::Side;
 use grpc_proto::server::{Event, ResponseHead};
 use grpc_proto::{
     CallKey, Code, Connection, ConnectionError, ErrorCode, Instant, Message, Metadata, Reason,
@@ -17,6 +18,7 @@ use super::router::Requests;
 use super::{Deployed, ServerOptions};
 use crate::endpoint::{Turn, turn};
 use crate::pool::Pool;
+use crate::recording::connect;
 use crate::timers::Timers;
 use crate::{Endpoint, Host, Peer};
 
@@ -39,7 +41,8 @@ impl ServerConnection {
         host: Rc<dyn Host>,
         peer: Peer,
     ) -> Self {
-        let connection = Connection::new(&options.config, host.entropy(), host.now());
+        let recordings = options.recordings.as_ref();
+        let connection = connect(recordings, Side::Server, &peer, &options.config, &*host);
         let shared = Shared {
             connection: RefCell::new(connection),
             calls: RefCell::default(),
@@ -61,7 +64,7 @@ impl ServerConnection {
     /// The protocol underneath, to be looked at between two turns: by diagnostics, and by tests that hold it to its
     /// rules. What comes back must be let go before the connection is driven.
     pub fn protocol(&self) -> Ref<'_, Connection<Server>> {
-        self.shared.connection.borrow()
+        Ref::map(self.shared.connection.borrow(), |recorder| &**recorder)
     }
 
     /// Calls that are open, running or not.

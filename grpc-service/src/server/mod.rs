@@ -27,7 +27,7 @@ pub use sink::Sink;
 
 use crate::compression::{Codecs, Compression};
 use crate::pool::{Pool, PoolLimits, PoolUse};
-use crate::{Host, Peer};
+use crate::{Host, Peer, Recordings};
 
 /// How the connections of a server behave.
 #[derive(Clone, Debug)]
@@ -36,6 +36,7 @@ pub struct ServerOptions {
     pub(crate) decode: DecodeLimits,
     pub(crate) pool: PoolLimits,
     pub(crate) compression: Compression,
+    pub(crate) recordings: Option<Recordings>,
 }
 
 impl ServerOptions {
@@ -53,6 +54,7 @@ impl ServerOptions {
             decode: DecodeLimits::DEFAULT,
             pool: PoolLimits::default(),
             compression: Compression::none(),
+            recordings: None,
         })
     }
 
@@ -74,6 +76,13 @@ impl ServerOptions {
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
+        self
+    }
+
+    /// Sets which connections are recorded, and where to; by default none is.
+    #[must_use]
+    pub fn record(mut self, recordings: Recordings) -> Self {
+        self.recordings = Some(recordings);
         self
     }
 }
