@@ -13,7 +13,12 @@ use crate::world::{Report, run};
 
 /// Runs a scenario; a panic of what is under test is a failure like others.
 pub fn catch(scenario: &Scenario, keep: bool) -> Report {
-    let ran = catch_unwind(AssertUnwindSafe(|| run(scenario, keep)));
+    caught(|| run(scenario, keep))
+}
+
+/// What `ran` reports, or its panic as a failure.
+pub(crate) fn caught(ran: impl FnOnce() -> Report) -> Report {
+    let ran = catch_unwind(AssertUnwindSafe(ran));
     ran.unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<String>()

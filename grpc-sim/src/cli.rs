@@ -1,19 +1,27 @@
 //! Arguments and what they do.
 
 use std::fs;
+use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use grpc_sim::{Campaign, Failure, Marks, Report, Scenario, Seeded, catch, generate, show, shrink};
+use grpc_proto::http2::Side;
+use grpc_proto::record::Ending;
+use grpc_sim::replay::{RECORDING, Replay, replay};
+use grpc_sim::{
+    Campaign, Failure, Marks, Report, Scenario, Seeded, Trace, catch, generate, record, show,
+    shrink,
+};
 
 pub(crate) const USAGE: &str = "\
 usage: grpc-sim run SEED [SHOW]               one seed
-       grpc-sim replay FILE [SHOW]            a scenario kept as JSON
+       grpc-sim replay FILE [SHOW]            a scenario kept as JSON, or the recording of a connection
        grpc-sim diff SEED|FILE SEED|FILE      where two runs part
        grpc-sim shrink SEED|FILE [FILE]       the smallest scenario that fails the same way
        grpc-sim campaign [--seeds N] [--first SEED] [--jobs N] [--minutes N] [--keep DIR]
 A campaign of 100000 seeds and more fails too if a mark is not reached.
-SHOW: --timeline [--until MICROSECONDS]  --pcap FILE  --chrome FILE  --scenario";
+SHOW: --timeline [--until MICROSECONDS]  --pcap FILE  --chrome FILE
+      of scenarios: --scenario  --record DIR (a recording of each end of each connection)";
 
 /// Seeds that must reach every mark.
 const REACH_ALL: u64 = 100_000;
@@ -22,6 +30,7 @@ const REACH_ALL: u64 = 100_000;
 pub(crate) fn main(args: &[String]) -> Result<bool, String> {
     let (command, rest) = args.split_first().ok_or("a command is missing")?;
     match (command.as_str(), rest) {
+        ("replay", [what, rest @ ..]) if is_recording(what) => replay_one(what, rest),
         ("run" | "replay", [what, rest @ ..]) => show_one(&load(what)?, rest),
         ("diff", [one, two]) => diff(&load(one)?, &load(two)?),
         ("shrink", [what, rest @ ..]) => shrink_one(&load(what)?, rest.first()),
@@ -57,13 +66,21 @@ fn write(path: &str, bytes: &[u8]) -> Result<(), String> {
 }
 
 fn show_one(scenario: &Scenario, args: &[String]) -> Result<bool, String> {
-    let report = catch(scenario, true);
+    let report = match option(args, "--record") {
+        None => catch(scenario, true),
+        Some(dir) => record_into(dir, scenario)?,
+    };
     if args.iter().any(|arg| arg == "--scenario") {
         println!("{}", json(scenario));
     }
+    show_trace(&report.trace, args)?;
+    Ok(verdict(scenario, &report))
+}
+
+fn show_trace(trace: &Trace, args: &[String]) -> Result<(), String> {
     if args.iter().any(|arg| arg == "--timeline") {
         let until = number(args, "--until", u64::MAX)?;
-        for line in show::timeline(&report.trace).lines() {
+        for line in show::timeline(trace).lines() {
             let at = line.split_whitespace().next().and_then(|at| at.parse::<u64>().ok());
             if at.is_none_or(|at| at <= until) {
                 println!("{line}");
@@ -71,12 +88,61 @@ fn show_one(scenario: &Scenario, args: &[String]) -> Result<bool, String> {
         }
     }
     if let Some(path) = option(args, "--pcap") {
-        write(path, &show::pcap(&report.trace))?;
+        write(path, &show::pcap(trace))?;
     }
     if let Some(path) = option(args, "--chrome") {
-        write(path, show::chrome(&report.trace).as_bytes())?;
+        write(path, show::chrome(trace).as_bytes())?;
     }
-    Ok(verdict(scenario, &report))
+    Ok(())
+}
+
+fn record_into(dir: &str, scenario: &Scenario) -> Result<Report, String> {
+    fs::create_dir_all(dir).map_err(|error| format!("{dir}: {error}"))?;
+    let (report, recordings) = record(scenario, true);
+    for (n, recording) in recordings.iter().enumerate() {
+        write(&format!("{dir}/{n:03}-{}.grpcrec", name(recording.side)), &recording.bytes)?;
+    }
+    Ok(report)
+}
+
+fn name(side: Side) -> &'static str {
+    match side {
+        Side::Client => "client",
+        Side::Server => "server",
+    }
+}
+
+fn is_recording(what: &str) -> bool {
+    let mut start = [0; RECORDING.len()];
+    let file = fs::File::open(what);
+    file.is_ok_and(|mut file| file.read_exact(&mut start).is_ok() && start == RECORDING)
+}
+
+fn replay_one(path: &str, args: &[String]) -> Result<bool, String> {
+    let bytes = fs::read(path).map_err(|error| format!("{path}: {error}"))?;
+    let replayed = replay(&bytes, true).map_err(|error| format!("{path}: {error}"))?;
+    show_trace(&replayed.trace, args)?;
+    let Replay { start, verbs, events, bytes, difference, ending, .. } = &replayed;
+    println!(
+        "a {} recorded by grpc-proto {}: {verbs} verbs, {events} events, {} bytes in, {} bytes out",
+        name(start.side),
+        start.version,
+        bytes.0,
+        bytes.1
+    );
+    match difference {
+        Some(difference) => println!("differs at {difference}"),
+        None => println!("equal; {}", ending.map_or("", ended)),
+    }
+    Ok(difference.is_none())
+}
+
+fn ended(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Complete => "the recording is complete",
+        Ending::Cut => "the recording was cut at its largest size",
+        Ending::Torn => "the recording breaks off",
+    }
 }
 
 fn verdict(scenario: &Scenario, report: &Report) -> bool {

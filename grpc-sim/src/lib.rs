@@ -23,6 +23,8 @@ mod marks;
 mod monitor;
 mod oracle;
 mod pipe;
+mod record;
+pub mod replay;
 pub mod scenario;
 pub mod service;
 mod services;
@@ -36,6 +38,7 @@ pub use entropy::{Concern, Entropy, Enumerator, Recorded, Recorder, Seeded, Tape
 pub use generate::generate;
 pub use marks::{Mark, Marks};
 pub use oracle::{Failure, Oracle};
+pub use record::{Recording, record};
 pub use scenario::Scenario;
 pub use shrink::shrink;
 pub use trace::{Entry, Hash, Trace, What};

@@ -20,6 +20,7 @@ use grpc_service::{
 
 use crate::marks::{Mark, Marks};
 use crate::oracle::Oracle;
+use crate::record::Tapes;
 use crate::scenario::{Knob, Knobs, Scenario, limits_of};
 use crate::service::Sim;
 use crate::trace::Trace;
@@ -32,9 +33,9 @@ const REST: Duration = Duration::from_secs(400);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Runs a scenario; `keep` keeps the trace's entries.
-pub(crate) fn run(scenario: &Scenario, keep: bool) -> Report {
+pub(crate) fn run(scenario: &Scenario, keep: bool, tapes: Option<&Tapes>) -> Report {
     let trace = if keep { Trace::kept() } else { Trace::default() };
-    let stage = Stage::new(scenario, Sim::traced(scenario.seed, trace));
+    let stage = Stage::new(scenario, Sim::traced(scenario.seed, trace), tapes);
     stage.play();
     stage.take_apart()
 }
@@ -43,6 +44,7 @@ pub(crate) fn run(scenario: &Scenario, keep: bool) -> Report {
 struct Stage {
     scenario: Scenario,
     sim: Sim,
+    tapes: Option<Tapes>,
     calls: RefCell<Vec<CallState>>,
     links: RefCell<Vec<LinkState>>,
     /// Every server that there was: those that crashed too.
@@ -90,10 +92,11 @@ struct LinkState {
 }
 
 impl Stage {
-    fn new(scenario: &Scenario, sim: Sim) -> Rc<Self> {
+    fn new(scenario: &Scenario, sim: Sim, tapes: Option<&Tapes>) -> Rc<Self> {
         let stage = Rc::new(Stage {
             scenario: scenario.clone(),
             sim,
+            tapes: tapes.cloned(),
             calls: RefCell::new(scenario.calls.iter().map(|_| CallState::default()).collect()),
             links: RefCell::new(scenario.links.iter().map(|_| LinkState::default()).collect()),
             servers: RefCell::default(),
@@ -115,7 +118,10 @@ impl Stage {
     /// A server of this index, with an identity of its own, takes the connections of its links.
     fn start_server(self: &Rc<Self>, index: usize) {
         let knobs = &self.scenario.servers[index];
-        let options = options(knobs, ServerOptions::new).pool_limits(pool_limits(knobs));
+        let mut options = options(knobs, ServerOptions::new).pool_limits(pool_limits(knobs));
+        if let Some(tapes) = &self.tapes {
+            options = options.record(tapes.recordings());
+        }
         let mut router = Router::new();
         let player = Rc::new(handler::Player::new(self));
         part::generated::register_world(&mut router, player);
@@ -137,7 +143,10 @@ impl Stage {
             return Ok((*number, channel.clone()));
         }
         let knobs = &self.scenario.clients[usize::from(self.scenario.links[link].client)];
-        let options = options(knobs, ChannelOptions::new).pool_limits(pool_limits(knobs));
+        let mut options = options(knobs, ChannelOptions::new).pool_limits(pool_limits(knobs));
+        if let Some(tapes) = &self.tapes {
+            options = options.record(tapes.recordings());
+        }
         let address = address(link);
         let connected = Channel::connect(&address, &options, self.sim.host(), &self.sim);
         let channel = connected.await.inspect_err(|_| self.reach(Mark::ConnectRefused))?;

@@ -9,7 +9,7 @@ mod faults;
 mod server;
 
 use grpc_proto::http2::Side;
-use grpc_proto::{CallKey, Client, Code, Config, Connection, Instant, Server};
+use grpc_proto::{CallKey, Client, Code, Config, Instant, Server};
 
 use crate::adversary::Attacker;
 use crate::entropy::mix;
@@ -18,6 +18,7 @@ use crate::marks::{Mark, Marks};
 use crate::monitor::Monitor;
 use crate::oracle::{Failure, Oracle};
 use crate::pipe::Pipe;
+use crate::record::{self, Tapes};
 use crate::scenario::{Knob, Layer, Scenario, config_of};
 use crate::trace::Trace;
 use end::{Actor, End};
@@ -45,10 +46,15 @@ pub struct Report {
 
 /// Runs a scenario; `keep` keeps the trace's entries.
 pub fn run(scenario: &Scenario, keep: bool) -> Report {
+    run_on(scenario, keep, None)
+}
+
+/// Runs a scenario, every connection of which is recorded on `tapes`.
+pub(crate) fn run_on(scenario: &Scenario, keep: bool, tapes: Option<&Tapes>) -> Report {
     if scenario.layer == Layer::Services {
-        return crate::services::run(scenario, keep);
+        return crate::services::run(scenario, keep, tapes);
     }
-    let mut world = World::new(scenario, keep);
+    let mut world = World::new(scenario, keep, tapes);
     world.run();
     let calls_ok = world.calls.iter().filter(|call| call.outcome == Some(Code::Ok)).count() as u64;
     Report {
@@ -88,6 +94,7 @@ enum Event {
 
 struct World<'s> {
     scenario: &'s Scenario,
+    tapes: Option<&'s Tapes>,
     queue: Queue<Event>,
     conns: Vec<Conn>,
     links: Vec<Link>,
@@ -189,10 +196,11 @@ impl CallState {
 }
 
 impl<'s> World<'s> {
-    fn new(scenario: &'s Scenario, keep: bool) -> Self {
+    fn new(scenario: &'s Scenario, keep: bool, tapes: Option<&'s Tapes>) -> Self {
         let trace = if keep { Trace::kept() } else { Trace::default() };
         World {
             scenario,
+            tapes,
             queue: Queue::new(scenario.seed),
             conns: Vec::new(),
             links: scenario.links.iter().map(|_| Link::default()).collect(),
@@ -346,11 +354,23 @@ impl<'s> World<'s> {
         self.conns.push(Conn {
             link,
             client: Some(End::new(
-                Connection::new(&self.client_configs[client], mix(seed, 1), at),
+                record::connect(
+                    self.tapes,
+                    Side::Client,
+                    &self.client_configs[client],
+                    mix(seed, 1),
+                    at,
+                ),
                 knobs.0.contains_key(&Knob::PullEachEvent),
             )),
             server: Some(End::new(
-                Connection::new(&self.server_configs[server], mix(seed, 2), at),
+                record::connect(
+                    self.tapes,
+                    Side::Server,
+                    &self.server_configs[server],
+                    mix(seed, 2),
+                    at,
+                ),
                 knobs.1.contains_key(&Knob::PullEachEvent),
             )),
             attacker: None,

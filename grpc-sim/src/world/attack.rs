@@ -1,6 +1,6 @@
 //! Hostile clients and servers in the world.
 
-use grpc_proto::{CallHead, Client, Connection, Limits, SendError, client};
+use grpc_proto::{CallHead, Client, Limits, SendError, client};
 
 use super::end::{Actor, End};
 use super::{Conn, Event, Server, Side, World};
@@ -8,6 +8,7 @@ use crate::adversary::{self, Attacker};
 use crate::entropy::mix;
 use crate::monitor::Monitor;
 use crate::pipe::Pipe;
+use crate::record;
 use crate::scenario::PipePlan;
 
 impl World<'_> {
@@ -31,11 +32,13 @@ impl World<'_> {
         let pipe = PipePlan { cut: plan.cut, delay_us: 10, ..PipePlan::default() };
         let (client, server) = match victim {
             Side::Client => {
-                let conn = Connection::new(&self.client_configs[target], mix(seed, 1), now);
+                let config = &self.client_configs[target];
+                let conn = record::connect(self.tapes, victim, config, mix(seed, 1), now);
                 (Some(End::new(conn, false)), None)
             }
             Side::Server => {
-                let conn = Connection::new(&self.server_configs[target], mix(seed, 2), now);
+                let config = &self.server_configs[target];
+                let conn = record::connect(self.tapes, victim, config, mix(seed, 2), now);
                 (None, Some(End::new(conn, false)))
             }
         };

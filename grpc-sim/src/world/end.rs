@@ -1,9 +1,8 @@
 //! One end of a connection with its adapter: reads what has arrived, acts, writes what there is to say.
 
 use grpc_proto::http2::Side;
-use grpc_proto::{
-    CallKey, Client, Connection, ConnectionError, Instant, Role, Server, Transmit, Violation,
-};
+use grpc_proto::record::Recorder;
+use grpc_proto::{CallKey, Client, ConnectionError, Instant, Role, Server, Transmit, Violation};
 
 use super::{Conn, Event, World};
 use crate::marks::Mark;
@@ -12,7 +11,7 @@ use crate::oracle::Oracle;
 /// A connection and the adapter's state.
 #[derive(Debug)]
 pub(super) struct End<R: Role> {
-    pub(super) conn: Connection<R>,
+    pub(super) conn: Recorder<R>,
     /// What has arrived and was not read.
     pub(super) rx: Vec<u8>,
     out: Transmit,
@@ -41,7 +40,7 @@ pub(super) struct Work {
 }
 
 impl<R: Role> End<R> {
-    pub(super) fn new(conn: Connection<R>, pull_each_event: bool) -> Self {
+    pub(super) fn new(conn: Recorder<R>, pull_each_event: bool) -> Self {
         End {
             conn,
             rx: Vec::new(),
