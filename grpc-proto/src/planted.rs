@@ -57,6 +57,10 @@ bugs! {
     ParkedAsleep => "service/wake: a call that is woken while its connection goes to sleep is not run";
     SurplusAsleep => "service/client: a call that is cancelled does not let the next in line try";
     ReceiverAsleep => "service/client: an end that comes while the receiver waits does not wake it";
+    RestLost => "service/drive: what a short write has left over is lost";
+    FullWaits => "service/drive: an endpoint that stopped for want of room waits for a write, though there is room";
+    ClosedSpins => "service/drive: a connection that is closed goes on looking at its timer";
+    TimerOnce => "service/drive: a timer that was early is not set again";
 }
 
 #[cfg(feature = "planted")]

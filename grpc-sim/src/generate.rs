@@ -19,6 +19,7 @@ struct Swarm {
     metadata: bool,
     tiny_streams: bool,
     services: bool,
+    adapter: bool,
 }
 
 impl Swarm {
@@ -38,6 +39,7 @@ impl Swarm {
             metadata: half(),
             tiny_streams: half() && half(),
             services: half(),
+            adapter: half(),
         }
     }
 }
@@ -48,7 +50,7 @@ pub fn generate(entropy: &mut dyn Entropy) -> Scenario {
     let mut scenario =
         Scenario { seed: entropy.below(Concern::Shape, 1 << 32), ..Scenario::default() };
     if swarm.services {
-        scenario.layer = Layer::Services;
+        scenario.layer = if swarm.adapter { Layer::Adapter } else { Layer::Services };
     }
     let draw = &mut Draw::new(entropy, Concern::Shape);
     let clients = draw.within(1, 2);

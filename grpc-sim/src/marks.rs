@@ -74,6 +74,10 @@ marks! {
     ServiceRepelled => "services: an attack ended its connection";
     ServiceTolerated => "services: an attacker below the limit was served";
     Restarted => "services: a server came back with another identity";
+    Adapter => "adapter: its loop drove a connection";
+    CompletedInPlace => "adapter: an operation completed when it was begun";
+    CompletedShort => "adapter: a write took a part of what there was";
+    ClosedInFlight => "adapter: a connection was closed under a read";
 }
 
 /// Which marks a run reached.

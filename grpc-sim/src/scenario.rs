@@ -43,6 +43,8 @@ pub enum Layer {
     Core,
     /// Generated handlers and stubs, through the dispatch layer.
     Services,
+    /// The same, with the loop that adapters run between them and the network.
+    Adapter,
 }
 
 impl Layer {

@@ -6,6 +6,7 @@
 //! [`Sim::check`] says which rule of the wire was broken, if one was. Two runs of the same seed are the
 //! same, byte for byte: compare [`Sim::trace_hash`].
 
+mod adapter;
 mod engine;
 mod hostile;
 mod link;
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
@@ -30,6 +31,7 @@ use crate::marks::Marks;
 use crate::oracle::{Failure, Oracle};
 use crate::scenario::PipePlan;
 use crate::trace::Trace;
+use adapter::Direction;
 use link::Link;
 
 /// A simulated world for services; clones are handles of the same one.
@@ -108,9 +110,14 @@ const MOST_EVENTS: u64 = 3_000_000;
 
 /// What the kernel does.
 enum Event {
-    Wake(Waker),
+    /// A timer fires, if anybody still waits for it.
+    Wake(Weak<RefCell<Waker>>),
     Deliver(usize, Side),
+    /// An end, or the attacker in its place, goes on.
+    Turn(usize, Side),
     Timer(usize, Side, u64),
+    /// An operation of an adapter's loop completes.
+    Complete(usize, Side, Direction),
     Fault(NetworkFault),
     /// A clogged address has its bandwidths back.
     Heal(Vec<(usize, u32)>),
@@ -150,6 +157,10 @@ struct State {
     /// The network of addresses that have one of their own, from client to server and back.
     routes: BTreeMap<String, (PipePlan, PipePlan)>,
     network: PipePlan,
+    /// Connections are driven by the loop of the adapters from now on.
+    adapters: bool,
+    /// Tasks are polled although nobody has woken them.
+    probing: bool,
     trace: Trace,
     failure: Option<Failure>,
     events: u64,
@@ -215,6 +226,8 @@ impl Sim {
             refused: BTreeMap::new(),
             routes: BTreeMap::new(),
             network: PipePlan { delay_us: 100, ..PipePlan::default() },
+            adapters: false,
+            probing: false,
             trace,
             failure: None,
             events: 0,
@@ -230,6 +243,12 @@ impl Sim {
     /// How both directions of connections that are opened from now on behave.
     pub fn network(&self, plan: PipePlan) {
         self.0.borrow_mut().network = plan;
+    }
+
+    /// Has the loop that runs on sockets ([`grpc_service::drive`]) drive both ends of connections that are opened from
+    /// now on, over operations that complete in any order, late, in part, or with an error.
+    pub fn completions(&self, on: bool) {
+        self.0.borrow_mut().adapters = on;
     }
 
     /// How connections to one address behave that are opened from now on: from client to server, and back.
@@ -384,12 +403,21 @@ impl Host for Sim {
 
     fn timer(&self, at: Instant) -> LocalFuture<()> {
         let sim = self.clone();
+        // One event a timer, however often it is polled, and none that wakes anybody once it is dropped.
+        let mut waiting: Option<Rc<RefCell<Waker>>> = None;
         Box::pin(std::future::poll_fn(move |cx| {
             let state = &mut *sim.0.borrow_mut();
             if state.now() >= at {
                 return Poll::Ready(());
             }
-            state.queue.at(at.as_nanos(), Event::Wake(cx.waker().clone()));
+            match &waiting {
+                Some(waker) => waker.borrow_mut().clone_from(cx.waker()),
+                None => {
+                    let waker = Rc::new(RefCell::new(cx.waker().clone()));
+                    state.queue.at(at.as_nanos(), Event::Wake(Rc::downgrade(&waker)));
+                    waiting = Some(waker);
+                }
+            }
             Poll::Pending
         }))
     }
@@ -434,14 +462,20 @@ impl Connector for Sim {
                 return Err(ConnectError::new("the connection was refused"));
             };
             let accepted = server.accept(Peer::Memory);
-            let state = &mut *sim.0.borrow_mut();
-            let index = state.links.len();
-            let seed = mix(state.seed, 1 << 32 | index as u64);
-            let now = state.queue.now_ns();
-            state.trace.note(now, Some((index, Side::Client)), &[2], || "connected".into());
-            state.links.push(Link::new(address, connection, accepted, (up, down), seed));
-            for side in [Side::Client, Side::Server] {
-                state.wake(Place::End(index, side));
+            let adopted = {
+                let state = &mut *sim.0.borrow_mut();
+                let index = state.links.len();
+                let seed = mix(state.seed, 1 << 32 | index as u64);
+                let now = state.queue.now_ns();
+                state.trace.note(now, Some((index, Side::Client)), &[2], || "connected".into());
+                state.links.push(Link::new(address, connection, accepted, (up, down), seed));
+                for side in [Side::Client, Side::Server] {
+                    state.wake(Place::End(index, side));
+                }
+                state.adapters.then_some(index)
+            };
+            if let Some(index) = adopted {
+                sim.adopt(index);
             }
             Ok(())
         })

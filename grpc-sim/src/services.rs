@@ -21,7 +21,7 @@ use grpc_service::{
 use crate::marks::{Mark, Marks};
 use crate::oracle::Oracle;
 use crate::record::Tapes;
-use crate::scenario::{Knob, Knobs, Scenario, limits_of};
+use crate::scenario::{Knob, Knobs, Layer, Scenario, limits_of};
 use crate::service::Sim;
 use crate::trace::Trace;
 use crate::world::Report;
@@ -106,6 +106,7 @@ impl Stage {
             waiting: RefCell::default(),
             over: Cell::new(0),
         });
+        stage.sim.completions(scenario.layer == Layer::Adapter);
         for (n, link) in scenario.links.iter().enumerate() {
             stage.sim.route(&address(n), link.up.clone(), link.down.clone());
         }

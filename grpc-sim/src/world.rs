@@ -51,7 +51,7 @@ pub fn run(scenario: &Scenario, keep: bool) -> Report {
 
 /// Runs a scenario, every connection of which is recorded on `tapes`.
 pub(crate) fn run_on(scenario: &Scenario, keep: bool, tapes: Option<&Tapes>) -> Report {
-    if scenario.layer == Layer::Services {
+    if scenario.layer != Layer::Core {
         return crate::services::run(scenario, keep, tapes);
     }
     let mut world = World::new(scenario, keep, tapes);

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use grpc_proto::{ConnectionError, Instant, Transmit};
 
+use crate::endpoint::OUT_MARK;
 use crate::{Endpoint, Host, LocalFuture};
 use input::Input;
 use nudge::Nudge;
@@ -67,6 +68,7 @@ where
         filling: Transmit::new(),
         spare: Transmit::new(),
         rest: None,
+        full: false,
         step: Step::Running,
         eof: false,
         until: Instant::NEVER,
@@ -82,7 +84,7 @@ where
         nudge.enter(cx.waker());
         for round in 0..ROUNDS {
             // The first round runs for whatever woke the task.
-            let mut news = round == 0;
+            let mut news = round == 0 || line.has_room_again();
             if let Some(operation) = write.as_mut().as_pin_mut()
                 && let Poll::Ready((half, result, out)) = operation.poll(cx)
             {
@@ -143,6 +145,8 @@ struct Line<E, T: Transport, O> {
     spare: Transmit,
     /// What a short write left over.
     rest: Option<Transmit>,
+    /// The endpoint stopped because `filling` was full.
+    full: bool,
     step: Step,
     eof: bool,
     /// When waiting for the peer ends.
@@ -174,6 +178,9 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
             self.eof = true;
         }
         out.advance(written);
+        if planted!(RestLost) {
+            out.clear();
+        }
         if out.is_empty() {
             self.spare = out;
         } else {
@@ -203,6 +210,7 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
             let driven = self.end.drive(&mut input, &mut self.filling, &mut context, now);
             let left = input.len();
             self.input.keep(left);
+            self.full = left > 0 || self.filling.len() >= OUT_MARK;
             if driven.is_err() || self.end.is_drained() {
                 self.outcome = driven;
                 self.step = Step::Flushing;
@@ -233,6 +241,12 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
         }
     }
 
+    /// Whether the endpoint stopped for want of room that is there by now: what it had said is being written.
+    fn has_room_again(&self) -> bool {
+        let room = self.filling.is_empty() && !planted!(FullWaits);
+        self.step == Step::Running && self.full && room
+    }
+
     /// What is to be written, if nothing is being written.
     fn next_write(&mut self) -> Option<(T::Writer, Transmit)> {
         if self.step == Step::Done || (self.rest.is_none() && self.filling.is_empty()) {
@@ -258,7 +272,10 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
     fn wakeup(&self) -> Option<Instant> {
         match self.step {
             Step::Running => self.end.poll_timeout(),
-            _ => Some(self.until),
+            Step::Flushing | Step::Lingering => Some(self.until),
+            Step::Done if planted!(ClosedSpins) => Some(self.until),
+            // Only what is in flight is waited for.
+            Step::Done => None,
         }
     }
 }
@@ -279,6 +296,9 @@ fn arm(
     while armed.timer.as_mut().poll(cx).is_ready() {
         if armed.at == at {
             return false;
+        }
+        if planted!(TimerOnce) {
+            return true;
         }
         armed = Armed { at, timer: host.timer(at) };
     }

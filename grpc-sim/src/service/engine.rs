@@ -1,7 +1,9 @@
 //! What happens in a world of services: turns, deliveries, faults, and looks at what should be at rest.
 
+use super::adapter::Line;
 use super::link::other;
 use super::*;
+use crate::marks::Mark;
 
 impl Sim {
     pub(super) fn go_on(&self, place: Place) {
@@ -24,7 +26,11 @@ impl Sim {
         let event = self.0.borrow_mut().queue.pop();
         match event {
             None => return false,
-            Some(Event::Wake(waker)) => waker.wake(),
+            Some(Event::Wake(waker)) => {
+                if let Some(waker) = waker.upgrade() {
+                    waker.borrow().wake_by_ref();
+                }
+            }
             Some(Event::Timer(link, side, at)) => {
                 let state = &mut *self.0.borrow_mut();
                 if state.links[link].timer_fires(side, at) {
@@ -34,16 +40,11 @@ impl Sim {
             Some(Event::Deliver(link, side)) => {
                 let state = &mut *self.0.borrow_mut();
                 let now = state.queue.now_ns();
-                let (arrived, room, next) = state.links[link].deliver(side, now);
-                if let Some(next) = next {
-                    state.deliver_at(link, side, next);
-                }
-                if arrived {
-                    state.wake(Place::End(link, side));
-                }
-                if room {
-                    state.wake(Place::End(link, other(side)));
-                }
+                state.fetch(link, side, now);
+            }
+            Some(Event::Turn(link, side)) => self.0.borrow().wake(Place::End(link, side)),
+            Some(Event::Complete(link, side, direction)) => {
+                self.0.borrow_mut().complete(link, side, direction);
             }
             Some(Event::Fault(fault)) => self.happen(&fault),
             Some(Event::Heal(clogged)) => {
@@ -59,8 +60,14 @@ impl Sim {
     /// Drives one end of a link and sends what it says.
     fn turn(&self, index: usize, side: Side) {
         let (now, waker) = {
-            let state = self.0.borrow();
-            (state.now(), state.waker(Place::End(index, side)))
+            let state = &mut *self.0.borrow_mut();
+            let now = state.now();
+            if state.links[index].socket(side).is_some() {
+                // A task drives it: the kernel looks at what that has under way.
+                state.look_at_operations(index, side);
+                return state.fetch(index, side, now.as_nanos());
+            }
+            (now, state.waker(Place::End(index, side)))
         };
         // The end is out of the world while it runs: its handlers call back into it.
         let Some(mut end) = self.0.borrow_mut().links[index].take(side) else {
@@ -95,16 +102,7 @@ impl Sim {
             state.wake(Place::End(index, side));
         }
         // What was read makes room for what waits in the network.
-        let (arrived, room, next) = state.links[index].deliver(side, ns);
-        if let Some(next) = next {
-            state.deliver_at(index, side, next);
-        }
-        if arrived {
-            state.wake(Place::End(index, side));
-        }
-        if room {
-            state.wake(Place::End(index, other(side)));
-        }
+        state.fetch(index, side, ns);
         if let Err((oracle, text)) = state.links[index].check() {
             state.fail(oracle, format!("connection {index}: {text}"));
         }
@@ -123,8 +121,14 @@ impl Sim {
             let tasks = if state.patient == 0 { state.tasks.len() } else { 0 };
             (state.now(), state.links.len(), tasks)
         };
+        let mut busy = Vec::new();
         for (index, side) in (0..links).flat_map(|n| [(n, Side::Client), (n, Side::Server)]) {
             let waker = self.0.borrow().waker(Place::End(index, side));
+            if let Some(socket) = self.0.borrow_mut().links[index].socket(side) {
+                // Its task is looked at with the others, unless it waits for room itself.
+                busy.extend(socket.is_writing().then_some(socket.task));
+                continue;
+            }
             let Some(mut end) = self.0.borrow_mut().links[index].take(side) else { continue };
             let stirred = end.stirs(&mut Context::from_waker(&waker), now);
             let state = &mut *self.0.borrow_mut();
@@ -134,7 +138,8 @@ impl Sim {
                 state.fail(Oracle::MissedWakeup, text);
             }
         }
-        for index in 0..tasks {
+        self.0.borrow_mut().probing = true;
+        for index in (0..tasks).filter(|task| !busy.contains(task)) {
             let is_there = |sim: &Sim| sim.0.borrow().tasks[index].is_some();
             let waited = is_there(self);
             self.go_on(Place::Task(index));
@@ -144,10 +149,23 @@ impl Sim {
             }
         }
         let state = &mut *self.0.borrow_mut();
+        state.probing = false;
         let woken = state.woken.lock().map_or_else(|_| Vec::new(), |woken| woken.clone());
         if !woken.is_empty() {
             let text = format!("{woken:?} went on although nobody had woken them");
             state.fail(Oracle::MissedWakeup, text);
+        }
+    }
+
+    /// Has an adapter's loop drive both ends of a link.
+    pub(super) fn adopt(&self, index: usize) {
+        for side in [Side::Client, Side::Server] {
+            let state = &mut *self.0.borrow_mut();
+            let task = state.tasks.len();
+            let Some(end) = state.links[index].adopt(side, task) else { continue };
+            state.links[index].reach(Mark::Adapter);
+            state.tasks.push(Some(Box::pin(Line::new(self, index, side).run(end))));
+            state.wake(Place::Task(task));
         }
     }
 
@@ -184,7 +202,11 @@ impl Sim {
                     NetworkFault::HalfCloseClients(_) => {
                         closed = Some((Side::Server, link.half_close(Side::Client, now)));
                     }
-                    NetworkFault::Crash(..) => dropped.extend(link.crash()),
+                    NetworkFault::Crash(..) => {
+                        let task = link.socket(Side::Server).map(|socket| socket.task);
+                        let task = task.and_then(|task| state.tasks[task].take());
+                        dropped.push((link.crash(), task));
+                    }
                     NetworkFault::Refuse(..) => {}
                 }
                 let due = link.stalled_until();
@@ -209,5 +231,21 @@ impl Sim {
         }
         // Handlers are dropped outside of all borrows: what lives in them may do anything.
         drop(dropped);
+    }
+}
+
+impl State {
+    /// Moves what is due to an end, and wakes whom that concerns.
+    fn fetch(&mut self, index: usize, side: Side, now: u64) {
+        let (arrived, room, next) = self.links[index].deliver(side, now);
+        if let Some(next) = next {
+            self.deliver_at(index, side, next);
+        }
+        if arrived {
+            self.wake(Place::End(index, side));
+        }
+        if room {
+            self.wake(Place::End(index, other(side)));
+        }
     }
 }

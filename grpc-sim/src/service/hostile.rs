@@ -32,15 +32,21 @@ impl Sim {
     }
 
     fn attack(&self, attacker: Attacker, victim: Either, plan: PipePlan) -> usize {
-        let state = &mut *self.0.borrow_mut();
-        let index = state.links.len();
-        let (now, side) = (state.queue.now_ns(), attacker.victim());
-        let text = || format!("attacked by {}", attacker.name());
-        state.trace.note(now, Some((index, side)), &[40], text);
-        let seed = mix(state.seed, 1 << 32 | index as u64);
-        state.links.push(Link::hostile(Box::new(attacker), victim, plan, seed));
-        for side in [Side::Client, Side::Server] {
-            state.wake(Place::End(index, side));
+        let (index, adopted) = {
+            let state = &mut *self.0.borrow_mut();
+            let index = state.links.len();
+            let (now, side) = (state.queue.now_ns(), attacker.victim());
+            let text = || format!("attacked by {}", attacker.name());
+            state.trace.note(now, Some((index, side)), &[40], text);
+            let seed = mix(state.seed, 1 << 32 | index as u64);
+            state.links.push(Link::hostile(Box::new(attacker), victim, plan, seed));
+            for side in [Side::Client, Side::Server] {
+                state.wake(Place::End(index, side));
+            }
+            (index, state.adapters)
+        };
+        if adopted {
+            self.adopt(index);
         }
         index
     }
@@ -75,8 +81,7 @@ impl Sim {
         state.trace.wrote(now, (index, from), &bytes);
         state.deliver_at(index, victim, due);
         // What comes behind it is written apart from it.
-        let again = state.waker(Place::End(index, from));
-        state.queue.at(now + 1, Event::Wake(again));
+        state.queue.at(now + 1, Event::Turn(index, from));
     }
 
     /// The attacker closes its direction.

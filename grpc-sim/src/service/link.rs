@@ -1,15 +1,19 @@
 //! One connection between a channel and a server.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::task::Context;
 
 use grpc_proto::http2::{Session, Side};
 use grpc_proto::{ConnectionError, Instant, Transmit};
+use grpc_service::drive::Phase;
 use grpc_service::{ClientConnection, Endpoint, ServerConnection};
 
+use super::adapter::{Direction, Socket};
 use crate::adversary::Attacker;
 use crate::entropy::mix;
 use crate::invariants::{holds_too_much, tables_differ, windows_differ};
-use crate::marks::Marks;
+use crate::marks::{Mark, Marks};
 use crate::monitor::Monitor;
 use crate::oracle::Oracle;
 use crate::pipe::Pipe;
@@ -25,10 +29,24 @@ pub(super) enum Either {
 }
 
 impl Either {
-    fn endpoint(&mut self) -> &mut dyn Endpoint {
+    pub(super) fn endpoint(&mut self) -> &mut dyn Endpoint {
         match self {
             Either::Client(end) => &mut **end,
             Either::Server(end) => &mut **end,
+        }
+    }
+
+    fn open_calls(&self) -> usize {
+        match self {
+            Either::Client(end) => end.open_calls(),
+            Either::Server(end) => end.open_calls(),
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        match self {
+            Either::Client(end) => end.poll_timeout(),
+            Either::Server(end) => end.poll_timeout(),
         }
     }
 
@@ -48,7 +66,9 @@ impl Either {
 
 /// One end, and what its adapter holds.
 pub(super) struct End {
-    end: Either,
+    end: Rc<RefCell<Either>>,
+    /// What the loop of an adapter has with the kernel, if one drives the end.
+    socket: Option<Socket>,
     rx: Vec<u8>,
     /// What is being said, and how much of it the monitor has heard.
     out: Transmit,
@@ -72,7 +92,8 @@ pub(super) struct End {
 impl End {
     fn new(end: Either) -> Self {
         End {
-            end,
+            end: Rc::new(RefCell::new(end)),
+            socket: None,
             rx: Vec::new(),
             out: Transmit::new(),
             heard: 0,
@@ -95,27 +116,24 @@ impl End {
             return;
         }
         let mut input = &self.rx[..];
-        let driven = self.end.endpoint().drive(&mut input, &mut self.out, cx, now);
+        let end = &mut *self.end.borrow_mut();
+        let driven = end.endpoint().drive(&mut input, &mut self.out, cx, now);
         let read = self.rx.len() - input.len();
         self.rx.drain(..read);
         self.read = read;
         self.full = self.out.len() >= OUT_MARK;
-        self.over = driven.is_err() || self.end.endpoint().is_drained();
+        self.over = driven.is_err() || end.endpoint().is_drained();
         self.failed = driven.err();
         if self.eof && !self.eof_told && !self.over && self.rx.is_empty() {
             self.eof_told = true;
-            self.end.endpoint().close_read(now);
+            end.endpoint().close_read(now);
             cx.waker().wake_by_ref();
         }
     }
 
     /// When the end is to be driven next, if that is sooner than it was known to be.
     pub(super) fn arm(&mut self, now: u64) -> Option<u64> {
-        let at = match &self.end {
-            _ if self.over => None,
-            Either::Client(end) => end.poll_timeout(),
-            Either::Server(end) => end.poll_timeout(),
-        };
+        let at = if self.over { None } else { self.end.borrow().poll_timeout() };
         let at = at.map(Instant::as_nanos);
         if at.is_none_or(|at| at > now) {
             self.due_again = 0;
@@ -150,19 +168,35 @@ impl End {
 
     /// Whether nothing waits here, neither to be read nor to be written.
     fn is_quiet(&self) -> bool {
-        self.rx.is_empty() && self.tx.is_empty() && self.out.is_empty() && self.eof == self.eof_told
+        match &self.socket {
+            Some(socket) => self.rx.is_empty() && socket.is_quiet() && !self.eof,
+            None => {
+                self.rx.is_empty()
+                    && self.tx.is_empty()
+                    && self.out.is_empty()
+                    && self.eof == self.eof_told
+            }
+        }
+    }
+
+    /// Whether the end is gone, but for what its socket has to say.
+    fn is_over(&self) -> bool {
+        self.over || self.socket.as_ref().is_some_and(Socket::is_done)
+    }
+
+    /// Whether a write waits for room in the network.
+    fn is_writing(&self) -> bool {
+        !self.tx.is_empty() || self.socket.as_ref().is_some_and(Socket::is_writing)
     }
 
     /// Drives an end that has no reason to do anything; says what it does all the same.
     pub(super) fn stirs(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<String> {
-        let due = match &self.end {
-            Either::Client(end) => end.poll_timeout(),
-            Either::Server(end) => end.poll_timeout(),
-        };
+        let due = self.end.borrow().poll_timeout();
         if self.over || !self.is_quiet() || due.is_some_and(|at| at <= now) {
             return None;
         }
-        let driven = self.end.endpoint().drive(&mut &[][..], &mut self.out, cx, now);
+        let mut end = self.end.borrow_mut();
+        let driven = end.endpoint().drive(&mut &[][..], &mut self.out, cx, now);
         let said = self.out.len();
         match driven {
             Err(error) => Some(format!("it has ended: {error}")),
@@ -277,7 +311,7 @@ impl Link {
         now: u64,
         mut wrote: impl FnMut(&[u8]),
     ) -> Result<Option<u64>, String> {
-        self.monitor.read(other(side), end.read);
+        let read = end.read;
         let (mut said, mut heard) = (Vec::new(), end.heard);
         for chunk in end.out.chunks() {
             let known = heard.min(chunk.len());
@@ -285,17 +319,8 @@ impl Link {
             said.extend_from_slice(&chunk[known..]);
         }
         end.heard += said.len();
-        let pipe = match side {
-            Side::Client => &mut self.up,
-            Side::Server => &mut self.down,
-        };
-        if let Some(attacker) = &mut self.attacker {
-            attacker.hear_end(end.failed.as_ref(), &mut self.marks);
-        } else {
-            self.monitor
-                .wrote(side, &said, &mut self.marks, |at| pipe.note_boundary(at))
-                .map_err(|rule| format!("{side:?}: {rule}"))?;
-        }
+        self.listen(side, read, &said, end.failed.as_ref())?;
+        let pipe = self.pipe_from(side);
         if pipe.is_finished() {
             end.tx.clear();
             end.out.clear();
@@ -354,10 +379,10 @@ impl Link {
         };
         let done = pipe.deliver(now, &mut end.rx);
         end.eof |= done.eof;
-        if end.over {
+        if end.over || end.socket.as_ref().is_some_and(Socket::is_closed) {
             end.rx.clear();
         }
-        let waits = writer.as_ref().is_some_and(|writer| !writer.tx.is_empty());
+        let waits = writer.as_ref().is_some_and(End::is_writing);
         (done.bytes > 0 || done.eof, done.bytes > 0 && waits, done.next)
     }
 
@@ -404,24 +429,110 @@ impl Link {
     /// An end goes away, in peace or at once.
     pub(super) fn leave(&mut self, side: Side, in_peace: bool, now: Instant) {
         let Some(end) = self.slot(side).as_mut().filter(|end| !end.over) else { return };
-        match in_peace {
-            true => end.end.endpoint().shutdown(now),
-            false => end.end.endpoint().abort(now),
+        match (&mut end.socket, in_peace) {
+            (Some(socket), true) => socket.order(Phase::Drain),
+            (Some(socket), false) => socket.order(Phase::Abort),
+            (None, true) => end.end.borrow_mut().endpoint().shutdown(now),
+            (None, false) => end.end.borrow_mut().endpoint().abort(now),
         }
+    }
+
+    /// Has an adapter's loop drive an end, in a task of its own; what the loop is to drive.
+    pub(super) fn adopt(&mut self, side: Side, task: usize) -> Option<Rc<RefCell<Either>>> {
+        let end = self.slot(side).as_mut()?;
+        end.socket = Some(Socket::new(task));
+        Some(Rc::clone(&end.end))
+    }
+
+    /// What an adapter's loop has with the kernel.
+    pub(super) fn socket(&mut self, side: Side) -> Option<&mut Socket> {
+        self.slot(side).as_mut()?.socket.as_mut()
+    }
+
+    /// Whether an operation could complete by now.
+    pub(super) fn is_able(&mut self, side: Side, direction: Direction) -> bool {
+        let Some(end) = self.slot(side) else { return false };
+        let closed = end.socket.as_ref().is_some_and(Socket::is_closed);
+        let arrived = !end.rx.is_empty() || end.eof;
+        closed
+            || match direction {
+                Direction::Read => arrived,
+                Direction::Write => self.space(side) > 0 || self.is_finished(side),
+            }
+    }
+
+    /// What has arrived at an end and was not read.
+    pub(super) fn received(&mut self, side: Side) -> &mut Vec<u8> {
+        &mut self.slot(side).as_mut().expect("an end with a socket is there").rx
+    }
+
+    /// Bytes that a write of an end's would move now.
+    pub(super) fn space(&mut self, side: Side) -> usize {
+        self.pipe_from(side).space()
+    }
+
+    /// Whether what an end writes has nowhere to go.
+    pub(super) fn is_finished(&mut self, side: Side) -> bool {
+        self.pipe_from(side).is_finished()
+    }
+
+    /// Whether the network has lost the connection.
+    pub(super) fn is_reset(&self) -> bool {
+        self.up.is_finished()
+            && self.down.is_finished()
+            && self.up.is_empty()
+            && self.down.is_empty()
+    }
+
+    /// Moves bytes into the network; when they are due at the other end.
+    pub(super) fn write(&mut self, side: Side, bytes: &[u8], now: u64) -> u64 {
+        self.pipe_from(side).write(bytes, now)
+    }
+
+    /// Ends what an end says, unless it has ended; when the other end is to hear of it.
+    pub(super) fn close_write(&mut self, side: Side, now: u64) -> Option<u64> {
+        let pipe = self.pipe_from(side);
+        (!pipe.is_finished()).then(|| pipe.finish(now))
+    }
+
+    /// What an end has read and said, and whether that ended it, is heard by the monitor or its attacker.
+    pub(super) fn listen(
+        &mut self,
+        side: Side,
+        read: usize,
+        said: &[u8],
+        ended: Option<&ConnectionError>,
+    ) -> Result<(), String> {
+        self.monitor.read(other(side), read);
+        if let Some(attacker) = &mut self.attacker {
+            attacker.hear_end(ended, &mut self.marks);
+            return Ok(());
+        }
+        let pipe = match side {
+            Side::Client => &mut self.up,
+            Side::Server => &mut self.down,
+        };
+        self.monitor
+            .wrote(side, said, &mut self.marks, |at| pipe.note_boundary(at))
+            .map_err(|rule| format!("{side:?}: {rule}"))
+    }
+
+    pub(super) fn reach(&mut self, mark: Mark) {
+        self.marks.reach(mark);
     }
 
     /// Whether neither end is up any more.
     pub(super) fn is_over(&self) -> bool {
-        let over = |end: &Option<End>| end.as_ref().is_none_or(|end| end.over);
+        let over = |end: &Option<End>| end.as_ref().is_none_or(End::is_over);
         over(&self.client) && over(&self.server)
     }
 
     /// Calls that hold a slot at either end.
     pub(super) fn open_calls(&self) -> usize {
-        let open = |end: &Option<End>| match end.as_ref().map(|end| &end.end) {
-            Some(Either::Client(end)) => end.open_calls(),
-            Some(Either::Server(end)) => end.open_calls(),
-            None => 0,
+        // An end that runs right now does not tell.
+        let open = |end: &Option<End>| {
+            let end = end.as_ref().and_then(|end| end.end.try_borrow().ok());
+            end.map_or(0, |end| end.open_calls())
         };
         open(&self.client) + open(&self.server)
     }
@@ -434,13 +545,13 @@ impl Link {
     pub(super) fn check(&mut self) -> Result<(), (Oracle, String)> {
         self.turns += 1;
         if self.attacker.is_some() {
-            let victim = self.client.as_ref().or(self.server.as_ref()).filter(|end| !end.over);
+            let victim = self.client.as_ref().or(self.server.as_ref()).filter(|end| !end.is_over());
             let looked = victim.filter(|_| self.turns < 16 || self.turns.is_multiple_of(16));
-            let too_much = looked.and_then(|end| end.end.with_session(holds_too_much));
+            let too_much = looked.and_then(|end| end.end.borrow().with_session(holds_too_much));
             return too_much.map_or(Ok(()), |text| Err((Oracle::Memory, text)));
         }
         let (Some(client), Some(server)) = (&self.client, &self.server) else { return Ok(()) };
-        if client.over || server.over {
+        if client.is_over() || server.is_over() {
             return Ok(());
         }
         let at_rest = client.is_quiet()
@@ -450,8 +561,9 @@ impl Link {
             && !self.up.is_finished()
             && !self.down.is_finished();
         let (monitor, count) = (&self.monitor, self.turns.is_multiple_of(16));
-        client.end.with_session(|client_heap, client| {
-            server.end.with_session(|server_heap, server| {
+        let (client, server) = (client.end.borrow(), server.end.borrow());
+        client.with_session(|client_heap, client| {
+            server.with_session(|server_heap, server| {
                 if client.error().is_some() || server.error().is_some() {
                     return Ok(());
                 }
