@@ -51,6 +51,8 @@ pub(super) struct Socket {
     /// Bytes that the endpoint has said, and that the network took.
     said: u64,
     written: u64,
+    /// Bytes of the write that is under way.
+    offered: u64,
     /// Bytes that reads have brought, and that the endpoint has taken.
     fetched: u64,
     taken: u64,
@@ -84,6 +86,7 @@ impl Socket {
             orders: None,
             said: 0,
             written: 0,
+            offered: 0,
             fetched: 0,
             taken: 0,
             operations: 0,
@@ -100,6 +103,11 @@ impl Socket {
     /// Whether the loop has a write with the network.
     pub(super) fn is_writing(&self) -> bool {
         self.write.is_some()
+    }
+
+    /// Whether the endpoint has said more than the write that is under way holds: it waits for room itself.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_writing() && self.said - self.written > self.offered
     }
 
     /// Whether nothing waits between the endpoint and the network.
@@ -322,6 +330,7 @@ pub(super) struct Writer(Line);
 impl WriteHalf for Writer {
     async fn write(self, out: Transmit) -> (Self, io::Result<usize>, Transmit) {
         let line = &self.0;
+        line.offer(&out);
         let there = line.complete(Direction::Write).await;
         let result = if there { line.put(&out) } else { Ok(0) };
         (self, result, out)
@@ -370,6 +379,14 @@ impl Line {
         // Room in the receive buffer is room for what waits in the network.
         state.wake(Place::End(self.index, self.side));
         Ok(available)
+    }
+
+    /// Notes what a write holds that begins.
+    fn offer(&self, out: &Transmit) {
+        let state = &mut *self.sim.0.borrow_mut();
+        if let Some(socket) = state.links[self.index].socket(self.side) {
+            socket.offered = out.len() as u64;
+        }
     }
 
     /// Moves what is being written into the network.

@@ -126,7 +126,7 @@ impl Sim {
             let waker = self.0.borrow().waker(Place::End(index, side));
             if let Some(socket) = self.0.borrow_mut().links[index].socket(side) {
                 // Its task is looked at with the others, unless it waits for room itself.
-                busy.extend(socket.is_writing().then_some(socket.task));
+                busy.extend(socket.is_full().then_some(socket.task));
                 continue;
             }
             let Some(mut end) = self.0.borrow_mut().links[index].take(side) else { continue };
