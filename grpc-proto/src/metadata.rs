@@ -225,3 +225,89 @@ fn check_name(name: &str) -> Result<Token, MetadataError> {
     let field = Field { token, name: name.as_bytes(), value: b"", flags: Default::default() };
     if is_application(&field) { Ok(token) } else { Err(MetadataError::ReservedName) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+
+    fn received(fields: &[(&str, &str)]) -> Metadata {
+        let mut list = FieldList::new();
+        for (name, value) in fields {
+            list.push(name.as_bytes(), value.as_bytes());
+        }
+        Metadata::from_fields(list)
+    }
+
+    #[test]
+    fn metadata_is_empty_without_entries_of_the_application() {
+        assert!(Metadata::new().is_empty());
+        assert!(
+            received(&[(":status", "200"), ("content-type", "x"), ("grpc-encoding", "gzip")])
+                .is_empty()
+        );
+        assert!(!received(&[(":status", "200"), ("x", "y")]).is_empty());
+        let mut own = Metadata::new();
+        own.append("x", "y").unwrap();
+        assert!(!own.is_empty() && !own.is_empty_list());
+        own.clear();
+        assert!(own.is_empty() && own.is_empty_list());
+    }
+
+    #[test]
+    fn an_encoding_is_told_unless_it_is_none() {
+        for (value, told) in [("gzip", Some("gzip")), ("identity", None), ("", Some(""))] {
+            assert_eq!(received(&[("x", "y"), ("grpc-encoding", value)]).encoding(), told);
+        }
+        assert_eq!(received(&[("x", "gzip")]).encoding(), None);
+    }
+
+    #[test]
+    fn a_name_has_lower_case_letters_digits_and_three_signs() {
+        for byte in 0..=0x7fu8 {
+            let name = format!("x{}", char::from(byte));
+            let valid =
+                byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
+            let outcome = Metadata::new().append(&name, "v");
+            assert_eq!(
+                outcome,
+                if valid { Ok(()) } else { Err(MetadataError::InvalidName) },
+                "{byte}"
+            );
+        }
+        let mut metadata = Metadata::new();
+        assert_eq!(metadata.append("", "v"), Err(MetadataError::InvalidName));
+        assert_eq!(metadata.append("x-bin", "v"), Err(MetadataError::BinaryNameForText));
+        assert_eq!(metadata.append_bin("x", b"v"), Err(MetadataError::TextNameForBinary));
+        for name in
+            ["grpc-status", "grpc-x", "te", "content-type", "content-length", "host", "connection"]
+        {
+            assert_eq!(metadata.append(name, "v"), Err(MetadataError::ReservedName), "{name}");
+        }
+        assert!(metadata.is_empty_list());
+    }
+
+    #[test]
+    fn values_are_found_by_their_name_in_order() {
+        let metadata =
+            received(&[("a", "1"), ("b", "2"), ("a", "3"), ("c-bin", "AQ,Ag,*"), ("c-bin", "Aw")]);
+        assert_eq!(metadata.value("a"), Some(&b"1"[..]));
+        assert_eq!(metadata.value("d"), None);
+        assert_eq!(metadata.values("a").collect::<Vec<_>>(), [b"1", b"3"]);
+        assert_eq!(metadata.bin_values("c-bin").collect::<Vec<_>>(), [[1], [2], [3]]);
+        let mut both = received(&[("x", "y")]);
+        both.extend(&metadata);
+        assert_eq!(both.iter().count(), 6);
+        assert_eq!(format!("{:?}", received(&[("a", "1")])), r#"[("a", "1")]"#);
+    }
+
+    #[test]
+    fn binary_values_of_any_length_come_back() {
+        for len in [0usize, 1, 2, 3, 191, 192, 193, 194, 1000] {
+            let bytes: Vec<u8> = (0..len).map(|n| n as u8).collect();
+            let text = encode_bin(&bytes, <[u8]>::to_vec);
+            assert_eq!(text.len(), (len * 4).div_ceil(3));
+            assert_eq!(decode_bin(&text), Some(bytes));
+        }
+    }
+}

@@ -272,6 +272,7 @@ fn hex_digit(byte: u8) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::format;
     use proptest::prelude::*;
 
     #[test]
@@ -308,6 +309,18 @@ mod tests {
         #[test]
         fn decoding_never_panics(value in proptest::collection::vec(any::<u8>(), 0..64)) {
             let _ = decode_message(&value);
+        }
+    }
+
+    #[test]
+    fn every_octet_comes_back_from_either_case_of_its_digits() {
+        for octet in 0..=0x7f {
+            for text in [format!("%{octet:02x}"), format!("%{octet:02X}")] {
+                assert_eq!(decode_message(text.as_bytes()).as_bytes(), [octet], "{text}");
+            }
+        }
+        for text in ["%", "%4", "%4g", "%g4", "%/0", "%:0", "%@0", "%G0", "%`0", "%0`"] {
+            assert_eq!(decode_message(text.as_bytes()), text);
         }
     }
 }

@@ -131,3 +131,93 @@ impl Framing {
         self.buf.capacity()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One message after another through one framing, each in pieces of any length: what comes out is what went in.
+    #[test]
+    fn a_message_in_pieces_keeps_its_bytes_and_its_flag() {
+        let mut framing = Framing::default();
+        for len in 0..12usize {
+            for compressed in [false, true] {
+                for piece in 1..len + PREFIX {
+                    let text: Vec<u8> = (0..len as u8).collect();
+                    let [.., c, d] = (len as u32).to_be_bytes();
+                    let wire = [&[u8::from(compressed), 0, 0, c, d][..], &text].concat();
+                    let (mut prefix, mut rest) = (None, &wire[..]);
+                    let mut taken = 0;
+                    while prefix.is_none() {
+                        assert_eq!(framing.is_between(), taken == 0);
+                        assert!(!framing.is_assembling());
+                        let data = &rest[..piece.min(rest.len())];
+                        let (part, found) = framing.add_prefix(data);
+                        assert_eq!(part, data.len().min(PREFIX - taken));
+                        (taken, prefix, rest) = (taken + part, found, &rest[part..]);
+                    }
+                    let prefix = Prefix::parse(prefix.unwrap(), 100, true).unwrap();
+                    assert_eq!(prefix, Prefix { compressed, len: len as u32 });
+                    framing.begin(prefix, Vec::new());
+                    assert!(framing.is_assembling() && !framing.is_between());
+                    while framing.missing() > 0 {
+                        assert_eq!(framing.missing(), rest.len());
+                        let (data, after) = rest.split_at(piece.min(rest.len()));
+                        framing.add(data, || 1000);
+                        rest = after;
+                    }
+                    let (buf, flag) = framing.finish();
+                    assert_eq!((&buf[..], flag), (&text[..], compressed));
+                    assert!(framing.is_between());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_refused_by_the_first_rule_that_it_breaks() {
+        let parse = |flags, len: u32, may_compress| {
+            let [a, b, c, d] = len.to_be_bytes();
+            Prefix::parse([flags, a, b, c, d], 0x01_02_03_04, may_compress)
+        };
+        let ok = |compressed, len| Ok(Prefix { compressed, len });
+        assert_eq!(parse(0, 0, false), ok(false, 0));
+        assert_eq!(parse(0, 0x01_02_03_04, false), ok(false, 0x01_02_03_04));
+        assert_eq!(parse(0, 0x01_02_03_05, false), Err(Reason::MessageTooLarge));
+        assert_eq!(parse(1, 7, true), ok(true, 7));
+        assert_eq!(parse(1, u32::MAX, false), Err(Reason::CompressedWithoutEncoding));
+        assert_eq!(parse(2, 7, true), Err(Reason::MessageFlags));
+        assert_eq!(parse(255, 7, false), Err(Reason::MessageFlags));
+    }
+
+    /// At once at most 16 KiB, then doubling, within the message and the window; what arrives always fits.
+    #[test]
+    fn memory_follows_the_bytes_within_the_message_and_the_window() {
+        let message = |len| Prefix { compressed: false, len };
+        for (len, capacity) in [(0, 0), (100, 100), (16 << 10, 16 << 10), (1 << 20, 16 << 10)] {
+            let mut framing = Framing::default();
+            framing.begin(message(len), Vec::new());
+            assert_eq!(framing.heap_bytes(), capacity);
+        }
+        let mut framing = Framing::default();
+        framing.begin(message(100_000), Vec::new());
+        let mut held = Vec::new();
+        for _ in 0..10 {
+            framing.add(&[7; 10_000], || 60_000);
+            held.push(framing.heap_bytes());
+        }
+        // 16 KiB, as much again behind what has come, the window, and beyond it what comes.
+        let wanted = [16_384, 26_384, 46_384, 46_384, 60_000, 60_000, 70_000, 80_000, 90_000];
+        assert_eq!(held[..9], wanted);
+        assert_eq!(held[9], 100_000);
+        // The end of the message bounds it too.
+        let mut framing = Framing::default();
+        framing.begin(message(20_000), Vec::new());
+        framing.add(&[7; 10_000], || 1 << 20);
+        framing.add(&[7; 6_385], || 1 << 20);
+        assert_eq!(framing.heap_bytes(), 20_000);
+        assert_eq!(framing.reset().len(), 16_385);
+        assert!(framing.is_between());
+        assert_eq!((framing.missing(), framing.heap_bytes()), (0, 0));
+    }
+}

@@ -97,3 +97,35 @@ impl Deref for MessageBuf {
         &self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use alloc::vec;
+
+    #[test]
+    fn a_message_is_its_bytes_however_it_came() {
+        let borrowed = |bytes| Message { payload: Payload::Borrowed(bytes), compressed: false };
+        let assembled = |bytes: &[u8]| Message {
+            payload: Payload::Assembled(MessageBuf::from(bytes.to_vec())),
+            compressed: false,
+        };
+        for bytes in [&b""[..], b"a", b"abc"] {
+            for message in [borrowed(bytes), assembled(bytes)] {
+                assert_eq!(message.as_bytes(), bytes);
+                assert_eq!(message.payload.as_ref(), bytes);
+                assert_eq!((message.len(), message.is_empty()), (bytes.len(), bytes.is_empty()));
+                assert_eq!(message.wire_len() as usize, bytes.len() + 5);
+                assert_eq!(message, borrowed(bytes));
+                assert_eq!(message, assembled(bytes));
+                assert_ne!(message, borrowed(b"other"));
+                assert_ne!(message, assembled(b"other"));
+                assert_ne!(message, Message { compressed: true, ..borrowed(bytes) });
+            }
+        }
+        let buf = MessageBuf::from(vec![1, 2]);
+        assert_eq!(buf[..], [1, 2]);
+        assert_eq!(buf.into_vec(), [1, 2]);
+    }
+}

@@ -101,12 +101,15 @@ impl Templates {
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
-        let lists = |template: &Template| {
+        let optional = |text: &Option<String>| text.as_ref().map_or(0, String::capacity);
+        let texts = |template: &Template| {
             template.path.capacity()
                 + template.authority.capacity()
                 + template.user_agent.capacity()
+                + optional(&template.encoding)
+                + optional(&template.accept_encoding)
         };
-        self.kept.capacity() * size_of::<Template>() + self.kept.iter().map(lists).sum::<usize>()
+        self.kept.capacity() * size_of::<Template>() + self.kept.iter().map(texts).sum::<usize>()
     }
 }
 

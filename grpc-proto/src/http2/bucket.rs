@@ -49,4 +49,33 @@ mod tests {
         assert!(!bucket.take(Instant::from_millis(199)));
         assert!(bucket.take(Instant::from_millis(10_000)));
     }
+
+    #[test]
+    fn each_token_comes_back_after_its_time_and_no_time_is_lost() {
+        for (per_second, nanos) in [(1, 1_000_000_000), (33, 30_303_030), (1000, 1_000_000)] {
+            // Looked at in steps that are no multiple of a token's time.
+            let mut bucket = TokenBucket::new(1, per_second, Instant::from_nanos(5));
+            assert!(bucket.take(Instant::from_nanos(5)));
+            for n in 1..20 {
+                let due = 5 + n * nanos;
+                assert!(!bucket.take(Instant::from_nanos(due - nanos / 3)), "{n} of {per_second}");
+                assert!(!bucket.take(Instant::from_nanos(due - 1)), "{n} of {per_second}");
+                assert!(bucket.take(Instant::from_nanos(due)), "{n} of {per_second}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_rest_brings_back_the_burst_and_not_more() {
+        let mut bucket = TokenBucket::new(5, 1, Instant::ZERO);
+        for at in [0, 1_000_000] {
+            let taken = (0..10).filter(|_| bucket.take(Instant::from_millis(at))).count();
+            assert_eq!(taken, 5);
+        }
+        // Two of three that were earned while one was left.
+        let mut bucket = TokenBucket::new(5, 1, Instant::ZERO);
+        (0..4).for_each(|_| assert!(bucket.take(Instant::ZERO)));
+        let taken = (0..10).filter(|_| bucket.take(Instant::from_millis(2_500))).count();
+        assert_eq!(taken, 3);
+    }
 }

@@ -162,6 +162,8 @@ fn parse_status(value: &[u8]) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
+    use alloc::vec::Vec;
 
     #[test]
     fn a_status_message_may_be_padded_with_spaces_and_no_other_field_may() {
@@ -176,6 +178,93 @@ mod tests {
         }
         for value in [&b"a\0b"[..], b" a\n", b"\r"] {
             assert_eq!(trailers(b"grpc-message", value), Err(Violation::FieldValue));
+        }
+    }
+
+    const REQUEST: [(&str, &str); 3] = [(":method", "POST"), (":scheme", "http"), (":path", "/")];
+
+    fn checked(fields: &[(&str, &str)], part: Part) -> Result<Checked, Violation> {
+        let mut list = FieldList::new();
+        for (name, value) in fields {
+            list.push(name.as_bytes(), value.as_bytes());
+        }
+        check(&list, part)
+    }
+
+    /// The first broken rule is the one that is told, in every part of a message.
+    #[test]
+    fn each_rule_of_pseudo_header_fields_has_its_violation() {
+        use Part::{Request, Response, Trailers};
+        use Violation::*;
+        let with = |more: &[(&'static str, &'static str)]| [&REQUEST[..], more].concat();
+        let ok = Ok(Checked::default());
+        let status = |status| Ok(Checked { status, content_length: None });
+        for (part, fields, outcome) in [
+            (Request, REQUEST.to_vec(), ok),
+            (Request, with(&[(":authority", "a")]), ok),
+            (Request, with(&[("host", "a")]), ok),
+            (Request, with(&[("host", "a"), ("host", "a")]), Err(SeveralAuthorities)),
+            (Request, REQUEST[1..].to_vec(), Err(MissingPseudoField)),
+            (Request, REQUEST[..2].to_vec(), Err(MissingPseudoField)),
+            (Request, vec![REQUEST[0], REQUEST[2]], Err(MissingPseudoField)),
+            (Request, vec![], Err(MissingPseudoField)),
+            (Request, with(&[(":status", "200")]), Err(UnknownPseudoField)),
+            (Request, with(&[(":protocol", "x")]), Err(UnknownPseudoField)),
+            (Request, with(&[(":other", "x")]), Err(UnknownPseudoField)),
+            (Request, with(&[(":path", "/")]), Err(RepeatedPseudoField)),
+            (Request, with(&[("te", "trailers"), (":authority", "a")]), Err(LatePseudoField)),
+            (Request, with(&[("te", "gzip")]), Err(TeOtherThanTrailers)),
+            (Request, with(&[("connection", "x")]), Err(ConnectionSpecificField)),
+            (Request, vec![(":method", "POST"), (":scheme", "")], Err(BadPseudoValue)),
+            (Request, vec![(":method", "CONNECT"), (":authority", "a")], ok),
+            (Request, vec![(":method", "CONNECT")], Err(MissingPseudoField)),
+            (Request, vec![(":method", "CONNECT"), (":path", "/")], Err(MissingPseudoField)),
+            (Response, vec![(":status", "200")], status(200)),
+            (Response, vec![(":status", "103"), ("x", "y")], status(103)),
+            (Response, vec![], Err(MissingPseudoField)),
+            (Response, vec![(":path", "/")], Err(MissingPseudoField)),
+            (Response, vec![(":status", "200"), (":path", "/")], Err(UnknownPseudoField)),
+            (Response, vec![(":status", "200"), (":status", "200")], Err(RepeatedPseudoField)),
+            (Trailers, vec![("grpc-status", "0")], ok),
+            (Trailers, vec![], ok),
+            (Trailers, vec![(":status", "200")], Err(PseudoFieldInTrailers)),
+        ] {
+            assert_eq!(checked(&fields, part), outcome, "{part:?} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_status_is_three_digits_of_which_the_first_is_not_zero() {
+        for (text, status) in [("100", 100), ("200", 200), ("987", 987), ("109", 109), ("190", 190)]
+        {
+            let told = checked(&[(":status", text)], Part::Response).unwrap();
+            assert_eq!(told.status, status);
+        }
+        for text in ["099", "", "20", "2000", "2x0", "20x", "x00", "20 "] {
+            assert!(checked(&[(":status", text)], Part::Response).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_content_length_is_up_to_nineteen_digits_and_repeats_itself_only() {
+        let told = |values: &[&'static str]| {
+            let fields: Vec<_> = values.iter().map(|value| ("content-length", *value)).collect();
+            checked(&fields, Part::Trailers).map(|checked| checked.content_length)
+        };
+        for (text, length) in [
+            ("0", 0),
+            ("7", 7),
+            ("1029", 1029),
+            ("0000000000000000012", 12),
+            ("9999999999999999999", 9_999_999_999_999_999_999),
+        ] {
+            assert_eq!(told(&[text]), Ok(Some(length)));
+            assert_eq!(told(&[text, text]), Ok(Some(length)));
+        }
+        assert_eq!(told(&[]), Ok(None));
+        for values in [&[""][..], &["+1"], &["1x"], &["-1"], &["00000000000000000001"], &["1", "2"]]
+        {
+            assert_eq!(told(values), Err(Violation::ContentLength), "{values:?}");
         }
     }
 }

@@ -191,4 +191,66 @@ mod tests {
             prop_assert!(theirs.available() > target / 2);
         }
     }
+
+    /// Worth a frame is half a target, or anything once the peer has half a target or less.
+    #[test]
+    fn credit_is_given_where_it_is_worth_a_frame_and_not_before() {
+        for target in [0, 1, 2, 5, 10, 11] {
+            for received in 0..=10 {
+                for released in 0..=received {
+                    let mut window = RecvWindow::new(10);
+                    assert!(window.receive(received));
+                    window.release(released);
+                    let (left, held) = (i64::from(10 - received), i64::from(received - released));
+                    let credit = i64::from(target) - left - held;
+                    let half = i64::from(target / 2);
+                    let given = credit > 0 && (credit >= half || left <= half);
+                    assert_eq!(window.has_credit(target), given, "{target} {received} {released}");
+                    let taken = window.take_credit(target);
+                    assert_eq!(taken, given.then_some(credit as u32));
+                    let after = left + if given { credit } else { 0 };
+                    assert_eq!((window.window(), i64::from(window.held())), (after, held));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_target_beyond_the_largest_window_is_that() {
+        let mut window = RecvWindow::new(0);
+        assert_eq!(window.take_credit(u32::MAX), Some(MAX_WINDOW));
+        assert_eq!(window.window(), i64::from(MAX_WINDOW));
+        assert_eq!(window.take_credit(u32::MAX), None);
+    }
+
+    #[test]
+    fn a_frame_within_the_window_is_taken_and_one_byte_more_is_an_overrun() {
+        let mut window = RecvWindow::new(10);
+        assert!(window.receive(4));
+        assert!(window.receive(6));
+        assert!(window.receive(0));
+        assert!(!window.receive(1));
+        window.shift(10, 15);
+        assert_eq!((window.window(), window.held()), (4, 11));
+        window.shift(15, 3);
+        assert_eq!(window.window(), -8);
+    }
+
+    #[test]
+    fn a_send_window_takes_what_settings_and_updates_leave_below_the_largest() {
+        for (open, old, new, fits) in [
+            (0, 10, 20, true),
+            (0, 20, 10, true),
+            (MAX_WINDOW - 100, 100, 100, true),
+            (MAX_WINDOW - 100, 100, 101, false),
+            (MAX_WINDOW - 100, 100, 0, true),
+        ] {
+            let mut window = SendWindow::new(100);
+            assert!(window.open(open));
+            assert_eq!(window.shift(old, new), fits);
+            let wanted = 100 + i64::from(open) + i64::from(new) - i64::from(old);
+            assert_eq!(window.signed(), wanted);
+            assert_eq!(i64::from(window.available()), wanted);
+        }
+    }
 }

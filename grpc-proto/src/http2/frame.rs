@@ -195,4 +195,80 @@ mod tests {
             .collect();
         assert_eq!(headers, [(10, 1, flag::END_STREAM), (10, 9, 0), (5, 9, flag::END_HEADERS)]);
     }
+
+    /// The octets of RFC 9113 §6, one by one.
+    #[test]
+    fn every_frame_is_written_as_the_rfc_draws_it() {
+        let written = |write: &dyn Fn(&mut Vec<u8>)| {
+            let mut out = b"before".to_vec();
+            write(&mut out);
+            out.split_off(6)
+        };
+        assert_eq!(
+            written(&|out| put_header(out, 0x01_02_03, 4, 5, 0x06_07_08_09)),
+            [1, 2, 3, 4, 5, 6, 7, 8, 9]
+        );
+        assert_eq!(
+            written(&|out| put_reset(out, 3, ErrorCode::CANCEL)),
+            [0, 0, 4, 3, 0, 0, 0, 0, 3, 0, 0, 0, 8]
+        );
+        assert_eq!(
+            written(&|out| put_ping(out, false, *b"12345678")),
+            *b"\0\0\x08\x06\0\0\0\0\x0012345678"
+        );
+        assert_eq!(
+            written(&|out| put_ping(out, true, *b"12345678")),
+            *b"\0\0\x08\x06\x01\0\0\0\x0012345678"
+        );
+        assert_eq!(
+            written(&|out| put_goaway(out, 5, ErrorCode::INTERNAL_ERROR, "why")),
+            *b"\0\0\x0b\x07\0\0\0\0\0\0\0\0\x05\0\0\0\x02why"
+        );
+        assert_eq!(
+            written(&|out| put_window_update(out, 7, 0x10203)),
+            [0, 0, 4, 8, 0, 0, 0, 0, 7, 0, 1, 2, 3]
+        );
+    }
+
+    /// For blocks around one frame and two, with and without END_STREAM, by either writer.
+    #[test]
+    fn a_block_is_headers_and_as_many_continuations_as_it_needs() {
+        const MOST: usize = 10;
+        for len in 0..=31usize {
+            for end_stream in [false, true] {
+                let block: Vec<u8> = (0..len as u8).collect();
+                let mut put = b"before".to_vec();
+                put_block(&mut put, 9, end_stream, &block, MOST);
+                let mut finished = b"before".to_vec();
+                finished.extend([0; HEADER_LEN]);
+                finished.extend(&block);
+                finish_block(&mut finished, 6, 9, end_stream, MOST);
+                assert_eq!(put, finished, "{len}");
+                let (mut rest, mut gathered, mut frames) = (&put[6..], Vec::new(), 0);
+                while let Some((bytes, after)) = rest.split_first_chunk() {
+                    let header = FrameHeader::parse(bytes);
+                    let (payload, after) = after.split_at(header.len as usize);
+                    let ends = if after.is_empty() { flag::END_HEADERS } else { 0 };
+                    let (kind, more) = match frames {
+                        0 => (kind::HEADERS, if end_stream { flag::END_STREAM } else { 0 }),
+                        _ => (kind::CONTINUATION, 0),
+                    };
+                    assert_eq!((header.kind, header.flags, header.stream), (kind, ends | more, 9));
+                    assert!(after.is_empty() || payload.len() == MOST);
+                    gathered.extend(payload);
+                    frames += 1;
+                    rest = after;
+                }
+                assert_eq!((gathered, frames), (block, len.div_ceil(MOST).max(1)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_flag_is_set_if_all_its_bits_are() {
+        let header = FrameHeader { len: 0, kind: 0, flags: 0b0101, stream: 0 };
+        for (flag, set) in [(1, true), (4, true), (5, true), (2, false), (3, false), (0, true)] {
+            assert_eq!(header.has(flag), set);
+        }
+    }
 }

@@ -242,3 +242,164 @@ impl BufferPool {
         self.held + (self.small.capacity() + self.large.capacity()) * size_of::<Vec<u8>>()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use alloc::vec;
+    use proptest::prelude::*;
+
+    /// All bytes of `out`, and how many of its slices there are.
+    fn written(out: &Transmit) -> (Vec<u8>, usize) {
+        (out.chunks().flatten().copied().collect(), out.chunks().count())
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Own(usize),
+        Shared(usize),
+        Framed(usize),
+        Pull(usize),
+        Clear,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let len = || prop_oneof![0usize..10, 250usize..260, 4090usize..4100, 9000usize..40_000];
+        proptest::collection::vec(
+            prop_oneof![
+                4 => len().prop_map(Step::Own),
+                2 => len().prop_map(Step::Shared),
+                4 => len().prop_map(Step::Framed),
+                6 => (0usize..1000).prop_map(Step::Pull),
+                1 => Just(Step::Clear),
+            ],
+            1..30,
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn what_is_pulled_is_what_was_appended_in_order(steps in steps()) {
+            let (mut queue, mut pool) = (SendQueue::default(), BufferPool::new(1 << 20));
+            let (mut model, mut next) = (Vec::new(), 0u8);
+            for step in steps {
+                let mut bytes = |len: usize| -> Vec<u8> {
+                    (0..len).map(|_| { next = next.wrapping_add(1); next }).collect()
+                };
+                match step {
+                    Step::Own(len) => {
+                        let bytes = bytes(len);
+                        queue.append(len, &mut pool, |out| out.extend_from_slice(&bytes));
+                        model.extend(bytes);
+                    }
+                    Step::Shared(len) => {
+                        let bytes = bytes(len);
+                        queue.append_shared(bytes.clone().into());
+                        model.extend(bytes);
+                    }
+                    Step::Framed(len) => {
+                        let prefix: [u8; PREFIX] = bytes(PREFIX).try_into().unwrap();
+                        let bytes = bytes(len);
+                        queue.append_framed(prefix, bytes.clone().into(), &mut pool);
+                        model.extend(prefix);
+                        model.extend(bytes);
+                    }
+                    Step::Pull(thousandths) => {
+                        let len = model.len() * thousandths / 999;
+                        let len = len.min(model.len());
+                        let mut out = Transmit::new();
+                        queue.pull(len, &mut out, &mut pool);
+                        let pulled: Vec<u8> = model.drain(..len).collect();
+                        prop_assert_eq!(written(&out).0, pulled);
+                    }
+                    Step::Clear => {
+                        queue.clear(&mut pool);
+                        model.clear();
+                    }
+                }
+                prop_assert_eq!(queue.len(), model.len());
+                prop_assert_eq!(queue.is_empty(), model.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn own_messages_share_a_buffer_up_to_32_kib() {
+        for (first, second, buffers) in [(20_000, 12_768, 1), (20_000, 12_769, 2), (0, 1, 1)] {
+            let (mut queue, mut pool) = (SendQueue::default(), BufferPool::new(0));
+            for len in [first, second] {
+                queue.append(len, &mut pool, |out| out.resize(out.len() + len, 7));
+            }
+            assert_eq!(queue.chunks.len(), buffers, "{first} and {second}");
+        }
+    }
+
+    #[test]
+    fn a_small_message_is_copied_behind_another_and_a_large_one_keeps_its_handle() {
+        for (len, chunks) in [(255, 1), (256, 2)] {
+            let (mut queue, mut pool) = (SendQueue::default(), BufferPool::new(0));
+            queue.append(1, &mut pool, |out| out.push(7));
+            queue.append_framed([0; PREFIX], vec![7; len].into(), &mut pool);
+            assert_eq!(queue.chunks.len(), chunks, "{len}");
+        }
+        // With nothing before it there is no buffer to share.
+        let (mut queue, mut pool) = (SendQueue::default(), BufferPool::new(0));
+        queue.append_framed([0; PREFIX], vec![7; 1].into(), &mut pool);
+        assert!(matches!(queue.chunks[0], Chunk::Framed(..)));
+    }
+
+    #[test]
+    fn payload_travels_without_a_copy_from_4096_bytes_on() {
+        let slices = |len: usize, kind: u8| {
+            let (mut queue, mut pool) = (SendQueue::default(), BufferPool::new(1 << 20));
+            let bytes = vec![7; len];
+            match kind {
+                0 => queue.append(len, &mut pool, |out| out.extend_from_slice(&bytes)),
+                1 => queue.append_shared(bytes.into()),
+                _ => queue.append_framed([7; PREFIX], bytes.into(), &mut pool),
+            }
+            let mut out = Transmit::new();
+            out.head().push(7);
+            queue.pull(queue.len(), &mut out, &mut pool);
+            let (bytes, slices) = written(&out);
+            assert!(bytes.iter().all(|byte| *byte == 7));
+            // A buffer that was copied is free at once, one that is lent comes back later.
+            let kept = pool.held > 0;
+            assert_eq!(kept, kind == 0 && len < BY_HANDLE);
+            slices
+        };
+        for kind in 0..3 {
+            assert_eq!((slices(4095, kind), slices(4096, kind)), (1, 2));
+        }
+    }
+
+    #[test]
+    fn buffers_are_kept_up_to_the_limit_and_by_their_size() {
+        let mut pool = BufferPool::new(2 * SMALL + 1501);
+        pool.give(Vec::new());
+        assert_eq!(pool.heap_bytes(), 0, "what has no memory is not kept");
+        for capacity in [SMALL, SMALL + 1, 1000] {
+            let mut buffer = Vec::with_capacity(capacity);
+            buffer.push(7);
+            pool.give(buffer);
+        }
+        assert_eq!(pool.held, 2 * SMALL + 1 + 1000);
+        // More than the limit is freed, what just fills it is kept.
+        let left = 500;
+        pool.give(Vec::with_capacity(left + 1));
+        assert_eq!(pool.held, 2 * SMALL + 1 + 1000);
+        pool.give(Vec::with_capacity(left));
+        assert_eq!(pool.held, 2 * SMALL + 1501);
+        let large = pool.take(SMALL + 1);
+        assert_eq!((large.capacity(), large.len()), (SMALL + 1, 0));
+        assert_eq!(pool.take(SMALL + 1).capacity(), 0, "no small buffer in its place");
+        let small: Vec<_> = (0..4).map(|_| pool.take(SMALL).capacity()).collect();
+        assert_eq!(small, [left, 1000, SMALL, 0]);
+        assert_eq!(pool.held, 0);
+        pool.give(Vec::with_capacity(10));
+        pool.shrink();
+        assert_eq!(pool.heap_bytes(), 0);
+    }
+}

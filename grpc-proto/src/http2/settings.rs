@@ -100,3 +100,85 @@ pub(crate) fn put_ours(out: &mut Vec<u8>, limits: &Limits, client: bool) {
         frame::put_window_update(out, 0, limits.connection_window - DEFAULT_WINDOW);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ours(client: bool, change: impl FnOnce(&mut Limits)) -> Vec<u8> {
+        let mut limits = Limits::default();
+        change(&mut limits);
+        let mut out = Vec::new();
+        put_ours(&mut out, &limits, client);
+        out
+    }
+
+    /// Length, entries and the WINDOW_UPDATE, octet by octet.
+    #[test]
+    fn what_is_the_default_of_the_rfc_is_not_sent_and_all_else_is() {
+        let header = |entries: u8| [0, 0, 6 * entries, 4, 0, 0, 0, 0, 0];
+        let list = [0, 6, 0, 0, 0x40, 0];
+        let opened = [0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0x0f, 0, 1];
+        assert_eq!(
+            ours(true, |_| {}),
+            [&header(2)[..], &[0, 2, 0, 0, 0, 0], &list, &opened].concat()
+        );
+        assert_eq!(
+            ours(false, |_| {}),
+            [&header(2)[..], &[0, 3, 0, 0, 0, 100], &list, &opened].concat()
+        );
+        let changed = ours(false, |limits| {
+            limits.header_table_size = 4095;
+            limits.stream_window = 65_536;
+            limits.max_frame_size = 16_385;
+            limits.connection_window = 65_535;
+        });
+        let entries: &[&[u8]] = &[
+            &[0, 1, 0, 0, 0x0f, 0xff],
+            &[0, 3, 0, 0, 0, 100],
+            &[0, 4, 0, 1, 0, 0],
+            &[0, 5, 0, 0, 0x40, 1],
+            &list,
+        ];
+        assert_eq!(changed, [&header(5)[..], &entries.concat()].concat());
+        let larger = ours(true, |limits| limits.connection_window = 65_536);
+        assert_eq!(larger[larger.len() - 13..], [0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn each_setting_takes_the_values_of_its_range_and_changes_itself_alone() {
+        let applied = |id, value| {
+            let mut settings = PeerSettings::default();
+            settings.apply(id, value).map(|()| settings)
+        };
+        let default = PeerSettings::default();
+        for value in [0, 1, 70_000, u32::MAX] {
+            let new = applied(id::HEADER_TABLE_SIZE, value).unwrap();
+            assert_eq!(new, PeerSettings { header_table_size: value, ..default });
+            let new = applied(id::MAX_CONCURRENT_STREAMS, value).unwrap();
+            assert_eq!(new, PeerSettings { max_concurrent_streams: value, ..default });
+            let new = applied(id::MAX_HEADER_LIST_SIZE, value).unwrap();
+            assert_eq!(new, PeerSettings { max_header_list_size: value, ..default });
+            assert_eq!(applied(0x99, value).unwrap(), default);
+        }
+        for value in [0, 1, 0x7fff_ffff] {
+            let new = applied(id::INITIAL_WINDOW_SIZE, value).unwrap();
+            assert_eq!(new, PeerSettings { initial_window_size: value, ..default });
+        }
+        for value in [16_384, 16_385, (1 << 24) - 1] {
+            let new = applied(id::MAX_FRAME_SIZE, value).unwrap();
+            assert_eq!(new, PeerSettings { max_frame_size: value, ..default });
+        }
+        for value in [0, 1] {
+            assert!(applied(id::ENABLE_PUSH, value).is_ok());
+        }
+        for (id, value) in [
+            (id::INITIAL_WINDOW_SIZE, 0x8000_0000),
+            (id::MAX_FRAME_SIZE, 16_383),
+            (id::MAX_FRAME_SIZE, 1 << 24),
+            (id::ENABLE_PUSH, 2),
+        ] {
+            assert!(applied(id, value).is_err(), "{id} {value}");
+        }
+    }
+}

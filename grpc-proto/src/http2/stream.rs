@@ -30,6 +30,13 @@ impl Pending {
     pub(crate) fn is_some(&self) -> bool {
         !matches!(self, Pending::None)
     }
+
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Pending::None | Pending::Prepared(_) => 0,
+            Pending::Fields(list, _) | Pending::Call { own: list, .. } => list.heap_bytes(),
+        }
+    }
 }
 
 /// Blocks that repeat from call to call; each has a memo of its last encoding.
@@ -171,7 +178,8 @@ impl Stream {
     /// Field by field: what the end of the last stream has left clean already (its queue, its heads,
     /// its places in the session's queues) is not touched, which halves the cost of a call's record.
     pub(crate) fn occupy(&mut self, generation: u32, id: u32, recv_window: u32, send_window: u32) {
-        debug_assert!(!self.occupied && !self.has_output());
+        debug_assert!(!self.occupied && self.reset.is_none() && self.queue.is_empty());
+        debug_assert!(!self.head.is_some() && !self.trailers.is_some());
         self.generation = generation;
         self.id = id;
         self.state = State::Idle;
@@ -193,12 +201,8 @@ impl Stream {
         self.stalled_since = Instant::NEVER;
     }
 
-    /// Whether anything could be written if windows allow.
-    pub(crate) fn has_output(&self) -> bool {
-        self.reset.is_some()
-            || self.head.is_some()
-            || !self.queue.is_empty()
-            || self.trailers.is_some()
-            || (self.ending && self.state.can_send())
+    /// Heap bytes that wait to be sent, payload handles of the application not counted.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.queue.heap_bytes() + self.head.heap_bytes() + self.trailers.heap_bytes()
     }
 }

@@ -219,4 +219,58 @@ mod tests {
         deadlines.shrink();
         assert_eq!(deadlines.heap_bytes(), 0);
     }
+
+    /// Stale entries go when they are more than twice the live ones and 64, and not before.
+    #[test]
+    fn stale_deadlines_are_swept_when_most_are_stale() {
+        for live in [1, 10, 40] {
+            for old in [false, true] {
+                let mut deadlines = Deadlines::new();
+                deadlines.set(0, Instant::from_nanos(1));
+                let later = |n: u32| Instant::from_nanos(1000 + u64::from(n));
+                let entries = 3 * live + 200;
+                (1..=entries).for_each(|slot| deadlines.set(slot, later(slot)));
+                if old {
+                    // From here on all are in order.
+                    assert_eq!(deadlines.pop_expired(Instant::from_nanos(1)), Some(0));
+                } else {
+                    deadlines.remove(0);
+                }
+                let held =
+                    |deadlines: &Deadlines| (deadlines.young.len() + deadlines.heap.len()) as u32;
+                let all = held(&deadlines);
+                for slot in (live + 1..=entries).rev() {
+                    let before = held(&deadlines);
+                    deadlines.remove(slot);
+                    let left = slot - 1;
+                    let swept = before > 2 * left + STALE as u32;
+                    assert_eq!(held(&deadlines), if swept { left } else { before }, "{slot}");
+                }
+                assert!(held(&deadlines) < all);
+                assert!(deadlines.earliest() <= later(1));
+                let expired: Vec<_> =
+                    core::iter::from_fn(|| deadlines.pop_expired(later(entries))).collect();
+                assert_eq!(expired, (1..=live).collect::<Vec<_>>());
+                assert_eq!(deadlines.earliest(), Instant::NEVER);
+            }
+        }
+    }
+
+    #[test]
+    fn a_deadline_that_is_set_again_is_the_last_one() {
+        let mut deadlines = Deadlines::new();
+        deadlines.set(3, Instant::from_nanos(10));
+        deadlines.set(3, Instant::from_nanos(20));
+        assert_eq!(deadlines.pop_expired(Instant::from_nanos(19)), None);
+        assert_eq!(deadlines.live, 1);
+        deadlines.set(3, Instant::NEVER);
+        assert_eq!((deadlines.live, deadlines.earliest()), (0, Instant::NEVER));
+        assert_eq!(deadlines.pop_expired(Instant::from_nanos(30)), None);
+        deadlines.shrink();
+        assert_eq!(deadlines.heap_bytes(), 0);
+        deadlines.set(3, Instant::from_nanos(10));
+        let told = deadlines.heap_bytes();
+        deadlines.shrink();
+        assert_eq!(deadlines.heap_bytes(), told, "what has a deadline stays");
+    }
 }

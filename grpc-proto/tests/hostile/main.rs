@@ -10,6 +10,7 @@
     reason = "one crate, whose modules share a vocabulary of frames"
 )]
 
+mod accounting;
 mod counting;
 mod data;
 mod floods;

@@ -155,7 +155,7 @@ impl Session {
         self.ids.insert(id, key.slot());
         let stream = &mut self.streams[key.index()];
         stream.head_received = true;
-        stream.content_left = checked.content_length.map_or(-1, |length| length as i64);
+        stream.content_left = checked.content_length.map_or(-1, announced);
         self.step(key.slot(), Input::RecvHeaders { end_stream });
         self.open_for_prefix(key.slot());
         Ok(Some(Step::Headers { key, part: Part::Request, status: 0, end_stream }))
@@ -204,7 +204,7 @@ impl Session {
             if let Some(length) = checked.content_length {
                 // A response to HEAD has a length and no DATA; requests of ours are never HEAD with END_STREAM
                 // on the head of their response unless it is empty.
-                stream.content_left = if end_stream { -1 } else { length as i64 };
+                stream.content_left = if end_stream { -1 } else { announced(length) };
             }
         }
         let told = !stream.terminal;
@@ -273,4 +273,9 @@ impl Session {
         frame::put_reset(&mut self.control, id, code);
         Ok(None)
     }
+}
+
+/// DATA that a `content-length` announces; more than anybody could send is never reached either way.
+fn announced(length: u64) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
 }

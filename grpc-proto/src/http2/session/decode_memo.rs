@@ -288,4 +288,78 @@ mod tests {
             recalled(&lists);
         }
     }
+
+    #[test]
+    fn differences_that_are_alike_do_not_hide_each_other() {
+        for len in [16, 17, 24, 32] {
+            let (mask, a) = (alloc::vec![0xff; len], alloc::vec![0; len]);
+            for at in 0..len - 8 {
+                let mut b = a.clone();
+                (b[at], b[at + 8]) = (1, 1);
+                assert!(!is_same_under(&mask, &a, &b), "{at} of {len}");
+            }
+        }
+    }
+
+    /// `:method: POST`, `:scheme: http`, `:path: /` and an unindexed field whose value has `len` bytes.
+    fn block_of(len: usize) -> Vec<u8> {
+        let mut block = [0x83, 0x86, 0x84, 0x00, 1, b'x'].to_vec();
+        match len {
+            0..127 => block.push(len as u8),
+            _ => block.extend([127, ((len - 127) % 128) as u8 | 0x80, ((len - 127) / 128) as u8]),
+        }
+        block.resize(block.len() + len, b'v');
+        block
+    }
+
+    fn remembers(block: &[u8]) -> bool {
+        let (mut memo, mut decoder) = (DecodeMemo::default(), Decoder::new(4096));
+        for _ in 0..2 {
+            let mut list = FieldList::new();
+            decoder.decode(block, &ListLimits::default(), &mut list).unwrap();
+            let checked = fields::check(&list, Part::Request).unwrap();
+            memo.note(block, Part::Request, 0, &list, checked);
+        }
+        let found = memo.recall(block, Part::Request, 0).is_some();
+        // Of the same block as trailers, or in another state of the table, nothing is known.
+        assert_eq!(memo.recall(block, Part::Trailers, 0), None);
+        assert_eq!(memo.recall(block, Part::Request, 1), None);
+        assert_eq!(memo.heap_bytes() > 0, found);
+        if found {
+            memo.shrink();
+            let list = memo.list.heap_bytes();
+            assert_eq!(memo.heap_bytes(), 2 * block.len() + list);
+            let mut least = memo.list.clone();
+            least.shrink(0);
+            assert_eq!(list, least.heap_bytes());
+        }
+        found
+    }
+
+    #[test]
+    fn long_blocks_and_long_lists_are_not_remembered() {
+        let at_most = (1..).take_while(|len| block_of(*len).len() <= MEMO_BLOCK).last().unwrap();
+        assert_eq!(block_of(at_most).len(), MEMO_BLOCK);
+        assert!(remembers(&block_of(at_most)));
+        assert!(!remembers(&block_of(at_most + 1)));
+        // Fields of a byte on the wire that count 42 and 61 in the list: a short block, a long list.
+        let many = |methods: usize, tail: usize| {
+            let mut block = [0x83, 0x86, 0x84].to_vec();
+            block.extend(core::iter::repeat_n(0x90, methods));
+            block.extend([0x00, 1, b'x', tail as u8]);
+            block.resize(block.len() + tail, b'v');
+            block
+        };
+        let size = |block: &[u8]| {
+            let mut list = FieldList::new();
+            let limits = ListLimits::default();
+            Decoder::new(4096).decode(block, &limits, &mut list).unwrap();
+            list.size()
+        };
+        let tail = MEMO_LIST - size(&many(30, 0));
+        assert!(tail < 127, "{tail}");
+        assert_eq!(size(&many(30, tail)), MEMO_LIST);
+        assert!(remembers(&many(30, tail)));
+        assert!(!remembers(&many(30, tail + 1)));
+    }
 }

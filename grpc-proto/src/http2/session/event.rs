@@ -241,3 +241,41 @@ pub struct Stats {
     /// PING frames received that asked for an acknowledgement.
     pub pings_received: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::hpack::DecodeError;
+    use alloc::string::ToString;
+
+    #[test]
+    fn what_ended_a_connection_is_said_in_a_sentence() {
+        let rule = Violation::TooManyPings;
+        for (error, text) in [
+            (
+                ConnectionError::PeerMisbehaved(rule),
+                "the peer broke a rule: too_many_pings (ENHANCE_YOUR_CALM)",
+            ),
+            (ConnectionError::Closed(None), "the connection was closed by the peer"),
+            (
+                ConnectionError::Closed(Some(ErrorCode::NO_ERROR)),
+                "the connection was closed by the peer after GOAWAY NO_ERROR",
+            ),
+            (
+                ConnectionError::TimedOut(TimedOut::Drain),
+                "calls outlived the grace period of the drain",
+            ),
+            (
+                ConnectionError::ClosedByUs(ErrorCode::CANCEL),
+                "the connection was closed here: CANCEL",
+            ),
+            (ConnectionError::Drained, "the connection was drained"),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
+        let error = DecodeError::IntegerOverflow;
+        let text = ConnectionError::Compression(error).to_string();
+        assert_eq!(text, alloc::format!("a field block did not decode: {error}"));
+    }
+}

@@ -200,3 +200,24 @@ fn with_timeout(list: &FieldList, timeout: TimeoutText) -> FieldList {
     }
     told
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_memo_gives_back_what_its_contents_do_not_need() {
+        let mut memo = EncodeMemo { block: Vec::with_capacity(1000), ..EncodeMemo::default() };
+        memo.block.push(7);
+        for n in 0..5 {
+            memo.list.push(b"x", &[b'a' + n; 50]);
+        }
+        let slack = memo.list.heap_bytes();
+        assert_eq!(memo.heap_bytes(), 1000 + slack);
+        memo.shrink();
+        let mut least = memo.list.clone();
+        least.shrink(0);
+        assert_eq!(memo.heap_bytes(), 1 + least.heap_bytes());
+        assert!(least.heap_bytes() < slack);
+    }
+}

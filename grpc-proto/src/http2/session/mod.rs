@@ -284,7 +284,7 @@ impl Session {
     /// Heap bytes that the session holds, payload handles of the application not counted.
     pub fn heap_bytes(&self) -> usize {
         let streams = self.streams.capacity() * size_of::<Stream>()
-            + self.streams.iter().map(|stream| stream.queue.heap_bytes()).sum::<usize>();
+            + self.streams.iter().map(Stream::heap_bytes).sum::<usize>();
         let queues =
             [&self.urgent, &self.bulk, &self.waiting, &self.credit, &self.writable, &self.hungry];
         streams
@@ -300,7 +300,10 @@ impl Session {
             + self.decoder.heap_bytes()
             + self.encoder.heap_bytes()
             + self.memos.iter().map(DecodeMemo::heap_bytes).sum::<usize>()
+            + self.encode_memos.capacity() * size_of::<EncodeMemo>()
             + self.encode_memos.iter().map(EncodeMemo::heap_bytes).sum::<usize>()
+            + self.received.heap_bytes()
+            + self.ended.capacity() * size_of::<(StreamKey, ResetReason)>()
             + self.pool.heap_bytes()
             + self.lists.capacity() * size_of::<FieldList>()
             + self.lists.iter().map(FieldList::heap_bytes).sum::<usize>()

@@ -54,8 +54,9 @@ impl Session {
     /// Frees a slot that both the wire and the application are done with.
     pub(super) fn vacate_if_done(&mut self, slot: u32) {
         let stream = &mut self.streams[slot as usize];
-        if !stream.occupied || !stream.released || !stream.state.is_closed() || stream.has_output()
-        {
+        // Of what could wait to be sent, the end of a stream leaves a reset alone.
+        let is_done = stream.released && stream.state.is_closed() && stream.reset.is_none();
+        if !stream.occupied || !is_done {
             return;
         }
         stream.occupied = false;

@@ -1,5 +1,7 @@
 use super::*;
 use crate::config::Config;
+use crate::http2::state::State;
+use crate::http2::streams::StreamKey;
 use crate::transmit::Transmit;
 
 fn client() -> Session {
@@ -67,4 +69,344 @@ fn writing_tells_an_end_of_ours_from_the_end_of_the_stream() {
     // HEADERS with END_STREAM: `:status` is 200.
     poll(&mut session, &[0, 0, 1, 1, 5, 0, 0, 0, 1, 0x88]);
     assert_eq!(session.write(stream, b"x"), Err(StreamError::Ended));
+}
+
+fn server() -> Session {
+    let mut session = Session::new(Side::Server, &Config::default(), 0, Instant::ZERO);
+    let mut hello = frame::PREFACE.to_vec();
+    hello.extend([0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0]);
+    poll(&mut session, &hello);
+    session
+}
+
+/// Feeds bytes, pulls output, and gives the events.
+fn poll(session: &mut Session, mut bytes: &[u8]) -> Vec<Event> {
+    let events = core::iter::from_fn(|| session.poll(&mut bytes, Instant::ZERO).expect("no error"));
+    let events = events.collect();
+    session.poll_transmit(&mut Transmit::new(), Instant::ZERO);
+    events
+}
+
+/// HEADERS of `POST http /` on a stream.
+fn request(id: u8, flags: u8) -> [u8; 12] {
+    [0, 0, 3, 1, 4 | flags, 0, 0, 0, id, 0x83, 0x86, 0x84]
+}
+
+fn keys(session: &Session) -> Vec<StreamKey> {
+    session.streams().map(|stream| session.key_of(stream.index as u32)).collect()
+}
+
+/// Each figure differs from the others, so that none can stand in for another.
+#[test]
+fn what_a_session_shows_of_itself_is_what_came_and_went() {
+    let mut session = server();
+    assert!(session.is_greeted());
+    assert!(!Session::new(Side::Server, &Config::default(), 0, Instant::ZERO).is_greeted());
+    assert_eq!((session.slots(), session.streams().count(), session.occupied()), (0, 0, 0));
+    poll(&mut session, &request(1, 0));
+    poll(&mut session, &request(3, 1));
+    // DATA of seven bytes, of which three are taken and two are done with.
+    let mut input = &[0, 0, 7, 0, 0, 0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7][..];
+    let [first, second] = keys(&session)[..] else { panic!("two streams") };
+    assert_eq!(session.poll(&mut input, Instant::ZERO), Ok(Some(Event::Data(first))));
+    assert_eq!(session.take_data(&mut input, 3), [1, 2, 3]);
+    session.consume(first, 2);
+    session.write(second, &[7; 5]).unwrap();
+    let views: Vec<_> = session.streams().collect();
+    let view = StreamView {
+        index: 0,
+        id: 1,
+        state: State::Open,
+        send_window: 65_535,
+        recv_window: 65_535 - 7,
+        held: 5,
+        reserved: 0,
+        queued: 0,
+        wants_room: false,
+        is_terminal: false,
+    };
+    let half_closed = StreamView {
+        index: 1,
+        id: 3,
+        state: State::HalfClosedRemote,
+        recv_window: 65_535,
+        held: 0,
+        queued: 5,
+        ..view
+    };
+    assert_eq!(views, [view, half_closed]);
+    assert_eq!((session.slots(), session.occupied()), (2, 2));
+    assert_eq!(session.recv_window(), (1 << 20) - 7);
+    assert_eq!((session.recv_held(), session.recv_base()), (4, 65_535));
+    assert_eq!(session.send_window(), 65_535);
+    assert_eq!((session.assembly_left(), session.send_outstanding()), (8 << 20, 0));
+    session.expect_message(first, 65_535 + 100);
+    assert_eq!(session.assembly_left(), (8 << 20) - 100 - 1024);
+    assert_eq!(session.streams().next().map(|stream| stream.reserved), Some(1124));
+    session.write(first, &[7; 100_000]).unwrap();
+    assert_eq!(session.send_outstanding(), 100_000 - 65_536);
+    assert_eq!(session.write(first, &[7]), Err(StreamError::Full));
+    assert!(session.streams().next().is_some_and(|stream| stream.wants_room));
+    session.poll_transmit(&mut Transmit::new(), Instant::ZERO);
+    assert_eq!(session.send_window(), 0);
+    assert_eq!(session.streams().next().map(|stream| stream.send_window), Some(5));
+    session.release(second);
+    session.mute(first);
+    assert!(session.streams().all(|stream| stream.is_terminal));
+}
+
+#[test]
+fn a_session_is_open_until_either_side_ends_it() {
+    let open = |session: &mut Session| session.open(FieldList::new(), Instant::ZERO);
+    let goaway = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let greeted = || {
+        let mut session = client();
+        poll(&mut session, &[0, 0, 0, 4, 0, 0, 0, 0, 0]);
+        assert!(session.is_open());
+        assert!(open(&mut session).is_ok());
+        session
+    };
+    let mut session = greeted();
+    session.shutdown(Instant::ZERO);
+    assert!(!session.is_open());
+    assert_eq!(open(&mut session), Err(OpenError::Closing));
+    let mut session = greeted();
+    poll(&mut session, &goaway);
+    assert!(!session.is_open());
+    assert_eq!(open(&mut session), Err(OpenError::Closing));
+    let mut session = greeted();
+    session.close(ErrorCode::CANCEL);
+    assert!(!session.is_open());
+    assert_eq!(open(&mut session), Err(OpenError::Closing));
+    assert_eq!(session.error(), Some(&ConnectionError::ClosedByUs(ErrorCode::CANCEL)));
+    // What came first stays: neither a second close nor the end of the transport changes it.
+    session.close(ErrorCode::NO_ERROR);
+    session.close_read();
+    assert_eq!(session.error(), Some(&ConnectionError::ClosedByUs(ErrorCode::CANCEL)));
+    assert_eq!(server().open(FieldList::new(), Instant::ZERO), Err(OpenError::NotAClient));
+}
+
+#[test]
+fn a_head_is_sent_once_and_before_anything_else() {
+    for before in 0..4 {
+        let mut session = server();
+        poll(&mut session, &request(1, 0));
+        let [stream] = keys(&session)[..] else { panic!("one stream") };
+        match before {
+            0 => {}
+            1 => session.respond(stream, FieldList::new()).unwrap(),
+            2 => session.write(stream, b"x").unwrap(),
+            _ => session.finish(stream, None).unwrap(),
+        }
+        let again = session.respond(stream, FieldList::new());
+        let wanted = if before == 0 { Ok(()) } else { Err(StreamError::HeadSent) };
+        assert_eq!(again, wanted, "{before}");
+    }
+}
+
+#[test]
+fn payload_by_handle_is_sent_as_payload_by_copy_is() {
+    let mut session = server();
+    poll(&mut session, &request(1, 0));
+    let [stream] = keys(&session)[..] else { panic!("one stream") };
+    session.write_bytes(stream, bytes::Bytes::from_static(b"")).unwrap();
+    session.write_bytes(stream, bytes::Bytes::from_static(b"one ")).unwrap();
+    session.write(stream, b"two ").unwrap();
+    session.write_bytes(stream, bytes::Bytes::from_static(&[b'3'; 5000])).unwrap();
+    let mut out = Transmit::new();
+    session.poll_transmit(&mut out, Instant::ZERO);
+    let sent: Vec<u8> = out.chunks().flatten().copied().collect();
+    let wanted = [b"\0\x13\x90\0\0\0\0\0\x01one two ", &[b'3'; 5000][..]].concat();
+    assert_eq!(sent, wanted);
+    // A handle counts against the mark and the budget as a copy does.
+    session.write_bytes(stream, alloc::vec![7; 65_536].into()).unwrap();
+    let more = bytes::Bytes::from_static(b"x");
+    assert_eq!(session.write_bytes(stream, more), Err(StreamError::Full));
+}
+
+/// Of what is given back, 256 lists that have memory, and not much of it, are kept.
+#[test]
+fn field_lists_are_used_again() {
+    let list = |len| {
+        let mut list = FieldList::new();
+        list.push(b"x", &alloc::vec![b'v'; len]);
+        list
+    };
+    let mut session = client();
+    session.recycle_fields(FieldList::new());
+    session.recycle_fields(list(POOLED_LIST + 1));
+    assert_eq!(session.lists.len(), 0);
+    for _ in 0..POOLED_LISTS + 10 {
+        session.recycle_fields(list(100));
+    }
+    assert_eq!(session.lists.len(), POOLED_LISTS);
+    let again = session.take_fields();
+    assert!(again.is_empty() && again.heap_bytes() > 0);
+    assert_eq!(session.lists.len(), POOLED_LISTS - 1);
+}
+
+#[test]
+fn a_kept_head_is_awaited_until_its_call_is_sent() {
+    let mut session = client();
+    session.peer.max_concurrent_streams = 0;
+    let (first, second) = (Prepared::request(0), Prepared::request(1));
+    for place in [first, second] {
+        session.prepare(place, FieldList::new());
+        session.prepare(place.after(), FieldList::new());
+    }
+    assert!(!session.is_call_awaited(first));
+    session
+        .open_with(
+            super::super::stream::Pending::Call { place: first, own: FieldList::new() },
+            Instant::ZERO,
+        )
+        .unwrap();
+    assert!(session.is_call_awaited(first) && !session.is_call_awaited(second));
+    session.peer.max_concurrent_streams = 1;
+    session.poll_transmit(&mut Transmit::new(), Instant::ZERO);
+    assert!(!session.is_call_awaited(first));
+}
+
+/// PINGs of ours can be told apart, and foreseen by nobody who does not know the entropy.
+#[test]
+fn payloads_of_pings_differ_by_their_use_and_by_connection() {
+    let mut seen = Vec::new();
+    for entropy in 0..4 {
+        let session = Session::new(Side::Server, &Config::default(), entropy, Instant::ZERO);
+        seen.extend([session.keepalive_payload(), session.drain_payload()]);
+    }
+    for (n, payload) in seen.iter().enumerate() {
+        assert!(!seen[..n].contains(payload) && *payload != [0; 8] && *payload != [1; 8]);
+    }
+}
+
+/// Whatever the last request was, a connection that is idle gives its memory back.
+#[test]
+fn a_request_that_was_refused_leaves_no_memory_behind() {
+    let later = Instant::from_millis(1_000);
+    // HEADERS that say nothing but `GET`, and DATA for the stream when it is gone.
+    let malformed = [0, 0, 1, 1, 4, 0, 0, 0, 1, 0x82];
+    let mut late = [0; 109];
+    late[..9].copy_from_slice(&[0, 0, 100, 1, 4, 0, 0, 0, 1]);
+    late[9..].fill(0x82);
+    let mut session = server();
+    session.poll(&mut &[][..], later).unwrap();
+    for bytes in [&malformed[..], &late] {
+        poll(&mut session, bytes);
+        assert!(session.received.heap_bytes() > 0);
+        assert_eq!(session.poll_timeout(), Some(later));
+        session.poll(&mut &[][..], later).unwrap();
+        assert_eq!(session.received.heap_bytes(), 0);
+    }
+    // While a stream is there, nothing is given back.
+    poll(&mut session, &request(3, 0));
+    poll(&mut session, &late);
+    let wake = session.poll_timeout().unwrap();
+    assert!(wake > later, "{wake:?}");
+}
+
+#[test]
+fn the_first_in_line_for_the_assembly_budget_makes_way_when_it_ends() {
+    let mut session = server();
+    for id in [1, 3, 5] {
+        poll(&mut session, &request(id, 0));
+    }
+    let [first, second, third] = keys(&session)[..] else { panic!("three streams") };
+    let reserved =
+        |session: &Session| session.streams().map(|view| view.reserved).collect::<Vec<_>>();
+    // All but 5000 bytes, more than is left, and less.
+    session.expect_message(first, (8 << 20) - 5000 + 65_535 - 1024);
+    session.expect_message(second, 65_535 - 1024 + 5001);
+    session.expect_message(third, 65_535 - 1024 + 4000);
+    assert_eq!(reserved(&session), [(8 << 20) - 5000, 0, 0]);
+    session.reset(second, ErrorCode::CANCEL);
+    session.poll_transmit(&mut Transmit::new(), Instant::ZERO);
+    assert_eq!(reserved(&session), [(8 << 20) - 5000, 4000]);
+    assert_eq!(session.assembly_left(), 1000);
+    for stream in [first, third] {
+        session.reset(stream, ErrorCode::CANCEL);
+    }
+    assert_eq!((session.assembly_left(), session.hungry.len()), (8 << 20, 0));
+}
+
+/// A writer that was refused is told when half the mark is free: not for less, and not twice.
+#[test]
+fn a_writer_is_woken_when_half_the_mark_is_free() {
+    for (window, woken) in [(32_767, 0), (32_768, 1), (40_000, 1)] {
+        let mut session = server();
+        let [a, b] = (window as u16).to_be_bytes();
+        poll(&mut session, &[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, a, b]);
+        poll(&mut session, &request(1, 0));
+        let [stream] = keys(&session)[..] else { panic!("one stream") };
+        session.write(stream, &[7; 65_536]).unwrap();
+        assert_eq!(session.write(stream, b"x"), Err(StreamError::Full));
+        for _ in 0..3 {
+            session.poll_transmit(&mut Transmit::new(), Instant::ZERO);
+        }
+        let events = poll(&mut session, &[]);
+        assert!(events.iter().all(|event| *event == Event::Writable(stream)));
+        assert_eq!(events.len(), woken, "{window}");
+        assert_eq!(poll(&mut session, &[]), []);
+        // SETTINGS that change no window make no room.
+        let mut again = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, a, b];
+        assert_eq!(poll(&mut session, &again), []);
+        again[10] = 3;
+        assert_eq!(poll(&mut session, &again), []);
+    }
+}
+
+/// What a call in line holds of the send budget is given back when it is cancelled, and counted once.
+#[test]
+fn a_call_in_line_that_is_cancelled_leaves_the_send_budget_as_it_was() {
+    let mut session = client();
+    session.peer.max_concurrent_streams = 1;
+    let open = session.open(FieldList::new(), Instant::ZERO).unwrap();
+    session.poll_transmit(&mut Transmit::new(), Instant::ZERO);
+    let waits = session.open(FieldList::new(), Instant::ZERO).unwrap();
+    session.write(waits, &[7; 100_000]).unwrap();
+    assert_eq!((session.send_waiting, session.send_outstanding), (34_464, 34_464));
+    session.reset(waits, ErrorCode::CANCEL);
+    assert_eq!((session.send_waiting, session.send_outstanding), (0, 0));
+    session.write(open, &[7; 100_000]).unwrap();
+    assert_eq!((session.send_waiting, session.send_outstanding), (0, 34_464));
+    assert_eq!(session.send_left, (16 << 20) - 34_464);
+}
+
+#[test]
+fn only_writers_whose_queue_is_empty_are_told_of_room_in_the_budget() {
+    let mut session = server();
+    for id in [1, 3, 5] {
+        poll(&mut session, &request(id, 0));
+    }
+    let [first, second, third] = keys(&session)[..] else { panic!("three streams") };
+    session.write(first, &alloc::vec![7; 16 << 20]).unwrap();
+    // One is refused for want of budget, the other for what it has queued itself.
+    assert_eq!(session.write(second, &alloc::vec![7; 1 << 20]), Err(StreamError::Full));
+    session.write(third, &[7; 60_000]).unwrap();
+    assert_eq!(session.write(third, &[7; 60_000]), Err(StreamError::Full));
+    session.reset(first, ErrorCode::CANCEL);
+    let mut input = &[][..];
+    assert_eq!(session.poll(&mut input, Instant::ZERO), Ok(Some(Event::Writable(second))));
+    assert_eq!(session.poll(&mut input, Instant::ZERO), Ok(None));
+}
+
+#[test]
+fn a_head_that_comes_again_is_recalled_from_the_third_time_on() {
+    let mut session = server();
+    let recalled: Vec<_> = [1, 3, 5, 7]
+        .map(|id| {
+            poll(&mut session, &request(id, 0));
+            session.received_memo.is_some()
+        })
+        .to_vec();
+    assert_eq!(recalled, [false, false, true, true]);
+}
+
+#[test]
+fn memory_of_a_gathered_block_is_given_back_but_for_what_is_in_it() {
+    let mut block = blocks::Block { bytes: Vec::with_capacity(1000), ..Default::default() };
+    block.bytes.push(7);
+    assert_eq!(block.heap_bytes(), 1000);
+    block.shrink();
+    assert_eq!((block.heap_bytes(), &block.bytes[..]), (1, &[7][..]));
 }

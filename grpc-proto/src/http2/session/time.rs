@@ -214,10 +214,9 @@ impl Session {
     }
 
     pub(super) fn start_idling(&mut self, now: Instant) {
+        // A stream that is opened in between takes the mark back.
+        debug_assert_eq!(self.occupied, 0);
         self.timers.just_idle = false;
-        if self.occupied > 0 {
-            return;
-        }
         self.timers.trim = now + self.limits.trim_after;
         self.timers.no_later_than(self.timers.trim);
         if let Some(span) = self.limits.max_idle {
@@ -335,9 +334,8 @@ impl Session {
 
     /// Gives pooled memory back: an idle connection is small.
     fn trim(&mut self) {
-        if self.occupied > 0 {
-            return;
-        }
+        // The first stream that is opened switches the timer off.
+        debug_assert_eq!(self.occupied, 0);
         self.streams = alloc::vec::Vec::new();
         self.vacant = alloc::vec::Vec::new();
         self.ids.shrink();
