@@ -347,3 +347,36 @@ impl core::fmt::Display for Event<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn what_happened_at_a_server_is_said_in_a_line() {
+        let key = CallKey::new(7, 0);
+        let mut list = FieldList::new();
+        for (name, value) in [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", "/a.B/C"),
+            ("te", "trailers"),
+            ("content-type", "application/grpc"),
+        ] {
+            list.push(name.as_bytes(), value.as_bytes());
+        }
+        let head = RequestHead::read(list, Instant::ZERO).unwrap_or_else(|_| panic!("a request"));
+        let payload = crate::Payload::Borrowed(b"abc");
+        let message = Message { payload, compressed: false };
+        for (event, text) in [
+            (Event::Request(key, head), "request 7 /a.B/C"),
+            (Event::Message(key, message), "message 7 of 3 bytes"),
+            (Event::End(key), "end 7"),
+            (Event::Cancelled(key, Reason::Deadline), "cancelled 7: "),
+            (Event::Writable(key), "writable 7"),
+        ] {
+            assert!(event.to_string().starts_with(text), "{event}");
+        }
+    }
+}

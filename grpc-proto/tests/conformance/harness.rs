@@ -280,6 +280,7 @@ impl<R: Role> Bench<R> {
     #[track_caller]
     pub fn expect_violation(&mut self, violation: Violation) {
         assert_eq!(self.error, Some(ConnectionError::PeerMisbehaved(violation)));
+        assert_eq!(self.conn.session().error(), self.error.as_ref());
         self.expect_goaway(violation.code().0);
     }
 

@@ -286,3 +286,23 @@ fn a_priority_frame_of_another_size_is_an_error_of_frame_size() {
         bench.expect_violation(Violation::FrameLength);
     });
 }
+
+/// A handler that is told of an error still runs: its slot is free when it has let go, a client's at once.
+#[test]
+fn a_server_keeps_the_slot_of_a_stream_that_broke_a_rule_until_it_is_released() {
+    server(|bench| {
+        let call = bench.open(1, 0);
+        bench.feed(window_update(1, 0));
+        assert_eq!(bench.conn.open_calls(), 1);
+        bench.sent();
+        assert_eq!(bench.conn.open_calls(), 1);
+        bench.conn.release(call);
+        assert_eq!(bench.conn.open_calls(), 0);
+    });
+    client(|bench| {
+        bench.open();
+        bench.feed(window_update(1, 0));
+        bench.sent();
+        assert_eq!(bench.conn.open_calls(), 0);
+    });
+}

@@ -577,3 +577,37 @@ fn the_counters_of_a_connection_count_what_came_and_went() {
         assert_eq!((stats.window_updates_received, stats.pings_received), (1, 1));
     });
 }
+
+#[test]
+fn padding_and_priority_that_leave_no_block_are_no_error_of_the_connection() {
+    for (flags, payload) in [
+        (PADDED, &[0][..]),
+        (PADDED, &[2, 0, 0]),
+        (PRIORITIZED, &[0; 5]),
+        (PADDED | PRIORITIZED, &[1, 0, 0, 0, 0, 0, 0]),
+    ] {
+        server(|bench| {
+            // An empty block decodes, but is no request.
+            assert_eq!(bench.feed(frame(HEADERS, flags | END_HEADERS, 1, payload)), []);
+            bench.expect_reset(1, PROTOCOL_ERROR);
+            bench.expect_service(3);
+        });
+    }
+}
+
+#[test]
+fn streams_above_the_limit_are_counted_as_refused() {
+    server_with(
+        |limits| limits.max_concurrent_streams = 1,
+        |bench| {
+            bench.open(1, 0);
+            for stream in [3, 5] {
+                bench.feed(headers(stream, END_STREAM, &wire::call()));
+            }
+            bench.sent();
+            let stats = bench.conn.stats();
+            assert_eq!((stats.streams_opened, stats.streams_refused), (1, 2));
+            assert_eq!((stats.resets_sent, stats.resets_received), (2, 0));
+        },
+    );
+}

@@ -249,3 +249,24 @@ fn a_malformed_block_keeps_the_tables_in_step() {
         assert_eq!(metadata.value("x-entry"), Some(&b"kept"[..]));
     });
 }
+
+#[test]
+fn content_length_counts_down_over_frames() {
+    let with = |length: &str| headers(1, 0, &call_with(&[("content-length", length)]));
+    let body = message(b"hello");
+    for (length, agrees) in
+        [("10", true), ("9", false), ("11", false), ("9999999999999999999", false)]
+    {
+        server(|bench| {
+            let frames = [data(1, 0, &body[..4]), data(1, 0, b""), data(1, END_STREAM, &body[4..])];
+            let events = bench.feed([with(length), frames.concat()].concat());
+            if agrees {
+                assert_eq!(events.len(), 3);
+            } else {
+                let reason = Reason::PeerMisbehaved(Violation::ContentLength);
+                assert_eq!(cancelled(&events), &reason, "{length}");
+            }
+            bench.expect_open();
+        });
+    }
+}

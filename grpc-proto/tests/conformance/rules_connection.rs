@@ -567,3 +567,36 @@ fn rule_48_a_frame_that_waits_for_its_rest_survives_an_idle_connection_giving_me
         assert_eq!(bench.feed(&request[20..]).len(), 2);
     });
 }
+
+#[test]
+fn rule_32_only_the_answer_to_the_drains_own_ping_ends_its_round_trip() {
+    server(|bench| {
+        // An answer that nothing asked for.
+        bench.feed(frame(PING, ACK, 0, &[0; 8]));
+        assert_eq!(bench.sent(), []);
+        bench.conn.shutdown(bench.now);
+        let sent = bench.sent();
+        let [Sent::GoAway { .. }, Sent::Ping(payload)] = &sent[..] else { panic!("{sent:?}") };
+        bench.feed(frame(PING, ACK, 0, &[0; 8]));
+        assert_eq!(bench.sent(), []);
+        bench.feed(frame(PING, ACK, 0, payload));
+        assert!(matches!(bench.sent()[..], [Sent::GoAway { last: 0, code: NO_ERROR, .. }]));
+        // Once.
+        bench.feed(frame(PING, ACK, 0, payload));
+        assert_eq!(bench.sent(), []);
+    });
+}
+
+#[test]
+fn rule_31_a_connection_that_is_closed_at_once_ends_its_calls_and_says_why() {
+    server(|bench| {
+        let call = bench.open(1, 0);
+        bench.conn.close(grpc_proto::ErrorCode::INTERNAL_ERROR, bench.now);
+        assert!(!bench.conn.is_open());
+        let events = bench.feed(b"");
+        assert!(matches!(&events[..], [AtServer::Cancelled(key, _)] if *key == call));
+        let error = ConnectionError::ClosedByUs(grpc_proto::ErrorCode::INTERNAL_ERROR);
+        assert_eq!(bench.error, Some(error));
+        assert!(matches!(bench.sent()[..], [Sent::GoAway { last: 1, code: 2, .. }]));
+    });
+}

@@ -79,18 +79,40 @@ fn rule_12_a_message_above_the_limit_is_resource_exhausted_before_it_is_stored()
     );
 }
 
+/// A message that is so many zeros.
+struct Zeros(usize);
+
+impl grpc_arena::Encode for Zeros {
+    fn encoded_len(&self, _: &mut grpc_arena::SizeCache) -> usize {
+        self.0
+    }
+
+    fn encode(&self, _: &mut grpc_arena::SizeCache, out: &mut Vec<u8>) {
+        out.resize(out.len() + self.0, 0);
+    }
+}
+
 #[test]
 fn rule_12_a_message_above_the_limit_of_the_sender_is_not_sent() {
     crate::harness::client_with(
         |limits| limits.max_send_message = 10,
         |bench| {
-            let call = bench.open();
-            bench.conn.send_encoded(call, vec![0; 10].into(), false).unwrap();
+            let mut head = CallHead::new("/test.Echo/Unary", "localhost");
+            head.encoding = Some("gzip");
+            let call = bench.conn.call(&head, None, bench.now).unwrap();
+            bench.conn.send(call, &Zeros(10)).unwrap();
+            bench.conn.send_encoded(call, vec![0; 10].into(), true).unwrap();
+            bench.conn.send_compressed(call, &[0; 10]).unwrap();
+            assert_eq!(bench.conn.send(call, &Zeros(11)), Err(SendError::TooLarge));
             assert_eq!(
                 bench.conn.send_encoded(call, vec![0; 11].into(), false),
                 Err(SendError::TooLarge)
             );
-            assert_eq!(bench.sent_on(1).len(), 1);
+            assert_eq!(bench.conn.send_compressed(call, &[0; 11]), Err(SendError::TooLarge));
+            let sent = bench.sent_on(1);
+            let Sent::Data { payload, .. } = &sent[1] else { panic!("{sent:?}") };
+            let prefix = |flag| [&[flag, 0, 0, 0, 10][..], &[0; 10]].concat();
+            assert_eq!((sent.len(), payload), (2, &[prefix(0), prefix(1), prefix(1)].concat()));
         },
     );
 }
@@ -264,5 +286,32 @@ fn a_large_message_that_the_send_budget_had_no_room_for_may_be_tried_when_it_has
         assert_eq!(bench.feed(b""), [AtServer::Writable(second)]);
         bench.conn.send_encoded(second, body.into(), false).unwrap();
         assert_eq!(bench.feed(b""), []);
+    });
+}
+
+#[test]
+fn rule_28_a_request_tells_its_encodings_and_a_message_in_pieces_keeps_its_flag() {
+    server(|bench| {
+        let more = [("grpc-encoding", "gzip"), ("grpc-accept-encoding", "gzip,br")];
+        let mut input = &headers(1, 0, &call_with(&more))[..];
+        let event = bench.conn.poll_event(&mut input, bench.now).unwrap();
+        let Some(grpc_proto::server::Event::Request(_, head)) = event else { panic!("{event:?}") };
+        assert_eq!(head.encoding(), Some("gzip"));
+        assert_eq!(head.accept_encoding(), Some("gzip,br"));
+        assert_eq!(head.metadata.encoding(), Some("gzip"));
+        let frames = [data(1, 0, &[1, 0, 0, 0, 2, b'x']), data(1, 0, b"y")].concat();
+        let mut input = &frames[..];
+        let event = bench.conn.poll_event(&mut input, bench.now).unwrap();
+        let Some(grpc_proto::server::Event::Message(_, message)) = event else {
+            panic!("{event:?}")
+        };
+        assert_eq!((message.compressed, message.as_bytes()), (true, &b"xy"[..]));
+    });
+    server(|bench| {
+        let mut input = &headers(1, 0, &call_with(&[("grpc-encoding", "identity")]))[..];
+        let event = bench.conn.poll_event(&mut input, bench.now).unwrap();
+        let Some(grpc_proto::server::Event::Request(_, head)) = event else { panic!("{event:?}") };
+        assert_eq!((head.encoding(), head.accept_encoding()), (None, None));
+        assert_eq!(head.metadata.encoding(), None);
     });
 }

@@ -425,3 +425,49 @@ fn rule_10_messages_after_the_half_close_are_a_misuse() {
         },
     );
 }
+
+/// Heads are kept as templates: whatever two calls differ in, each is sent as it was asked for.
+#[test]
+fn rule_3_calls_that_differ_in_one_part_of_their_heads_are_sent_each_as_it_is() {
+    client(|bench| {
+        let plain = CallHead::new("/a.B/C", "host");
+        let mut heads = vec![plain; 7];
+        heads[1].path = "/a.B/D";
+        heads[2].authority = "other";
+        heads[3].user_agent = "other";
+        heads[4].secure = true;
+        heads[5].encoding = Some("gzip");
+        heads[6].accept_encoding = Some("gzip");
+        // More methods than there are templates, twice over, and back again.
+        let paths: Vec<_> = (0..20).map(|n| format!("/a.B/Method{n}")).collect();
+        heads.extend(paths.iter().map(|path| CallHead::new(path, "host")));
+        heads.extend(heads.clone().iter().rev().copied().collect::<Vec<_>>());
+        // Half of them leave one by one, the others wait for the peer's limit together.
+        for batch in [1, 9] {
+            for calls in heads.chunks(batch) {
+                bench.feed(settings(&[(3, 0)]));
+                bench.sent();
+                for head in calls {
+                    bench.conn.call(head, None, bench.now).unwrap();
+                }
+                bench.feed(settings(&[(3, 100)]));
+                let sent: Vec<_> =
+                    bench.sent().into_iter().filter(|frame| frame.stream() > 0).collect();
+                assert_eq!(sent.len(), calls.len());
+                for (frame, head) in sent.iter().zip(calls) {
+                    assert_eq!(frame.field(":path"), Some(head.path));
+                    assert_eq!(frame.field(":authority"), Some(head.authority));
+                    assert_eq!(
+                        frame.field(":scheme"),
+                        Some(if head.secure { "https" } else { "http" })
+                    );
+                    assert_eq!(frame.field("user-agent"), Some(head.user_agent));
+                    assert_eq!(frame.field("grpc-encoding"), head.encoding);
+                    assert_eq!(frame.field("grpc-accept-encoding"), head.accept_encoding);
+                    bench.feed(headers(frame.stream(), END_STREAM, &trailers_only("0")));
+                }
+                bench.sent();
+            }
+        }
+    });
+}

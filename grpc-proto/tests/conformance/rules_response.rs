@@ -456,3 +456,14 @@ fn rule_27_the_core_makes_no_code_of_the_applications() {
         assert!(!made.contains(&code), "{code}");
     }
 }
+
+#[test]
+fn rule_20_a_status_of_ours_says_whether_the_answer_was_grpc_at_all() {
+    for (http, says) in [("200", "without a grpc-status"), ("404", "an HTTP status")] {
+        let head = block(&[(":status", http), ("content-type", "application/grpc")]);
+        answer(&[headers(1, END_STREAM, &head)], |events, _| {
+            let message = outcome(events).status.message().to_owned();
+            assert!(message.contains(says), "{message}");
+        });
+    }
+}
