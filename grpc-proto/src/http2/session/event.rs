@@ -278,4 +278,29 @@ mod tests {
         let text = ConnectionError::Compression(error).to_string();
         assert_eq!(text, alloc::format!("a field block did not decode: {error}"));
     }
+
+    #[test]
+    fn what_ended_a_stream_and_what_was_refused_is_said_in_a_sentence() {
+        let closed = ConnectionError::Closed(None);
+        for (reason, text) in [
+            (ResetReason::Peer(ErrorCode::CANCEL), "the peer reset the stream with CANCEL"),
+            (
+                ResetReason::Violation(Violation::TooManyPings),
+                "the peer broke a rule: too_many_pings (ENHANCE_YOUR_CALM)",
+            ),
+            (
+                ResetReason::GoAway(ErrorCode::NO_ERROR),
+                "the peer is going away (NO_ERROR), unprocessed",
+            ),
+            (
+                ResetReason::NeverSent(closed.clone()),
+                "the stream was never sent: the connection was closed by the peer",
+            ),
+            (ResetReason::Connection(closed), "the connection was closed by the peer"),
+        ] {
+            assert_eq!(reason.to_string(), text);
+        }
+        assert_eq!(OpenError::NotAClient.to_string(), "servers do not open streams");
+        assert_eq!(StreamError::Ended.to_string(), "the stream is over");
+    }
 }

@@ -410,3 +410,41 @@ fn memory_of_a_gathered_block_is_given_back_but_for_what_is_in_it() {
     block.shrink();
     assert_eq!((block.heap_bytes(), &block.bytes[..]), (1, &[7][..]));
 }
+
+#[test]
+fn a_drain_begins_once_and_not_after_the_end() {
+    let sent = |session: &mut Session| {
+        let mut out = Transmit::new();
+        session.poll_transmit(&mut out, Instant::ZERO);
+        out.len()
+    };
+    let mut session = server();
+    session.shutdown(Instant::ZERO);
+    assert!(sent(&mut session) > 0);
+    session.shutdown(Instant::ZERO);
+    assert_eq!(sent(&mut session), 0);
+    let mut session = server();
+    session.close(ErrorCode::NO_ERROR);
+    assert!(sent(&mut session) > 0);
+    session.shutdown(Instant::ZERO);
+    assert_eq!(sent(&mut session), 0);
+}
+
+#[test]
+fn a_writer_whose_stream_ends_before_it_is_told_of_room_is_not_told() {
+    for let_go in [false, true] {
+        let mut session = server();
+        poll(&mut session, &request(1, 0));
+        let [stream] = keys(&session)[..] else { panic!("one stream") };
+        session.write(stream, &[7; 60_000]).unwrap();
+        assert_eq!(session.write(stream, &[7; 60_000]), Err(StreamError::Full));
+        session.poll_transmit(&mut Transmit::new(), Instant::ZERO);
+        assert_eq!(session.writable.len(), 1);
+        session.mute(stream);
+        if let_go {
+            session.release(stream);
+            session.poll_transmit(&mut Transmit::new(), Instant::ZERO);
+        }
+        assert_eq!(session.poll(&mut &[][..], Instant::ZERO), Ok(None));
+    }
+}
