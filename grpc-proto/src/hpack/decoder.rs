@@ -6,10 +6,10 @@ mod values;
 use alloc::borrow::Cow;
 
 use super::error::DecodeError;
-use super::list::{FIELD_OVERHEAD, FieldFlags, FieldList, append_part};
+use super::list::{FIELD_OVERHEAD, FieldFlags, FieldList, copy_part};
 use super::table::{Entry, Table};
 use super::{DEFAULT_TABLE_SIZE, integer, static_table};
-use literal::{Literal, Name, Text};
+use literal::{Literal, Name, StringLiteral, Written};
 pub(crate) use values::plain_values;
 
 /// The most dynamic table size updates at the start of one block: the smallest size between two
@@ -95,26 +95,17 @@ impl Decoder {
         limits: &ListLimits,
         out: &mut FieldList,
     ) -> Result<ListOutcome, DecodeError> {
-        let mut input = block;
-        self.size_updates(&mut input)?;
+        let mut input = self.size_updates(block)?;
         let mut sink = Sink::new(limits, out);
         while let Some((&first, rest)) = input.split_first() {
-            input = rest;
             // RFC 7541 §6: the leading bits tell the representations apart.
             if first >= 0x80 {
-                let index = integer::decode(first, 7, &mut input)?;
+                let (index, rest) = integer::decode(first, 7, rest)?;
                 self.indexed(index, &mut sink)?;
-                continue;
+                input = rest;
+            } else {
+                input = self.literal(first, rest, &mut sink)?;
             }
-            if is_size_update(first) {
-                return Err(DecodeError::SizeUpdateAfterField);
-            }
-            let insert = first >= 0x40;
-            let index = integer::decode(first, if insert { 6 } else { 4 }, &mut input)?;
-            let never_indexed = !insert && first >= 0x10;
-            let flags = if never_indexed { FieldFlags::SENSITIVE } else { FieldFlags::NONE };
-            let literal = self.literal(index, flags, &mut input)?;
-            self.store(&literal, insert, &mut sink)?;
         }
         Ok(sink.outcome)
     }
@@ -166,22 +157,22 @@ impl Decoder {
 
     /// Obeys the size updates that lead a block (RFC 7541 §4.2, §6.3).
     #[inline]
-    fn size_updates(&mut self, input: &mut &[u8]) -> Result<(), DecodeError> {
-        match input.first() {
-            Some(&first) if is_size_update(first) => self.obey_size_updates(input),
+    fn size_updates<'b>(&mut self, block: &'b [u8]) -> Result<&'b [u8], DecodeError> {
+        match block.first() {
+            Some(&first) if is_size_update(first) => self.obey_size_updates(block),
             Some(_) if self.required.is_some() => Err(DecodeError::SizeUpdateMissing),
-            _ => Ok(()),
+            _ => Ok(block),
         }
     }
 
     #[cold]
-    fn obey_size_updates(&mut self, input: &mut &[u8]) -> Result<(), DecodeError> {
+    fn obey_size_updates<'b>(&mut self, mut input: &'b [u8]) -> Result<&'b [u8], DecodeError> {
         let mut count = 0;
         while let Some((&first, rest)) = input.split_first()
             && is_size_update(first)
         {
-            *input = rest;
-            let size = integer::decode(first, 5, input)?;
+            let (size, rest) = integer::decode(first, 5, rest)?;
+            input = rest;
             count += 1;
             if count > MAX_SIZE_UPDATES {
                 return Err(DecodeError::SizeUpdateRepeated);
@@ -195,25 +186,25 @@ impl Decoder {
             }
             self.table.set_max_size(size);
         }
-        Ok(())
+        Ok(input)
     }
 
     /// An indexed field (RFC 7541 §6.1).
     #[inline]
     fn indexed(&self, index: u32, sink: &mut Sink<'_>) -> Result<(), DecodeError> {
         if let Some(entry) = static_table::entry(index) {
-            if sink.admits(usize::from(entry.text_len)) {
-                let start = sink.out.text_len();
-                append_part(&entry.text, usize::from(entry.text_len), sink.out.text_mut());
-                sink.out.commit(entry.token, entry.flags, start, usize::from(entry.name_len));
+            let (name_len, text_len) = (usize::from(entry.name_len), usize::from(entry.text_len));
+            if sink.admits(text_len) {
+                copy_part(&entry.text, text_len, sink.out.room(text_len));
+                sink.out.commit(entry.token, entry.flags, name_len, text_len);
             }
             return Ok(());
         }
         let entry = self.dynamic_entry(index)?;
-        if sink.admits(entry.text_len()) {
-            let start = sink.out.text_len();
-            self.table.append_text(entry, sink.out.text_mut());
-            sink.out.commit(entry.token, entry.flags, start, entry.name_len as usize);
+        let (name_len, text_len) = (entry.name_len as usize, entry.text_len());
+        if sink.admits(text_len) {
+            self.table.copy_text(entry, sink.out.room(text_len));
+            sink.out.commit(entry.token, entry.flags, name_len, text_len);
         }
         Ok(())
     }
@@ -226,47 +217,55 @@ impl Decoder {
         }
     }
 
-    /// Reads a literal field (RFC 7541 §6.2): finds its parts, copies nothing.
-    #[inline(always)]
+    /// A literal field (RFC 7541 §6.2), all of which but its first octet leads `input`; returns what
+    /// follows it.
     fn literal<'b>(
-        &self,
-        index: u32,
-        flags: FieldFlags,
-        input: &mut &'b [u8],
-    ) -> Result<Literal<'b>, DecodeError> {
-        let name = if index == 0 {
-            Name::Literal(Text::read(input)?)
-        } else if let Some(entry) = static_table::entry(index) {
-            Name::Static(entry)
-        } else {
-            Name::Dynamic(*self.dynamic_entry(index)?)
-        };
-        Ok(Literal { name, value: Text::read(input)?, flags })
-    }
-
-    /// Appends a literal field to the list and, if `insert`, to the dynamic table.
-    #[inline(always)]
-    fn store(
         &mut self,
-        literal: &Literal<'_>,
-        insert: bool,
+        first: u8,
+        input: &'b [u8],
         sink: &mut Sink<'_>,
-    ) -> Result<(), DecodeError> {
-        if !sink.has_room(literal.max_text_len()) {
-            return self.store_at_the_limit(literal, insert, sink);
+    ) -> Result<&'b [u8], DecodeError> {
+        if is_size_update(first) {
+            return Err(DecodeError::SizeUpdateAfterField);
         }
-        let start = sink.out.text_len();
-        let written = literal.write(&self.table, sink.out)?;
-        sink.take(sink.out.text_len() - start);
-        let text = sink.out.commit(written.token, written.flags, start, written.name_len);
-        if insert {
-            self.table.insert(written.token, written.flags, text, written.name_len);
+        let insert = first >= 0x40;
+        let (index, input) = integer::decode(first, if insert { 6 } else { 4 }, input)?;
+        let never_indexed = !insert && first >= 0x10;
+        let flags = if never_indexed { FieldFlags::SENSITIVE } else { FieldFlags::NONE };
+        // Finds the parts, copies nothing.
+        let (name, input) = if index == 0 {
+            let (name, input) = StringLiteral::read(input)?;
+            (Name::of_literal(name), input)
+        } else if let Some(entry) = static_table::entry(index) {
+            (Name::of_static(entry), input)
+        } else {
+            (Name::Dynamic(*self.dynamic_entry(index)?), input)
+        };
+        let (value, input) = StringLiteral::read(input)?;
+        let literal = Literal { name, value, flags };
+        let most = literal.max_text_len();
+        if sink.has_room(most) {
+            let written = literal.write(most, &self.table, sink.out)?;
+            sink.take(written.text_len);
+            self.keep(&written, insert, sink);
+        } else {
+            self.store_at_the_limit(&literal, insert, sink)?;
         }
-        Ok(())
+        Ok(input)
     }
 
-    /// As `store`, for a literal whose coded length does not tell whether the list can take it: its
-    /// size is found before anything is copied.
+    /// Adds a written field to the list and, if `insert`, to the dynamic table.
+    #[inline(always)]
+    fn keep(&mut self, written: &Written, insert: bool, sink: &mut Sink<'_>) {
+        let &Written { token, flags, name_len, text_len } = written;
+        let text = sink.out.commit(token, flags, name_len, text_len);
+        if insert {
+            self.table.insert(token, flags, text, name_len);
+        }
+    }
+
+    /// Stores a literal whose coded length does not tell whether the list can take it: its size is found
+    /// before anything is copied.
     #[cold]
     fn store_at_the_limit(
         &mut self,
@@ -283,16 +282,12 @@ impl Decoder {
             }
             return Ok(());
         }
-        let start = sink.out.text_len();
-        let written = literal.write(&self.table, sink.out)?;
-        if insert {
-            let text = sink.out.text_from(start);
-            self.table.insert(written.token, written.flags, text, written.name_len);
-        }
+        let written = literal.write(text_len, &self.table, sink.out)?;
         if admitted {
-            sink.out.commit(written.token, written.flags, start, written.name_len);
+            self.keep(&written, insert, sink);
         } else {
-            sink.out.truncate_text(start);
+            let text = &sink.out.room(text_len)[..text_len];
+            self.table.insert(written.token, written.flags, text, written.name_len);
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ mod tables;
 
 use alloc::vec::Vec;
 
-use tables::{CODES, LONG_CODES, LOOKUP, LOOKUP_BITS};
+use tables::{CODES, Code, LONG_CODES, LOOKUP, LOOKUP_BITS};
 
 /// Why a string was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +20,11 @@ pub(super) enum HuffmanError {
     PaddingNotOnes,
 }
 
-/// What a decoded string is known to hold without looking at it again.
+/// What is known of a decoded string without looking at it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Decoded {
+    /// How many bytes it has.
+    pub(super) len: u32,
     /// Whether NUL, CR or LF occurs.
     pub(super) line_or_nul: bool,
 }
@@ -33,10 +35,12 @@ pub(super) const fn max_decoded_len(len: usize) -> usize {
     len * 8 / 5
 }
 
-/// Appends to `out` what `coded` stands for.
+/// Writes to the start of `out` what the first `len` bytes of `source` stand for. What follows them there
+/// does not matter, but lets them be read in whole words; `out` has room for the most that they can stand
+/// for and eight bytes more, since words are stored whole.
 ///
 /// ```text
-///   coded   |<-- a window of 56 bits or more, complemented -->|
+///   source  |<-- a window of 57 bits or more, complemented -->|
 ///            [12 bits][12 bits][12 bits][12 bits]
 ///               |        |        |        |      at most two symbols each
 ///   out      [ up to eight bytes ], stored at once
@@ -45,131 +49,167 @@ pub(super) const fn max_decoded_len(len: usize) -> usize {
 /// The window is complemented because what lies beyond the end has to read as ones, the padding,
 /// and shifting brings in zeros. Ones alone are no code of up to twelve bits, so a lookup never takes
 /// padding for a symbol.
-pub(super) fn decode(coded: &[u8], out: &mut Vec<u8>) -> Result<Decoded, HuffmanError> {
-    // Eight more than can be needed, since words are stored whole.
-    let mut at = out.len();
-    out.resize(at + max_decoded_len(coded.len()) + 8, 0);
-    let buf = &mut out[..];
-    let decoded = decode_with(coded, |word, count| {
-        buf[at..at + 8].copy_from_slice(&word.to_le_bytes());
-        at += count;
-    });
-    out.truncate(at);
-    decoded
+pub(super) fn decode(source: &[u8], len: usize, out: &mut [u8]) -> Result<Decoded, HuffmanError> {
+    decode_with(source, len, |word, at| {
+        let at = at as usize;
+        out[at..at + 8].copy_from_slice(&word.to_le_bytes());
+    })
 }
 
-/// How many bytes `coded` stands for, without storing them.
-pub(super) fn decoded_len(coded: &[u8]) -> Result<usize, HuffmanError> {
-    let mut len = 0;
-    decode_with(coded, |_, count| len += count)?;
-    Ok(len)
+/// How many bytes the first `len` of `source` stand for, without storing them.
+pub(super) fn decoded_len(source: &[u8], len: usize) -> Result<usize, HuffmanError> {
+    decode_with(source, len, |_, _| {}).map(|decoded| decoded.len as usize)
 }
 
-/// Hands the decoded bytes to `store`, `count` of them in the low bytes of a word.
+/// Hands the decoded bytes to `store`, a few in the low bytes of a word, with the number of those before.
 #[inline(always)]
-fn decode_with(coded: &[u8], mut store: impl FnMut(u64, usize)) -> Result<Decoded, HuffmanError> {
-    let mut bits = Bits::new(coded);
-    let mut line_or_nul = false;
+fn decode_with(
+    source: &[u8],
+    len: usize,
+    mut store: impl FnMut(u64, u32),
+) -> Result<Decoded, HuffmanError> {
+    let coded = Coded { source, bits: 8 * len };
+    let (mut decoded, mut taken, mut line_or_nul) = (0, 0, false);
     loop {
-        bits.refill();
-        let mut word = 0;
-        // The lengths of codes in the low byte, of symbols in the next one.
-        let mut lengths = 0;
-        let mut last = 0;
-        // A lookup that meets a longer code takes nothing, so the ones after it meet it as well.
-        for _ in 0..4 {
-            last = LOOKUP[(bits.window >> (64 - LOOKUP_BITS)) as usize];
-            word |= u64::from(last >> 16) << (lengths >> 8);
-            lengths += last & 0xffff;
-            bits.window <<= last & 0x3f;
+        let mut met_long = false;
+        while !met_long && coded.left(taken) > WINDOW {
+            let found = look_up::<4>(&mut coded.window(taken));
+            store(found.word, decoded);
+            decoded += found.count();
+            taken += found.bits();
+            met_long = found.met_long;
         }
-        bits.held -= lengths & 0xff;
-        store(word, (lengths >> 11) as usize);
-
-        let stopped = last == 0;
-        let left = bits.left();
-        if left <= 0 || (stopped && left < 8) {
-            return match (left, bits.window) {
-                (0.., 0) => Ok(Decoded { line_or_nul }),
-                (0.., _) => Err(HuffmanError::PaddingNotOnes),
-                _ => Err(classify_overrun(coded)),
-            };
-        }
-        if stopped {
-            bits.refill();
-            let (symbol, code_bits) = long_symbol(!bits.window);
-            bits.window <<= code_bits;
-            bits.held -= code_bits;
-            if bits.left() < 0 {
-                return Err(classify_overrun(coded));
+        if !met_long {
+            let mut window = coded.last_window(taken);
+            loop {
+                let found = look_up::<3>(&mut window);
+                store(found.word, decoded);
+                decoded += found.count();
+                taken += found.bits();
+                if window == 0 {
+                    match coded.left(taken) {
+                        0..8 => return Ok(Decoded { len: decoded, line_or_nul }),
+                        // More ones than may pad, or a symbol that took some from beyond the end.
+                        _ => break,
+                    }
+                }
+                if found.met_long {
+                    break;
+                }
             }
-            let Ok(byte) = u8::try_from(symbol) else { return Err(HuffmanError::EndOfString) };
-            line_or_nul |= matches!(byte, 0 | b'\r' | b'\n');
-            store(u64::from(byte), 1);
+        }
+        let (symbol, code_bits) = long_symbol(!coded.last_window(taken));
+        taken += code_bits as usize;
+        if coded.left(taken) < 0 {
+            return Err(classify_overrun(&coded));
+        }
+        let Ok(byte) = u8::try_from(symbol) else { return Err(HuffmanError::EndOfString) };
+        line_or_nul |= matches!(byte, 0 | b'\r' | b'\n');
+        store(u64::from(byte), decoded);
+        decoded += 1;
+    }
+}
+
+/// What a few lookups in a row found.
+struct Found {
+    /// The symbols, the first in the lowest byte.
+    word: u64,
+    /// The lengths of their codes in the low byte, of the symbols themselves in the next one.
+    lengths: u32,
+    /// Whether the last of the lookups met a code too long for it.
+    met_long: bool,
+}
+
+impl Found {
+    #[inline(always)]
+    fn count(&self) -> u32 {
+        u32::from(self.lengths as u16 >> 11)
+    }
+
+    #[inline(always)]
+    fn bits(&self) -> usize {
+        (self.lengths & 0xff) as usize
+    }
+}
+
+/// Takes the codes that lead the window. A lookup that meets a longer code takes nothing, so the ones
+/// after it meet it as well.
+#[inline(always)]
+fn look_up<const TIMES: usize>(window: &mut u64) -> Found {
+    let (mut word, mut lengths, mut last) = (0, 0u32, 0);
+    for _ in 0..TIMES {
+        last = LOOKUP[(*window >> (64 - LOOKUP_BITS)) as usize];
+        // The symbols above the lengths add up to nothing that matters, and carry upwards only.
+        word |= u64::from(last >> 16).wrapping_shl(lengths >> 8);
+        lengths = lengths.wrapping_add(last);
+        *window <<= last & 0x3f;
+    }
+    Found { word, lengths, met_long: last == 0 }
+}
+
+/// How many bits a window has at the least.
+const WINDOW: isize = 57;
+
+/// A string, at the start of something that may be longer.
+struct Coded<'s> {
+    source: &'s [u8],
+    bits: usize,
+}
+
+impl Coded<'_> {
+    /// How many bits were not taken; below zero, how many were taken beyond the end.
+    #[inline(always)]
+    fn left(&self, taken: usize) -> isize {
+        self.bits as isize - taken as isize
+    }
+
+    /// The complement of the bits from `taken` on, left-aligned. The first [`WINDOW`] of them are the
+    /// string's, if that has as many.
+    #[inline(always)]
+    fn window(&self, taken: usize) -> u64 {
+        let at = taken / 8;
+        let word = match self.source.get(at..at + 8).and_then(<[u8]>::first_chunk::<8>) {
+            Some(word) => u64::from_be_bytes(*word),
+            None => last_word(self.source, at),
+        };
+        !word << (taken % 8)
+    }
+
+    /// The same with zeros from the string's end on.
+    #[inline(always)]
+    fn last_window(&self, taken: usize) -> u64 {
+        match self.left(taken) {
+            left @ 0..64 => self.window(taken) & !(u64::MAX >> left),
+            64.. => self.window(taken),
+            _ => 0,
         }
     }
 }
 
-/// A reader of bits, with ones without end after the last byte.
-struct Bits<'c> {
-    coded: &'c [u8],
-    /// The complement of the next bits, left-aligned; zeros below the `held` ones.
-    window: u64,
-    held: u32,
-    /// The byte that the window takes in next; goes beyond the end.
-    next: usize,
-}
-
-impl<'c> Bits<'c> {
-    #[inline(always)]
-    fn new(coded: &'c [u8]) -> Self {
-        Bits { coded, window: 0, held: 0, next: 0 }
-    }
-
-    /// Fills the window up to 56 bits or more. Which bytes to load was settled by the last refill, so
-    /// the load does not wait for the lookups in between.
-    #[inline(always)]
-    fn refill(&mut self) {
-        self.window |= complement_at(self.coded, self.next) >> self.held;
-        self.next += ((63 - self.held) / 8) as usize;
-        self.held |= 56;
-    }
-
-    /// How many bits of the string were not taken; below zero, how many were taken beyond its end.
-    #[inline(always)]
-    fn left(&self) -> isize {
-        let taken = self.next as isize * 8 - self.held as isize;
-        self.coded.len() as isize * 8 - taken
-    }
-}
-
-/// The complement of the eight bytes at `at`, the first on top; zeros for those beyond the end.
-#[inline(always)]
-fn complement_at(coded: &[u8], at: usize) -> u64 {
-    if let Some(word) = coded.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-        return !u64::from_be_bytes(*word);
-    }
-    let left = coded.len().saturating_sub(at);
-    let word = match coded.last_chunk::<8>() {
+/// The bytes from `at` on, fewer than eight, left-aligned.
+#[inline]
+fn last_word(source: &[u8], at: usize) -> u64 {
+    let left = source.len().saturating_sub(at);
+    let word = match source.last_chunk::<8>() {
         // Loads of whole words, where a copy of single bytes would have the load wait for stores.
-        Some(word) => !u64::from_be_bytes(*word),
-        None => short_complement(coded),
+        Some(word) => u64::from_be_bytes(*word),
+        None => short_word(source),
     };
     // The bytes before `at` leave at the top. Nothing is left of a word shifted by all its bits.
     word.checked_shl(64 - 8 * left as u32).unwrap_or(0)
 }
 
-/// The complement of fewer than eight bytes, right-aligned.
-#[inline(always)]
-fn short_complement(coded: &[u8]) -> u64 {
-    match (coded.first_chunk::<4>(), coded.last_chunk::<4>()) {
+/// Fewer than eight bytes, right-aligned.
+#[inline]
+fn short_word(bytes: &[u8]) -> u64 {
+    match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
         (Some(first), Some(last)) => {
-            let first = u64::from(!u32::from_be_bytes(*first));
-            let last = u64::from(!u32::from_be_bytes(*last));
+            let first = u64::from(u32::from_be_bytes(*first));
+            let last = u64::from(u32::from_be_bytes(*last));
             // Where the two overlap they agree.
-            first << (8 * (coded.len() - 4)) | last
+            first << (8 * (bytes.len() - 4)) | last
         }
-        _ => coded.iter().fold(0, |word, &byte| word << 8 | u64::from(!byte)),
+        _ => bytes.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)),
     }
 }
 
@@ -188,20 +228,42 @@ fn long_symbol(bits: u64) -> (u16, u32) {
 
 /// Names the rule that a string breaks whose last code goes beyond its end.
 #[cold]
-fn classify_overrun(coded: &[u8]) -> HuffmanError {
-    let mut bits = Bits::new(coded);
+fn classify_overrun(coded: &Coded<'_>) -> HuffmanError {
+    let mut taken = 0;
     loop {
-        bits.refill();
-        let (left, window) = (bits.left(), bits.window);
+        let window = coded.last_window(taken);
         let (_, code_bits) = tables::symbol(!window);
-        bits.window <<= code_bits;
-        bits.held -= code_bits;
-        if bits.left() < 0 {
+        let left = coded.left(taken);
+        if left < code_bits as isize {
             // What is left is padding.
-            let ones = window.leading_zeros() as isize >= left;
-            return if ones { HuffmanError::PaddingTooLong } else { HuffmanError::PaddingNotOnes };
+            return match window {
+                0 => HuffmanError::PaddingTooLong,
+                _ => HuffmanError::PaddingNotOnes,
+            };
         }
+        taken += code_bits as usize;
     }
+}
+
+/// The code of a short text with its padding, left-aligned in 32 bytes, and its length in bytes.
+pub(super) const fn code_of(text: &[u8]) -> ([u8; 32], usize) {
+    let (mut coded, mut at) = ([0; 32], 0);
+    let mut i = 0;
+    while i < text.len() {
+        let Code { code, bits } = CODES[text[i] as usize];
+        let mut bit = bits;
+        while bit > 0 {
+            bit -= 1;
+            coded[at / 8] |= ((code >> bit & 1) as u8) << (7 - at % 8);
+            at += 1;
+        }
+        i += 1;
+    }
+    while at % 8 != 0 {
+        coded[at / 8] |= 1 << (7 - at % 8);
+        at += 1;
+    }
+    (coded, at / 8)
 }
 
 /// How many bytes `text` takes when coded.

@@ -14,33 +14,37 @@ pub(super) enum IntegerError {
 }
 
 /// Reads the integer whose prefix is the low `prefix_bits` of `first` and whose further octets, if
-/// any, lead `input`.
+/// any, lead `input`; returns it with the input after it.
 #[inline]
-pub(super) fn decode(first: u8, prefix_bits: u32, input: &mut &[u8]) -> Result<u32, IntegerError> {
+pub(super) fn decode(
+    first: u8,
+    prefix_bits: u32,
+    input: &[u8],
+) -> Result<(u32, &[u8]), IntegerError> {
     let mask = (1u8 << prefix_bits) - 1;
     let prefix = first & mask;
     if prefix < mask {
-        return Ok(u32::from(prefix));
+        return Ok((u32::from(prefix), input));
     }
     // Most that go beyond the prefix need one octet more: an index or a length below 158.
     if let Some((&octet, rest)) = input.split_first()
         && octet < 0x80
     {
-        *input = rest;
-        return Ok(u32::from(mask) + u32::from(octet));
+        return Ok((u32::from(mask) + u32::from(octet), rest));
     }
     decode_long(mask, input)
 }
 
 #[cold]
-fn decode_long(mask: u8, input: &mut &[u8]) -> Result<u32, IntegerError> {
+fn decode_long(mask: u8, mut input: &[u8]) -> Result<(u32, &[u8]), IntegerError> {
     let mut value = u64::from(mask);
     for i in 0..MAX_CONTINUATION {
         let (&octet, rest) = input.split_first().ok_or(IntegerError::Truncated)?;
-        *input = rest;
+        input = rest;
         value += u64::from(octet & 0x7f) << (7 * i);
         if octet < 0x80 {
-            return u32::try_from(value).map_err(|_| IntegerError::Overflow);
+            let value = u32::try_from(value).map_err(|_| IntegerError::Overflow)?;
+            return Ok((value, input));
         }
     }
     Err(IntegerError::Overflow)
@@ -91,9 +95,8 @@ mod tests {
     }
 
     fn check(bytes: &[u8], prefix_bits: u32) {
-        let mut input = &bytes[1..];
-        let found = decode(bytes[0], prefix_bits, &mut input)
-            .map(|value| (u64::from(value), bytes.len() - input.len()));
+        let found = decode(bytes[0], prefix_bits, &bytes[1..])
+            .map(|(value, rest)| (u64::from(value), bytes.len() - rest.len()));
         assert_eq!(found, model(bytes, prefix_bits), "{bytes:02x?} with {prefix_bits} bits");
     }
 
@@ -135,16 +138,16 @@ mod tests {
             let mut largest = Vec::new();
             encode(u32::MAX, prefix_bits, 0, &mut largest);
             check(&largest, prefix_bits);
-            let mut input = &largest[1..];
-            assert_eq!(decode(largest[0], prefix_bits, &mut input), Ok(u32::MAX));
+            let largest = decode(largest[0], prefix_bits, &largest[1..]);
+            assert_eq!(largest, Ok((u32::MAX, &[][..])));
             // One more than the largest.
             let mut beyond = Vec::new();
             encode_long(u32::MAX - mask, mask as u8, &mut beyond);
             let at = beyond.iter().skip(1).position(|&octet| octet & 0x7f != 0x7f).unwrap() + 1;
             beyond[1..at].fill(0x80);
             beyond[at] += 1;
-            let mut input = &beyond[1..];
-            assert_eq!(decode(beyond[0], prefix_bits, &mut input), Err(IntegerError::Overflow));
+            let beyond = decode(beyond[0], prefix_bits, &beyond[1..]);
+            assert_eq!(beyond, Err(IntegerError::Overflow));
         }
     }
 
@@ -157,9 +160,8 @@ mod tests {
             for prefix_bits in 1..=7 {
                 let mut bytes = Vec::new();
                 encode(value, prefix_bits, 0, &mut bytes);
-                let mut input = &bytes[1..];
-                assert_eq!(decode(bytes[0], prefix_bits, &mut input), Ok(value));
-                assert!(input.is_empty());
+                let found = decode(bytes[0], prefix_bits, &bytes[1..]);
+                assert_eq!(found, Ok((value, &[][..])));
                 if bytes.len() > 2 {
                     assert_ne!(bytes.last(), Some(&0));
                 }

@@ -1,10 +1,14 @@
 //! A list of fields in one flat buffer.
 
+mod text;
+
 use alloc::vec::Vec;
 use core::fmt;
 
 use super::token::Token;
 use super::validate;
+pub(super) use text::copy_part;
+use text::{Text, copy_short};
 
 /// What each field counts beyond its name and value (RFC 9113 §6.5.2, RFC 7541 §4.1).
 pub(super) const FIELD_OVERHEAD: usize = 32;
@@ -110,7 +114,7 @@ impl fmt::Debug for FieldFlags {
 /// A list of fields in order: two allocations however many fields, and none when it is reused.
 ///
 /// ```text
-/// bytes    [ :method POST | :path /pkg.Service/Method | te trailers | …
+/// text     [ :method POST | :path /pkg.Service/Method | te trailers | …
 /// entries  [ offset, lengths, token, flags | …              16 bytes each
 /// ```
 ///
@@ -121,7 +125,7 @@ impl fmt::Debug for FieldFlags {
 #[derive(Default, PartialEq, Eq)]
 pub struct FieldList {
     /// Names and values, back to back.
-    bytes: Vec<u8>,
+    text: Text,
     entries: Vec<Entry>,
     overflowed: bool,
 }
@@ -141,13 +145,13 @@ const _: () = assert!(size_of::<Entry>() <= 16);
 impl FieldList {
     /// An empty list, which holds no memory yet.
     pub const fn new() -> Self {
-        FieldList { bytes: Vec::new(), entries: Vec::new(), overflowed: false }
+        FieldList { text: Text::new(), entries: Vec::new(), overflowed: false }
     }
 
     /// Forgets the fields, keeps the memory.
     #[inline]
     pub fn clear(&mut self) {
-        self.bytes.clear();
+        self.text.truncate(0);
         self.entries.clear();
         self.overflowed = false;
     }
@@ -171,16 +175,14 @@ impl FieldList {
         if self.overflowed {
             return usize::MAX;
         }
-        self.bytes.len() + self.entries.len() * FIELD_OVERHEAD
+        self.text.len() + self.entries.len() * FIELD_OVERHEAD
     }
 
     /// Appends a field, whose name is recognised and both of whose parts are checked: a field that
     /// HTTP/2 does not allow is appended all the same, and flagged.
     #[inline]
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
-        let token = Token::of(name);
-        let flags = validate::name_flags(token, name).union(validate::value_flags(value));
-        self.append(token, flags, name, value);
+        self.append_unknown(FieldFlags::NONE, name, value);
     }
 
     /// Appends a field whose name was recognised and found valid; says whether its value is valid too,
@@ -209,16 +211,14 @@ impl FieldList {
     /// Appends a field that no compression table may hold: the encoder sends it as a never-indexed
     /// literal, and so does every hop after it (RFC 7541 §7.1.3).
     pub fn push_sensitive(&mut self, name: &[u8], value: &[u8]) {
-        let token = Token::of(name);
-        let flags = validate::name_flags(token, name).union(validate::value_flags(value));
-        self.append(token, flags.union(FieldFlags::SENSITIVE), name, value);
+        self.append_unknown(FieldFlags::SENSITIVE, name, value);
     }
 
     /// Appends all fields of `other`: two copies of memory.
     pub fn extend_from(&mut self, other: &FieldList) {
         self.overflowed |= other.overflowed;
-        let Some(base) = self.room_for(other.bytes.len()) else { return };
-        self.bytes.extend_from_slice(&other.bytes);
+        let Some(base) = self.room_for(other.text.len()) else { return };
+        self.text.append(other.text.as_slice());
         self.entries.extend(
             other.entries.iter().map(|entry| Entry { start: base + entry.start, ..*entry }),
         );
@@ -231,7 +231,7 @@ impl FieldList {
         let Some(entry) = self.entries.get(index) else { return false };
         let valid = entry.flags.is_value_valid() && validate::value_flags(value).is_value_valid();
         let start = entry.start as usize + entry.name_len as usize;
-        let place = &mut self.bytes[start..start + entry.value_len as usize];
+        let place = &mut self.text.as_mut_slice()[start..start + entry.value_len as usize];
         if !valid || place.len() != value.len() {
             return false;
         }
@@ -242,13 +242,13 @@ impl FieldList {
     /// The field at `index`, counted from zero.
     #[inline]
     pub fn get(&self, index: usize) -> Option<Field<'_>> {
-        self.entries.get(index).map(|entry| entry.field(&self.bytes))
+        self.entries.get(index).map(|entry| entry.field(self.text.as_slice()))
     }
 
     /// The fields in order.
     #[inline]
     pub fn iter(&self) -> Fields<'_> {
-        Fields { bytes: &self.bytes, entries: self.entries.iter() }
+        Fields { bytes: self.text.as_slice(), entries: self.entries.iter() }
     }
 
     /// What is known about the fields in order, without a look at their text.
@@ -260,9 +260,10 @@ impl FieldList {
     /// The fields in order, each with its name and value back to back.
     #[inline]
     pub(super) fn iter_with_text(&self) -> impl Iterator<Item = (Field<'_>, &[u8])> {
-        self.entries.iter().map(|entry| {
-            let field = entry.field(&self.bytes);
-            let text = &self.bytes[entry.start as usize..];
+        let bytes = self.text.as_slice();
+        self.entries.iter().map(move |entry| {
+            let field = entry.field(bytes);
+            let text = &bytes[entry.start as usize..];
             (field, &text[..field.name.len() + field.value.len()])
         })
     }
@@ -270,7 +271,10 @@ impl FieldList {
     /// The first field with this token.
     #[inline]
     pub fn find(&self, token: Token) -> Option<Field<'_>> {
-        self.entries.iter().find(|entry| entry.token == token).map(|entry| entry.field(&self.bytes))
+        self.entries
+            .iter()
+            .find(|entry| entry.token == token)
+            .map(|entry| entry.field(self.text.as_slice()))
     }
 
     /// Whether the two lists hold the same fields with the same flags: the compare of a memo, two
@@ -283,7 +287,7 @@ impl FieldList {
     /// The memory held, in use or not.
     #[inline]
     pub fn heap_bytes(&self) -> usize {
-        self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
+        self.text.capacity() + self.entries.capacity() * size_of::<Entry>()
     }
 
     /// Gives memory back until about `max_bytes` are held, or as many as the fields need.
@@ -294,63 +298,74 @@ impl FieldList {
         // A typical field takes about as many bytes as its entry.
         let half = max_bytes / 2;
         self.entries.shrink_to(half / size_of::<Entry>());
-        self.bytes.shrink_to(half);
+        self.text.shrink_to(half);
     }
 
     /// Appends a field of which everything is known.
     #[inline]
     pub(super) fn append(&mut self, token: Token, flags: FieldFlags, name: &[u8], value: &[u8]) {
-        let Some(start) = self.room_for(name.len().saturating_add(value.len())) else { return };
-        self.bytes.extend_from_slice(name);
-        self.bytes.extend_from_slice(value);
-        let (name_len, value_len) = (name.len() as u32, value.len() as u32);
-        self.entries.push(Entry { start, name_len, value_len, token, flags });
+        let Some(space) = self.space_for(name, value) else { return };
+        copy_short(name, space);
+        copy_short(value, &mut space[name.len()..]);
+        self.commit(token, flags, name.len(), name.len() + value.len());
     }
 
-    /// How many bytes of names and values there are.
+    /// Appends a field that has `flags` beside those that are found.
     #[inline]
-    pub(super) fn text_len(&self) -> usize {
-        self.bytes.len()
+    fn append_unknown(&mut self, flags: FieldFlags, name: &[u8], value: &[u8]) {
+        let Some(space) = self.space_for(name, value) else { return };
+        copy_short(name, space);
+        copy_short(value, &mut space[name.len()..]);
+        let token = match space.first_chunk() {
+            Some(part) => Token::of_part(part, name.len()),
+            None => None,
+        };
+        let token = token.unwrap_or_else(|| Token::of_unknown(name));
+        let name_flags = validate::name_flags(token, name);
+        let flags = flags.union(name_flags).union(validate::value_flags(value));
+        self.commit(token, flags, name.len(), name.len() + value.len());
     }
 
-    /// The buffer of names and values, for the decoder to write a field that it then commits.
+    /// Room for a field and a chunk, if the list can still address the field's end.
     #[inline]
-    pub(super) fn text_mut(&mut self) -> &mut Vec<u8> {
-        &mut self.bytes
+    fn space_for(&mut self, name: &[u8], value: &[u8]) -> Option<&mut [u8]> {
+        let len = name.len().saturating_add(value.len());
+        self.room_for(len).map(|_| self.text.room(len))
     }
 
-    /// The names and values from `start` on.
+    /// Room for the `len` bytes of a field and a chunk, for the decoder to write a field that it then
+    /// commits.
     #[inline]
-    pub(super) fn text_from(&self, start: usize) -> &[u8] {
-        &self.bytes[start..]
+    pub(super) fn room(&mut self, len: usize) -> &mut [u8] {
+        self.text.room(len)
     }
 
-    /// Forgets the text from `start` on, which no field may refer to.
-    #[inline]
-    pub(super) fn truncate_text(&mut self, start: usize) {
-        self.bytes.truncate(start);
-    }
-
-    /// Makes a field of the text from `start` on, and returns that. The caller keeps the list below
-    /// 4 GiB.
+    /// Makes a field of the first `text_len` bytes of the room, and returns them. The caller keeps the
+    /// list below 4 GiB.
     #[inline]
     pub(super) fn commit(
         &mut self,
         token: Token,
         flags: FieldFlags,
-        start: usize,
         name_len: usize,
+        text_len: usize,
     ) -> &[u8] {
-        let value_len = (self.bytes.len() - start - name_len) as u32;
-        let (start_u32, name_len) = (start as u32, name_len as u32);
-        self.entries.push(Entry { start: start_u32, name_len, value_len, token, flags });
-        &self.bytes[start..]
+        let start = self.text.len();
+        self.text.grow(text_len);
+        self.entries.push(Entry {
+            start: start as u32,
+            name_len: name_len as u32,
+            value_len: (text_len - name_len) as u32,
+            token,
+            flags,
+        });
+        &self.text.as_slice()[start..]
     }
 
     /// Where the next `len` bytes will start, if the list can still address their end.
     #[inline]
     fn room_for(&mut self, len: usize) -> Option<u32> {
-        let start = self.bytes.len();
+        let start = self.text.len();
         match start.checked_add(len).map(u32::try_from) {
             Some(Ok(_)) => Some(start as u32),
             _ => {
@@ -371,25 +386,10 @@ impl Entry {
     }
 }
 
-/// Appends the first `len` bytes of `source`, which may have more: up to 32 are copied as two words of
-/// the processor, whatever their number, where a copy of their exact number would be a call that
-/// branches on it.
-#[inline(always)]
-pub(super) fn append_part(source: &[u8], len: usize, out: &mut Vec<u8>) {
-    match source.first_chunk::<32>() {
-        Some(chunk) if len <= 32 => {
-            let start = out.len();
-            out.extend_from_slice(chunk);
-            out.truncate(start + len);
-        }
-        _ => out.extend_from_slice(&source[..len]),
-    }
-}
-
 impl Clone for FieldList {
     fn clone(&self) -> Self {
         FieldList {
-            bytes: self.bytes.clone(),
+            text: self.text.clone(),
             entries: self.entries.clone(),
             overflowed: self.overflowed,
         }
@@ -397,7 +397,7 @@ impl Clone for FieldList {
 
     /// Copies `source` into the memory that `self` already holds.
     fn clone_from(&mut self, source: &Self) {
-        self.bytes.clone_from(&source.bytes);
+        self.text.clone_from(&source.text);
         self.entries.clone_from(&source.entries);
         self.overflowed = source.overflowed;
     }

@@ -3,7 +3,7 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
-use super::list::{FIELD_OVERHEAD, FieldFlags, append_part};
+use super::list::{FIELD_OVERHEAD, FieldFlags, copy_part};
 use super::token::Token;
 use crate::planted::{self, Bug};
 
@@ -117,27 +117,28 @@ impl Table {
         self.entries.get(self.slot(self.inserted.wrapping_sub(age)))
     }
 
-    /// Appends name and value of an entry, back to back.
+    /// Copies name and value of an entry, back to back, to the start of `space`, which has room for them.
     #[inline(always)]
-    pub(super) fn append_text(&self, entry: &Entry, out: &mut Vec<u8>) {
-        self.append(entry.start as usize, entry.text_len(), out);
+    pub(super) fn copy_text(&self, entry: &Entry, space: &mut [u8]) {
+        self.copy(entry.start as usize, entry.text_len(), space);
     }
 
-    /// Appends the name of an entry.
+    /// Copies the name of an entry to the start of `space`, which has room for it.
     #[inline(always)]
-    pub(super) fn append_name(&self, entry: &Entry, out: &mut Vec<u8>) {
-        self.append(entry.start as usize, entry.name_len as usize, out);
+    pub(super) fn copy_name(&self, entry: &Entry, space: &mut [u8]) {
+        self.copy(entry.start as usize, entry.name_len as usize, space);
     }
 
     #[inline(always)]
-    fn append(&self, start: usize, len: usize, out: &mut Vec<u8>) {
+    fn copy(&self, start: usize, len: usize, space: &mut [u8]) {
         let until_end = &self.bytes[start..];
         if len <= until_end.len() {
-            append_part(until_end, len, out);
+            copy_part(until_end, len, space);
         } else {
             let (first, second) = self.pieces(start, len);
-            out.extend_from_slice(first);
-            out.extend_from_slice(second);
+            let (space, rest) = space.split_at_mut(first.len());
+            space.copy_from_slice(first);
+            rest[..second.len()].copy_from_slice(second);
         }
     }
 

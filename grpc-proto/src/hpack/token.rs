@@ -1,5 +1,10 @@
 //! Names that the layers above dispatch on, recognised once.
 
+mod names;
+
+use names::{CODED, PLAIN};
+pub(super) use names::{LONGEST, Name};
+
 /// What a field name is known as, so that nothing above compares strings.
 ///
 /// Every name of the static table (RFC 7541 appendix A) has a token of its own, and so has every
@@ -160,12 +165,28 @@ impl Token {
     /// The token of `name`: one hash, one comparison.
     #[inline]
     pub fn of(name: &[u8]) -> Token {
-        if let Some(slot) = slot_of(name) {
-            let token = SLOTS[slot];
-            if NAMES[token as usize].as_bytes() == name {
-                return token;
-            }
+        let mut part = [0; LONGEST];
+        if let Some(part) = part.get_mut(..name.len()) {
+            part.copy_from_slice(name);
         }
+        Token::of_part(&part, name.len()).unwrap_or_else(|| Token::of_unknown(name))
+    }
+
+    /// The token of the first `len` bytes of `text`, if they are the name of one.
+    #[inline]
+    pub(super) fn of_part(text: &[u8; LONGEST], len: usize) -> Option<Token> {
+        PLAIN.find(text, len)
+    }
+
+    /// The token of the name whose Huffman code is the first `len` bytes of `text`, if it is that of one: a
+    /// name has but one code, so one that is not found this way is not known.
+    #[inline]
+    pub(super) fn of_coded(text: &[u8; LONGEST], len: usize) -> Option<Token> {
+        CODED.find(text, len)
+    }
+
+    /// The token of a name that none has for its own.
+    pub(super) fn of_unknown(name: &[u8]) -> Token {
         if name.first() == Some(&b':') {
             Token::UnknownPseudo
         } else if name.starts_with(b"grpc-") {
@@ -173,6 +194,12 @@ impl Token {
         } else {
             Token::Other
         }
+    }
+
+    /// The name that has this token, with zeros; an empty one for the tokens that stand for many.
+    #[inline]
+    pub(super) fn text(self) -> &'static Name {
+        PLAIN.name(self)
     }
 
     /// The one name that has this token; `None` for the three tokens that stand for many names.
@@ -384,50 +411,10 @@ const NAMES: [&str; COUNT] = [
     "grpc-retry-pushback-ms",
 ];
 
-const SLOT_BITS: u32 = 8;
-
-/// A perfect hash of the known names: [`slot_of`] sends no two of them to one slot, which the
-/// compiler checks. A free slot holds `Other`, whose name is empty and so equals no hashed name.
-const SLOTS: [Token; 1 << SLOT_BITS] = {
-    let mut slots = [Token::Other; 1 << SLOT_BITS];
-    let mut i = 0;
-    while i < KNOWN.len() {
-        assert!(KNOWN[i] as usize == FIRST_KNOWN + i, "KNOWN is in the order of the enum");
-        let Some(slot) = slot_of(NAMES[FIRST_KNOWN + i].as_bytes()) else {
-            panic!("every known name is hashed")
-        };
-        assert!(
-            matches!(slots[slot], Token::Other),
-            "two names in one slot: change the multiplier"
-        );
-        slots[slot] = KNOWN[i];
-        i += 1;
-    }
-    slots
-};
-
-/// The slot of a name, made of its length and four of its bytes; `None` when it is too short or too
-/// long to be known.
-#[inline]
-const fn slot_of(name: &[u8]) -> Option<usize> {
-    let len = name.len();
-    if len < 2 || len > 32 {
-        return None;
-    }
-    let key = name[0] as u32
-        | (name[len / 2] as u32) << 8
-        | (name[len - 2] as u32) << 16
-        | (name[len - 1] as u32) << 24;
-    let key = key ^ (len as u32).wrapping_mul(0x0101_0101);
-    Some((key.wrapping_mul(MULTIPLIER) >> (32 - SLOT_BITS)) as usize)
-}
-
-/// Found by trial.
-const MULTIPLIER: u32 = 0x7786_89bf;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hpack::huffman;
 
     #[test]
     fn every_known_name_has_its_token_and_no_neighbour_has_it() {
@@ -441,6 +428,28 @@ mod tests {
             }
             assert_ne!(Token::of(&name.as_bytes()[1..]), token);
             assert_ne!(Token::of(&[name.as_bytes(), b"x"].concat()), token);
+        }
+    }
+
+    #[test]
+    fn every_known_name_is_recognised_by_its_code_and_no_neighbour_is() {
+        for token in KNOWN {
+            let (code, len) = huffman::code_of(token.name().unwrap().as_bytes());
+            assert_eq!(Token::of_coded(&code, len), Some(token));
+            assert_eq!(Token::of_coded(&code, len - 1), None);
+            for bit in 0..8 * len {
+                let mut near = code;
+                near[bit / 8] ^= 1 << (bit % 8);
+                assert_ne!(Token::of_coded(&near, len), Some(token));
+            }
+            // What follows does not matter.
+            let mut part = code;
+            part[len..].fill(0x5a);
+            assert_eq!(Token::of_coded(&part, len), Some(token));
+        }
+        for len in [0, 1, LONGEST, LONGEST + 1, 1000] {
+            assert_eq!(Token::of_coded(&[0; LONGEST], len), None);
+            assert_eq!(Token::of_part(&[0; LONGEST], len), None);
         }
     }
 

@@ -7,16 +7,19 @@ use super::token::Token;
 #[inline]
 pub(super) fn name_flags(token: Token, name: &[u8]) -> FieldFlags {
     match token {
-        Token::Other | Token::GrpcReserved => {
-            let flags = valid_name_flags(token, name);
-            if !name.is_empty() && name.iter().all(|&byte| NAME_BYTE[byte as usize]) {
-                flags
-            } else {
-                flags.union(FieldFlags::NAME_INVALID)
-            }
-        }
+        Token::Other | Token::GrpcReserved => spelt_name_flags(token, name),
         Token::UnknownPseudo => FieldFlags::NAME_INVALID,
         known => known_name_flags(known),
+    }
+}
+
+/// The flags of a name without a token.
+fn spelt_name_flags(token: Token, name: &[u8]) -> FieldFlags {
+    let flags = valid_name_flags(token, name);
+    if !name.is_empty() && name.iter().all(|&byte| NAME_BYTE[byte as usize]) {
+        flags
+    } else {
+        flags.union(FieldFlags::NAME_INVALID)
     }
 }
 
@@ -68,42 +71,41 @@ const fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 
-/// Whether NUL, CR or LF occurs, eight bytes at a time.
+/// Whether NUL, CR or LF occurs.
 #[inline]
-fn has_line_or_nul(value: &[u8]) -> bool {
+pub(super) fn has_line_or_nul(value: &[u8]) -> bool {
+    may_have_line_or_nul(value) && value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n'))
+}
+
+/// Whether one of the lowest control characters occurs, which text rarely has: eight bytes at a time.
+#[inline]
+fn may_have_line_or_nul(value: &[u8]) -> bool {
     let (words, rest) = value.as_chunks::<8>();
-    let mut found = 0;
     for word in words {
-        found |= line_or_nul(u64::from_le_bytes(*word));
+        if has_low_control(u64::from_le_bytes(*word)) {
+            return true;
+        }
     }
-    if !rest.is_empty() {
-        let tail = match value.last_chunk::<8>() {
-            // Bytes seen twice do no harm and save the loop over single bytes.
-            Some(tail) => *tail,
-            None => {
-                let mut tail = [b'.'; 8];
-                tail[..rest.len()].copy_from_slice(rest);
-                tail
-            }
-        };
-        found |= line_or_nul(u64::from_le_bytes(tail));
+    if rest.is_empty() {
+        return false;
     }
-    found != 0
+    // Bytes seen twice do no harm and save the loop over single bytes.
+    match (value.last_chunk::<8>(), rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+        (Some(tail), ..) => has_low_control(u64::from_le_bytes(*tail)),
+        (None, Some(first), Some(last)) => {
+            let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+            has_low_control(u64::from(first) << 32 | u64::from(last))
+        }
+        _ => rest.iter().any(|&byte| byte <= b'\r'),
+    }
 }
 
-/// Not zero if a byte of `word` is NUL, CR or LF.
+/// Whether a byte of `word` is CR or below: subtracting borrows through the top bit only of such bytes, of
+/// those after them, and of those that had it set before.
 #[inline]
-const fn line_or_nul(word: u64) -> u64 {
-    const CR: u64 = LOW_BITS * b'\r' as u64;
-    const LF: u64 = LOW_BITS * b'\n' as u64;
-    has_zero(word) | has_zero(word ^ CR) | has_zero(word ^ LF)
-}
-
-/// Not zero if and only if a byte of `word` is zero: subtracting one borrows through the top bit
-/// only of bytes that were zero, or that had it set before.
-#[inline]
-const fn has_zero(word: u64) -> u64 {
-    word.wrapping_sub(LOW_BITS) & !word & (LOW_BITS << 7)
+const fn has_low_control(word: u64) -> bool {
+    const BEYOND: u64 = LOW_BITS * (b'\r' as u64 + 1);
+    word.wrapping_sub(BEYOND) & !word & (LOW_BITS << 7) != 0
 }
 
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;

@@ -3,25 +3,50 @@
 use crate::hpack::error::DecodeError;
 use crate::hpack::huffman;
 use crate::hpack::integer;
-use crate::hpack::list::{FieldFlags, FieldList, append_part};
+use crate::hpack::list::{FieldFlags, FieldList, copy_part};
 use crate::hpack::static_table::StaticEntry;
 use crate::hpack::table::{Entry, Table};
-use crate::hpack::token::Token;
+use crate::hpack::token::{self, LONGEST, Token};
 use crate::hpack::validate;
 
 /// A literal field as it stands in the block: checked against its end, not yet copied.
 pub(super) struct Literal<'b> {
     pub(super) name: Name<'b>,
-    pub(super) value: Text<'b>,
+    pub(super) value: StringLiteral<'b>,
     /// What the representation says of the field.
     pub(super) flags: FieldFlags,
 }
 
 /// Where the name of a literal field comes from.
 pub(super) enum Name<'b> {
-    Static(&'static StaticEntry),
+    /// A name with a token: the first `len` bytes of `text`.
+    Known { token: Token, flags: FieldFlags, text: &'static [u8; LONGEST], len: usize },
+    /// An entry of the dynamic table.
     Dynamic(Entry),
-    Literal(Text<'b>),
+    /// A name without a token.
+    Unknown(StringLiteral<'b>),
+}
+
+impl<'b> Name<'b> {
+    #[inline(always)]
+    pub(super) fn of_static(entry: &'static StaticEntry) -> Self {
+        let StaticEntry { token, flags, text, name_len, .. } = entry;
+        Name::Known { token: *token, flags: *flags, text, len: usize::from(*name_len) }
+    }
+
+    /// A name that is spelt out. One with a token is recognised as it stands in the block, which saves
+    /// decoding it.
+    #[inline(always)]
+    pub(super) fn of_literal(name: StringLiteral<'b>) -> Self {
+        match name.known() {
+            Some(token) => {
+                let flags = validate::known_name_flags(token);
+                let &token::Name { ref text, len } = token.text();
+                Name::Known { token, flags, text, len }
+            }
+            None => Name::Unknown(name),
+        }
+    }
 }
 
 /// What was written of a literal field.
@@ -29,6 +54,7 @@ pub(super) struct Written {
     pub(super) token: Token,
     pub(super) flags: FieldFlags,
     pub(super) name_len: usize,
+    pub(super) text_len: usize,
 }
 
 impl Literal<'_> {
@@ -36,9 +62,9 @@ impl Literal<'_> {
     #[inline(always)]
     pub(super) fn max_text_len(&self) -> usize {
         let name = match &self.name {
-            Name::Static(entry) => usize::from(entry.name_len),
+            Name::Known { len, .. } => *len,
             Name::Dynamic(entry) => entry.name_len as usize,
-            Name::Literal(text) => text.max_len(),
+            Name::Unknown(text) => text.max_len(),
         };
         name + self.value.max_len()
     }
@@ -46,88 +72,106 @@ impl Literal<'_> {
     /// How many bytes name and value have.
     pub(super) fn text_len(&self) -> Result<usize, DecodeError> {
         let name = match &self.name {
-            Name::Static(entry) => usize::from(entry.name_len),
+            Name::Known { len, .. } => *len,
             Name::Dynamic(entry) => entry.name_len as usize,
-            Name::Literal(text) => text.len()?,
+            Name::Unknown(text) => text.len()?,
         };
         Ok(name + self.value.len()?)
     }
 
-    /// Appends name and value to the text of `out`, where no field refers to them yet; an error leaves
-    /// nothing behind.
+    /// Writes name and value to the room of `out`, where no field refers to them yet; they have at most
+    /// `most` bytes.
     #[inline(always)]
-    pub(super) fn write(&self, table: &Table, out: &mut FieldList) -> Result<Written, DecodeError> {
-        let start = out.text_len();
-        let written = self.write_parts(table, out);
-        if written.is_err() {
-            out.truncate_text(start);
-        }
-        written
-    }
-
-    #[inline(always)]
-    fn write_parts(&self, table: &Table, out: &mut FieldList) -> Result<Written, DecodeError> {
-        let text = out.text_mut();
-        let start = text.len();
-        let (token, name_flags) = match &self.name {
-            Name::Static(entry) => {
-                append_part(&entry.text, usize::from(entry.name_len), text);
-                (entry.token, entry.flags)
+    pub(super) fn write(
+        &self,
+        most: usize,
+        table: &Table,
+        out: &mut FieldList,
+    ) -> Result<Written, DecodeError> {
+        let space = out.room(most);
+        let (token, name_flags, name_len) = match &self.name {
+            &Name::Known { token, flags, text, len } => {
+                copy_part(text, len, space);
+                (token, flags, len)
             }
             Name::Dynamic(entry) => {
-                table.append_name(entry, text);
-                (entry.token, entry.flags.of_name_only())
+                table.copy_name(entry, space);
+                (entry.token, entry.flags.of_name_only(), entry.name_len as usize)
             }
-            Name::Literal(name) => {
-                name.write(text)?;
-                let name = &text[start..];
-                let token = Token::of(name);
-                (token, validate::name_flags(token, name))
+            Name::Unknown(name) => {
+                let (len, _) = name.write(space)?;
+                let name = &space[..len];
+                let token = Token::of_unknown(name);
+                (token, validate::name_flags(token, name), len)
             }
         };
-        let name_len = text.len() - start;
-        let value_flags = self.value.write(text)?;
-        Ok(Written { token, flags: self.flags.union(name_flags).union(value_flags), name_len })
+        let value_space = &mut space[name_len..];
+        let (value_len, line_or_nul) = self.value.write(value_space)?;
+        let value_flags = validate::value_flags_given(line_or_nul, &value_space[..value_len]);
+        Ok(Written {
+            token,
+            flags: self.flags.union(name_flags).union(value_flags),
+            name_len,
+            text_len: name_len + value_len,
+        })
     }
 }
 
 /// A string as it stands in the block (RFC 7541 §5.2).
 #[derive(Clone, Copy)]
-pub(super) struct Text<'b> {
+pub(super) struct StringLiteral<'b> {
     huffman: bool,
-    bytes: &'b [u8],
+    len: usize,
+    /// The rest of the block, from the string's first byte on: what follows the string does not matter,
+    /// but lets it be read in whole words.
+    block: &'b [u8],
 }
 
-impl<'b> Text<'b> {
-    /// Reads a string: its length is checked against what remains before anything is done with it.
+impl<'b> StringLiteral<'b> {
+    /// Reads a string that leads `input`, and returns it with what follows: its length is checked against
+    /// what remains before anything is done with it.
     #[inline(always)]
-    pub(super) fn read(input: &mut &'b [u8]) -> Result<Self, DecodeError> {
+    pub(super) fn read(input: &'b [u8]) -> Result<(Self, &'b [u8]), DecodeError> {
         let (&first, rest) = input.split_first().ok_or(DecodeError::Truncated)?;
-        *input = rest;
-        let len = integer::decode(first, 7, input)?;
-        let (bytes, rest) = input.split_at_checked(len as usize).ok_or(DecodeError::Truncated)?;
-        *input = rest;
-        Ok(Text { huffman: first >= 0x80, bytes })
+        let (len, block) = integer::decode(first, 7, rest)?;
+        let len = len as usize;
+        let rest = block.get(len..).ok_or(DecodeError::Truncated)?;
+        Ok((StringLiteral { huffman: first >= 0x80, len, block }, rest))
+    }
+
+    /// The token of the string as a name, if it has one of its own.
+    #[inline(always)]
+    fn known(&self) -> Option<Token> {
+        let find = if self.huffman { Token::of_coded } else { Token::of_part };
+        match self.block.first_chunk() {
+            Some(part) => find(part, self.len),
+            // Few bytes follow, or none.
+            None => {
+                let mut part = [0; LONGEST];
+                part[..self.block.len()].copy_from_slice(self.block);
+                find(&part, self.len)
+            }
+        }
     }
 
     #[inline(always)]
     fn max_len(&self) -> usize {
-        if self.huffman { huffman::max_decoded_len(self.bytes.len()) } else { self.bytes.len() }
+        if self.huffman { huffman::max_decoded_len(self.len) } else { self.len }
     }
 
     fn len(&self) -> Result<usize, DecodeError> {
-        Ok(if self.huffman { huffman::decoded_len(self.bytes)? } else { self.bytes.len() })
+        Ok(if self.huffman { huffman::decoded_len(self.block, self.len)? } else { self.len })
     }
 
-    /// Appends the string to `out`; returns its flags as a value.
+    /// Writes the string to the start of `space`, which has room for it and a chunk; returns its length
+    /// and whether NUL, CR or LF occurs.
     #[inline(always)]
-    fn write(&self, out: &mut alloc::vec::Vec<u8>) -> Result<FieldFlags, DecodeError> {
-        if !self.huffman {
-            out.extend_from_slice(self.bytes);
-            return Ok(validate::value_flags(self.bytes));
+    fn write(&self, space: &mut [u8]) -> Result<(usize, bool), DecodeError> {
+        if self.huffman {
+            let decoded = huffman::decode(self.block, self.len, space)?;
+            return Ok((decoded.len as usize, decoded.line_or_nul));
         }
-        let start = out.len();
-        let decoded = huffman::decode(self.bytes, out)?;
-        Ok(validate::value_flags_given(decoded.line_or_nul, &out[start..]))
+        copy_part(self.block, self.len, space);
+        Ok((self.len, validate::has_line_or_nul(&self.block[..self.len])))
     }
 }

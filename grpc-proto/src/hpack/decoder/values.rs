@@ -50,7 +50,9 @@ impl Walk<'_> {
     }
 
     fn integer(&mut self, first: u8, prefix_bits: u32) -> Option<u32> {
-        integer::decode(first, prefix_bits, &mut self.input).ok()
+        let (value, rest) = integer::decode(first, prefix_bits, self.input).ok()?;
+        self.input = rest;
+        Some(value)
     }
 
     /// Whether the string is Huffman-coded, and where its bytes are.
