@@ -6,10 +6,10 @@ mod values;
 use alloc::borrow::Cow;
 
 use super::error::DecodeError;
-use super::list::{FIELD_OVERHEAD, FieldFlags, FieldList, copy_part};
-use super::table::{Entry, Table};
+use super::list::{FIELD_OVERHEAD, FieldList, copy_array};
+use super::table::Table;
 use super::{DEFAULT_TABLE_SIZE, integer, static_table};
-use literal::{Literal, Name, StringLiteral, Written};
+use literal::{Literal, Written, dynamic_entry, is_inserted};
 pub(crate) use values::plain_values;
 
 /// The most dynamic table size updates at the start of one block: the smallest size between two
@@ -52,7 +52,7 @@ pub enum ListOutcome {
 /// # Memory
 /// The dynamic table takes at most the larger of 4096 and the advertised size, and half as much again
 /// for the records of its entries; nothing until a field enters it. A list under way takes at most
-/// [`ListLimits::max_size`]; a field that goes beyond it but enters the table passes through the
+/// [`ListLimits::max_size`], and a few words more since words are stored whole; a field that goes beyond it but enters the table passes through the
 /// list's buffer, which adds at most the size of the table.
 ///
 /// # Work
@@ -195,26 +195,18 @@ impl Decoder {
         if let Some(entry) = static_table::entry(index) {
             let (name_len, text_len) = (usize::from(entry.name_len), usize::from(entry.text_len));
             if sink.admits(text_len) {
-                copy_part(&entry.text, text_len, sink.out.room(text_len));
+                copy_array(&entry.text, sink.out.room(text_len));
                 sink.out.commit(entry.token, entry.flags, name_len, text_len);
             }
             return Ok(());
         }
-        let entry = self.dynamic_entry(index)?;
+        let entry = dynamic_entry(&self.table, index)?;
         let (name_len, text_len) = (entry.name_len as usize, entry.text_len());
         if sink.admits(text_len) {
             self.table.copy_text(entry, sink.out.room(text_len));
             sink.out.commit(entry.token, entry.flags, name_len, text_len);
         }
         Ok(())
-    }
-
-    #[inline]
-    fn dynamic_entry(&self, index: u32) -> Result<&Entry, DecodeError> {
-        match index.checked_sub(static_table::LEN + 1) {
-            Some(age) => self.table.entry(age).ok_or(DecodeError::IndexBeyondTable),
-            None => Err(DecodeError::IndexOfZero),
-        }
     }
 
     /// A literal field (RFC 7541 §6.2), all of which but its first octet leads `input`; returns what
@@ -228,30 +220,17 @@ impl Decoder {
         if is_size_update(first) {
             return Err(DecodeError::SizeUpdateAfterField);
         }
-        let insert = first >= 0x40;
-        let (index, input) = integer::decode(first, if insert { 6 } else { 4 }, input)?;
-        let never_indexed = !insert && first >= 0x10;
-        let flags = if never_indexed { FieldFlags::SENSITIVE } else { FieldFlags::NONE };
         // Finds the parts, copies nothing.
-        let (name, input) = if index == 0 {
-            let (name, input) = StringLiteral::read(input)?;
-            (Name::of_literal(name), input)
-        } else if let Some(entry) = static_table::entry(index) {
-            (Name::of_static(entry), input)
-        } else {
-            (Name::Dynamic(*self.dynamic_entry(index)?), input)
-        };
-        let (value, input) = StringLiteral::read(input)?;
-        let literal = Literal { name, value, flags };
+        let (literal, rest) = Literal::read(first, input, &self.table)?;
         let most = literal.max_text_len();
-        if sink.has_room(most) {
-            let written = literal.write(most, &self.table, sink.out)?;
-            sink.take(written.text_len);
-            self.keep(&written, insert, sink);
-        } else {
-            self.store_at_the_limit(&literal, insert, sink)?;
+        if !sink.has_room(most) {
+            self.store_at_the_limit(first, input, sink)?;
+            return Ok(rest);
         }
-        Ok(input)
+        let written = literal.write(most, &self.table, sink.out)?;
+        sink.take(written.text_len);
+        self.keep(&written, is_inserted(first), sink);
+        Ok(rest)
     }
 
     /// Adds a written field to the list and, if `insert`, to the dynamic table.
@@ -269,10 +248,12 @@ impl Decoder {
     #[cold]
     fn store_at_the_limit(
         &mut self,
-        literal: &Literal<'_>,
-        insert: bool,
+        first: u8,
+        input: &[u8],
         sink: &mut Sink<'_>,
     ) -> Result<(), DecodeError> {
+        let (literal, _) = Literal::read(first, input, &self.table)?;
+        let insert = is_inserted(first);
         let text_len = literal.text_len()?;
         let admitted = sink.admits(text_len);
         let kept_by_table = insert && text_len + FIELD_OVERHEAD <= self.table.max_size();

@@ -40,7 +40,7 @@ pub(super) const fn max_decoded_len(len: usize) -> usize {
 /// for and eight bytes more, since words are stored whole.
 ///
 /// ```text
-///   source  |<-- a window of 57 bits or more, complemented -->|
+///   source  |<-- a window of 56 bits or more, complemented -->|
 ///            [12 bits][12 bits][12 bits][12 bits]
 ///               |        |        |        |      at most two symbols each
 ///   out      [ up to eight bytes ], stored at once
@@ -68,40 +68,34 @@ fn decode_with(
     len: usize,
     mut store: impl FnMut(u64, u32),
 ) -> Result<Decoded, HuffmanError> {
-    let coded = Coded { source, bits: 8 * len };
-    let (mut decoded, mut taken, mut line_or_nul) = (0, 0, false);
+    let (mut bits, mut decoded, mut line_or_nul) = (Bits::new(source, len), 0, false);
     loop {
         let mut met_long = false;
-        while !met_long && coded.left(taken) > WINDOW {
-            let found = look_up::<4>(&mut coded.window(taken));
+        // What lies before the last words is no padding, and cannot be the end.
+        while !met_long && bits.refill_whole() {
+            let found = bits.look_up();
             store(found.word, decoded);
             decoded += found.count();
-            taken += found.bits();
             met_long = found.met_long;
         }
-        if !met_long {
-            let mut window = coded.last_window(taken);
-            loop {
-                let found = look_up::<3>(&mut window);
-                store(found.word, decoded);
-                decoded += found.count();
-                taken += found.bits();
-                if window == 0 {
-                    match coded.left(taken) {
-                        0..8 => return Ok(Decoded { len: decoded, line_or_nul }),
-                        // More ones than may pad, or a symbol that took some from beyond the end.
-                        _ => break,
-                    }
-                }
-                if found.met_long {
-                    break;
-                }
+        while !met_long {
+            bits.refill();
+            let found = bits.look_up();
+            store(found.word, decoded);
+            decoded += found.count();
+            let left = bits.left();
+            if bits.window == 0 && (0..8).contains(&left) {
+                return Ok(Decoded { len: decoded, line_or_nul });
             }
+            // More ones than may pad count as a long code. A symbol may have taken some from beyond the end.
+            met_long = found.met_long || left < 0;
         }
-        let (symbol, code_bits) = long_symbol(!coded.last_window(taken));
-        taken += code_bits as usize;
-        if coded.left(taken) < 0 {
-            return Err(classify_overrun(&coded));
+        bits.refill();
+        let (symbol, code_bits) = long_symbol(!bits.window);
+        bits.window <<= code_bits;
+        bits.held -= code_bits;
+        if bits.left() < 0 {
+            return Err(classify_overrun(source, len));
         }
         let Ok(byte) = u8::try_from(symbol) else { return Err(HuffmanError::EndOfString) };
         line_or_nul |= matches!(byte, 0 | b'\r' | b'\n');
@@ -110,7 +104,7 @@ fn decode_with(
     }
 }
 
-/// What a few lookups in a row found.
+/// What four lookups in a row found.
 struct Found {
     /// The symbols, the first in the lowest byte.
     word: u64,
@@ -125,64 +119,81 @@ impl Found {
     fn count(&self) -> u32 {
         u32::from(self.lengths as u16 >> 11)
     }
-
-    #[inline(always)]
-    fn bits(&self) -> usize {
-        (self.lengths & 0xff) as usize
-    }
 }
 
-/// Takes the codes that lead the window. A lookup that meets a longer code takes nothing, so the ones
-/// after it meet it as well.
-#[inline(always)]
-fn look_up<const TIMES: usize>(window: &mut u64) -> Found {
-    let (mut word, mut lengths, mut last) = (0, 0u32, 0);
-    for _ in 0..TIMES {
-        last = LOOKUP[(*window >> (64 - LOOKUP_BITS)) as usize];
-        // The symbols above the lengths add up to nothing that matters, and carry upwards only.
-        word |= u64::from(last >> 16).wrapping_shl(lengths >> 8);
-        lengths = lengths.wrapping_add(last);
-        *window <<= last & 0x3f;
-    }
-    Found { word, lengths, met_long: last == 0 }
-}
-
-/// How many bits a window has at the least.
-const WINDOW: isize = 57;
-
-/// A string, at the start of something that may be longer.
-struct Coded<'s> {
+/// A reader of the bits of a string, with ones without end after its last byte.
+struct Bits<'s> {
     source: &'s [u8],
-    bits: usize,
+    len: usize,
+    /// The complement of the next bits, left-aligned. Below the `held` ones there may be bits that the next
+    /// refill brings again.
+    window: u64,
+    held: u32,
+    /// The byte that the window takes in next; goes beyond the end.
+    next: usize,
 }
 
-impl Coded<'_> {
-    /// How many bits were not taken; below zero, how many were taken beyond the end.
+impl<'s> Bits<'s> {
     #[inline(always)]
-    fn left(&self, taken: usize) -> isize {
-        self.bits as isize - taken as isize
+    fn new(source: &'s [u8], len: usize) -> Self {
+        Bits { source, len, window: 0, held: 0, next: 0 }
     }
 
-    /// The complement of the bits from `taken` on, left-aligned. The first [`WINDOW`] of them are the
-    /// string's, if that has as many.
+    /// Fills the window up to 56 bits or more, if eight bytes of the string follow. Which bytes to load was
+    /// settled by the last refill, so the load does not wait for the lookups in between.
     #[inline(always)]
-    fn window(&self, taken: usize) -> u64 {
-        let at = taken / 8;
-        let word = match self.source.get(at..at + 8).and_then(<[u8]>::first_chunk::<8>) {
-            Some(word) => u64::from_be_bytes(*word),
-            None => last_word(self.source, at),
-        };
-        !word << (taken % 8)
-    }
-
-    /// The same with zeros from the string's end on.
-    #[inline(always)]
-    fn last_window(&self, taken: usize) -> u64 {
-        match self.left(taken) {
-            left @ 0..64 => self.window(taken) & !(u64::MAX >> left),
-            64.. => self.window(taken),
-            _ => 0,
+    fn refill_whole(&mut self) -> bool {
+        let end = self.next + 8;
+        if end > self.len {
+            return false;
         }
+        let Some(word) = self.source.get(self.next..end).and_then(<[u8]>::first_chunk::<8>) else {
+            return false;
+        };
+        self.take_in(!u64::from_be_bytes(*word));
+        true
+    }
+
+    /// Fills the window likewise, wherever the string ends.
+    #[inline(always)]
+    fn refill(&mut self) {
+        let next = self.next;
+        let word = match self.source.get(next..next + 8).and_then(<[u8]>::first_chunk::<8>) {
+            Some(word) => u64::from_be_bytes(*word),
+            None => last_word(self.source, next),
+        };
+        let left = self.len.saturating_sub(next).min(8) as u32;
+        self.take_in(!word & u64::MAX.checked_shl(64 - 8 * left).unwrap_or(0));
+    }
+
+    #[inline(always)]
+    fn take_in(&mut self, complement: u64) {
+        self.window |= complement >> self.held;
+        self.next += ((63 - self.held) / 8) as usize;
+        self.held |= 56;
+    }
+
+    /// Takes the codes that lead the window. A lookup that meets a longer code takes nothing, so the ones
+    /// after it meet it as well.
+    #[inline(always)]
+    fn look_up(&mut self) -> Found {
+        let (mut word, mut lengths, mut last) = (0, 0u32, 0);
+        for _ in 0..4 {
+            last = LOOKUP[(self.window >> (64 - LOOKUP_BITS)) as usize];
+            // The symbols above the lengths add up to nothing that matters, and carry upwards only.
+            word |= u64::from(last >> 16).wrapping_shl(lengths >> 8);
+            lengths = lengths.wrapping_add(last);
+            self.window <<= last & 0x3f;
+        }
+        self.held -= lengths & 0xff;
+        Found { word, lengths, met_long: last == 0 }
+    }
+
+    /// How many bits of the string were not taken; below zero, how many were taken beyond its end.
+    #[inline(always)]
+    fn left(&self) -> isize {
+        let taken = self.next as isize * 8 - self.held as isize;
+        self.len as isize * 8 - taken
     }
 }
 
@@ -228,20 +239,19 @@ fn long_symbol(bits: u64) -> (u16, u32) {
 
 /// Names the rule that a string breaks whose last code goes beyond its end.
 #[cold]
-fn classify_overrun(coded: &Coded<'_>) -> HuffmanError {
-    let mut taken = 0;
+fn classify_overrun(source: &[u8], len: usize) -> HuffmanError {
+    let mut bits = Bits::new(source, len);
     loop {
-        let window = coded.last_window(taken);
+        bits.refill();
+        let (left, window) = (bits.left(), bits.window);
         let (_, code_bits) = tables::symbol(!window);
-        let left = coded.left(taken);
-        if left < code_bits as isize {
+        bits.window <<= code_bits;
+        bits.held -= code_bits;
+        if bits.left() < 0 {
             // What is left is padding.
-            return match window {
-                0 => HuffmanError::PaddingTooLong,
-                _ => HuffmanError::PaddingNotOnes,
-            };
+            let ones = window.leading_zeros() as isize >= left;
+            return if ones { HuffmanError::PaddingTooLong } else { HuffmanError::PaddingNotOnes };
         }
-        taken += code_bits as usize;
     }
 }
 

@@ -7,8 +7,8 @@ use core::fmt;
 
 use super::token::Token;
 use super::validate;
-pub(super) use text::copy_part;
-use text::{Text, copy_short};
+use text::{Text, copy_seeing, copy_short};
+pub(super) use text::{copy_array, copy_part};
 
 /// What each field counts beyond its name and value (RFC 9113 §6.5.2, RFC 7541 §4.1).
 pub(super) const FIELD_OVERHEAD: usize = 32;
@@ -204,8 +204,11 @@ impl FieldList {
     #[inline]
     pub fn push_known(&mut self, token: Token, value: &[u8]) {
         let name = token.name().expect("a token that stands for one name").as_bytes();
-        let flags = validate::known_name_flags(token).union(validate::value_flags(value));
-        self.append(token, flags, name, value);
+        let Some(space) = self.space_for(name, value) else { return };
+        copy_array(&token.text().text, space);
+        let value_flags = copy_value(value, &mut space[name.len()..]);
+        let flags = validate::known_name_flags(token).union(value_flags);
+        self.commit(token, flags, name.len(), name.len() + value.len());
     }
 
     /// Appends a field that no compression table may hold: the encoder sends it as a never-indexed
@@ -314,15 +317,18 @@ impl FieldList {
     #[inline]
     fn append_unknown(&mut self, flags: FieldFlags, name: &[u8], value: &[u8]) {
         let Some(space) = self.space_for(name, value) else { return };
-        copy_short(name, space);
-        copy_short(value, &mut space[name.len()..]);
-        let token = match space.first_chunk() {
-            Some(part) => Token::of_part(part, name.len()),
-            None => None,
+        let token = match Token::of_known(name) {
+            Some(token) => {
+                copy_array(&token.text().text, space);
+                token
+            }
+            None => {
+                copy_short(name, space);
+                Token::of_unknown(name)
+            }
         };
-        let token = token.unwrap_or_else(|| Token::of_unknown(name));
-        let name_flags = validate::name_flags(token, name);
-        let flags = flags.union(name_flags).union(validate::value_flags(value));
+        let value_flags = copy_value(value, &mut space[name.len()..]);
+        let flags = flags.union(validate::name_flags(token, name)).union(value_flags);
         self.commit(token, flags, name.len(), name.len() + value.len());
     }
 
@@ -384,6 +390,16 @@ impl Entry {
         let value = &bytes[..self.value_len as usize];
         Field { token: self.token, name, value, flags: self.flags }
     }
+}
+
+/// Copies a value to the start of `space`, and returns its flags.
+#[inline(always)]
+fn copy_value(value: &[u8], space: &mut [u8]) -> FieldFlags {
+    let mut low_control = false;
+    copy_seeing(value, space, |word| {
+        low_control |= validate::has_low_control(u64::from_le_bytes(word));
+    });
+    validate::value_flags_suspecting(low_control, value)
 }
 
 impl Clone for FieldList {

@@ -165,24 +165,20 @@ impl Token {
     /// The token of `name`: one hash, one comparison.
     #[inline]
     pub fn of(name: &[u8]) -> Token {
-        let mut part = [0; LONGEST];
-        if let Some(part) = part.get_mut(..name.len()) {
-            part.copy_from_slice(name);
-        }
-        Token::of_part(&part, name.len()).unwrap_or_else(|| Token::of_unknown(name))
+        PLAIN.find(name).unwrap_or_else(|| Token::of_unknown(name))
     }
 
-    /// The token of the first `len` bytes of `text`, if they are the name of one.
+    /// The token of `name`, if it has one of its own.
     #[inline]
-    pub(super) fn of_part(text: &[u8; LONGEST], len: usize) -> Option<Token> {
-        PLAIN.find(text, len)
+    pub(super) fn of_known(name: &[u8]) -> Option<Token> {
+        PLAIN.find(name)
     }
 
-    /// The token of the name whose Huffman code is the first `len` bytes of `text`, if it is that of one: a
-    /// name has but one code, so one that is not found this way is not known.
+    /// The token of the name that has this Huffman code, if it has one of its own: there is but one code for
+    /// a name, so one that is not found this way is not known.
     #[inline]
-    pub(super) fn of_coded(text: &[u8; LONGEST], len: usize) -> Option<Token> {
-        CODED.find(text, len)
+    pub(super) fn of_coded(code: &[u8]) -> Option<Token> {
+        CODED.find(code)
     }
 
     /// The token of a name that none has for its own.
@@ -435,21 +431,17 @@ mod tests {
     fn every_known_name_is_recognised_by_its_code_and_no_neighbour_is() {
         for token in KNOWN {
             let (code, len) = huffman::code_of(token.name().unwrap().as_bytes());
-            assert_eq!(Token::of_coded(&code, len), Some(token));
-            assert_eq!(Token::of_coded(&code, len - 1), None);
+            assert_eq!(Token::of_coded(&code[..len]), Some(token));
+            assert_eq!(Token::of_coded(&code[..len - 1]), None);
             for bit in 0..8 * len {
                 let mut near = code;
                 near[bit / 8] ^= 1 << (bit % 8);
-                assert_ne!(Token::of_coded(&near, len), Some(token));
+                assert_ne!(Token::of_coded(&near[..len]), Some(token));
             }
-            // What follows does not matter.
-            let mut part = code;
-            part[len..].fill(0x5a);
-            assert_eq!(Token::of_coded(&part, len), Some(token));
         }
-        for len in [0, 1, LONGEST, LONGEST + 1, 1000] {
-            assert_eq!(Token::of_coded(&[0; LONGEST], len), None);
-            assert_eq!(Token::of_part(&[0; LONGEST], len), None);
+        for len in [0, 1, 32, 33, 1000] {
+            assert_eq!(Token::of_coded(&alloc::vec![0; len]), None);
+            assert_eq!(Token::of_known(&alloc::vec![0; len]), None);
         }
     }
 

@@ -1,7 +1,7 @@
 //! What HTTP/2 allows in names and values (RFC 9113 §8.2.1).
 
 use super::list::FieldFlags;
-use super::token::Token;
+use super::token::{self, Token};
 
 /// The flags of a name that may be anything.
 #[inline]
@@ -36,16 +36,21 @@ pub(super) fn valid_name_flags(token: Token, name: &[u8]) -> FieldFlags {
 /// The flags of a name that has a token of its own.
 #[inline]
 pub(super) const fn known_name_flags(token: Token) -> FieldFlags {
-    match token {
-        Token::GrpcStatusDetailsBin => FieldFlags::BINARY,
-        // Credentials. Whoever can make requests on the same connection could guess them byte by byte
-        // from the sizes of blocks, were they in a table.
-        Token::Authorization | Token::Cookie | Token::ProxyAuthorization | Token::SetCookie => {
-            FieldFlags::SENSITIVE
-        }
-        _ => FieldFlags::NONE,
-    }
+    KNOWN_NAME[token as usize]
 }
+
+/// For each token the flags of its name.
+static KNOWN_NAME: [FieldFlags; token::COUNT] = {
+    let mut flags = [FieldFlags::NONE; token::COUNT];
+    flags[Token::GrpcStatusDetailsBin as usize] = FieldFlags::BINARY;
+    // Credentials. Whoever can make requests on the same connection could guess them byte by byte from the
+    // sizes of blocks, were they in a table.
+    flags[Token::Authorization as usize] = FieldFlags::SENSITIVE;
+    flags[Token::Cookie as usize] = FieldFlags::SENSITIVE;
+    flags[Token::ProxyAuthorization as usize] = FieldFlags::SENSITIVE;
+    flags[Token::SetCookie as usize] = FieldFlags::SENSITIVE;
+    flags
+};
 
 /// The flags of a value.
 #[inline]
@@ -77,6 +82,12 @@ pub(super) fn has_line_or_nul(value: &[u8]) -> bool {
     may_have_line_or_nul(value) && value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n'))
 }
 
+/// The flags of a value of which it is known whether one of the lowest control characters occurs.
+#[inline]
+pub(super) fn value_flags_suspecting(low_control: bool, value: &[u8]) -> FieldFlags {
+    value_flags_given(low_control && has_line_or_nul(value), value)
+}
+
 /// Whether one of the lowest control characters occurs, which text rarely has: eight bytes at a time.
 #[inline]
 fn may_have_line_or_nul(value: &[u8]) -> bool {
@@ -103,7 +114,7 @@ fn may_have_line_or_nul(value: &[u8]) -> bool {
 /// Whether a byte of `word` is CR or below: subtracting borrows through the top bit only of such bytes, of
 /// those after them, and of those that had it set before.
 #[inline]
-const fn has_low_control(word: u64) -> bool {
+pub(super) const fn has_low_control(word: u64) -> bool {
     const BEYOND: u64 = LOW_BITS * (b'\r' as u64 + 1);
     word.wrapping_sub(BEYOND) & !word & (LOW_BITS << 7) != 0
 }

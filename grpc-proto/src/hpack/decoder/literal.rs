@@ -3,8 +3,8 @@
 use crate::hpack::error::DecodeError;
 use crate::hpack::huffman;
 use crate::hpack::integer;
-use crate::hpack::list::{FieldFlags, FieldList, copy_part};
-use crate::hpack::static_table::StaticEntry;
+use crate::hpack::list::{FieldFlags, FieldList, copy_array, copy_part};
+use crate::hpack::static_table::{self, StaticEntry};
 use crate::hpack::table::{Entry, Table};
 use crate::hpack::token::{self, LONGEST, Token};
 use crate::hpack::validate;
@@ -15,6 +15,21 @@ pub(super) struct Literal<'b> {
     pub(super) value: StringLiteral<'b>,
     /// What the representation says of the field.
     pub(super) flags: FieldFlags,
+}
+
+/// Whether a literal field with this first octet enters the dynamic table.
+#[inline]
+pub(super) fn is_inserted(first: u8) -> bool {
+    first >= 0x40
+}
+
+/// The entry of the dynamic table that an index beyond the static one stands for.
+#[inline]
+pub(super) fn dynamic_entry(table: &Table, index: u32) -> Result<&Entry, DecodeError> {
+    match index.checked_sub(static_table::LEN + 1) {
+        Some(age) => table.entry(age).ok_or(DecodeError::IndexBeyondTable),
+        None => Err(DecodeError::IndexOfZero),
+    }
 }
 
 /// Where the name of a literal field comes from.
@@ -57,7 +72,31 @@ pub(super) struct Written {
     pub(super) text_len: usize,
 }
 
-impl Literal<'_> {
+impl<'b> Literal<'b> {
+    /// Reads a literal field whose first octet is `first` and whose others lead `input`; returns it with
+    /// what follows.
+    #[inline(always)]
+    pub(super) fn read(
+        first: u8,
+        input: &'b [u8],
+        table: &Table,
+    ) -> Result<(Self, &'b [u8]), DecodeError> {
+        let prefix_bits = if is_inserted(first) { 6 } else { 4 };
+        let (index, input) = integer::decode(first, prefix_bits, input)?;
+        let (name, input) = if index == 0 {
+            let (name, input) = StringLiteral::read(input)?;
+            (Name::of_literal(name), input)
+        } else if let Some(entry) = static_table::entry(index) {
+            (Name::of_static(entry), input)
+        } else {
+            (Name::Dynamic(*dynamic_entry(table, index)?), input)
+        };
+        let (value, input) = StringLiteral::read(input)?;
+        let never_indexed = !is_inserted(first) && first >= 0x10;
+        let flags = if never_indexed { FieldFlags::SENSITIVE } else { FieldFlags::NONE };
+        Ok((Literal { name, value, flags }, input))
+    }
+
     /// The most bytes that name and value can have.
     #[inline(always)]
     pub(super) fn max_text_len(&self) -> usize {
@@ -91,7 +130,7 @@ impl Literal<'_> {
         let space = out.room(most);
         let (token, name_flags, name_len) = match &self.name {
             &Name::Known { token, flags, text, len } => {
-                copy_part(text, len, space);
+                copy_array(text, space);
                 (token, flags, len)
             }
             Name::Dynamic(entry) => {
@@ -142,16 +181,8 @@ impl<'b> StringLiteral<'b> {
     /// The token of the string as a name, if it has one of its own.
     #[inline(always)]
     fn known(&self) -> Option<Token> {
-        let find = if self.huffman { Token::of_coded } else { Token::of_part };
-        match self.block.first_chunk() {
-            Some(part) => find(part, self.len),
-            // Few bytes follow, or none.
-            None => {
-                let mut part = [0; LONGEST];
-                part[..self.block.len()].copy_from_slice(self.block);
-                find(&part, self.len)
-            }
-        }
+        let name = &self.block[..self.len];
+        if self.huffman { Token::of_coded(name) } else { Token::of_known(name) }
     }
 
     #[inline(always)]

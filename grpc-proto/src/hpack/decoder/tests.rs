@@ -452,6 +452,39 @@ fn the_generation_changes_with_the_table_alone() {
     assert_ne!(decoder.generation(), before);
 }
 
+/// Names with tokens are recognised as they stand in the block; they are found no less, and judged no less.
+#[test]
+fn a_known_name_decodes_alike_however_it_is_spelt_and_wherever_the_block_ends() {
+    for index in 1..=static_table::LEN {
+        let entry = static_table::entry(index).unwrap();
+        let name = &entry.text[..usize::from(entry.name_len)];
+        let mut coded = Vec::new();
+        assert!(huffman::encode(name, 4 * name.len(), &mut coded));
+        let plain = [&[0, name.len() as u8], name, &[0]].concat();
+        let compressed = [&[0, 0x80 | coded.len() as u8], &coded[..], &[0]].concat();
+        for block in [&plain, &compressed] {
+            for follows in [0, 3, 40] {
+                let block = [&block[..], &vec![0x82; follows]].concat();
+                let mut out = FieldList::new();
+                Decoder::new(4096).decode(&block, &NO_LIMITS, &mut out).unwrap();
+                let field = out.get(0).unwrap();
+                let mut pushed = FieldList::new();
+                pushed.push(name, b"");
+                assert_eq!(Some(field), pushed.get(0), "{name:?} and {follows} more");
+                assert_eq!(out.len(), 1 + follows);
+            }
+        }
+        // The last bit is padding, or of the last symbol.
+        let mut wrong = compressed.clone();
+        wrong[1 + coded.len()] ^= 1;
+        let mut out = FieldList::new();
+        match Decoder::new(4096).decode(&wrong, &NO_LIMITS, &mut out) {
+            Ok(_) => assert_ne!(out.get(0).unwrap().name, name),
+            Err(error) => assert_eq!(error, DecodeError::HuffmanPaddingNotOnes, "{name:?}"),
+        }
+    }
+}
+
 /// Blocks that are mostly valid, so that they get far.
 fn likely_block() -> impl Strategy<Value = Vec<u8>> {
     let string = prop_oneof![

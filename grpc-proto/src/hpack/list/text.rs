@@ -3,9 +3,9 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-/// How many bytes are copied as two words of the processor, where a copy of fewer would be a call that
-/// branches on their number.
-const CHUNK: usize = 32;
+/// How many bytes are copied as a few words of the processor, where a copy of fewer would be a call that
+/// branches on their number. Most fields have no more.
+pub(in crate::hpack) const CHUNK: usize = 64;
 
 /// Copies the first `len` bytes of `source` to the start of `space`, both of which may have more and be
 /// copied with them.
@@ -17,36 +17,54 @@ pub(in crate::hpack) fn copy_part(source: &[u8], len: usize, space: &mut [u8]) {
     }
 }
 
-/// Copies `source`, which is usually short, to the start of `space`, which has room for it: a few loads and
-/// stores that overlap, where a call would cost as much as the copy.
+/// Copies all of `source` to the start of `space`.
 #[inline(always)]
-pub(in crate::hpack) fn copy_short(source: &[u8], space: &mut [u8]) {
-    let target = &mut space[..source.len()];
-    if source.len() > CHUNK {
-        target.copy_from_slice(source);
-    } else if !copy_ends::<16>(source, target)
-        && !copy_ends::<8>(source, target)
-        && !copy_ends::<4>(source, target)
-    {
-        for (to, from) in target.iter_mut().zip(source) {
-            *to = *from;
-        }
+pub(in crate::hpack) fn copy_array<const N: usize>(source: &[u8; N], space: &mut [u8]) {
+    match space.first_chunk_mut() {
+        Some(to) => *to = *source,
+        None => unreachable!("the room is a chunk larger than what it is for"),
     }
 }
 
-/// Copies the first `N` bytes and the last, if there are as many; says whether it did.
+/// Copies `source`, which is usually short, to the start of `space`, which has room for it: a few loads and
+/// stores that overlap, where a call would cost as much as the copy.
 #[inline(always)]
-fn copy_ends<const N: usize>(source: &[u8], target: &mut [u8]) -> bool {
-    let (Some(first), Some(last)) = (source.first_chunk::<N>(), source.last_chunk::<N>()) else {
-        return false;
-    };
-    if let Some(target) = target.first_chunk_mut() {
-        *target = *first;
+pub(super) fn copy_short(source: &[u8], space: &mut [u8]) {
+    copy_seeing(source, space, |_| {});
+}
+
+/// As [`copy_short`], and shows all bytes to `see`, eight at a time, some of them twice and dots where
+/// there are fewer.
+#[inline(always)]
+pub(super) fn copy_seeing(source: &[u8], space: &mut [u8], mut see: impl FnMut([u8; 8])) {
+    let target = &mut space[..source.len()];
+    if source.len() > 32 {
+        target.copy_from_slice(source);
+        source.as_chunks().0.iter().for_each(|word| see(*word));
+        source.last_chunk().into_iter().for_each(|word| see(*word));
+    } else if let Some(ends) = copy_ends::<16>(source, target) {
+        ends.as_flattened().as_chunks().0.iter().for_each(|word| see(*word));
+    } else if let Some(ends) = copy_ends::<8>(source, target) {
+        ends.into_iter().for_each(see);
+    } else if let Some(ends) = copy_ends::<4>(source, target) {
+        ends.as_flattened().as_chunks().0.iter().for_each(|word| see(*word));
+    } else {
+        let mut word = [b'.'; 8];
+        for ((to, from), seen) in target.iter_mut().zip(source).zip(&mut word) {
+            *to = *from;
+            *seen = *from;
+        }
+        see(word);
     }
-    if let Some(target) = target.last_chunk_mut() {
-        *target = *last;
-    }
-    true
+}
+
+/// Copies the first `N` bytes and the last, if there are as many, and returns them.
+#[inline(always)]
+fn copy_ends<const N: usize>(source: &[u8], target: &mut [u8]) -> Option<[[u8; N]; 2]> {
+    let (first, last) = (*source.first_chunk()?, *source.last_chunk()?);
+    *target.first_chunk_mut()? = first;
+    *target.last_chunk_mut()? = last;
+    Some([first, last])
 }
 
 /// Bytes that are appended to, in memory that stays initialised.
@@ -172,8 +190,12 @@ mod tests {
         let source: Vec<u8> = (1..=100).collect();
         for len in 0..100 {
             let mut space = [0; 100];
-            copy_short(&source[..len], &mut space);
+            let mut seen = [false; 101];
+            copy_seeing(&source[..len], &mut space, |word| {
+                word.iter().for_each(|&byte| seen[usize::from(byte)] |= byte != b'.');
+            });
             assert_eq!(space[..len], source[..len]);
+            assert!((1..=100).all(|byte| seen[byte] == (byte <= len && byte != usize::from(b'.'))));
             assert!(space[len..].iter().all(|&byte| byte == 0));
         }
     }
@@ -181,8 +203,8 @@ mod tests {
     #[test]
     fn what_is_appended_in_whole_words_ends_where_it_should() {
         let source: Vec<u8> = (0..100).collect();
-        for start in 0..36 {
-            for len in 0..=64 {
+        for start in 0..20 {
+            for len in 0..=80 {
                 let mut text = Text::new();
                 text.append(&source[..start]);
                 copy_part(&source[start..], len, text.room(len));

@@ -14,7 +14,7 @@ pub(in crate::hpack) struct Name {
 }
 
 /// The known names as they are.
-pub(super) static PLAIN: Names = Names::new(0x7786_89bf, {
+pub(super) static PLAIN: Names = Names::new(0x557d_5da4_6be3_9fdb, {
     let mut names = [NO_NAME; COUNT];
     let mut token = FIRST_KNOWN;
     while token < COUNT {
@@ -27,7 +27,7 @@ pub(super) static PLAIN: Names = Names::new(0x7786_89bf, {
 });
 
 /// The known names as Huffman codes them (RFC 7541 §5.2).
-pub(super) static CODED: Names = Names::new(0x0037_5c0d, {
+pub(super) static CODED: Names = Names::new(0xad6b_4d7f_b66c_1b49, {
     let mut names = [NO_NAME; COUNT];
     let mut token = FIRST_KNOWN;
     while token < COUNT {
@@ -45,30 +45,36 @@ const SLOT_BITS: u32 = 8;
 /// A perfect hash: no two names have one slot, which the compiler checks.
 pub(super) struct Names {
     /// Found by trial.
-    multiplier: u32,
+    multiplier: u64,
     /// A free slot holds `Other`, whose name is empty and so equals no hashed name.
     slots: [Token; 1 << SLOT_BITS],
     /// By the numbers of their tokens.
     names: [Name; COUNT],
+    /// Likewise, what is compared of them first.
+    ends: [Ends; COUNT],
 }
 
 impl Names {
-    const fn new(multiplier: u32, names: [Name; COUNT]) -> Names {
+    const fn new(multiplier: u64, names: [Name; COUNT]) -> Names {
         let mut slots = [Token::Other; 1 << SLOT_BITS];
+        let mut ends = [Ends { first: 0, last: 0 }; COUNT];
         let mut i = 0;
         while i < KNOWN.len() {
             assert!(KNOWN[i] as usize == FIRST_KNOWN + i, "KNOWN is in the order of the enum");
-            let name = names[FIRST_KNOWN + i];
-            assert!(name.len >= 2, "every known name is hashed");
-            let slot = slot_of(multiplier, &name.text, name.len);
+            let Name { text, len } = names[FIRST_KNOWN + i];
+            let Some(found) = Ends::of(text.split_at(len).0) else {
+                panic!("every known name is hashed")
+            };
+            let slot = found.slot(multiplier, len);
             assert!(
                 matches!(slots[slot], Token::Other),
                 "two names in one slot: change the multiplier"
             );
             slots[slot] = KNOWN[i];
+            ends[FIRST_KNOWN + i] = found;
             i += 1;
         }
-        Names { multiplier, slots, names }
+        Names { multiplier, slots, names, ends }
     }
 
     #[inline]
@@ -76,58 +82,47 @@ impl Names {
         &self.names[token as usize]
     }
 
-    /// The token whose name is the first `len` bytes of `text`.
+    /// The token whose name is `text`.
     #[inline]
-    pub(super) fn find(&self, text: &[u8; LONGEST], len: usize) -> Option<Token> {
-        if !(2..=LONGEST).contains(&len) {
-            return None;
-        }
-        let token = self.slots[slot_of(self.multiplier, text, len)];
-        self.name(token).is(text, len).then_some(token)
+    pub(super) fn find(&self, text: &[u8]) -> Option<Token> {
+        let ends = Ends::of(text)?;
+        let token = self.slots[ends.slot(self.multiplier, text.len())];
+        let name = self.name(token);
+        let same = name.len == text.len()
+            && self.ends[token as usize] == ends
+            && (text.len() <= 16 || name.text[..name.len] == *text);
+        same.then_some(token)
     }
 }
 
-impl Name {
-    /// Whether this is the first `len` bytes of `text`, without a branch for each length.
+/// The first bytes of a text and the last: eight of each, or four or two where there are fewer. They are all
+/// of a text of up to sixteen bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Ends {
+    first: u64,
+    last: u64,
+}
+
+impl Ends {
+    /// The ends of a text that has at least two bytes.
     #[inline]
-    fn is(&self, text: &[u8; LONGEST], len: usize) -> bool {
-        if self.len != len {
-            return false;
+    const fn of(text: &[u8]) -> Option<Ends> {
+        if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+            Some(Ends { first: u64::from_le_bytes(*first), last: u64::from_le_bytes(*last) })
+        } else if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+            let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+            Some(Ends { first: first as u64, last: last as u64 })
+        } else if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+            let (first, last) = (u16::from_le_bytes(*first), u16::from_le_bytes(*last));
+            Some(Ends { first: first as u64, last: last as u64 })
+        } else {
+            None
         }
-        let (ours, theirs, mask) = (words(&self.text), words(text), MASKS[len]);
-        let differs = |i: usize| (ours[i] ^ theirs[i]) & mask[i];
-        differs(0) | differs(1) | differs(2) | differs(3) == 0
     }
-}
 
-#[inline]
-fn words(bytes: &[u8; LONGEST]) -> [u64; 4] {
-    let (words, _) = bytes.as_chunks::<8>();
-    [words[0], words[1], words[2], words[3]].map(u64::from_le_bytes)
-}
-
-/// For each length, which bits of four words belong to a text that long.
-static MASKS: [[u64; 4]; LONGEST + 1] = {
-    let mut masks = [[0; 4]; LONGEST + 1];
-    let mut len = 0;
-    while len <= LONGEST {
-        let mut at = 0;
-        while at < len {
-            masks[len][at / 8] |= 0xff << (8 * (at % 8));
-            at += 1;
-        }
-        len += 1;
+    #[inline]
+    const fn slot(self, multiplier: u64, len: usize) -> usize {
+        let key = (self.first ^ self.last.rotate_left(25)).wrapping_add(len as u64);
+        (key.wrapping_mul(multiplier) >> (64 - SLOT_BITS)) as usize
     }
-    masks
-};
-
-/// The slot of a name of at least two bytes, made of its length and four of its bytes.
-#[inline]
-const fn slot_of(multiplier: u32, name: &[u8; LONGEST], len: usize) -> usize {
-    let key = name[0] as u32
-        | (name[len / 2 % LONGEST] as u32) << 8
-        | (name[(len - 2) % LONGEST] as u32) << 16
-        | (name[(len - 1) % LONGEST] as u32) << 24;
-    let key = key ^ (len as u32).wrapping_mul(0x0101_0101);
-    (key.wrapping_mul(multiplier) >> (32 - SLOT_BITS)) as usize
 }
