@@ -10,26 +10,39 @@ use crate::pool::Pool;
 /// Memory that the place of a call keeps from one call to the next; more goes back to the thread's pool.
 const KEPT: usize = 4 << 10;
 
+/// What stands before each message in the bytes of a batch: flags and the length, as on the wire.
+const HEAD: usize = 5;
+const COMPRESSED: u8 = 1;
+/// The message itself is among those that the core assembled.
+const ASSEMBLED: u8 = 2;
+
 /// The messages of one call, in order.
 ///
 /// ```text
-///   driver ──> filling: [bytes side by side] + queue ──(when reading is empty)──> reading ──> decoded where it lies
+///   driver ──> filling ──(when reading is empty)──> reading ──> decoded where it lies
+///
+///   a batch:  [head, bytes][head, bytes][head]...  and what was assembled, in order
 /// ```
 ///
 /// A message that lay whole in the input is copied once, behind the one before it, so that a burst of small messages
-/// costs no allocation each; one that the core assembled is adopted as it is. What may wait here is bounded by the
-/// call's flow-control window, because credit returns only when a message is done with.
+/// costs no allocation each; one that the core assembled is adopted as it is. A message takes no more here than its
+/// length on the wire, so that what may wait is bounded by the call's flow-control window, however small the messages
+/// are: credit returns only when one is done with.
 #[derive(Default)]
 pub(crate) struct Inbox {
     filling: Batch,
     reading: Batch,
 }
 
-/// Messages that arrived one after the other, and the bytes of those that were copied.
+/// Messages that arrived one after the other.
 #[derive(Default)]
 pub(crate) struct Batch {
     bytes: Vec<u8>,
-    queue: VecDeque<Arrived>,
+    /// Where the next message's head is.
+    at: usize,
+    /// Messages from there on.
+    count: usize,
+    assembled: VecDeque<MessageBuf>,
 }
 
 /// One message of a [`Batch`].
@@ -51,25 +64,28 @@ enum Body {
 impl Inbox {
     /// Takes a message out of the receive buffer.
     pub(crate) fn push(&mut self, message: Message<'_>, pool: &Pool) {
-        let Batch { bytes, queue } = &mut self.filling;
-        let (wire_len, compressed) = (message.wire_len(), message.compressed);
-        let body = match message.payload {
+        let batch = &mut self.filling;
+        let compressed = if message.compressed { COMPRESSED } else { 0 };
+        let [a, b, c, d] = (message.len() as u32).to_be_bytes();
+        match message.payload {
             Payload::Borrowed(borrowed) => {
-                if bytes.capacity() == 0 && !borrowed.is_empty() {
-                    *bytes = pool.buffer();
+                if batch.bytes.capacity() == 0 {
+                    batch.bytes = pool.buffer();
                 }
-                let start = bytes.len();
-                bytes.extend_from_slice(borrowed);
-                Body::Copied { start, len: borrowed.len() }
+                batch.bytes.extend_from_slice(&[compressed, a, b, c, d]);
+                batch.bytes.extend_from_slice(borrowed);
             }
-            Payload::Assembled(buf) => Body::Assembled(buf),
-        };
-        queue.push_back(Arrived { body, wire_len, compressed });
+            Payload::Assembled(buf) => {
+                batch.bytes.extend_from_slice(&[compressed | ASSEMBLED, a, b, c, d]);
+                batch.assembled.push_back(buf);
+            }
+        }
+        batch.count += 1;
     }
 
     /// How many messages wait.
     pub(crate) fn len(&self) -> usize {
-        self.filling.queue.len() + self.reading.queue.len()
+        self.filling.count + self.reading.count
     }
 
     /// Whether no message waits.
@@ -77,13 +93,18 @@ impl Inbox {
         self.len() == 0
     }
 
+    /// Heap bytes that are held for messages.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.filling.heap_bytes() + self.reading.heap_bytes()
+    }
+
     /// The batch to read from; `None` if no message waits.
     pub(crate) fn reading(&mut self) -> Option<&mut Batch> {
-        if self.reading.queue.is_empty() {
-            self.reading.bytes.clear();
+        if self.reading.count == 0 {
+            self.reading.empty();
             std::mem::swap(&mut self.reading, &mut self.filling);
         }
-        if self.reading.queue.is_empty() { None } else { Some(&mut self.reading) }
+        if self.reading.count == 0 { None } else { Some(&mut self.reading) }
     }
 
     /// The bytes of a message that was popped last from [`reading`](Self::reading).
@@ -98,9 +119,9 @@ impl Inbox {
 
     /// Takes the memory of a batch back that was read.
     pub(crate) fn give_back(&mut self, batch: Batch) {
-        if self.reading.queue.is_empty() && batch.queue.is_empty() {
+        if self.reading.count == 0 && batch.count == 0 {
             if planted!(BatchOverwritten) {
-                self.filling.queue.clear();
+                self.filling.empty();
             }
             self.reading = batch;
         }
@@ -109,18 +130,14 @@ impl Inbox {
     /// Drops what waits, and gives memory back that is more than the next call is likely to need.
     pub(crate) fn clear<R: Role>(&mut self, connection: &mut Recorder<R>, pool: &Pool) {
         for batch in [&mut self.filling, &mut self.reading] {
-            if batch.queue.is_empty() && batch.bytes.capacity() <= KEPT {
-                batch.bytes.clear();
-                continue;
+            for buf in batch.assembled.drain(..) {
+                connection.recycle(buf);
             }
-            for message in batch.queue.drain(..) {
-                message.recycle(connection);
-            }
-            batch.bytes.clear();
+            batch.empty();
             if batch.bytes.capacity() > KEPT {
                 pool.give_buffer(std::mem::take(&mut batch.bytes));
             }
-            batch.queue.shrink_to(KEPT / size_of::<Arrived>());
+            batch.assembled.shrink_to(KEPT / size_of::<MessageBuf>());
         }
     }
 }
@@ -128,7 +145,18 @@ impl Inbox {
 impl Batch {
     /// The next message; its bytes stay in the batch.
     pub(crate) fn pop(&mut self) -> Option<Arrived> {
-        self.queue.pop_front()
+        let &[flags, a, b, c, d] = self.bytes.get(self.at..)?.first_chunk()?;
+        let len = u32::from_be_bytes([a, b, c, d]);
+        let start = self.at + HEAD;
+        let body = if flags & ASSEMBLED == 0 {
+            self.at = start + len as usize;
+            Body::Copied { start, len: len as usize }
+        } else {
+            self.at = start;
+            Body::Assembled(self.assembled.pop_front()?)
+        };
+        self.count -= 1;
+        Some(Arrived { body, wire_len: len + HEAD as u32, compressed: flags & COMPRESSED != 0 })
     }
 
     /// The bytes of a message of this batch.
@@ -137,6 +165,19 @@ impl Batch {
             Body::Copied { start, len } => &self.bytes[*start..*start + *len],
             Body::Assembled(buf) => buf,
         }
+    }
+
+    /// Forgets every message, and keeps the memory.
+    fn empty(&mut self) {
+        self.bytes.clear();
+        self.assembled.clear();
+        (self.at, self.count) = (0, 0);
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let assembled: usize = self.assembled.iter().map(|buf| buf.len()).sum();
+        let slots = self.assembled.capacity() * size_of::<MessageBuf>();
+        self.bytes.capacity() + slots + assembled
     }
 }
 
@@ -155,5 +196,56 @@ impl Arrived {
         if let Body::Assembled(buf) = self.body {
             connection.recycle(buf);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compression::{Codecs, Compression};
+    use crate::pool::PoolLimits;
+
+    fn pool() -> Pool {
+        Pool::new(PoolLimits::default(), Codecs::new(Compression::none()))
+    }
+
+    fn message(bytes: &[u8], compressed: bool) -> Message<'_> {
+        Message { payload: Payload::Borrowed(bytes), compressed }
+    }
+
+    #[test]
+    fn messages_come_out_as_they_went_in_while_more_arrive() {
+        let (mut inbox, pool, bytes) = (Inbox::default(), pool(), [7; 300]);
+        let pushed = |n: usize| message(&bytes[..n * 37 % 300], n.is_multiple_of(3));
+        let (mut next, mut read) = (0, 0);
+        for batch in 0..20 {
+            for _ in 0..batch {
+                inbox.push(pushed(next), &pool);
+                next += 1;
+            }
+            assert_eq!(inbox.len(), next - read);
+            let Some(mut taken) = inbox.take() else { continue };
+            inbox.push(pushed(next), &pool);
+            next += 1;
+            while let Some(arrived) = taken.pop() {
+                let expected = pushed(read);
+                assert_eq!(taken.bytes(&arrived), expected.as_bytes());
+                assert_eq!(arrived.is_compressed(), expected.compressed);
+                assert_eq!(arrived.wire_len(), expected.wire_len());
+                read += 1;
+            }
+            inbox.give_back(taken);
+        }
+        assert_eq!((inbox.len(), next - read), (1, 1));
+    }
+
+    #[test]
+    fn a_window_of_empty_messages_takes_twice_the_window_at_most() {
+        let (mut inbox, pool) = (Inbox::default(), pool());
+        let messages = 65_535 / HEAD;
+        (0..messages).for_each(|_| inbox.push(message(&[], false), &pool));
+        assert_eq!(inbox.len(), messages);
+        let held = inbox.heap_bytes();
+        assert!((messages * HEAD..=2 * 65_536).contains(&held), "{held}");
     }
 }

@@ -81,6 +81,18 @@ pub(crate) fn holds_too_much(heap: usize, session: &Session) -> Option<String> {
     (heap as u64 > bound).then(|| format!("the {:?} holds {heap} bytes of {bound}", session.side()))
 }
 
+/// Messages that wait for handlers, beyond what their windows allow: read and unread ones, in vectors that double. The
+/// place of each call that there has been keeps a little for the next one.
+pub(crate) fn waits_too_much(waiting: usize, session: &Session) -> Option<String> {
+    let (limits, slots) = (session.limits(), session.slots() as u64);
+    let window = u64::from(limits.stream_window.max(limits.max_window).max(65_535));
+    let exceeding = u64::from(limits.assembly_budget - session.assembly_left());
+    let places = session.stats().streams_opened.min(limits.max_concurrent_streams.into());
+    let bound = slots * 4 * window + (places << 13) + 2 * exceeding;
+    let text = || format!("{waiting} bytes of {bound} wait for the handlers of {slots} calls");
+    (waiting as u64 > bound).then(text)
+}
+
 /// The most heap bytes that a connection may hold under `limits`, payload handles not counted.
 ///
 /// ```text

@@ -72,6 +72,13 @@ impl ServerConnection {
         self.shared.connection.borrow().open_calls()
     }
 
+    /// Heap bytes of the messages that wait for their handlers: at most four stream windows a call and a few KiB, and
+    /// what of the assembly budget their messages exceed the window by. What a handler has taken is not among them.
+    pub fn waiting_bytes(&self) -> usize {
+        let calls = self.shared.calls.borrow();
+        calls.iter().map(|call| call.inbox.borrow().heap_bytes()).sum()
+    }
+
     fn on_request(&mut self, key: CallKey, head: RequestHead) {
         let routes = self.routes.router();
         let Some(entry) = routes.find(head.path()) else {

@@ -25,6 +25,7 @@ pub(crate) const NAMES: &[&str] = &[
     "settings-frame-size",
     "empty-data",
     "tiny-data",
+    "tiny-messages",
     "stream-window",
     "connection-window",
     "window-overflow",
@@ -217,6 +218,22 @@ pub(super) fn write(name: &str, over: i8, limits: &Limits, out: &mut Writer) -> 
                 out.frame(DATA, 0, stream, &[byte]);
             }
             out.frame(DATA, END_STREAM, stream, &[]);
+            Expected::Serves
+        }
+        "tiny-messages" => {
+            // As many messages as the window has room for, of no bytes or a few, that nobody takes.
+            let len = (over + 1) as usize;
+            let window = limits.stream_window.min(100_000) as usize;
+            if window < 5 + len || (limits.max_receive_message as usize) < len {
+                return write("priority-churn", over, limits, out);
+            }
+            let stream = out.next_stream();
+            out.call(stream, b"/sim.World/Ignore", false);
+            let message = [&[0, 0, 0, 0, len as u8][..], &vec![7; len]].concat();
+            let most = window.min(65_535) / message.len();
+            for part in message.repeat(most).chunks(16_384) {
+                out.frame(DATA, 0, stream, part);
+            }
             Expected::Serves
         }
         "stream-window" => {

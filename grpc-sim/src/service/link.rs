@@ -12,7 +12,7 @@ use grpc_service::{ClientConnection, Endpoint, ServerConnection};
 use super::adapter::{Direction, Socket};
 use crate::adversary::Attacker;
 use crate::entropy::mix;
-use crate::invariants::{holds_too_much, tables_differ, windows_differ};
+use crate::invariants::{holds_too_much, tables_differ, waits_too_much, windows_differ};
 use crate::marks::{Mark, Marks};
 use crate::monitor::Monitor;
 use crate::oracle::Oracle;
@@ -129,6 +129,19 @@ impl End {
             end.endpoint().close_read(now);
             cx.waker().wake_by_ref();
         }
+    }
+
+    /// More memory than the limits allow, in the protocol or in front of handlers.
+    fn holds_too_much(&self) -> Option<String> {
+        let end = self.end.borrow();
+        let waiting = match &*end {
+            Either::Client(_) => None,
+            Either::Server(end) => Some(end.waiting_bytes()),
+        };
+        end.with_session(|heap, session| {
+            let waits = waiting.and_then(|waiting| waits_too_much(waiting, session));
+            holds_too_much(heap, session).or(waits)
+        })
     }
 
     /// When the end is to be driven next, if that is sooner than it was known to be.
@@ -547,7 +560,7 @@ impl Link {
         if self.attacker.is_some() {
             let victim = self.client.as_ref().or(self.server.as_ref()).filter(|end| !end.is_over());
             let looked = victim.filter(|_| self.turns < 16 || self.turns.is_multiple_of(16));
-            let too_much = looked.and_then(|end| end.end.borrow().with_session(holds_too_much));
+            let too_much = looked.and_then(End::holds_too_much);
             return too_much.map_or(Ok(()), |text| Err((Oracle::Memory, text)));
         }
         let (Some(client), Some(server)) = (&self.client, &self.server) else { return Ok(()) };
@@ -560,10 +573,15 @@ impl Link {
             && self.down.is_empty()
             && !self.up.is_finished()
             && !self.down.is_finished();
-        let (monitor, count) = (&self.monitor, self.turns.is_multiple_of(16));
+        if self.turns.is_multiple_of(16)
+            && let Some(text) = client.holds_too_much().or_else(|| server.holds_too_much())
+        {
+            return Err((Oracle::Memory, text));
+        }
+        let monitor = &self.monitor;
         let (client, server) = (client.end.borrow(), server.end.borrow());
-        client.with_session(|client_heap, client| {
-            server.with_session(|server_heap, server| {
+        client.with_session(|_, client| {
+            server.with_session(|_, server| {
                 if client.error().is_some() || server.error().is_some() {
                     return Ok(());
                 }
@@ -571,11 +589,6 @@ impl Link {
                     .or_else(|| windows_differ(monitor, Side::Server, server, client));
                 if let Some(text) = differ {
                     return Err((Oracle::Windows, text));
-                }
-                let too_much = holds_too_much(client_heap, client)
-                    .or_else(|| holds_too_much(server_heap, server));
-                if let Some(text) = too_much.filter(|_| count) {
-                    return Err((Oracle::Memory, text));
                 }
                 if at_rest
                     && !client.has_output()

@@ -340,6 +340,12 @@ impl World for Player {
     async fn stall(&self, _cx: &Cx<'_>) -> Result<Stalled, Status> {
         Ok(Stalled)
     }
+
+    type Ignore<'s> = Attacked;
+
+    async fn ignore(&self, _cx: &Cx<'_>) -> Result<Attacked, Status> {
+        pending().await
+    }
 }
 
 /// One call of `gather`.
