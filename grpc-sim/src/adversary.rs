@@ -164,10 +164,10 @@ impl Attacker {
             }
             let code = self.rx[9..9 + len].first_chunk().map(|code| u32::from_be_bytes(*code));
             let by_server = self.victim == Side::Server;
-            let stalls = matches!(self.expected, Expected::Stalls(_));
+            let silent = matches!(self.expected, Expected::TimesOut);
             match kind {
-                // Who waits for long shows signs of life.
-                6 if stalls && flags & 1 == 0 => {
+                // Who waits for long, as for an arena that others have, shows signs of life.
+                6 if !silent && flags & 1 == 0 => {
                     let payload = self.rx[9..9 + len].to_vec();
                     let mut writer = Writer::bare();
                     writer.frame(6, 1, 0, &payload);
