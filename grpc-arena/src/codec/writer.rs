@@ -66,16 +66,22 @@ const fn open_gaps(value: u64) -> u64 {
     (value & 0x007f_007f_007f_007f) | (value & 0x3f80_3f80_3f80_3f80) << 1
 }
 
+/// The first eight bytes of a varint of `len` bytes, its exact size: all of it, if it has no more.
+#[inline(always)]
+const fn head_of(value: u64, len: usize) -> u64 {
+    // Each byte but the last says that another follows; of eight or more the first eight all do, or all but the eighth.
+    let marks = 0x8080_8080_8080_8080_u64;
+    let marks = if len <= 8 { marks & ((1 << (8 * (len - 1))) - 1) } else { marks };
+    open_gaps(value) | marks
+}
+
 /// Writes a varint of `len` bytes, its exact size, by overlapping words; returns where it ends.
 ///
 /// # Safety
 /// There must be room for ten bytes.
 #[inline(always)]
 unsafe fn put_long(ptr: *mut u8, value: u64, len: usize) -> *mut u8 {
-    let low = open_gaps(value).to_le();
-    // Each byte but the last says that another follows; of eight or more the first eight all do, or all but the eighth.
-    let marks = 0x8080_8080_8080_8080_u64;
-    let head = if len <= 8 { low | marks & ((1 << (8 * (len - 1))) - 1) } else { low | marks };
+    let head = head_of(value, len);
     // The rest is one bit of a tenth byte, and eight bits of which the ninth holds seven.
     let rest = value >> 56;
     let tail = [rest as u8 | if len == 10 { 0x80 } else { 0 }, (rest >> 7) as u8];
@@ -224,17 +230,48 @@ impl<'w> Writer<'w> {
 
     /// Where the room is scarce.
     #[inline(never)]
-    fn last_varint_field(mut self, tag: u64, tag_len: usize, value: u64) -> Self {
-        let (mut field, mut len) = ([0; 16], tag_len + varint_len(value));
-        field[..8].copy_from_slice(&tag.to_le_bytes());
-        // SAFETY: the tag has five bytes at most, so that there is room for ten.
-        unsafe { put_long(field.as_mut_ptr().add(tag_len), value, varint_len(value)) };
-        len = len.min(field.len());
-        if self.room() >= len {
-            // SAFETY: just compared.
-            unsafe { self.put_short(&field[..len]) };
+    fn last_varint_field(mut self, tag: u64, tag_len: usize, mut value: u64) -> Self {
+        let len = varint_len(value);
+        if self.room() < tag_len + len {
+            return self;
+        }
+        // SAFETY: room for the tag and the varint.
+        unsafe {
+            if tag_len + len <= 8 {
+                self.put_last(tag | head_of(value, len) << (8 * tag_len), tag_len + len);
+                return self;
+            }
+            tag.to_le_bytes().iter().take(tag_len).for_each(|&byte| self.put_byte(byte));
+            while value >= 0x80 {
+                self.put_byte(value as u8 | 0x80);
+                value >>= 7;
+            }
+            self.put_byte(value as u8);
         }
         self
+    }
+
+    /// The lowest `len` bytes of a word, where there is room for no more.
+    ///
+    /// From a register, as loads that are put together from several stores have to wait for them.
+    ///
+    /// # Safety
+    /// There must be room for them; `len` must be one to eight.
+    #[inline(always)]
+    unsafe fn put_last(&mut self, word: u64, len: usize) {
+        // SAFETY: each part ends within `len`, for which there is room by the caller's word.
+        unsafe {
+            if len >= 4 {
+                let tail = (word >> (8 * (len - 4))) as u32;
+                self.ptr.cast::<[u8; 4]>().write((word as u32).to_le_bytes());
+                self.ptr.add(len - 4).cast::<[u8; 4]>().write(tail.to_le_bytes());
+            } else {
+                for at in [0, len / 2, len - 1] {
+                    self.ptr.add(at).write((word >> (8 * at)) as u8);
+                }
+            }
+            self.ptr = self.ptr.add(len);
+        }
     }
 
     /// The lowest `len` bytes of a word.
@@ -299,7 +336,7 @@ impl<'w> Writer<'w> {
         // SAFETY: room for all of it. The tag and a length of two bytes have seven at most, and the bytes follow.
         unsafe {
             if len <= SHORT {
-                self.put_short(&head.to_le_bytes()[..head_len.min(8)]);
+                self.put_last(head, head_len);
             } else if len < 1 << 14 {
                 let len = (len & 0x7f | 0x80 | len >> 7 << 8) as u64;
                 self.put_head(tag | len << (8 * tag_len), tag_len + 2);
