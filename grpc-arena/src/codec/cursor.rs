@@ -432,6 +432,29 @@ mod tests {
         }
 
         #[test]
+        fn the_expected_tag_is_found_where_it_is_and_moved_past(
+            tag in prop_oneof![8u32..0x80, 0x80u32..0x4000], other: [u8; 2], cut in 0usize..4,
+        ) {
+            let mut bytes = Vec::new();
+            if tag >= 0x80 {
+                bytes.push(tag as u8 | 0x80);
+                bytes.push((tag >> 7) as u8);
+            } else {
+                bytes.push(tag as u8);
+            }
+            let len = bytes.len();
+            bytes.push(0xff);
+            bytes.truncate(cut);
+            let mut cursor = Cursor::new(&bytes);
+            prop_assert_eq!(cursor.expect(tag), cut >= len);
+            prop_assert_eq!(bytes.len() - cursor.len(), if cut >= len { len } else { 0 });
+            let (arena, mut cursor) = (Arena::new(), Cursor::new(&other));
+            let mut cx = Context::new(&other, &arena, &DecodeLimits::DEFAULT);
+            let found = Cursor::new(&other).tag(&mut cx);
+            prop_assert!(!cursor.expect(tag) || found == tag);
+        }
+
+        #[test]
         fn a_tag_is_skipped_only_when_it_is_there(tag in 1u32.., bytes: [u8; 6], cut in 0usize..7) {
             let mut encoded = Vec::new();
             let mut left = tag;

@@ -427,3 +427,64 @@ pub fn write_repeated<'a, 'w, L: Leaf<'a>>(
 ) -> Writer<'w> {
     list.iter().fold(writer, |writer, &value| L::put(tag, value, writer))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Arena, DecodeLimits};
+
+    /// Takes nothing of what it reads where `STUCK`, else leaves a cursor of other memory.
+    #[derive(Debug)]
+    struct Broken<const STUCK: bool>;
+
+    impl<'a, const STUCK: bool> Leaf<'a> for Broken<STUCK> {
+        type Value = u64;
+        const ZERO: u64 = 0;
+        const WIRE: u32 = scan::VARINT;
+
+        fn read(cursor: &mut Cursor<'a>, _: &mut Context<'a>) -> u64 {
+            if !STUCK {
+                *cursor = Cursor::new(b"elsewhere");
+            }
+            1
+        }
+
+        fn size(_: u64) -> usize {
+            1
+        }
+
+        fn put(_: u32, _: u64, writer: Writer<'_>) -> Writer<'_> {
+            writer
+        }
+    }
+
+    impl<'a, const STUCK: bool> Packable<'a> for Broken<STUCK> {
+        const SIZE: Option<usize> = None;
+
+        fn write_element(_: u64, writer: Writer<'_>) -> Writer<'_> {
+            writer
+        }
+    }
+
+    #[test]
+    fn a_leaf_that_takes_nothing_fills_no_more_than_the_room_that_there_is() {
+        let arena = Arena::with_capacity(1 << 10);
+        let bytes = b"\x02\x00\x00";
+        let mut cx = Context::new(bytes, &arena, &DecodeLimits::DEFAULT);
+        let mut list: &[u64] = &[];
+        packed::<Broken<true>>(Cursor::new(bytes), &mut cx, &mut list, &mut Frame::new());
+        assert_eq!(list, [1; 128]);
+    }
+
+    #[test]
+    fn a_leaf_that_leaves_for_other_memory_ends_the_message() {
+        let arena = Arena::with_capacity(1 << 10);
+        let bytes = b"\x00\x08\x00";
+        let mut cx = Context::new(bytes, &arena, &DecodeLimits::DEFAULT);
+        let mut list: &[u64] = &[];
+        let cursor = Cursor::new(bytes);
+        let left = repeated::<Broken<false>>(cursor, &mut cx, 8, &mut list, &mut Frame::new());
+        assert!(left.is_empty());
+        assert_eq!(list, [1]);
+    }
+}
