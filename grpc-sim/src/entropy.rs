@@ -18,9 +18,11 @@ pub enum Concern {
     Faults,
     /// Hostile peers.
     Adversary,
+    /// Calls that come and go together.
+    Crowd,
 }
 
-const CONCERNS: usize = 5;
+const CONCERNS: usize = 6;
 
 /// A source of choices.
 pub trait Entropy {

@@ -103,7 +103,42 @@ pub fn generate(entropy: &mut dyn Entropy) -> Scenario {
             });
         }
     }
+    if swarm.services {
+        let draw = &mut Draw::new(entropy, Concern::Crowd);
+        if draw.one_in(6) {
+            crowd(draw, &mut scenario);
+        }
+    }
     scenario
+}
+
+/// Has all calls start together where few have room, and most of them given up: whoever leaves a line must
+/// let the next one on, and nobody else may come by who would.
+fn crowd(draw: &mut Draw<'_>, scenario: &mut Scenario) {
+    let link = draw.below(scenario.links.len() as u64) as u16;
+    let plan = &scenario.links[usize::from(link)];
+    let client = &mut scenario.clients[usize::from(plan.client)];
+    client.insert(Knob::MaxQueuedCalls, draw.pick(&[1, 2]));
+    let server = &mut scenario.servers[usize::from(plan.server)];
+    server.insert(Knob::MaxConcurrentStreams, draw.pick(&[1, 2, 100]));
+    if draw.below(2) == 0 {
+        server.insert(Knob::Leases, draw.pick(&[1, 2]));
+    }
+    let at_us = draw.skewed(20_000) as u32;
+    let calls = scenario.calls.len() as u64;
+    let patient = draw.within(1, 2);
+    for call in &mut scenario.calls {
+        (call.link, call.at_us, call.after) = (link, at_us, None);
+        if draw.below(calls) < patient {
+            call.cancel = None;
+            continue;
+        }
+        call.cancel = Some(CancelPlan::AfterUs(draw.skewed(5000) as u32));
+        if draw.below(2) == 0 {
+            // Nothing else ends it.
+            call.ending = Ending::Never;
+        }
+    }
 }
 
 fn knobs(draw: &mut Draw<'_>, swarm: &Swarm) -> Knobs {
