@@ -100,6 +100,14 @@ impl Session {
             }
             match self.read(input, now) {
                 Ok(None) if self.attention => {}
+                Ok(None) => {
+                    // The last stream may have gone with what was just read: its time is now, however the bytes were
+                    // cut, and whether or not there is output to be pulled.
+                    if self.timers.just_idle {
+                        self.start_idling(now);
+                    }
+                    return Ok(None);
+                }
                 Ok(step) => return Ok(step),
                 Err(violation) => self.misbehaved(violation, input),
             }
