@@ -1,12 +1,14 @@
 //! A client against any bytes: cut anywhere, it hears and says the same.
 
-use crate::conversation::call;
+use grpc_proto::Client;
 
-/// The first byte says how the rest is cut, and whether SETTINGS are given.
+use crate::conversation::{Manner, SETTINGS, Step, limits, same_however_cut};
+
+/// The first byte chooses the limits, the second whether SETTINGS are given and how the rest is cut.
 pub fn check(data: &[u8]) {
-    let Some((&how, rest)) = data.split_first() else { return };
-    let mut wire = if how & 1 == 0 { vec![0, 0, 0, 4, 0, 0, 0, 0, 0] } else { Vec::new() };
+    let [choice, how, rest @ ..] = data else { return };
+    let mut wire = if how & 1 == 0 { SETTINGS.to_vec() } else { Vec::new() };
     wire.extend_from_slice(rest);
-    let whole = call(&wire, usize::MAX);
-    assert_eq!(whole, call(&wire, usize::from(how >> 1) + 1));
+    let manner = Manner { limits: limits(*choice), echo: false };
+    same_however_cut::<Client>(&manner, &[Step::Bytes(wire)], usize::from(how >> 1) + 1);
 }

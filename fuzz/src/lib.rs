@@ -2,10 +2,15 @@
 //! calls them under libFuzzer, `cargo test --no-default-features` over the committed corpora.
 
 pub mod client;
+pub mod compressed;
 pub mod conversation;
+pub mod encoder;
 pub mod frames;
 pub mod grammar;
 pub mod hpack;
 pub mod messages;
+pub mod plain;
 pub mod server;
+pub mod service;
+mod tape;
 pub mod world;

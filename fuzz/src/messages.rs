@@ -62,15 +62,85 @@ struct Theirs {
     choice: Option<Choice>,
     #[prost(sint32, repeated, packed = "false", tag = "19")]
     expanded: Vec<i32>,
+    #[prost(uint32, tag = "20")]
+    small: u32,
+    #[prost(sint32, tag = "21")]
+    swing: i32,
+    #[prost(sfixed32, tag = "22")]
+    signed: i32,
+    #[prost(sfixed64, tag = "23")]
+    wide: i64,
+    #[prost(float, tag = "24")]
+    single: f32,
+    #[prost(enumeration = "Kind", tag = "25")]
+    kind: i32,
+    #[prost(bool, repeated, tag = "26")]
+    flags: Vec<bool>,
+    #[prost(enumeration = "Kind", repeated, tag = "27")]
+    kinds: Vec<i32>,
+    #[prost(float, repeated, tag = "28")]
+    singles: Vec<f32>,
+    #[prost(bytes = "vec", repeated, tag = "29")]
+    blobs: Vec<Vec<u8>>,
+    #[prost(btree_map = "sint64, message", tag = "30")]
+    tree: BTreeMap<i64, Theirs>,
+    #[prost(btree_map = "bool, bytes", tag = "31")]
+    pair: BTreeMap<bool, Vec<u8>>,
+    #[prost(string, optional, tag = "32")]
+    label: Option<String>,
+    #[prost(enumeration = "Kind", optional, tag = "33")]
+    sort: Option<i32>,
+    #[prost(uint64, repeated, tag = "34")]
+    larges: Vec<u64>,
+    #[prost(btree_map = "fixed32, enumeration(Kind)", tag = "35")]
+    sorts: BTreeMap<u32, i32>,
+    #[prost(int64, tag = "2048")]
+    far: i64,
+    #[prost(bool, tag = "536870911")]
+    farthest: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+enum Kind {
+    None = 0,
+    One = 1,
+    Negative = -1,
 }
 
 /// Reads `data` with both.
 pub fn check(data: &[u8]) {
+    beside_prost(data);
+    limited(data);
+}
+
+/// Limits refuse, or change nothing; an arena that was used before is as good as a new one.
+fn limited(data: &[u8]) {
+    let few = data.len() as u32 % 7;
+    let limits =
+        DecodeLimits::DEFAULT.with_depth(few).with_unknown_fields(few).with_arena_bytes(512 << few);
+    let mut arena = Arena::with_budget(1 << 16);
+    let plain = Arena::new();
+    let whole = <Ours<'static> as Schema>::decode(data, &plain, &DecodeLimits::DEFAULT);
+    for _ in 0..2 {
+        match (<Ours<'static> as Schema>::decode(data, &arena, &limits), &whole) {
+            (Ok(ours), Ok(whole)) => assert_eq!(encode(&ours), encode(whole)),
+            (Ok(ours), Err(error)) => panic!("{ours:?} although {error}"),
+            (Err(_), _) => {}
+        }
+        arena.reset();
+        assert_eq!(arena.used_bytes(), 0);
+    }
+}
+
+fn beside_prost(data: &[u8]) {
     let arena = Arena::new();
     let ours = <Ours<'static> as Schema>::decode(data, &arena, &DecodeLimits::DEFAULT);
     let held = arena.heap_bytes();
     assert!(held <= (1 << 16) + BUDGET_A_BYTE * data.len(), "{held} bytes for {}", data.len());
     match (&ours, Theirs::decode(data)) {
+        // Prost reads a map's field as an entry whatever its wire type is; for ours it is one that is not known.
+        (Ok(ours), _) if has_odd_map(ours) => {}
         (Ok(ours), Ok(theirs)) => {
             let again =
                 Theirs::decode(&encode(ours)[..]).expect("what was decoded is encoded well");
@@ -83,9 +153,7 @@ pub fn check(data: &[u8]) {
         (Err(_), Err(_)) => {}
         // A known number with another wire type is a field that is not known, says the specification; prost refuses.
         (Ok(_), Err(theirs)) if theirs.to_string().contains("invalid wire type") => {}
-        // It reads a map's field as an entry whatever its wire type is.
-        (Ok(ours), Err(_)) if has_odd_map(ours) => {}
-        // Even one that ends a group that nobody opened.
+        // Even a map's field that ends a group that nobody opened is an entry to it.
         (Err(_), Ok(theirs)) if has_entries(&theirs) => {}
         (ours, theirs) => panic!("ours: {ours:?}; theirs: {theirs:?}"),
     }
@@ -105,8 +173,9 @@ fn has_odd_map(message: &Ours<'_>) -> bool {
         Some(everything::Choice::Nested(chosen)) => Some(chosen),
         _ => None,
     };
-    message.unknown.fields().any(|(tag, _)| tag >> 3 == 15)
-        || message.inners.iter().chain(message.inner).chain(chosen).any(has_odd_map)
+    let values = message.tree.iter().map(|(_, value)| value);
+    message.unknown.fields().any(|(tag, _)| matches!(tag >> 3, 15 | 30 | 31 | 35))
+        || message.inners.iter().chain(message.inner).chain(chosen).chain(values).any(has_odd_map)
 }
 
 fn has_entries(message: &Theirs) -> bool {
@@ -115,7 +184,8 @@ fn has_entries(message: &Theirs) -> bool {
         _ => None,
     };
     let within = message.inners.iter().chain(message.inner.as_deref()).chain(chosen);
-    !message.counts.is_empty() || within.into_iter().any(has_entries)
+    let maps = message.counts.len() + message.tree.len() + message.pair.len() + message.sorts.len();
+    maps > 0 || within.into_iter().any(has_entries)
 }
 
 #[cfg(test)]
@@ -141,6 +211,24 @@ mod tests {
             fixeds: vec![1, u64::MAX],
             counts: [("a".to_owned(), 1), (String::new(), 0)].into(),
             expanded: vec![0, -64, 64],
+            small: 5,
+            swing: -5,
+            signed: i32::MIN,
+            wide: i64::MAX,
+            single: -0.0,
+            kind: -1,
+            flags: vec![true, false],
+            kinds: vec![0, 1, -1, 7],
+            singles: vec![f32::NAN, 1.5],
+            blobs: vec![vec![], vec![1, 2]],
+            tree: [(-3, Theirs { far: 9, ..Theirs::default() }), (0, Theirs::default())].into(),
+            pair: [(true, vec![1]), (false, vec![])].into(),
+            label: Some(String::new()),
+            sort: Some(0),
+            larges: vec![1 << 35, 0],
+            sorts: [(7, 1), (0, 0)].into(),
+            far: -1,
+            farthest: true,
             ..Theirs::default()
         };
         let with = |choice| Theirs { choice: Some(choice), ..leaf.clone() };

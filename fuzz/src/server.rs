@@ -1,12 +1,14 @@
 //! A server against any bytes: cut anywhere, it hears and says the same.
 
-use crate::conversation::{PREFIX, serve};
+use grpc_proto::Server;
 
-/// The first byte says how the rest is cut, and whether the beginning is given.
+use crate::conversation::{Manner, PREFIX, Step, limits, same_however_cut};
+
+/// The first byte chooses the limits, the second whether the beginning is given and how the rest is cut.
 pub fn check(data: &[u8]) {
-    let Some((&how, rest)) = data.split_first() else { return };
+    let [choice, how, rest @ ..] = data else { return };
     let mut wire = if how & 1 == 0 { PREFIX.to_vec() } else { Vec::new() };
     wire.extend_from_slice(rest);
-    let whole = serve(&wire, usize::MAX);
-    assert_eq!(whole, serve(&wire, usize::from(how >> 1) + 1));
+    let manner = Manner { limits: limits(*choice), echo: true };
+    same_however_cut::<Server>(&manner, &[Step::Bytes(wire)], usize::from(how >> 1) + 1);
 }

@@ -1,17 +1,27 @@
 //! The bodies of the fuzz targets over their committed seeds, and over what they once failed on.
+//!
+//! `FUZZ_CORPUS=DIR` replays DIR/TARGET as well: a corpus that has grown, for its coverage.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 fn replay(target: &str, check: fn(&[u8])) {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
-    let mut files: Vec<_> = dir.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(files.len() >= 5, "{} files in {}", files.len(), dir.display());
-    for file in files {
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
+    let seeded = files(&seeds);
+    assert!(seeded.len() >= 5, "{} files in {}", seeded.len(), seeds.display());
+    let grown = std::env::var_os("FUZZ_CORPUS").map(|dir: OsString| Path::new(&dir).join(target));
+    let grown = grown.filter(|dir| dir.is_dir()).map(|dir| files(&dir)).unwrap_or_default();
+    for file in seeded.into_iter().chain(grown) {
         let bytes = std::fs::read(&file).unwrap();
         println!("{}", file.display());
         check(&bytes);
     }
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = dir.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
 }
 
 #[test]
@@ -25,6 +35,11 @@ fn hpack() {
 }
 
 #[test]
+fn encoder() {
+    replay("encoder", fuzz::encoder::check);
+}
+
+#[test]
 fn server() {
     replay("server", fuzz::server::check);
 }
@@ -35,6 +50,16 @@ fn client() {
 }
 
 #[test]
+fn plain() {
+    replay("plain", fuzz::plain::check);
+}
+
+#[test]
+fn service() {
+    replay("service", fuzz::service::check);
+}
+
+#[test]
 fn grammar() {
     replay("grammar", fuzz::grammar::check);
 }
@@ -42,6 +67,11 @@ fn grammar() {
 #[test]
 fn messages() {
     replay("messages", fuzz::messages::check);
+}
+
+#[test]
+fn compressed() {
+    replay("compressed", fuzz::compressed::check);
 }
 
 #[test]

@@ -71,7 +71,7 @@ pub(crate) fn tables_differ(encodes: &Session, decodes: &Session) -> Option<Stri
 
 /// An end that holds more than its limits allow. A server's calls are bounded by its limit, so
 /// [`Limits::memory_bound`] holds for it too, beside what its handlers have queued.
-pub(crate) fn holds_too_much(heap: usize, session: &Session) -> Option<String> {
+pub fn holds_too_much(heap: usize, session: &Session) -> Option<String> {
     let (limits, slots) = (session.limits(), session.slots() as u64);
     let queued = slots * (u64::from(limits.send_mark) + (64 << 10)) + u64::from(limits.send_budget);
     let mut bound = memory_bound(limits, slots);

@@ -36,6 +36,7 @@ mod world;
 pub use campaign::{Campaign, catch};
 pub use entropy::{Concern, Entropy, Enumerator, Recorded, Recorder, Seeded, Tape};
 pub use generate::generate;
+pub use invariants::holds_too_much;
 pub use marks::{Mark, Marks};
 pub use oracle::{Failure, Oracle};
 pub use record::{Recording, record};

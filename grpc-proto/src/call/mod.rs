@@ -226,7 +226,9 @@ impl<R: Role> Connection<R> {
         self.session.poll_transmit(out, now);
     }
 
-    /// Whether [`poll_transmit`](Self::poll_transmit) would append something.
+    /// Whether [`poll_transmit`](Self::poll_transmit) is worth a call: `false` says that it would append nothing.
+    ///
+    /// It may append nothing after `true` too, where what was queued is over by now; that makes it `false`.
     pub fn has_output(&self) -> bool {
         self.session.has_output()
     }
@@ -326,7 +328,10 @@ impl<R: Role> Connection<R> {
         Ok(())
     }
 
-    /// Whether [`send`](Self::send) would not be refused with [`SendError::Full`] now.
+    /// Whether the call takes messages and its queue is below [`crate::Limits::send_mark`].
+    ///
+    /// A message that fits into what is left to the mark is then taken by [`send`](Self::send); a larger one only where
+    /// nothing else is queued and the budget has room. [`SendError::Full`] says so.
     pub fn can_send(&self, call: CallKey) -> bool {
         self.session.has_room(call)
     }

@@ -71,7 +71,8 @@ impl Session {
         }
     }
 
-    /// Whether [`Session::poll_transmit`] would append something.
+    /// Whether [`Session::poll_transmit`] is worth a call: `false` says that it would append nothing, and it is
+    /// `false` after a call that has appended nothing.
     pub fn has_output(&self) -> bool {
         !self.control.is_empty()
             || self.failed.is_none()

@@ -68,7 +68,8 @@ impl Session {
         Ok(())
     }
 
-    /// Whether [`Session::write`] of any length would be accepted now.
+    /// Whether the stream's queue is below [`crate::Limits::send_mark`], so that [`Session::write`] of what is left
+    /// to the mark would be accepted; more may be refused with [`StreamError::Full`] all the same.
     pub fn has_room(&self, key: StreamKey) -> bool {
         self.stream(key).is_some_and(|s| {
             s.state.can_send() && !s.ending && s.queue.len() < self.limits.send_mark as usize
