@@ -408,6 +408,21 @@ fn a_cut_connection_fails_calls_and_drops_handlers() {
 }
 
 #[test]
+fn a_client_that_pings_too_often_is_told_so_in_the_status_of_its_calls() {
+    let mut eager = Limits::default();
+    eager.keepalive = Some(Duration::from_secs(10));
+    let (client, mut pair) = connect_with(Puppet::default(), Limits::default(), eager);
+    let arena = Arena::new();
+    let status = pair.block_on(client.echo(&Raw(b"forever"), &arena)).unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    let message = status.message();
+    assert!(
+        message.contains("ENHANCE_YOUR_CALM") && message.contains("too_many_pings"),
+        "{message}"
+    );
+}
+
+#[test]
 fn a_connection_is_drained_when_its_last_channel_is_gone() {
     use grpc_service::Endpoint;
     let (stub, mut pair) = connect(Puppet::default());

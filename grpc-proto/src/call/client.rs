@@ -1,5 +1,7 @@
 //! The client's side of calls.
 
+use alloc::format;
+
 use super::head::{CallHead, is_binary_value, is_compression, is_grpc};
 use super::sealed::{self, Head};
 use super::template::Templates;
@@ -34,7 +36,7 @@ pub enum Event<'i> {
     GoAway {
         /// The last stream that the server did or might process.
         last_stream: u32,
-        /// Why.
+        /// Why; [`Connection::goaway_debug_data`] has it in the server's words.
         code: ErrorCode,
     },
 }
@@ -129,7 +131,7 @@ impl sealed::Role for Client {
             Reason::Reset(ErrorCode::CANCEL) if late => Reason::Deadline,
             reason => reason,
         };
-        conn.outcome(key, reason.to_status(), Metadata::new(), Some(reason))
+        conn.outcome(key, conn.explain(&reason), Metadata::new(), Some(reason))
     }
 
     fn on_fault<'i>(conn: &mut Connection<Self>, key: CallKey, reason: Reason) -> Event<'i> {
@@ -219,6 +221,30 @@ impl Connection<Client> {
             self.drop_assembly(call);
             self.session.reset(call, ErrorCode::CANCEL);
         }
+    }
+
+    /// Why the server goes away, in the words of its last GOAWAY, such as `too_many_pings`; empty where it gave none.
+    ///
+    /// At most 256 bytes of readable text; it is the server's, and nothing to act upon (RFC 9113 §6.8). Calls that end
+    /// because of it carry it in the message of their status, behind the code.
+    pub fn goaway_debug_data(&self) -> &str {
+        self.session.goaway_debug_data()
+    }
+
+    /// The status of a call that was reset; where the server went away, with what it had to say.
+    #[cold]
+    fn explain(&self, reason: &Reason) -> Status {
+        let status = reason.to_status();
+        let is_connections =
+            matches!(reason, Reason::GoAway(_) | Reason::Connection(_) | Reason::NeverSent(_));
+        let Some(code) = self.session.goaway_received().filter(|_| is_connections) else {
+            return status;
+        };
+        let message = match self.goaway_debug_data() {
+            "" => format!("{}: GOAWAY with {code}", status.message()),
+            debug => format!("{}: GOAWAY with {code}, {debug:?}", status.message()),
+        };
+        Status::new(status.code(), message)
     }
 
     /// The end of a call by trailers, or by a head that is trailers too.

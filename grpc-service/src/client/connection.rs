@@ -139,7 +139,10 @@ impl Endpoint for ClientConnection {
         let driven = turn(self, input, out, now);
         let progress = &self.link.progress;
         if let Err(error) = &driven {
-            progress.over(|| error.to_string());
+            progress.over(|| match self.link.connection.borrow().goaway_debug_data() {
+                "" => error.to_string(),
+                debug => format!("{error}, {debug:?}"),
+            });
         } else if progress.is_opening() && self.link.connection.borrow().session().is_greeted() {
             progress.opened();
         }

@@ -15,7 +15,7 @@ impl Session {
         if self.failed.is_none() {
             let error = match self.is_drained() {
                 true => ConnectionError::Drained,
-                false => ConnectionError::Closed(self.goaway_received.map(|(_, code)| code)),
+                false => ConnectionError::Closed(self.goaway_received()),
             };
             self.failed = Some(error);
             self.sweep = 0;
@@ -29,6 +29,11 @@ impl Session {
     /// written to a log as it is; it is still the peer's text, and nothing to act upon (RFC 9113 §6.8).
     pub fn goaway_debug_data(&self) -> &str {
         &self.goaway_debug
+    }
+
+    /// The code of the peer's last GOAWAY.
+    pub(crate) fn goaway_received(&self) -> Option<ErrorCode> {
+        self.goaway_received.map(|(_, code)| code)
     }
 
     /// Closes at once: GOAWAY with `code`, every open stream ends.
