@@ -64,6 +64,52 @@ fn rule_31_a_later_goaway_may_lower_the_id_and_not_raise_it() {
 }
 
 #[test]
+fn rule_31_calls_that_a_goaway_ends_say_why_in_the_servers_words() {
+    let goaway = |code: u32, debug: &[u8]| {
+        let payload = [&1u32.to_be_bytes()[..], &code.to_be_bytes(), debug].concat();
+        frame(GOAWAY, 0, 0, &payload)
+    };
+    for (code, debug, told) in [
+        (ENHANCE_YOUR_CALM, &b"too_many_pings"[..], "ENHANCE_YOUR_CALM, \"too_many_pings\""),
+        (NO_ERROR, b"", "NO_ERROR"),
+        // Nothing in it reaches a terminal or begins a line of a log.
+        (NO_ERROR, b"\n\x1b[2J\"\xff", "NO_ERROR, \"\u{fffd}\u{fffd}[2J\\\"\u{fffd}\""),
+    ] {
+        client(|bench| {
+            let (seen, unseen) = (bench.open(), bench.open());
+            assert_eq!(bench.conn.goaway_debug_data(), "");
+            let events = bench.feed(goaway(code, debug));
+            let [AtClient::GoAway { .. }, AtClient::Status(call, outcome)] = &events[..] else {
+                panic!("{events:?}")
+            };
+            let text = "the peer is going away and has not seen the call: GOAWAY with ";
+            let message = outcome.status.message();
+            assert_eq!((*call, message), (unseen, &*format!("{text}{told}")));
+            bench.conn.close_read(bench.now);
+            let events = bench.feed(b"");
+            let [AtClient::Status(call, outcome)] = &events[..] else { panic!("{events:?}") };
+            let message = outcome.status.message();
+            let text = "the connection was lost: GOAWAY with ";
+            assert_eq!((*call, message), (seen, &*format!("{text}{told}")));
+        });
+    }
+    // However much it says, a status stays short.
+    client(|bench| {
+        bench.open();
+        bench.open();
+        let message =
+            outcome(&bench.feed(goaway(NO_ERROR, &[b'x'; 16_000]))).status.message().len();
+        assert!(message < 400, "{message}");
+    });
+    // A connection that is lost without a word says nothing of one.
+    client(|bench| {
+        bench.open();
+        bench.conn.close_read(bench.now);
+        assert_eq!(outcome(&bench.feed(b"")).status.message(), "the connection was lost");
+    });
+}
+
+#[test]
 fn rule_32_a_drain_names_the_last_stream_once_a_round_trip_is_over() {
     server(|bench| {
         let first = bench.open(1, END_STREAM);
@@ -246,6 +292,96 @@ fn rule_33_a_ping_that_is_not_answered_ends_the_connection_after_its_timeout() {
             },
         );
     }
+}
+
+#[test]
+fn rule_33_an_answer_that_takes_longer_than_the_keepalive_time_does_not_put_off_the_next_ping() {
+    client_with(
+        |limits| limits.keepalive = Some(Duration::from_secs(10)),
+        |bench| {
+            bench.open();
+            for n in 0..5 {
+                bench.set_millis(10_000 + n * 25_000);
+                bench.feed(b"");
+                let sent = bench.sent();
+                let [Sent::Ping(payload)] = sent[..] else { panic!("PING {n}: {sent:?}") };
+                // A new call, and every moment at which it wants to be woken, bring no second PING.
+                let call = bench.open();
+                bench.set_millis(20_000 + n * 25_000);
+                bench.feed(b"");
+                assert_eq!(bench.sent(), []);
+                bench.set_millis(25_000 + n * 25_000);
+                bench.feed(frame(PING, ACK, 0, &payload));
+                let next = Instant::from_millis(35_000 + n * 25_000);
+                assert!(bench.conn.poll_timeout().is_some_and(|at| at <= next));
+                bench.conn.cancel(call);
+                bench.sent();
+            }
+        },
+    );
+}
+
+#[test]
+fn rule_33_whoever_wakes_late_reads_what_has_come_before_it_gives_the_peer_up() {
+    client_with(
+        |limits| limits.keepalive = Some(Duration::from_secs(10)),
+        |bench| {
+            bench.open();
+            bench.set_millis(10_000);
+            bench.feed(b"");
+            let sent = bench.sent();
+            let [Sent::Ping(payload)] = sent[..] else { panic!("{sent:?}") };
+            // A minute later than it asked for: the answer lies there.
+            bench.set_millis(90_000);
+            bench.feed(frame(PING, ACK, 0, &payload));
+            bench.expect_open();
+            bench.set_millis(100_000);
+            bench.feed(b"");
+            let sent = bench.sent();
+            assert!(matches!(sent[..], [Sent::Ping(_)]), "{sent:?}");
+            // Something else than the answer does not help.
+            bench.set_millis(120_000);
+            bench.feed(ping([1; 8]));
+            bench.expect_open();
+            bench.now = bench.conn.poll_timeout().expect("a timer that is due");
+            bench.feed(b"");
+            assert_eq!(bench.error, Some(ConnectionError::TimedOut(TimedOut::Keepalive)));
+        },
+    );
+    // It does not read for ever: who sends without a pause is given up too.
+    client_with(
+        |limits| limits.keepalive = Some(Duration::from_secs(10)),
+        |bench| {
+            bench.open();
+            bench.set_millis(10_000);
+            bench.feed(b"");
+            for n in 0..10 {
+                bench.set_millis(29_900 + 100 * n);
+                bench.feed(ping([1; 8]));
+                bench.expect_open();
+                bench.sent();
+            }
+            bench.set_millis(31_000);
+            bench.feed(ping([1; 8]));
+            assert_eq!(bench.error, Some(ConnectionError::TimedOut(TimedOut::Keepalive)));
+        },
+    );
+    raw_client(
+        |_| {},
+        |bench| {
+            bench.sent();
+            bench.set_millis(60_000);
+            bench.feed([settings(&[]), settings_ack()].concat());
+            bench.expect_open();
+        },
+    );
+    server(|bench| {
+        let call = bench.open(1, 0);
+        bench.feed(data(1, 0, &message(&[7; 1000])[..500]));
+        bench.set_millis(600_000);
+        let events = bench.feed(data(1, 0, &message(&[7; 1000])[500..]));
+        assert_eq!(events, [AtServer::Message(call, vec![7; 1000])]);
+    });
 }
 
 #[test]

@@ -102,7 +102,7 @@ impl Session {
             if payload == self.drain_payload() && self.draining {
                 self.send_last_goaway();
             } else if payload == self.keepalive_payload() {
-                self.timers.ping_ack = Instant::NEVER;
+                self.kept_alive(now);
             } else if self.estimate.is_out() && payload == self.sample_payload() {
                 self.end_sample(now);
             }

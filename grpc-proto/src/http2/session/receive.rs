@@ -231,7 +231,7 @@ impl Session {
 
     /// Whether output must be pulled before more input is understood.
     #[inline]
-    fn is_backlogged(&self) -> bool {
+    pub(super) fn is_backlogged(&self) -> bool {
         self.pending_replies >= self.limits.max_pending_replies
             || self.opens >= self.limits.opens_per_transmit
     }

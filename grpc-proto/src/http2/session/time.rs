@@ -12,6 +12,13 @@ use crate::time::{Instant, saturating_nanos};
 /// Least keepalive time of a client (gRFC A8).
 const LEAST_KEEPALIVE: Duration = Duration::from_secs(10);
 
+/// Whoever wakes late has this long to read what came meanwhile before anybody is given up for it. Not longer, or a peer
+/// that sends without a pause would never be timed out.
+const READ_FIRST: Duration = Duration::from_secs(1);
+
+/// A tick of the usual timers: whoever keeps input that it cannot take yet is not woken all the time.
+const A_LITTLE: Duration = Duration::from_millis(1);
+
 /// Bytes that make progress, within one timeout: a peer that opens its window, or sends a message, byte by byte does not
 /// keep what it occupies for ever. A window of five octets at a round trip of two seconds is still faster than that.
 pub(super) const LEAST_PROGRESS: u32 = 128;
@@ -38,6 +45,8 @@ pub(super) struct Timers {
     pub(super) stall: Instant,
     /// The last byte read.
     pub(super) last_read: Instant,
+    /// Timers have been due since, and input was read first.
+    late_since: Instant,
     /// The last moment that we were told of.
     pub(super) seen: Instant,
     /// The connection has become idle and `idle` and `trim` are to be set at the next `now`.
@@ -83,6 +92,7 @@ impl Timers {
             trim: Instant::NEVER,
             stall: Instant::NEVER,
             last_read: now,
+            late_since: Instant::NEVER,
             seen: now,
             just_idle: false,
             keepalive_span,
@@ -109,6 +119,20 @@ impl Timers {
         ]
         .into_iter()
         .fold(Instant::NEVER, Ord::min);
+    }
+
+    /// Puts timers that are due off a little if something has come at this moment: the rest of it may be what they wait
+    /// for. Returns whether they are.
+    #[cold]
+    fn read_first(&mut self, now: Instant) -> bool {
+        if self.late_since == Instant::NEVER {
+            self.late_since = now;
+        }
+        let put_off = self.last_read == now && now - self.late_since < READ_FIRST;
+        if put_off {
+            self.next = now + A_LITTLE;
+        }
+        put_off
     }
 
     /// Notes that a timer was set to `at`, or earlier than it was.
@@ -188,7 +212,8 @@ impl Session {
         if self.timers.just_idle {
             self.start_idling(now);
         }
-        if now >= self.timers.next {
+        // Where output must be pulled before anything is read, there is nothing to be hoped for.
+        if now >= self.timers.next && (self.is_backlogged() || !self.timers.read_first(now)) {
             self.fire(now);
         }
     }
@@ -236,6 +261,7 @@ impl Session {
 
     #[cold]
     fn fire(&mut self, now: Instant) {
+        self.timers.late_since = Instant::NEVER;
         if self.failed.is_some() {
             self.timers.next = Instant::NEVER;
             return;
@@ -283,8 +309,8 @@ impl Session {
             return;
         }
         if self.timers.ping_ack != Instant::NEVER {
-            // One PING at a time: another one must not put off the end of the wait for the first.
-            self.timers.keepalive = self.timers.ping_ack + span;
+            // One PING at a time: another one must not put off the end of the wait for the first. Its answer sets this.
+            self.timers.keepalive = Instant::NEVER;
             return;
         }
         let due = self.timers.last_read + span;
@@ -295,7 +321,16 @@ impl Session {
         let payload = self.keepalive_payload();
         frame::put_ping(&mut self.control, false, payload);
         self.timers.ping_ack = now + self.limits.keepalive_timeout;
-        self.timers.keepalive = now + span;
+        self.timers.keepalive = Instant::NEVER;
+    }
+
+    /// The PING of keepalive was answered: the next one is timed from here on, however long that took.
+    pub(super) fn kept_alive(&mut self, now: Instant) {
+        self.timers.ping_ack = Instant::NEVER;
+        if let Some(span) = self.timers.keepalive_span {
+            self.timers.keepalive = now + span;
+            self.timers.no_later_than(self.timers.keepalive);
+        }
     }
 
     /// Payload of keepalive PINGs, different from that of a drain.
