@@ -108,7 +108,12 @@ impl SendQueue {
         }
         let Some(Chunk::Own(buffer)) = self.chunks.back_mut() else { return };
         let before = buffer.len();
-        buffer.reserve(len);
+        if before + len > SHARE {
+            // Nothing else will share it: doubling would only make it too large to be lent to whoever receives.
+            buffer.reserve_exact(len);
+        } else {
+            buffer.reserve(len);
+        }
         write(buffer);
         self.len += buffer.len() - before;
     }
@@ -196,6 +201,9 @@ pub(crate) struct BufferPool {
 /// Buffers above this are kept apart, so that small messages do not sit in large buffers.
 const SMALL: usize = 64 << 10;
 
+/// Large buffers that are looked at for one that is not too large.
+const LOOKED_AT: usize = 16;
+
 impl BufferPool {
     pub(crate) const fn new(limit: usize) -> Self {
         BufferPool { small: Vec::new(), large: Vec::new(), held: 0, limit }
@@ -215,8 +223,16 @@ impl BufferPool {
 
     /// As [`take`](BufferPool::take), but with no more memory than `most`, or that of a small buffer.
     pub(crate) fn take_within(&mut self, len: usize, most: usize) -> Vec<u8> {
-        let fits = self.large.last().is_some_and(|buffer| buffer.capacity() <= most);
-        self.take(if fits { len } else { len.min(SMALL) })
+        if len > SMALL {
+            let last = self.large.len().saturating_sub(LOOKED_AT);
+            let fits = |buffer: &Vec<u8>| buffer.capacity() <= most;
+            if let Some(at) = self.large[last..].iter().rposition(fits) {
+                let buffer = self.large.swap_remove(last + at);
+                self.held -= buffer.capacity();
+                return buffer;
+            }
+        }
+        self.take(len.min(SMALL))
     }
 
     /// Keeps a buffer for later, or frees it where that would exceed the limit.
@@ -373,6 +389,29 @@ mod tests {
         for kind in 0..3 {
             assert_eq!((slices(4095, kind), slices(4096, kind)), (1, 2));
         }
+    }
+
+    #[test]
+    fn a_buffer_that_is_too_large_is_passed_over_for_one_that_is_not() {
+        let mut pool = BufferPool::new(1 << 20);
+        for capacity in [100_000, 200_000, 300_000, 10] {
+            pool.give(Vec::with_capacity(capacity));
+        }
+        let lent: Vec<_> = [200_000, 150_000, 150_000]
+            .map(|most| pool.take_within(90_000, most).capacity())
+            .into();
+        assert_eq!(lent, [200_000, 100_000, 10], "a small one where none fits");
+        assert_eq!(pool.held, 300_000);
+        assert_eq!(pool.take_within(10, 0).capacity(), 0, "small ones are for all");
+    }
+
+    #[test]
+    fn a_message_that_nothing_will_share_takes_no_more_memory_than_it_has_bytes() {
+        let (mut queue, mut pool) = (SendQueue::default(), BufferPool::new(1 << 20));
+        pool.give(Vec::with_capacity(100_000));
+        queue.append(100_005, &mut pool, |out| out.resize(100_005, 1));
+        let Some(Chunk::Own(buffer)) = queue.chunks.back() else { panic!("{queue:?}") };
+        assert_eq!(buffer.capacity(), 100_005);
     }
 
     #[test]
