@@ -1,13 +1,16 @@
 //! Control frames in numbers (CVE-2019-9512, -9513, -9515, CVE-2020-11080), and frames that nobody asked for.
 
-use grpc_proto::{Instant, Violation};
+use std::time::Duration;
+
+use grpc_proto::http2::{Session, Side};
+use grpc_proto::{Config, ConnectionError, Instant, Limits, TimedOut, Transmit, Violation};
 
 use crate::victim::Victim;
 use crate::wire::{self, *};
 
 #[test]
 fn pings_of_a_peer_that_does_not_read_stay_unread_at_64_replies() {
-    let mut victim = Victim::new(|limits| limits.min_ping_interval = std::time::Duration::ZERO);
+    let mut victim = Victim::new(|limits| limits.min_ping_interval = Duration::ZERO);
     let bytes = ping([1; 8]).repeat(10_000);
     let left = victim.feed_without_reading(&bytes);
     assert_eq!(left, bytes.len() - 64 * 17);
@@ -15,6 +18,37 @@ fn pings_of_a_peer_that_does_not_read_stay_unread_at_64_replies() {
     assert_eq!(victim.sent().len(), 64);
     victim.check();
     victim.expect_service(1);
+}
+
+#[test]
+fn a_peer_that_asks_and_takes_no_replies_loses_its_connection_in_time() {
+    let mut limits = Limits::default();
+    limits.min_ping_interval = Duration::ZERO;
+    let config = Config::new(limits).expect("the limits are possible");
+    let start = Instant::from_millis(1);
+    let mut session = Session::new(Side::Server, &config, 1, start);
+    let asked = [
+        &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..],
+        &settings(&[]),
+        &settings_ack(),
+        &ping([1; 8]).repeat(200),
+    ]
+    .concat();
+    let mut input = &asked[..];
+    assert_eq!(session.poll(&mut input, start).map(|event| event.is_none()), Ok(true));
+    assert!(!input.is_empty(), "input is left at the limit of replies");
+    // A pull in time begins the wait anew.
+    let before = start + Duration::from_millis(59_999);
+    session.poll_transmit(&mut Transmit::new(), before);
+    let mut input = &asked[asked.len() - 17 * 70..];
+    assert_eq!(session.poll(&mut input, before).map(|event| event.is_none()), Ok(true));
+    let due = before + Duration::from_secs(60);
+    assert_eq!(
+        session.poll(&mut &[][..], before + Duration::from_nanos(59_999_999_999)).map(|_| ()),
+        Ok(())
+    );
+    let over = session.poll(&mut &[][..], due).map(|_| ());
+    assert_eq!(over, Err(ConnectionError::TimedOut(TimedOut::Backlog)));
 }
 
 #[test]

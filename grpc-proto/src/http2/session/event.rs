@@ -101,6 +101,8 @@ pub enum TimedOut {
     Keepalive,
     /// Room in the connection's window, for which output waited.
     Window,
+    /// A pull of output, for which input waited: the peer takes none of our replies.
+    Backlog,
     /// The calls that were open when a drain began.
     Drain,
 }
@@ -114,6 +116,7 @@ impl TimedOut {
             TimedOut::SettingsAck => "SETTINGS were not acknowledged in time",
             TimedOut::Keepalive => "a keepalive PING was not acknowledged in time",
             TimedOut::Window => "the connection's window stayed closed while output waited",
+            TimedOut::Backlog => "replies were not taken while more was asked for",
             TimedOut::Drain => "calls outlived the grace period of the drain",
         }
     }

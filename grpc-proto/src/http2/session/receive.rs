@@ -123,6 +123,9 @@ impl Session {
             match self.reading {
                 Reading::Header => {
                     if self.is_backlogged() {
+                        if !input.is_empty() {
+                            self.note_backlog(now);
+                        }
                         return Ok(None);
                     }
                     let Some(header) = self.take_header(input) else { return Ok(None) };

@@ -40,6 +40,8 @@ pub(super) struct Timers {
     pub(super) window: Instant,
     /// What had been sent when that wait began.
     pub(super) window_since: u64,
+    /// End of the wait for a pull of output, while input is left for want of it.
+    pub(super) backlog: Instant,
     pub(super) trim: Instant,
     /// When the first stalled stream may be due.
     pub(super) stall: Instant,
@@ -89,6 +91,7 @@ impl Timers {
             drain_ping: Instant::NEVER,
             window: Instant::NEVER,
             window_since: 0,
+            backlog: Instant::NEVER,
             trim: Instant::NEVER,
             stall: Instant::NEVER,
             last_read: now,
@@ -114,6 +117,7 @@ impl Timers {
             self.drain,
             self.drain_ping,
             self.window,
+            self.backlog,
             self.trim,
             self.stall,
         ]
@@ -218,6 +222,16 @@ impl Session {
         }
     }
 
+    /// Input is left until output is pulled, which a peer that takes nothing does not let happen for ever: two ends that
+    /// both write before they read would wait for each other.
+    #[cold]
+    pub(super) fn note_backlog(&mut self, now: Instant) {
+        if self.timers.backlog == Instant::NEVER {
+            self.timers.backlog = now + self.limits.send_stall_timeout;
+            self.timers.no_later_than(self.timers.backlog);
+        }
+    }
+
     /// The connection's window is closed: DATA that waits for it does not wait for ever.
     #[cold]
     pub(super) fn note_closed_window(&mut self, now: Instant) {
@@ -272,6 +286,7 @@ impl Session {
             (self.timers.settings_ack, TimedOut::SettingsAck, ErrorCode::SETTINGS_TIMEOUT),
             (self.timers.ping_ack, TimedOut::Keepalive, ErrorCode::NO_ERROR),
             (self.timers.window, TimedOut::Window, ErrorCode::ENHANCE_YOUR_CALM),
+            (self.timers.backlog, TimedOut::Backlog, ErrorCode::ENHANCE_YOUR_CALM),
             (self.timers.drain, TimedOut::Drain, ErrorCode::NO_ERROR),
         ];
         for (at, what, code) in timed_out {

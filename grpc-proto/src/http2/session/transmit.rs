@@ -38,6 +38,7 @@ impl Session {
     fn write_frames(&mut self, out: &mut Transmit, now: Instant) {
         let budget = out.len() + self.limits.transmit_budget as usize;
         self.opens = 0;
+        self.timers.backlog = Instant::NEVER;
         if !self.control.is_empty() {
             out.head().extend_from_slice(&self.control);
             self.control.clear();
