@@ -450,6 +450,22 @@ fn rule_34_strikes_are_forgiven_when_headers_or_data_are_sent() {
 }
 
 #[test]
+fn rule_34_the_first_ping_behind_headers_or_data_is_no_strike() {
+    server(|bench| {
+        let call = bench.open(1, END_STREAM);
+        for _ in 0..10 {
+            bench.feed([ping([0; 8]), ping([1; 8]), ping([2; 8])].concat());
+            bench.conn.send_encoded(call, (&b"x"[..]).into(), false).unwrap();
+            bench.sent();
+        }
+        bench.feed([ping([0; 8]), ping([1; 8]), ping([2; 8])].concat());
+        bench.expect_open();
+        bench.feed(ping([3; 8]));
+        assert_eq!(bench.error, Some(ConnectionError::PeerMisbehaved(Violation::TooManyPings)));
+    });
+}
+
+#[test]
 fn rule_34_enforcement_may_be_relaxed() {
     server_with(
         |limits| limits.min_ping_interval = Duration::ZERO,

@@ -116,9 +116,12 @@ impl Session {
             };
             if self.limits.min_ping_interval.is_zero() {
                 // Enforcement is switched off.
+            } else if self.pings_counted == 0 {
+                // A client that estimates its window asks as soon as something comes.
+                self.pings_counted = 1;
             } else if self.last_ping.is_some_and(|last| now < last + interval) {
-                self.ping_strikes += 1;
-                if self.ping_strikes > PING_STRIKES {
+                self.pings_counted += 1;
+                if self.pings_counted > 1 + PING_STRIKES {
                     return Err(Violation::TooManyPings);
                 }
             }

@@ -94,7 +94,8 @@ pub struct Session {
     opens: u32,
     empty_data: u32,
     resets: TokenBucket,
-    ping_strikes: u32,
+    /// Since HEADERS or DATA were last sent: the first PING, and each that came too soon behind it.
+    pings_counted: u32,
     last_ping: Option<Instant>,
 
     // Writing.
@@ -194,7 +195,7 @@ impl Session {
             opens: 0,
             empty_data: 0,
             resets: TokenBucket::new(limits.reset_burst, limits.reset_rate, now),
-            ping_strikes: 0,
+            pings_counted: 0,
             last_ping: None,
             control,
             pending_replies: 0,

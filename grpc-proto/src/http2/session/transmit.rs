@@ -165,7 +165,7 @@ impl Session {
             let has_timeout = stream.deadline != Instant::NEVER;
             let timeout = has_timeout.then(|| TimeoutText::new(stream.deadline - now));
             self.put_head(out, id, head, timeout, end_stream);
-            self.ping_strikes = 0;
+            self.pings_counted = 0;
             self.step(slot, Input::SendHeaders { end_stream });
             self.open_for_prefix(slot);
             self.invite_opened(slot);
@@ -224,7 +224,7 @@ impl Session {
             quantum -= len;
         }
         if quantum < QUANTUM {
-            self.ping_strikes = 0;
+            self.pings_counted = 0;
             stream.sent_since = stream.sent_since.saturating_add((QUANTUM - quantum) as u32);
         }
         if stream.queue.is_empty() || stream.sent_since >= LEAST_PROGRESS {
