@@ -96,6 +96,12 @@ impl Pool {
         }
     }
 
+    /// Gives back all memory that nobody leases.
+    pub(crate) fn trim(&self) {
+        let (free, buffers) = (self.free.take(), self.buffers.take());
+        drop((free, buffers));
+    }
+
     /// Leases an arena as soon as one is free.
     pub(crate) fn lease(self: &Rc<Self>) -> Leasing<'_> {
         Leasing { pool: self, ticket: Ticket::default() }

@@ -90,6 +90,13 @@ impl Timers {
         self.place(id).map(|place| self.take(place))
     }
 
+    /// Gives all memory back, where no timer is left.
+    pub(crate) fn shrink(&mut self) {
+        if self.heap.is_empty() {
+            *self = Timers::default();
+        }
+    }
+
     /// Takes one timer that is due at `now`.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<Waker> {
         if self.next()? > now { None } else { Some(self.take(0)) }

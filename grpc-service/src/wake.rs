@@ -56,6 +56,11 @@ impl ReadySet {
         self.lock().root.take()
     }
 
+    /// Gives the queue's memory back, where nothing is in it.
+    pub(crate) fn shrink(&self) {
+        self.lock().queue.shrink_to_fit();
+    }
+
     fn push(&self, index: u32) {
         let mut inner = self.lock();
         inner.queue.push(index);

@@ -2,9 +2,9 @@
 #![cfg(all(feature = "gzip", feature = "deflate", feature = "zstd"))]
 
 mod common;
+#[path = "common/counting.rs"]
+mod counting;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::future::Future;
 use std::io::Write;
 use std::pin::pin;
@@ -23,45 +23,6 @@ use grpc_service::{
     Channel, ChannelOptions, Compression, Cx, Encoding, Endpoint, Host, Peer, ResponseMetadata,
     Router, Server, ServerOptions, Sink,
 };
-
-/// Counts what its thread holds of the heap, and takes from it.
-struct Counting;
-
-thread_local! {
-    static HELD: Cell<usize> = const { Cell::new(0) };
-    static PEAK: Cell<usize> = const { Cell::new(0) };
-    static TAKEN: Cell<u64> = const { Cell::new(0) };
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn note(more: usize, less: usize) {
-    HELD.set((HELD.get() + more).saturating_sub(less));
-    PEAK.set(PEAK.get().max(HELD.get()));
-    TAKEN.set(TAKEN.get() + u64::from(more > 0));
-}
-
-// SAFETY: everything is the system allocator's; the counters are plain cells without destructors.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note(layout.size(), 0);
-        // SAFETY: passed on unchanged, under the contract of our own caller.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        note(0, layout.size());
-        // SAFETY: passed on unchanged, under the contract of our own caller.
-        unsafe { System.dealloc(place, layout) }
-    }
-
-    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        note(size, layout.size());
-        // SAFETY: passed on unchanged, under the contract of our own caller.
-        unsafe { System.realloc(place, layout, size) }
-    }
-}
 
 #[derive(Clone)]
 struct Handler;
@@ -430,10 +391,9 @@ fn a_decompression_bomb_stops_at_the_receive_limit_and_a_neighbour_is_served() {
 
     assert_eq!(call_raw(accept(), &limits, "gzip", 1, &fits).field("grpc-status"), Some("0"));
     let peak = |run: &mut dyn FnMut()| {
-        let before = HELD.get();
-        PEAK.set(before);
+        let before = counting::reset_peak();
         run();
-        PEAK.get() - before
+        counting::peak() - before
     };
     let small = peak(&mut || {
         let answer = call_raw(accept(), &limits, "gzip", 1, b"no gzip");
@@ -476,9 +436,9 @@ fn a_compressed_call_takes_nothing_from_the_heap_at_steady_state() {
         let mut last = u64::MAX;
         for _ in 0..200 {
             arena.reset();
-            let before = TAKEN.get();
+            let before = counting::taken();
             let reply = pair.block_on(async { stub.echo(&Raw(&body), &arena).await });
-            last = TAKEN.get() - before;
+            last = counting::taken() - before;
             assert_eq!(reply, Ok(Raw(&body)));
         }
         // The codecs written in C take theirs where this allocator does not see it; they keep their contexts too.

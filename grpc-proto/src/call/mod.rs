@@ -364,6 +364,13 @@ impl<R: Role> Connection<R> {
         self.session.occupied()
     }
 
+    /// Whether no call has been open for [`Limits::trim_after`](crate::Limits::trim_after), and the memory of calls
+    /// was given back: time for who keeps some beside each call to do the same.
+    #[inline]
+    pub fn is_trimmed(&self) -> bool {
+        self.session.is_trimmed()
+    }
+
     /// The HTTP/2 session below, to be looked at.
     pub fn session(&self) -> &Session {
         &self.session

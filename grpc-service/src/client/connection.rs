@@ -137,6 +137,9 @@ impl Endpoint for ClientConnection {
         drop(driver);
         drop(old);
         let driven = turn(self, input, out, now);
+        if self.link.connection.borrow().is_trimmed() {
+            self.link.trim();
+        }
         let progress = &self.link.progress;
         if let Err(error) = &driven {
             progress.over(|| match self.link.connection.borrow().goaway_debug_data() {

@@ -162,6 +162,21 @@ impl Link {
         Some(call)
     }
 
+    /// Gives memory back that no call has needed for a while.
+    pub(crate) fn trim(&self) {
+        let (mut calls, mut spare) = (self.calls.borrow_mut(), self.spare.borrow_mut());
+        let idle = calls.iter().all(Option::is_none);
+        if !idle || calls.capacity() + spare.capacity() == 0 {
+            return;
+        }
+        *calls = Vec::new();
+        let spare = std::mem::take(&mut *spare);
+        drop(calls);
+        drop(spare);
+        self.dropped.borrow_mut().shrink_to_fit();
+        self.pool.trim();
+    }
+
     /// Takes a record back that nothing refers to any more.
     pub(crate) fn give_back(&self, call: Rc<Record>) {
         if call.handles.get() > 0 || call.key.get().is_some() {

@@ -237,6 +237,22 @@ impl ServerConnection {
         }
     }
 
+    /// Gives the memory of places back that no call has needed for a while.
+    fn trim(&mut self) {
+        let mut calls = self.shared.calls.borrow_mut();
+        if calls.iter().any(|call| call.key.get().is_some()) {
+            return;
+        }
+        let idle = std::mem::take(&mut *calls);
+        drop(calls);
+        if !idle.is_empty() {
+            drop(idle);
+            self.woken = Vec::new();
+            self.shared.ready.shrink();
+            self.shared.timers.borrow_mut().shrink();
+        }
+    }
+
     /// Empties a place: drops the handler, if one is there, and whatever else the call left.
     fn clear(&self, call: &Call) {
         let entry = call.entry.take();
@@ -310,6 +326,9 @@ impl Endpoint for ServerConnection {
     ) -> Result<(), ConnectionError> {
         drop(self.shared.ready.unpark());
         turn(self, input, out, now)?;
+        if self.shared.connection.borrow().is_trimmed() {
+            self.trim();
+        }
         if !self.shared.ready.park(cx.waker()) {
             cx.waker().wake_by_ref();
         }
