@@ -189,4 +189,24 @@ mod tests {
         out.advance(1);
         assert_eq!(out.take_spent().collect::<Vec<_>>(), [b"abc"]);
     }
+
+    #[test]
+    fn every_part_of_its_memory_is_told_and_given_back() {
+        let mut out = Transmit::new();
+        for _ in 0..50 {
+            out.head().push(b'x');
+            out.lend(alloc::vec![0; 100], 0);
+        }
+        let segments = out.segments.capacity() * size_of::<Segment>();
+        let held = out.head.capacity() + segments + 50 * 100;
+        assert_eq!(out.heap_bytes(), held);
+        out.advance(out.len());
+        let spent = out.spent.capacity() * size_of::<Vec<u8>>() + 50 * 100;
+        assert!(out.spent.capacity() >= 50);
+        assert_eq!(out.heap_bytes(), out.head.capacity() + segments + spent);
+        out.shrink(10 * size_of::<Segment>());
+        assert_eq!(out.segments.capacity(), 10);
+        out.shrink(0);
+        assert_eq!(out.heap_bytes(), 0);
+    }
 }

@@ -151,3 +151,82 @@ fn write_whole(head: &CallHead<'_>, has_timeout: bool, session: &mut Session) ->
     }
     Pending::Fields(list, Prepared::OWN_REQUEST)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::http2::Side;
+    use crate::time::Instant;
+    use crate::transmit::Transmit;
+    use alloc::format;
+
+    /// A client's templates, and a session that opens the calls made from them.
+    struct Client {
+        templates: Templates,
+        session: Session,
+    }
+
+    impl Client {
+        fn new() -> Self {
+            let session = Session::new(Side::Client, &Config::default(), 0, Instant::ZERO);
+            Client { templates: Templates::default(), session }
+        }
+
+        /// Opens a call, which waits to be sent; says where its head is kept.
+        fn call(&mut self, method: usize) -> Option<Prepared> {
+            let path = format!("/a.B/{method}");
+            let head = CallHead::new(&path, "localhost");
+            let pending = self.templates.head(&head, false, &mut self.session);
+            let place = match &pending {
+                Pending::Call { place, .. } => Some(*place),
+                _ => None,
+            };
+            self.session.open_with(pending, Instant::ZERO).expect("room for a call");
+            place
+        }
+
+        fn send(&mut self) {
+            self.session.poll_transmit(&mut Transmit::new(), Instant::ZERO);
+        }
+
+        fn paths(&self) -> Vec<&str> {
+            self.templates.kept.iter().map(|template| template.path.as_str()).collect()
+        }
+    }
+
+    #[test]
+    fn as_many_heads_are_kept_as_there_are_places_and_the_oldest_makes_way() {
+        let mut client = Client::new();
+        for method in 0..KEPT {
+            assert_eq!(client.call(method), Some(Prepared::request(method)));
+            client.send();
+        }
+        for method in KEPT..3 * KEPT {
+            assert_eq!(client.call(method), Some(Prepared::request(method % KEPT)));
+            client.send();
+            assert_eq!(client.paths().len(), KEPT);
+            assert_eq!(client.paths()[method % KEPT], format!("/a.B/{method}"));
+        }
+    }
+
+    #[test]
+    fn a_head_that_a_call_waits_to_send_does_not_make_way() {
+        let mut client = Client::new();
+        for method in 0..KEPT {
+            client.call(method);
+        }
+        assert_eq!(client.call(100), None, "every head is awaited");
+        client.send();
+        client.call(0);
+        client.call(1);
+        assert_eq!(client.call(101), Some(Prepared::request(2)));
+        // The search goes on behind the last place, and round the end.
+        for (method, place) in (102..).zip(3..KEPT) {
+            assert_eq!(client.call(method), Some(Prepared::request(place)));
+        }
+        assert_eq!(client.call(200), None);
+        client.send();
+        assert_eq!(client.call(201), Some(Prepared::request(0)));
+    }
+}

@@ -178,4 +178,15 @@ mod tests {
         }
         assert!(table.places.len() <= 16);
     }
+
+    #[test]
+    fn identifiers_are_looked_for_from_places_of_their_own() {
+        let mut table = IdTable::new();
+        let ids = (1..512).step_by(2);
+        ids.clone().for_each(|id| table.insert(id, 0));
+        let mut homes: Vec<_> = ids.clone().map(|id| table.home(id)).collect();
+        homes.sort_unstable();
+        homes.dedup();
+        assert!(homes.len() * 2 > ids.count(), "{} homes", homes.len());
+    }
 }

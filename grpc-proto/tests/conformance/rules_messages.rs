@@ -315,3 +315,36 @@ fn rule_28_a_request_tells_its_encodings_and_a_message_in_pieces_keeps_its_flag(
         assert_eq!(head.metadata.encoding(), None);
     });
 }
+
+#[test]
+fn a_message_counts_with_its_prefix_against_the_mark() {
+    for (more, wanted) in [(0, Ok(())), (1, Err(SendError::Full))] {
+        server_with(
+            |limits| limits.send_mark = 1000,
+            |bench| {
+                let call = bench.open(1, END_STREAM);
+                bench.conn.send(call, &Zeros(495)).unwrap();
+                assert_eq!(bench.conn.send(call, &Zeros(495)), Ok(()));
+                bench.sent();
+                bench.conn.send(call, &Zeros(495)).unwrap();
+                assert_eq!(bench.conn.send(call, &Zeros(495 + more)), wanted);
+            },
+        );
+    }
+}
+
+#[test]
+fn the_part_of_a_message_goes_with_its_call() {
+    server_with(
+        |limits| limits.pool_bytes = 0,
+        |bench| {
+            bench.open(1, 0);
+            bench.feed(data(1, 0, &message(&[7; 100_000])[..16_384]));
+            bench.sent();
+            let held = bench.conn.heap_bytes();
+            bench.feed(reset(1, 8));
+            let left = bench.conn.heap_bytes();
+            assert!(left + 16_000 < held, "{held} and then {left}");
+        },
+    );
+}

@@ -560,3 +560,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_decoder_tells_how_many_entries_it_holds_and_gives_back_what_they_do_not_need() {
+    let mut decoder = Decoder::new(4096);
+    assert_eq!((decoder.table_len(), decoder.heap_bytes()), (0, 0));
+    let mut list = FieldList::new();
+    for n in 0..20u8 {
+        // A literal with incremental indexing and a name of its own.
+        let block = [0x40, 1, b'a' + n, 3, b'1', b'2', b'3'];
+        decoder.decode(&block, &ListLimits::default(), &mut list).unwrap();
+        assert_eq!(decoder.table_len(), usize::from(n) + 1);
+        assert_eq!(decoder.table_entries().count(), decoder.table_len());
+    }
+    let held = decoder.heap_bytes();
+    assert!(held >= 20 * 4);
+    decoder.shrink_idle();
+    assert!((20 * 4..held).contains(&decoder.heap_bytes()), "{held} {}", decoder.heap_bytes());
+    assert_eq!(decoder.table_len(), 20);
+}

@@ -343,3 +343,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_field_may_fill_three_quarters_of_the_table_and_not_a_byte_more() {
+    for (more, entries) in [(0, 1), (1, 0)] {
+        let mut pair = Pair::new();
+        let mut list = FieldList::new();
+        list.push(b"x-large", &vec![b'v'; 4096 / 4 * 3 - 32 - b"x-large".len() + more]);
+        for _ in 0..3 {
+            pair.send(&list);
+        }
+        assert_eq!(pair.encoder.table_len(), entries);
+    }
+}

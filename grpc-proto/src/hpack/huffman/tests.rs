@@ -229,3 +229,8 @@ proptest! {
         check(&Tree::new(), &coded);
     }
 }
+
+#[test]
+fn five_bits_are_the_shortest_code() {
+    assert_eq!([0, 1, 5, 8, 10].map(max_decoded_len), [0, 1, 8, 12, 16]);
+}

@@ -93,3 +93,16 @@ fn debug_escapes_text_and_hides_sensitive_values() {
     assert_eq!(format!("{list:?}"), r"[a: \x00\xff\n, cookie: <sensitive>]");
     assert_eq!(format!("{:?}", list.get(0).unwrap().flags), "{VALUE_INVALID}");
 }
+
+#[test]
+fn memory_is_given_back_down_to_what_is_asked_for_and_no_further() {
+    let mut list: FieldList = (0..1000).map(|i| (format!("n{i:04}"), [b'v'; 100])).collect();
+    list.clear();
+    let held = list.heap_bytes();
+    list.shrink(held);
+    assert_eq!(list.heap_bytes(), held);
+    list.shrink(8000);
+    assert_eq!(list.heap_bytes(), 8000);
+    list.shrink(0);
+    assert_eq!(list.heap_bytes(), 0);
+}

@@ -220,4 +220,24 @@ mod tests {
         assert_eq!(memo.heap_bytes(), 1 + least.heap_bytes());
         assert!(least.heap_bytes() < slack);
     }
+
+    #[test]
+    fn a_block_is_kept_once_it_will_not_get_shorter() {
+        let mut encoder = Encoder::new();
+        let mut memo = EncodeMemo::default();
+        memo.list.push_known(Token::Path, b"/a.B/First");
+        memo.encode(&mut encoder);
+        assert!(!memo.valid, "the table has changed");
+        memo.encode(&mut encoder);
+        assert!(memo.valid);
+        memo.list.clear();
+        memo.list.push_known(Token::Path, b"/a.B/Second");
+        memo.encode(&mut encoder);
+        assert!(!memo.valid, "the path enters the table when it comes again");
+        memo.encode(&mut encoder);
+        assert!(!memo.valid);
+        memo.encode(&mut encoder);
+        assert!(memo.valid);
+        assert_eq!(memo.block.len(), 1);
+    }
 }
