@@ -1,0 +1,250 @@
+//! Rules 31 and 32: GOAWAY, and connections that drain.
+
+use std::time::Duration;
+
+use grpc_proto::{
+    CallHead, Code, ConnectionError, Instant, Limits, Processed, SendError, TimedOut, Violation,
+};
+
+use crate::harness::{AtClient, AtServer, client, code, outcome, server, server_with};
+use crate::wire::{self, *};
+
+#[test]
+fn rule_31_calls_above_goaway_are_refused_and_the_others_go_on() {
+    client(|bench| {
+        let calls = [bench.open(), bench.open(), bench.open()];
+        let events = bench.feed(goaway(3, NO_ERROR));
+        let [AtClient::GoAway { last: 3, code: NO_ERROR }, AtClient::Status(key, outcome)] =
+            &events[..]
+        else {
+            panic!("{events:?}")
+        };
+        assert_eq!(
+            (*key, outcome.status.code(), outcome.processed),
+            (calls[2], Code::Unavailable, Processed::Refused)
+        );
+        let head = CallHead::new("/a/b", "localhost");
+        assert_eq!(bench.conn.call(&head, None, bench.now), Err(SendError::Closing));
+        for stream in [1, 3] {
+            assert_eq!(
+                code(&bench.feed(headers(stream, END_STREAM, &trailers_only("0")))),
+                Code::Ok
+            );
+        }
+        bench.sent();
+        assert!(bench.conn.is_drained());
+    });
+}
+
+#[test]
+fn rule_31_calls_that_were_not_sent_may_be_tried_elsewhere() {
+    client(|bench| {
+        bench.feed(settings(&[(3, 0)]));
+        bench.start();
+        let events = bench.feed(goaway(0x7fff_ffff, NO_ERROR));
+        assert_eq!(outcome(&events).processed, Processed::No);
+        assert_eq!(code(&events), Code::Unavailable);
+    });
+}
+
+#[test]
+fn rule_31_a_later_goaway_may_lower_the_id_and_not_raise_it() {
+    client(|bench| {
+        bench.open();
+        bench.open();
+        bench.feed(goaway(3, NO_ERROR));
+        assert_eq!(outcome(&bench.feed(goaway(1, NO_ERROR))).processed, Processed::Refused);
+        bench.feed(goaway(3, NO_ERROR));
+        bench.expect_violation(Violation::GoAwayRaised);
+    });
+}
+
+#[test]
+fn rule_31_calls_that_a_goaway_ends_say_why_in_the_servers_words() {
+    let goaway = |code: u32, debug: &[u8]| {
+        let payload = [&1u32.to_be_bytes()[..], &code.to_be_bytes(), debug].concat();
+        frame(GOAWAY, 0, 0, &payload)
+    };
+    for (code, debug, told) in [
+        (ENHANCE_YOUR_CALM, &b"too_many_pings"[..], "ENHANCE_YOUR_CALM, \"too_many_pings\""),
+        (NO_ERROR, b"", "NO_ERROR"),
+        // Nothing in it reaches a terminal or begins a line of a log.
+        (NO_ERROR, b"\n\x1b[2J\"\xff", "NO_ERROR, \"\u{fffd}\u{fffd}[2J\\\"\u{fffd}\""),
+    ] {
+        client(|bench| {
+            let (seen, unseen) = (bench.open(), bench.open());
+            assert_eq!(bench.conn.goaway_debug_data(), "");
+            let events = bench.feed(goaway(code, debug));
+            let [AtClient::GoAway { .. }, AtClient::Status(call, outcome)] = &events[..] else {
+                panic!("{events:?}")
+            };
+            let text = "the peer is going away and has not seen the call: GOAWAY with ";
+            let message = outcome.status.message();
+            assert_eq!((*call, message), (unseen, &*format!("{text}{told}")));
+            bench.conn.close_read(bench.now);
+            let events = bench.feed(b"");
+            let [AtClient::Status(call, outcome)] = &events[..] else { panic!("{events:?}") };
+            let message = outcome.status.message();
+            let text = "the connection was lost: GOAWAY with ";
+            assert_eq!((*call, message), (seen, &*format!("{text}{told}")));
+        });
+    }
+    // However much it says, a status stays short.
+    client(|bench| {
+        bench.open();
+        bench.open();
+        let message =
+            outcome(&bench.feed(goaway(NO_ERROR, &[b'x'; 16_000]))).status.message().len();
+        assert!(message < 400, "{message}");
+    });
+    // A connection that is lost without a word says nothing of one.
+    client(|bench| {
+        bench.open();
+        bench.conn.close_read(bench.now);
+        assert_eq!(outcome(&bench.feed(b"")).status.message(), "the connection was lost");
+    });
+}
+
+#[test]
+fn rule_32_a_drain_names_the_last_stream_once_a_round_trip_is_over() {
+    server(|bench| {
+        let first = bench.open(1, END_STREAM);
+        bench.conn.shutdown(bench.now);
+        let sent = bench.sent();
+        let [Sent::GoAway { last: 0x7fff_ffff, code: NO_ERROR, .. }, Sent::Ping(payload)] =
+            &sent[..]
+        else {
+            panic!("{sent:?}")
+        };
+        // A request that was under way is served.
+        let second = bench.open(3, END_STREAM);
+        bench.feed(frame(PING, ACK, 0, payload));
+        assert!(matches!(bench.sent()[..], [Sent::GoAway { last: 3, code: NO_ERROR, .. }]));
+        assert_eq!(bench.feed(headers(5, END_STREAM, &wire::call())), []);
+        bench.expect_reset(5, REFUSED_STREAM);
+        assert!(!bench.conn.is_drained());
+        bench.finish(first);
+        bench.finish(second);
+        bench.sent();
+        assert!(bench.conn.is_drained());
+        bench.conn.close_read(bench.now);
+        bench.feed(b"");
+        assert_eq!(bench.error, Some(ConnectionError::Drained));
+    });
+}
+
+#[test]
+fn rule_32_a_peer_that_does_not_answer_the_ping_cannot_hold_up_a_drain() {
+    server(|bench| {
+        bench.conn.shutdown(bench.now);
+        bench.sent();
+        bench.set_millis(20_000);
+        bench.feed(b"");
+        assert!(matches!(bench.sent()[..], [Sent::GoAway { last: 0, code: NO_ERROR, .. }]));
+        assert!(bench.conn.is_drained());
+    });
+}
+
+#[test]
+fn rule_32_a_drain_has_a_hard_end() {
+    server_with(
+        |limits| limits.drain_grace = Some(Duration::from_secs(5)),
+        |bench| {
+            let call = bench.open(1, END_STREAM);
+            bench.conn.shutdown(bench.now);
+            bench.set_millis(4_999);
+            assert_eq!(bench.feed(b""), []);
+            bench.set_millis(5_000);
+            let events = bench.feed(b"");
+            assert!(matches!(&events[..], [AtServer::Cancelled(key, _)] if *key == call));
+            assert_eq!(bench.error, Some(ConnectionError::TimedOut(TimedOut::Drain)));
+        },
+    );
+}
+
+#[test]
+fn rule_32_an_old_connection_drains_with_jitter() {
+    let mut ages = Vec::new();
+    for entropy in 0..50 {
+        let mut limits = Limits::default();
+        limits.max_age = Some(Duration::from_secs(1000));
+        (limits.preface_timeout, limits.settings_ack_timeout) = (Duration::MAX, Duration::MAX);
+        let config = grpc_proto::Config::new(limits).unwrap();
+        let conn =
+            grpc_proto::Connection::<grpc_proto::Server>::new(&config, entropy, Instant::ZERO);
+        ages.push(conn.poll_timeout().unwrap().as_nanos() / 1_000_000_000);
+    }
+    assert!(ages.iter().all(|age| (900..=1100).contains(age)), "{ages:?}");
+    ages.sort_unstable();
+    assert!(ages[0] < 930 && ages[49] > 1070, "spread over the range: {ages:?}");
+}
+
+#[test]
+fn rule_32_an_old_connection_says_goaway_and_ends_after_its_grace() {
+    server_with(
+        |limits| {
+            limits.max_age = Some(Duration::from_secs(100));
+            limits.drain_grace = Some(Duration::from_secs(10));
+        },
+        |bench| {
+            bench.open(1, END_STREAM);
+            bench.set_millis(110_000);
+            bench.feed(b"");
+            assert!(matches!(bench.sent()[0], Sent::GoAway { last: 0x7fff_ffff, .. }));
+            bench.set_millis(120_000);
+            bench.feed(b"");
+            assert_eq!(bench.error, Some(ConnectionError::TimedOut(TimedOut::Drain)));
+        },
+    );
+}
+
+#[test]
+fn rule_32_a_connection_without_calls_drains_after_its_idle_time() {
+    server_with(
+        |limits| limits.max_idle = Some(Duration::from_secs(60)),
+        |bench| {
+            bench.set_millis(50_000);
+            bench.expect_service(1);
+            bench.set_millis(109_999);
+            bench.feed(b"");
+            assert_eq!(bench.sent(), []);
+            assert_eq!(bench.conn.poll_timeout(), Some(Instant::from_millis(110_000)));
+            bench.set_millis(110_000);
+            bench.feed(b"");
+            assert!(matches!(bench.sent()[0], Sent::GoAway { last: 0x7fff_ffff, .. }));
+        },
+    );
+}
+
+#[test]
+fn rule_32_only_the_answer_to_the_drains_own_ping_ends_its_round_trip() {
+    server(|bench| {
+        // An answer that nothing asked for.
+        bench.feed(frame(PING, ACK, 0, &[0; 8]));
+        assert_eq!(bench.sent(), []);
+        bench.conn.shutdown(bench.now);
+        let sent = bench.sent();
+        let [Sent::GoAway { .. }, Sent::Ping(payload)] = &sent[..] else { panic!("{sent:?}") };
+        bench.feed(frame(PING, ACK, 0, &[0; 8]));
+        assert_eq!(bench.sent(), []);
+        bench.feed(frame(PING, ACK, 0, payload));
+        assert!(matches!(bench.sent()[..], [Sent::GoAway { last: 0, code: NO_ERROR, .. }]));
+        // Once.
+        bench.feed(frame(PING, ACK, 0, payload));
+        assert_eq!(bench.sent(), []);
+    });
+}
+
+#[test]
+fn rule_31_a_connection_that_is_closed_at_once_ends_its_calls_and_says_why() {
+    server(|bench| {
+        let call = bench.open(1, 0);
+        bench.conn.close(grpc_proto::ErrorCode::INTERNAL_ERROR, bench.now);
+        assert!(!bench.conn.is_open());
+        let events = bench.feed(b"");
+        assert!(matches!(&events[..], [AtServer::Cancelled(key, _)] if *key == call));
+        let error = ConnectionError::ClosedByUs(grpc_proto::ErrorCode::INTERNAL_ERROR);
+        assert_eq!(bench.error, Some(error));
+        assert!(matches!(bench.sent()[..], [Sent::GoAway { last: 1, code: 2, .. }]));
+    });
+}
