@@ -356,3 +356,13 @@ fn a_field_may_fill_three_quarters_of_the_table_and_not_a_byte_more() {
         assert_eq!(pair.encoder.table_len(), entries);
     }
 }
+
+#[test]
+fn every_entry_of_a_large_table_is_found_again() {
+    let mut pair = Pair::new();
+    let list: FieldList = (0..64).map(|n| (format!("x-{n:02}"), "value")).collect();
+    pair.send(&list);
+    assert_eq!(pair.encoder.table_len(), 64);
+    // An index below 127 takes a byte.
+    assert_eq!(pair.send(&list).len(), 64);
+}
