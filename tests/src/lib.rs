@@ -5,6 +5,7 @@ pub mod testing {
     include!(concat!(env!("OUT_DIR"), "/testing.rs"));
 }
 
+pub mod counting;
 pub mod interop;
 
 /// Messages of proto2, proto3 and two editions.

@@ -1,33 +1,10 @@
 //! What decoding and encoding take from the heap, and from the arena.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use grpc_arena::codec::Map;
 use grpc_arena::{Arena, DecodeLimits, Encode, Schema, SizeCache};
+use tests::counting::{Counting, taken};
 use tests::messages::messages::three::{Color, Everything, everything};
 use tests::messages::messages::two::{Legacy, Outer, legacy};
-
-/// Counts the allocations of each thread.
-struct Counting;
-
-thread_local! {
-    static COUNT: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: passes everything on to the system's allocator; counting neither allocates nor unwinds.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's word.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        // SAFETY: the caller's word.
-        unsafe { System.dealloc(place, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -86,7 +63,7 @@ fn a_warm_arena_and_warm_buffers_take_nothing_from_the_heap() {
     let (mut arena, mut cache, mut out) = (Arena::new(), SizeCache::new(), Vec::new());
     let mut counts = Vec::with_capacity(8);
     for _ in 0..8 {
-        let before = COUNT.get();
+        let before = taken();
         let read = <Everything<'static> as Schema>::decode(&bytes, &arena, &DecodeLimits::DEFAULT)
             .unwrap();
         out.clear();
@@ -94,7 +71,7 @@ fn a_warm_arena_and_warm_buffers_take_nothing_from_the_heap() {
         out.reserve(len);
         read.encode(&mut cache, &mut out);
         arena.reset();
-        counts.push(COUNT.get() - before);
+        counts.push(taken() - before);
     }
     assert_eq!(out, bytes);
     assert!(counts[0] > 0 && counts[3..] == [0; 5], "{counts:?}");
@@ -108,12 +85,12 @@ fn groups_take_nothing_from_the_heap_either_once_the_arena_is_warm() {
     let mut arena = Arena::new();
     let mut counts = Vec::with_capacity(8);
     for _ in 0..8 {
-        let before = COUNT.get();
+        let before = taken();
         let read =
             <Legacy<'static> as Schema>::decode(&bytes, &arena, &DecodeLimits::DEFAULT).unwrap();
         assert_eq!(read.many.len(), 200);
         arena.reset();
-        counts.push(COUNT.get() - before);
+        counts.push(taken() - before);
     }
     assert!(counts[0] > 0 && counts[4..] == [0; 4], "{counts:?}");
     let decoded = size_of_val(&many) + 200 * size_of_val(&within);

@@ -2,7 +2,6 @@
 //!
 //! Client and server are connected in memory, through the generated stub and handlers, 64 calls interleaved.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
@@ -12,38 +11,11 @@ use grpc_proto::{Limits, Metadata};
 use grpc_service::ResponseMetadata;
 use grpc_service::testing::join_all;
 use tests::bytes::{Blob, BytesClient};
+use tests::counting::{Counting, taken};
 use tests::echo::{Echoing, connect};
-
-/// Counts what its thread takes from the heap.
-struct Counting;
-
-thread_local! {
-    static TAKEN: Cell<u64> = const { Cell::new(0) };
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-// SAFETY: everything is the system allocator's; the counter is a plain cell without a destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        TAKEN.set(TAKEN.get() + 1);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(place, layout) }
-    }
-
-    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        TAKEN.set(TAKEN.get() + 1);
-        unsafe { System.realloc(place, layout, size) }
-    }
-}
-
-fn taken() -> u64 {
-    TAKEN.get()
-}
 
 const CALLS: usize = 64;
 /// Messages or unary calls of each task between two looks at the counter; of large ones, which settle sooner.

@@ -11,6 +11,7 @@
 )]
 
 mod accounting;
+#[path = "../../../tests/src/counting.rs"]
 mod counting;
 mod data;
 mod floods;
@@ -21,3 +22,6 @@ mod victim;
 mod windows;
 #[path = "../conformance/wire.rs"]
 mod wire;
+
+#[global_allocator]
+static ALLOCATOR: counting::Counting = counting::Counting;
