@@ -41,6 +41,10 @@ pub trait Endpoint {
 
     /// Whether the connection has ended in peace: close the transport once `out` is written.
     fn is_drained(&self) -> bool;
+
+    /// Whether the connection has been without calls for a while and gave its memory back
+    /// ([`Limits::trim_after`](grpc_proto::Limits::trim_after)): time to do the same with buffers of its transport.
+    fn is_trimmed(&self) -> bool;
 }
 
 /// Output at which [`Endpoint::drive`] stops taking input.

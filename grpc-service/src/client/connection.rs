@@ -173,6 +173,10 @@ impl Endpoint for ClientConnection {
     fn is_drained(&self) -> bool {
         self.link.connection.borrow().is_drained()
     }
+
+    fn is_trimmed(&self) -> bool {
+        self.link.connection.borrow().is_trimmed()
+    }
 }
 
 impl Drop for ClientConnection {

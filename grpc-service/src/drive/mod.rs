@@ -56,24 +56,7 @@ where
     O: Orders,
 {
     let (reader, writer, closer) = transport.split();
-    let mut line = Line::<E, T, O> {
-        end,
-        closer,
-        host,
-        orders,
-        phase: Phase::Run,
-        reader: Some(reader),
-        input: Input::new(),
-        writer: Some(writer),
-        filling: Transmit::new(),
-        spare: Transmit::new(),
-        rest: None,
-        full: false,
-        step: Step::Running,
-        eof: false,
-        until: Instant::NEVER,
-        outcome: Ok(()),
-    };
+    let mut line = Line::<E, T, O>::new(end, reader, writer, closer, host, orders);
     let mut read = pin!(none_of(T::Reader::read));
     let mut write = pin!(none_of(T::Writer::write));
     let mut timer = None;
@@ -167,6 +150,34 @@ enum Step {
 }
 
 impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
+    fn new(
+        end: E,
+        reader: T::Reader,
+        writer: T::Writer,
+        closer: T::Closer,
+        host: Rc<dyn Host>,
+        orders: O,
+    ) -> Self {
+        Line {
+            end,
+            closer,
+            host,
+            orders,
+            phase: Phase::Run,
+            reader: Some(reader),
+            input: Input::new(),
+            writer: Some(writer),
+            filling: Transmit::new(),
+            spare: Transmit::new(),
+            rest: None,
+            full: false,
+            step: Step::Running,
+            eof: false,
+            until: Instant::NEVER,
+            outcome: Ok(()),
+        }
+    }
+
     fn on_written(&mut self, half: T::Writer, result: io::Result<usize>, mut out: Transmit) {
         self.writer = Some(half);
         let written = result.unwrap_or(0);
@@ -211,6 +222,10 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
             let left = input.len();
             self.input.keep(left);
             self.full = left > 0 || self.filling.len() >= OUT_MARK;
+            if self.filling.is_empty() && self.end.is_trimmed() {
+                self.filling.shrink(0);
+                self.spare.shrink(0);
+            }
             if driven.is_err() || self.end.is_drained() {
                 self.outcome = driven;
                 self.step = Step::Flushing;
@@ -311,3 +326,6 @@ struct Armed {
     at: Instant,
     timer: LocalFuture<()>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -356,6 +356,10 @@ impl Endpoint for ServerConnection {
     fn is_drained(&self) -> bool {
         self.shared.connection.borrow().is_drained()
     }
+
+    fn is_trimmed(&self) -> bool {
+        self.shared.connection.borrow().is_trimmed()
+    }
 }
 
 impl Drop for ServerConnection {

@@ -461,6 +461,10 @@ impl Endpoint for Tap {
         self.end.borrow_mut().endpoint().poll_timeout()
     }
 
+    fn is_trimmed(&self) -> bool {
+        self.end.borrow_mut().endpoint().is_trimmed()
+    }
+
     fn close_read(&mut self, now: Instant) {
         self.end.borrow_mut().endpoint().close_read(now);
     }
