@@ -10,8 +10,8 @@ use grpc_proto::{ConnectionError, Instant, Transmit};
 pub trait Endpoint {
     /// Takes input, runs the calls that can go on, and appends output to `out`.
     ///
-    /// Advances `input` past what was consumed. Input is left over only when `out` is full: write it, then call
-    /// again with the rest. Empty input lets time and woken calls go on. The waker of `cx` is woken when a call is
+    /// Advances `input` past what was consumed. Input is left over only when `out` is full, at [`OUT_MARK`] bytes: write
+    /// it, then call again with the rest. Empty input lets time and woken calls go on. The waker of `cx` is woken when a call is
     /// ready that was not before.
     ///
     /// Call it when input has arrived, when a write has completed, when woken, and at
@@ -47,10 +47,12 @@ pub trait Endpoint {
     fn is_trimmed(&self) -> bool;
 }
 
-/// Output at which [`Endpoint::drive`] stops taking input.
+/// Bytes of output at which [`Endpoint::drive`] takes no more input: `out` is full.
 ///
-/// Two of these at most are alive per connection, one being written and one being filled.
-pub(crate) const OUT_MARK: usize = 64 << 10;
+/// A loop that finds so much in `out` drives again once it is written, though nothing else happens. One turn may go
+/// beyond the mark by what it makes at once. With a buffer that is written and one that is filled, as in
+/// [`drive`](crate::drive), two of these at most are alive for a connection.
+pub const OUT_MARK: usize = 64 << 10;
 
 /// The parts of a turn, which both ends take in the same order.
 pub(crate) trait Turn {

@@ -45,7 +45,7 @@ pub use client::{
     Backoff, Channel, ChannelOptions, ClientConnection, Connectivity, ResponseMetadata,
 };
 pub use compression::{Compression, Encoding};
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, OUT_MARK};
 pub use host::{ConnectError, Connector, Host, LocalFuture, Peer};
 pub use method::{Method, Request, Response};
 pub use pool::{PoolLimits, PoolUse};

@@ -7,7 +7,7 @@ use std::task::Context;
 use grpc_proto::http2::{Session, Side};
 use grpc_proto::{ConnectionError, Instant, Transmit};
 use grpc_service::drive::Phase;
-use grpc_service::{ClientConnection, Endpoint, ServerConnection};
+use grpc_service::{ClientConnection, Endpoint, OUT_MARK, ServerConnection};
 
 use super::adapter::{Direction, Socket};
 use crate::adversary::Attacker;
@@ -18,9 +18,6 @@ use crate::monitor::Monitor;
 use crate::oracle::Oracle;
 use crate::pipe::Pipe;
 use crate::scenario::PipePlan;
-
-/// Output at which an end takes no input: it is driven again once that is written.
-const OUT_MARK: usize = 64 << 10;
 
 /// Either end.
 pub(super) enum Either {
