@@ -126,7 +126,10 @@ impl Stage {
 }
 
 /// A call that an attack is about: takes what comes.
-pub(super) struct Attacked;
+pub(super) struct Attacked {
+    /// Whether it is answered at once, and never over for its handler.
+    pub(super) stalls: bool,
+}
 
 impl BidiCall<Part<'static>, Part<'static>> for Attacked {
     async fn on_message<'a>(
@@ -137,26 +140,15 @@ impl BidiCall<Part<'static>, Part<'static>> for Attacked {
     ) -> Result<(), Status> {
         Ok(())
     }
-}
-
-/// A call that is answered at once, and is never over for its handler.
-pub(super) struct Stalled;
-
-impl BidiCall<Part<'static>, Part<'static>> for Stalled {
-    async fn on_message<'a>(
-        &self,
-        _cx: &Cx<'a>,
-        _message: Part<'a>,
-        _out: &mut Sink<'_, Part<'static>>,
-    ) -> Result<(), Status> {
-        Ok(())
-    }
 
     async fn finish(&self, _cx: &Cx<'_>, _out: &mut Sink<'_, Part<'static>>) -> Result<(), Status> {
-        pending().await
+        if self.stalls { pending().await } else { Ok(()) }
     }
 
     async fn run(&self, _cx: &Cx<'_>, out: &mut Sink<'_, Part<'static>>) -> Result<(), Status> {
+        if !self.stalls {
+            return Ok(());
+        }
         let arena = Arena::new();
         out.send(&part(ATTACK, false, 0, 5, &arena)).await
     }

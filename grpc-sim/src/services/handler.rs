@@ -12,7 +12,7 @@ use grpc_service::server::{BidiCall, ClientStreamingCall};
 use grpc_service::{Arena, Cx, Sink, Status};
 
 use super::Stage;
-use super::attack::{Attacked, Stalled};
+use super::attack::Attacked;
 use super::part::generated::{World, WorldClient};
 use super::part::{Part, is_intact, part};
 use crate::marks::Mark;
@@ -332,13 +332,13 @@ impl World for Player {
     type Attack<'s> = Attacked;
 
     async fn attack(&self, _cx: &Cx<'_>) -> Result<Attacked, Status> {
-        Ok(Attacked)
+        Ok(Attacked { stalls: false })
     }
 
-    type Stall<'s> = Stalled;
+    type Stall<'s> = Attacked;
 
-    async fn stall(&self, _cx: &Cx<'_>) -> Result<Stalled, Status> {
-        Ok(Stalled)
+    async fn stall(&self, _cx: &Cx<'_>) -> Result<Attacked, Status> {
+        Ok(Attacked { stalls: true })
     }
 
     type Ignore<'s> = Attacked;
