@@ -8,7 +8,7 @@ use std::time::Duration;
 use grpc_proto::Limits;
 use grpc_service::server::{BidiCall, ClientStreamingCall};
 use grpc_service::testing::{MemoryHost, Pair};
-use grpc_service::{ChannelOptions, Cx, Router, Server, ServerOptions, Sink, Status};
+use grpc_service::{ChannelOptions, Cx, Recordings, Router, Server, ServerOptions, Sink, Status};
 
 use crate::bytes::{Blob, Bytes, BytesClient, register_bytes};
 
@@ -123,12 +123,30 @@ pub async fn yield_now() {
 /// # Panics
 /// When the limits contradict each other.
 pub fn connect<S: Bytes>(service: S, limits: &Limits) -> (BytesClient, Pair) {
+    connect_recorded(service, limits, None)
+}
+
+/// As [`connect`], with both ends recorded if there are recordings.
+///
+/// # Panics
+/// As there.
+pub fn connect_recorded<S: Bytes>(
+    service: S,
+    limits: &Limits,
+    recordings: Option<&Recordings>,
+) -> (BytesClient, Pair) {
     let host = MemoryHost::new(7);
     let mut router = Router::new();
     register_bytes(&mut router, Rc::new(service));
-    let options = ServerOptions::new(limits.clone()).expect("consistent limits");
+    let mut options = ServerOptions::new(limits.clone()).expect("consistent limits");
+    if let Some(recordings) = recordings {
+        options = options.record(recordings.clone());
+    }
     let server = Server::new(router, options, Rc::new(Rc::clone(&host)));
-    let options = ChannelOptions::new(limits.clone()).expect("consistent limits");
+    let mut options = ChannelOptions::new(limits.clone()).expect("consistent limits");
+    if let Some(recordings) = recordings {
+        options = options.record(recordings.clone());
+    }
     let (channel, pair) = Pair::new(&host, &server, &options);
     (BytesClient::new(channel), pair)
 }

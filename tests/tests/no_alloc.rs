@@ -1,18 +1,21 @@
 //! At steady state neither a unary call nor a message of a stream takes anything from the heap, at either end.
 //!
-//! Client and server are connected in memory, through the generated stub and handlers, 64 calls interleaved.
+//! Client and server are connected in memory, through the generated stub and handlers, 64 calls interleaved. The same holds
+//! while both ends are recorded: a recorder's buffer is warm after the largest record.
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, Waker};
 
 use grpc_arena::Arena;
 use grpc_proto::{Limits, Metadata};
-use grpc_service::ResponseMetadata;
 use grpc_service::testing::join_all;
+use grpc_service::{Recordings, ResponseMetadata};
 use tests::bytes::{Blob, BytesClient};
 use tests::counting::{Counting, taken};
-use tests::echo::{Echoing, connect};
+use tests::echo::{Echoing, connect_recorded};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -81,23 +84,49 @@ impl Meeting {
     }
 }
 
-/// Runs 64 of `task` until they are steady.
+/// Runs 64 of `task` until they are steady, without a recording, and with one of each end: of hashes, and of all output.
 fn check<F: Future<Output = ()>>(
     name: &str,
     body: usize,
     task: impl Fn(BytesClient, &'static [u8], &'static Meeting) -> F,
 ) {
     let body: &'static [u8] = vec![7; body].leak();
-    let meeting: &'static Meeting = Box::leak(Box::default());
-    let (stub, mut pair) = connect(Echoing, &limits());
-    pair.block_on(join_all((0..CALLS).map(|_| task(stub.clone(), body, meeting))));
-    assert!(
-        meeting.quiet.get() >= STEADY,
-        "{name}, {} bytes: still {} allocations in {} messages after {WINDOWS} windows",
-        body.len(),
-        meeting.last.get(),
-        window(body) * CALLS,
-    );
+    for recorded in [None, Some(false), Some(true)] {
+        if recorded == Some(false) && body.len() > 10 << 10 {
+            // Hashes of the same bytes, for a long time.
+            continue;
+        }
+        let bytes = Arc::new(AtomicU64::new(0));
+        let recordings = recorded.map(|whole| recordings(&bytes).output_bytes(whole));
+        let meeting: &'static Meeting = Box::leak(Box::default());
+        let (stub, mut pair) = connect_recorded(Echoing, &limits(), recordings.as_ref());
+        pair.block_on(join_all((0..CALLS).map(|_| task(stub.clone(), body, meeting))));
+        assert!(
+            meeting.quiet.get() >= STEADY,
+            "{name}, {} bytes, recorded: {recorded:?}: still {} allocations in {} messages after {WINDOWS} windows",
+            body.len(),
+            meeting.last.get(),
+            window(body) * CALLS,
+        );
+        // Each message was written down where it was sent and where it came in.
+        let windows = u64::from(meeting.windows.get()) - 1;
+        let messages = windows * (window(body) * CALLS) as u64;
+        let least = if recorded.is_some() { 2 * messages * body.len() as u64 } else { 0 };
+        let written = bytes.load(Ordering::Relaxed);
+        assert!(written >= least && (written > 0) == recorded.is_some(), "{written} of {least}");
+    }
+}
+
+/// Recordings without a bound, whose bytes are counted and forgotten.
+fn recordings(bytes: &Arc<AtomicU64>) -> Recordings {
+    let bytes = Arc::clone(bytes);
+    let recordings = Recordings::new(move |_, _| {
+        let bytes = Arc::clone(&bytes);
+        Some(Box::new(move |more| {
+            bytes.fetch_add(more.len() as u64, Ordering::Relaxed);
+        }))
+    });
+    recordings.max_bytes(u64::MAX)
 }
 
 async fn unary(
