@@ -10,6 +10,7 @@ pub mod grammar;
 pub mod hpack;
 pub mod messages;
 pub mod plain;
+pub mod recording;
 pub mod server;
 pub mod service;
 mod tape;

@@ -78,3 +78,8 @@ fn compressed() {
 fn world() {
     replay("world", fuzz::world::check);
 }
+
+#[test]
+fn recording() {
+    replay("recording", fuzz::recording::check);
+}

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use grpc_proto::record::{Options, Reader, Recorder};
+use grpc_proto::record::{Broken, Options, ReadError, Reader, Recorder};
 use grpc_proto::{Client, Config, Instant, Limits};
 use proptest::prelude::*;
 
@@ -31,6 +31,23 @@ fn the_head_tells_how_the_connection_began() {
     let reader = Reader::new(&head).unwrap();
     assert_eq!(reader.start().limits, limits);
     assert_eq!((reader.start().entropy, reader.start().now), (9, Instant::from_nanos(5)));
+}
+
+#[test]
+fn a_number_in_more_bytes_than_it_needs_is_refused() {
+    let head = head(Limits::default());
+    let at = head.len();
+    // poll_transmit at the time of the head; the difference of zero in one byte, in two and in ten.
+    for (number, reads) in
+        [(&[0][..], true), (&[0x80, 0], false), (&[[0x80; 9], [0; 9]].concat()[..10], false)]
+    {
+        let recording = [&head, &[0x11][..], number].concat();
+        let record = Reader::new(&recording).unwrap().next_record();
+        assert_eq!(record.is_ok(), reads, "{number:?}");
+        if !reads {
+            assert_eq!(record.unwrap_err(), ReadError { at, broken: Broken::Number });
+        }
+    }
 }
 
 /// Reads to the end, which comes.

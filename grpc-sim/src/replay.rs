@@ -100,14 +100,31 @@ impl From<ReadError> for ReplayError {
 /// # Errors
 /// What cannot be read or played. A replay that is not equal is no error: see [`Replay::difference`].
 pub fn replay(recording: &[u8], keep: bool) -> Result<Replay, ReplayError> {
+    replay_and_record(recording, keep, &mut |_| {})
+}
+
+/// As [`replay`], and hands over what the fresh connection records, without a head: the records of a verb at a time, up
+/// to the first that differs.
+///
+/// # Errors
+/// As there.
+pub fn replay_and_record(
+    recording: &[u8],
+    keep: bool,
+    again: &mut dyn FnMut(&[u8]),
+) -> Result<Replay, ReplayError> {
     let reader = Reader::new(recording)?;
     match reader.start().side {
-        Side::Client => play::<Client>(reader, keep),
-        Side::Server => play::<Server>(reader, keep),
+        Side::Client => play::<Client>(reader, keep, again),
+        Side::Server => play::<Server>(reader, keep, again),
     }
 }
 
-fn play<R: Played>(mut reader: Reader<'_>, keep: bool) -> Result<Replay, ReplayError> {
+fn play<R: Played>(
+    mut reader: Reader<'_>,
+    keep: bool,
+    again: &mut dyn FnMut(&[u8]),
+) -> Result<Replay, ReplayError> {
     let start = reader.start().clone();
     let config = Config::new(start.limits.clone()).map_err(ReplayError::Limits)?;
     let tape = Rc::new(RefCell::new(Vec::new()));
@@ -138,6 +155,7 @@ fn play<R: Played>(mut reader: Reader<'_>, keep: bool) -> Result<Replay, ReplayE
         tape.borrow_mut().clear();
         player.play(&verb).map_err(|()| ReplayError::Role { at_byte })?;
         let ours = tape.borrow();
+        again(&ours);
         // Its first record is the verb again.
         let mut ours = before.elsewhere(&ours);
         ours.next_record()?;

@@ -43,7 +43,7 @@ pub enum Broken {
     Version(u8),
     /// It ends within its head.
     Head,
-    /// A number has more than 64 bits, or more than its place has.
+    /// A number has more than 64 bits, more than its place has, or more bytes than it needs.
     Number,
     /// A byte that says one of a few things says something else.
     Choice(u8),
@@ -69,7 +69,9 @@ impl fmt::Display for Broken {
                 write!(f, "the format has version {version}, and {VERSION} is read here")
             }
             Broken::Head => f.write_str("the recording ends within its head"),
-            Broken::Number => f.write_str("a number does not fit its place"),
+            Broken::Number => {
+                f.write_str("a number does not fit its place, or is longer than it need be")
+            }
             Broken::Choice(byte) => write!(f, "{byte} is none of the values of its place"),
             Broken::Text => f.write_str("a text is not UTF-8"),
             Broken::Limit(number) => write!(f, "there is no limit with the number {number}"),
@@ -406,6 +408,10 @@ impl<'r> Bytes<'r> {
                 break;
             }
             number |= part << shift;
+            if byte == 0 && shift > 0 {
+                // Nothing but zeros: what was read would not be written again to the same bytes.
+                break;
+            }
             if byte < 0x80 {
                 return Ok(number);
             }

@@ -166,8 +166,8 @@ impl<R: Played> Player<R> {
                     }
                     Verb::Grant { call, bytes } => self.conn.grant(*call, *bytes),
                     Verb::Recycle { bytes } => {
-                        // No message that was received is larger, whatever the recording says.
-                        let most = self.conn.session().limits().max_receive_message as usize;
+                        // No message was longer than all that came, whatever the recording says.
+                        let most = usize::try_from(self.bytes.0).unwrap_or(usize::MAX);
                         self.conn.recycle(MessageBuf::from(vec![0; (*bytes).min(most)]));
                     }
                     Verb::RecycleMetadata => self.conn.recycle_metadata(Metadata::new()),
@@ -179,7 +179,8 @@ impl<R: Played> Player<R> {
     }
 
     fn poll_event(&mut self, visible: usize, fresh: &[u8]) {
-        if self.read == self.input.len() || self.read > KEPT {
+        // As much as is moved has been consumed, so that each byte is moved about once.
+        if self.read > KEPT.max(self.input.len() / 2) || self.read == self.input.len() {
             self.input.drain(..self.read);
             self.read = 0;
         }
