@@ -105,30 +105,52 @@ pub fn generate(entropy: &mut dyn Entropy) -> Scenario {
     }
     if swarm.services {
         let draw = &mut Draw::new(entropy, Concern::Crowd);
-        if draw.one_in(6) {
+        if draw.one_in(3) {
             crowd(draw, &mut scenario);
         }
     }
     scenario
 }
 
-/// Has all calls start together where few have room, and most of them given up: whoever leaves a line must
-/// let the next one on, and nobody else may come by who would.
+/// Has all calls start together where few have room: whoever leaves a line must let the next one on, and whoever waits
+/// for room must hear of it, for nobody else may come by who would.
 fn crowd(draw: &mut Draw<'_>, scenario: &mut Scenario) {
     let link = draw.below(scenario.links.len() as u64) as u16;
+    let at_us = draw.skewed(20_000) as u32;
+    let pipes = &scenario.links[usize::from(link)];
+    // Calls that find no connection make one each: all others come when the first one has it.
+    let lead_us = 2 * (pipes.up.delay_us + pipes.down.delay_us) + 100;
+    for (n, call) in scenario.calls.iter_mut().enumerate() {
+        (call.link, call.at_us, call.after) = (link, at_us + lead_us, None);
+        if n == 0 {
+            call.at_us = at_us;
+        }
+    }
+    match draw.below(3) {
+        0 => scattered(draw, scenario, link),
+        1 => flight(draw, scenario, link, lead_us),
+        _ => chatter(draw, scenario, link),
+    }
+}
+
+/// The knobs of a link's client and server.
+fn ends(scenario: &mut Scenario, link: u16) -> (&mut Knobs, &mut Knobs) {
     let plan = &scenario.links[usize::from(link)];
     let client = &mut scenario.clients[usize::from(plan.client)];
+    (client, &mut scenario.servers[usize::from(plan.server)])
+}
+
+/// Most calls are given up, each at its own time.
+fn scattered(draw: &mut Draw<'_>, scenario: &mut Scenario, link: u16) {
+    let (client, server) = ends(scenario, link);
     client.insert(Knob::MaxQueuedCalls, draw.pick(&[1, 2]));
-    let server = &mut scenario.servers[usize::from(plan.server)];
     server.insert(Knob::MaxConcurrentStreams, draw.pick(&[1, 2, 100]));
     if draw.below(2) == 0 {
         server.insert(Knob::Leases, draw.pick(&[1, 2]));
     }
-    let at_us = draw.skewed(20_000) as u32;
     let calls = scenario.calls.len() as u64;
     let patient = draw.within(1, 2);
     for call in &mut scenario.calls {
-        (call.link, call.at_us, call.after) = (link, at_us, None);
         if draw.below(calls) < patient {
             call.cancel = None;
             continue;
@@ -138,6 +160,53 @@ fn crowd(draw: &mut Draw<'_>, scenario: &mut Scenario) {
             // Nothing else ends it.
             call.ending = Ending::Never;
         }
+    }
+}
+
+/// All calls but one are given up at once, when all have come to the narrow place: arenas, or the line for a stream.
+fn flight(draw: &mut Draw<'_>, scenario: &mut Scenario, link: u16, lead_us: u32) {
+    let (client, server) = ends(scenario, link);
+    let arenas = draw.below(2) == 0;
+    if arenas {
+        client.remove(&Knob::MaxQueuedCalls);
+        server.remove(&Knob::MaxConcurrentStreams);
+        server.insert(Knob::Leases, draw.pick(&[1, 2]));
+    } else {
+        client.insert(Knob::MaxQueuedCalls, draw.pick(&[1, 2]));
+        server.insert(Knob::MaxConcurrentStreams, draw.pick(&[1, 2]));
+    }
+    let away_us = 2 * lead_us + draw.skewed(10_000) as u32;
+    // The first one is in the narrow place.
+    let patient = draw.within(1, (scenario.calls.len() as u64).max(2) - 1) as usize;
+    for (n, call) in scenario.calls.iter_mut().enumerate() {
+        call.deadline_us = None;
+        if arenas && draw.below(2) == 0 {
+            // Its handler holds its arena to the end.
+            call.method = Method::One;
+        }
+        if n == patient {
+            call.cancel = None;
+            continue;
+        }
+        call.cancel = Some(CancelPlan::AfterUs(away_us + if n == 0 { lead_us } else { 0 }));
+        call.ending = Ending::Never;
+    }
+}
+
+/// All calls talk in both directions at once, and what is sent waits for room while more comes in.
+fn chatter(draw: &mut Draw<'_>, scenario: &mut Scenario, link: u16) {
+    let (client, server) = ends(scenario, link);
+    server.insert(Knob::SendMark, draw.pick(&[1, 100, 1000]));
+    if draw.below(2) == 0 {
+        client.insert(Knob::StreamWindow, draw.pick(&[0, 5, 100, 1000]));
+    }
+    for call in &mut scenario.calls {
+        call.method = Method::Talk;
+        call.respond = draw.pick(&[Respond::AtOnce, Respond::PerRequest]);
+        call.pace_us = 0;
+        let messages = draw.within(3, 6) as usize;
+        call.requests.resize_with(messages, || draw.skewed(100) as u32);
+        call.responses.resize_with(messages, || draw.skewed(1000) as u32);
     }
 }
 
