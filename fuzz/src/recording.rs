@@ -188,7 +188,8 @@ fn play<R: Role>(
     let tape = Rc::clone(&recording);
     let sink = Box::new(move |bytes: &[u8]| tape.borrow_mut().extend_from_slice(bytes));
     let mut conn = Recorder::<R>::recording(&config, start.entropy, start.now, options, sink);
-    let (mut input, mut read, mut out) = (Vec::new(), 0, Transmit::new());
+    let (mut input, mut read, mut shown_to) = (Vec::new(), 0, 0);
+    let mut out = Transmit::new();
     while let Ok(Some(record)) = reader.next_record() {
         let Record::Verb(verb) = record else { continue };
         match verb {
@@ -198,6 +199,7 @@ fn play<R: Role>(
                 let mut shown = &input[read..end];
                 let _ = conn.poll_event(&mut shown, now);
                 read = end - shown.len();
+                shown_to = shown_to.max(end);
             }
             Verb::PollTransmit { now } => {
                 conn.poll_transmit(&mut out, now);
@@ -218,7 +220,7 @@ fn play<R: Role>(
             Verb::Grant { call, bytes } => conn.grant(call, bytes),
             Verb::Recycle { bytes } => {
                 // A message that came was no longer than all that came.
-                conn.recycle(MessageBuf::from(vec![0; bytes.min(input.len())]));
+                conn.recycle(MessageBuf::from(vec![0; bytes.min(shown_to)]));
             }
             Verb::RecycleMetadata => conn.recycle_metadata(Metadata::new()),
             other => own(&mut conn, &other),
