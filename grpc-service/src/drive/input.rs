@@ -2,8 +2,8 @@
 
 /// Where a receive buffer begins, and what it may grow to.
 ///
-/// An idle connection holds one of the small size; one whose reads fill it gets up to the large one, because every
-/// message that a read cuts costs a copy.
+/// One whose reads fill it gets up to the large size, because every message that a read cuts costs a copy. A read that
+/// is under way keeps its buffer: what falls idle after busy times holds the size of those until something comes.
 const READ_MIN: usize = 4 << 10;
 const READ_MAX: usize = 64 << 10;
 /// Reads in a row that leave three quarters of the buffer empty before it shrinks.
