@@ -3,8 +3,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use grpc_proto::record::{Broken, Options, ReadError, Reader, Recorder};
-use grpc_proto::{Client, Config, Instant, Limits};
+use grpc_proto::record::{Broken, Options, ReadError, Reader, Record, Recorder, Verb};
+use grpc_proto::{
+    CallHead, Client, Config, Connection, Instant, Limits, Metadata, Server, Transmit, client,
+    server,
+};
 use proptest::prelude::*;
 
 /// The head of a recording.
@@ -79,4 +82,40 @@ proptest! {
         }
         read(&whole);
     }
+}
+
+#[test]
+fn response_headers_go_out_and_onto_the_recording_with_their_metadata() {
+    let tape = Rc::new(RefCell::new(Vec::new()));
+    let sink = Rc::clone(&tape);
+    let sink = Box::new(move |bytes: &[u8]| sink.borrow_mut().extend_from_slice(bytes));
+    let (config, options) = (Config::default(), Options::default());
+    let mut plain = Connection::<Client>::new(&config, 0, Instant::ZERO);
+    let mut server = Recorder::<Server>::recording(&config, 0, Instant::ZERO, &options, sink);
+    let mut out = Transmit::new();
+    plain.call(&CallHead::new("/a.B/C", "localhost"), None, Instant::ZERO).unwrap();
+    plain.poll_transmit(&mut out, Instant::ZERO);
+    let bytes = out.chunks().collect::<Vec<_>>().concat();
+    let event = server.poll_event(&mut &bytes[..], Instant::ZERO).unwrap();
+    let Some(server::Event::Request(call, _)) = event else { panic!("{event:?}") };
+    let mut metadata = Metadata::new();
+    metadata.append("x-told", "in-the-head").unwrap();
+    server.headers(call, &metadata).unwrap();
+    out.clear();
+    server.poll_transmit(&mut out, Instant::ZERO);
+    drop(server);
+
+    let answer = out.chunks().collect::<Vec<_>>().concat();
+    let event = plain.poll_event(&mut &answer[..], Instant::ZERO).unwrap();
+    let Some(client::Event::Headers(_, told)) = event else { panic!("{event:?}") };
+    assert_eq!(told.value("x-told"), Some(&b"in-the-head"[..]));
+    let tape = tape.borrow();
+    let mut reader = Reader::new(&tape).unwrap();
+    let mut heads = Vec::new();
+    while let Some(record) = reader.next_record().unwrap() {
+        if let Record::Verb(Verb::Respond { head, .. }) = record {
+            heads.push(head.metadata);
+        }
+    }
+    assert_eq!(heads, [Some(metadata)]);
 }
