@@ -6,7 +6,7 @@ mod values;
 use alloc::borrow::Cow;
 
 use super::error::DecodeError;
-use super::list::{FIELD_OVERHEAD, FieldList, copy_array};
+use super::list::{Contents, FIELD_OVERHEAD, FieldList, copy_array};
 use super::table::Table;
 use super::{DEFAULT_TABLE_SIZE, integer, static_table};
 use literal::{Literal, Written, dynamic_entry, is_inserted};
@@ -96,7 +96,7 @@ impl Decoder {
         out: &mut FieldList,
     ) -> Result<ListOutcome, DecodeError> {
         let mut input = self.size_updates(block)?;
-        let mut sink = Sink::new(limits, out);
+        let mut sink = Sink::new(limits, out.contents_mut());
         while let Some((&first, rest)) = input.split_first() {
             // RFC 7541 §6: the leading bits tell the representations apart.
             if first >= 0x80 {
@@ -281,7 +281,7 @@ fn is_size_update(first: u8) -> bool {
 
 /// The list under way and what it may still take.
 struct Sink<'o> {
-    out: &'o mut FieldList,
+    out: &'o mut Contents,
     room: usize,
     fields: usize,
     outcome: ListOutcome,
@@ -289,7 +289,7 @@ struct Sink<'o> {
 
 impl<'o> Sink<'o> {
     #[inline]
-    fn new(limits: &ListLimits, out: &'o mut FieldList) -> Self {
+    fn new(limits: &ListLimits, out: &'o mut Contents) -> Self {
         let room = (limits.max_size as usize).saturating_sub(out.size());
         let fields = (limits.max_fields as usize).saturating_sub(out.len());
         Sink { out, room, fields, outcome: ListOutcome::Complete }

@@ -1,14 +1,16 @@
-//! A list of fields in one flat buffer.
+//! A list of fields in flat memory.
 
+mod contents;
 mod text;
 
-use alloc::vec::Vec;
+use alloc::boxed::Box;
 use core::fmt;
 
 use super::token::Token;
 use super::validate;
-use text::{Text, copy_seeing, copy_short};
-pub(super) use text::{copy_array, copy_part};
+pub(super) use contents::Contents;
+use contents::Entry;
+pub(super) use text::{copy_array, copy_part, is_same};
 
 /// What each field counts beyond its name and value (RFC 9113 §6.5.2, RFC 7541 §4.1).
 pub(super) const FIELD_OVERHEAD: usize = 32;
@@ -111,78 +113,64 @@ impl fmt::Debug for FieldFlags {
     }
 }
 
-/// A list of fields in order: two allocations however many fields, and none when it is reused.
+/// A list of fields in order: three allocations however many fields, and none when it is reused.
 ///
 /// ```text
-/// text     [ :method POST | :path /pkg.Service/Method | te trailers | …
-/// entries  [ offset, lengths, token, flags | …              16 bytes each
+/// list ──> text     [ :method POST | :path /pkg.Service/Method | te trailers | …
+///          entries  [ offset, lengths, token, flags | …              16 bytes each
 /// ```
+///
+/// It is one word, because it is handed on from layer to layer more often than it is looked into: what was written in
+/// small parts a moment ago is slow to be copied in large ones.
 ///
 /// A list holds less than 4 GiB. What would not fit is left out, and from then on [`size`] is
 /// `usize::MAX`, so that a list which lost a field exceeds every limit it is held against.
 ///
 /// [`size`]: FieldList::size
-#[derive(Default, PartialEq, Eq)]
+#[derive(Default)]
 pub struct FieldList {
-    /// Names and values, back to back.
-    text: Text,
-    entries: Vec<Entry>,
-    overflowed: bool,
+    /// `None` until a field enters, or a used list is filled again.
+    contents: Option<Box<Contents>>,
 }
-
-/// Where a field lies; the value follows the name.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Entry {
-    start: u32,
-    name_len: u32,
-    value_len: u32,
-    token: Token,
-    flags: FieldFlags,
-}
-
-const _: () = assert!(size_of::<Entry>() <= 16);
 
 impl FieldList {
     /// An empty list, which holds no memory yet.
     pub const fn new() -> Self {
-        FieldList { text: Text::new(), entries: Vec::new(), overflowed: false }
+        FieldList { contents: None }
     }
 
     /// Forgets the fields, keeps the memory.
     #[inline]
     pub fn clear(&mut self) {
-        self.text.truncate(0);
-        self.entries.clear();
-        self.overflowed = false;
+        if let Some(contents) = &mut self.contents {
+            contents.clear();
+        }
     }
 
     /// How many fields there are.
     #[inline]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.contents().entries().len()
     }
 
     /// Whether there are none.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
     }
 
     /// The size that SETTINGS_MAX_HEADER_LIST_SIZE counts: name + value + 32 for each field
     /// (RFC 9113 §6.5.2).
     #[inline]
     pub fn size(&self) -> usize {
-        if self.overflowed {
-            return usize::MAX;
-        }
-        self.text.len() + self.entries.len() * FIELD_OVERHEAD
+        self.contents().size()
     }
 
     /// Appends a field, whose name is recognised and both of whose parts are checked: a field that
     /// HTTP/2 does not allow is appended all the same, and flagged.
     #[inline]
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
-        self.append_unknown(FieldFlags::NONE, name, value);
+        self.contents_mut().append_unknown(FieldFlags::NONE, name, value);
     }
 
     /// Appends a field whose name was recognised and found valid; says whether its value is valid too,
@@ -192,7 +180,7 @@ impl FieldList {
         let flags = validate::value_flags(value);
         if flags.is_value_valid() {
             let flags = flags.union(validate::valid_name_flags(token, name));
-            self.append(token, flags, name, value);
+            self.contents_mut().append(token, flags, name, value);
         }
         flags.is_value_valid()
     }
@@ -203,81 +191,63 @@ impl FieldList {
     /// If `token` stands for many names: `Other`, `UnknownPseudo` or `GrpcReserved`.
     #[inline]
     pub fn push_known(&mut self, token: Token, value: &[u8]) {
-        let name = token.name().expect("a token that stands for one name").as_bytes();
-        let Some(space) = self.space_for(name, value) else { return };
-        copy_array(&token.text().text, space);
-        let value_flags = copy_value(value, &mut space[name.len()..]);
-        let flags = validate::known_name_flags(token).union(value_flags);
-        self.commit(token, flags, name.len(), name.len() + value.len());
+        self.contents_mut().append_known(token, value);
     }
 
     /// Appends a field that no compression table may hold: the encoder sends it as a never-indexed
     /// literal, and so does every hop after it (RFC 7541 §7.1.3).
     pub fn push_sensitive(&mut self, name: &[u8], value: &[u8]) {
-        self.append_unknown(FieldFlags::SENSITIVE, name, value);
+        self.contents_mut().append_unknown(FieldFlags::SENSITIVE, name, value);
     }
 
     /// Appends all fields of `other`: two copies of memory.
     pub fn extend_from(&mut self, other: &FieldList) {
-        self.overflowed |= other.overflowed;
-        let Some(base) = self.room_for(other.text.len()) else { return };
-        self.text.append(other.text.as_slice());
-        self.entries.extend(
-            other.entries.iter().map(|entry| Entry { start: base + entry.start, ..*entry }),
-        );
+        if let Some(other) = &other.contents {
+            self.contents_mut().extend_from(other);
+        }
     }
 
     /// Puts a value in the place of one of the same length; says whether it did, which it does only
     /// where HTTP/2 allows both.
     #[inline]
     pub(crate) fn set_value(&mut self, index: usize, value: &[u8]) -> bool {
-        let Some(entry) = self.entries.get(index) else { return false };
-        let valid = entry.flags.is_value_valid() && validate::value_flags(value).is_value_valid();
-        let start = entry.start as usize + entry.name_len as usize;
-        let place = &mut self.text.as_mut_slice()[start..start + entry.value_len as usize];
-        if !valid || place.len() != value.len() {
-            return false;
-        }
-        place.copy_from_slice(value);
-        true
+        self.contents.as_mut().is_some_and(|contents| contents.set_value(index, value))
     }
 
     /// The field at `index`, counted from zero.
     #[inline]
     pub fn get(&self, index: usize) -> Option<Field<'_>> {
-        self.entries.get(index).map(|entry| entry.field(self.text.as_slice()))
+        let contents = self.contents();
+        contents.entries().get(index).map(|entry| entry.field(contents.text()))
     }
 
     /// The fields in order.
     #[inline]
     pub fn iter(&self) -> Fields<'_> {
-        Fields { bytes: self.text.as_slice(), entries: self.entries.iter() }
+        let contents = self.contents();
+        Fields { bytes: contents.text(), entries: contents.entries().iter() }
     }
 
     /// What is known about the fields in order, without a look at their text.
     #[inline]
     pub(crate) fn kinds(&self) -> impl Iterator<Item = (Token, FieldFlags)> {
-        self.entries.iter().map(|entry| (entry.token, entry.flags))
+        self.contents().entries().iter().map(Entry::kind)
     }
 
     /// The fields in order, each with its name and value back to back.
     #[inline]
     pub(super) fn iter_with_text(&self) -> impl Iterator<Item = (Field<'_>, &[u8])> {
-        let bytes = self.text.as_slice();
-        self.entries.iter().map(move |entry| {
-            let field = entry.field(bytes);
-            let text = &bytes[entry.start as usize..];
-            (field, &text[..field.name.len() + field.value.len()])
-        })
+        let contents = self.contents();
+        let bytes = contents.text();
+        contents.entries().iter().map(move |entry| entry.field_and_text(bytes))
     }
 
     /// The first field with this token.
     #[inline]
     pub fn find(&self, token: Token) -> Option<Field<'_>> {
-        self.entries
-            .iter()
-            .find(|entry| entry.token == token)
-            .map(|entry| entry.field(self.text.as_slice()))
+        let contents = self.contents();
+        let entry = contents.entries().iter().find(|entry| entry.kind().0 == token)?;
+        Some(entry.field(contents.text()))
     }
 
     /// Whether the two lists hold the same fields with the same flags: the compare of a memo, two
@@ -290,7 +260,7 @@ impl FieldList {
     /// The memory held, in use or not.
     #[inline]
     pub fn heap_bytes(&self) -> usize {
-        self.text.capacity() + self.entries.capacity() * size_of::<Entry>()
+        self.contents.as_ref().map_or(0, |contents| size_of::<Contents>() + contents.heap_bytes())
     }
 
     /// Gives memory back until about `max_bytes` are held, or as many as the fields need.
@@ -298,124 +268,50 @@ impl FieldList {
         if self.heap_bytes() <= max_bytes {
             return;
         }
-        // A typical field takes about as many bytes as its entry.
-        let half = max_bytes / 2;
-        self.entries.shrink_to(half / size_of::<Entry>());
-        self.text.shrink_to(half);
-    }
-
-    /// Appends a field of which everything is known.
-    #[inline]
-    pub(super) fn append(&mut self, token: Token, flags: FieldFlags, name: &[u8], value: &[u8]) {
-        let Some(space) = self.space_for(name, value) else { return };
-        copy_short(name, space);
-        copy_short(value, &mut space[name.len()..]);
-        self.commit(token, flags, name.len(), name.len() + value.len());
-    }
-
-    /// Appends a field that has `flags` beside those that are found.
-    #[inline]
-    fn append_unknown(&mut self, flags: FieldFlags, name: &[u8], value: &[u8]) {
-        let Some(space) = self.space_for(name, value) else { return };
-        let token = match Token::of_known(name) {
-            Some(token) => {
-                copy_array(&token.text().text, space);
-                token
-            }
-            None => {
-                copy_short(name, space);
-                Token::of_unknown(name)
-            }
-        };
-        let value_flags = copy_value(value, &mut space[name.len()..]);
-        let flags = flags.union(validate::name_flags(token, name)).union(value_flags);
-        self.commit(token, flags, name.len(), name.len() + value.len());
-    }
-
-    /// Room for a field and a chunk, if the list can still address the field's end.
-    #[inline]
-    fn space_for(&mut self, name: &[u8], value: &[u8]) -> Option<&mut [u8]> {
-        let len = name.len().saturating_add(value.len());
-        self.room_for(len).map(|_| self.text.room(len))
-    }
-
-    /// Room for the `len` bytes of a field and a chunk, for the decoder to write a field that it then
-    /// commits.
-    #[inline]
-    pub(super) fn room(&mut self, len: usize) -> &mut [u8] {
-        self.text.room(len)
-    }
-
-    /// Makes a field of the first `text_len` bytes of the room, and returns them. The caller keeps the
-    /// list below 4 GiB.
-    #[inline]
-    pub(super) fn commit(
-        &mut self,
-        token: Token,
-        flags: FieldFlags,
-        name_len: usize,
-        text_len: usize,
-    ) -> &[u8] {
-        let start = self.text.len();
-        self.text.grow(text_len);
-        self.entries.push(Entry {
-            start: start as u32,
-            name_len: name_len as u32,
-            value_len: (text_len - name_len) as u32,
-            token,
-            flags,
-        });
-        &self.text.as_slice()[start..]
-    }
-
-    /// Where the next `len` bytes will start, if the list can still address their end.
-    #[inline]
-    fn room_for(&mut self, len: usize) -> Option<u32> {
-        let start = self.text.len();
-        match start.checked_add(len).map(u32::try_from) {
-            Some(Ok(_)) => Some(start as u32),
-            _ => {
-                self.overflowed = true;
-                None
-            }
+        let Some(contents) = &mut self.contents else { return };
+        contents.shrink(max_bytes.saturating_sub(size_of::<Contents>()));
+        if contents.heap_bytes() == 0 && contents.size() == 0 {
+            self.contents = None;
         }
     }
-}
 
-impl Entry {
+    /// What the list holds.
     #[inline]
-    fn field(self, bytes: &[u8]) -> Field<'_> {
-        let bytes = &bytes[self.start as usize..];
-        let (name, bytes) = bytes.split_at(self.name_len as usize);
-        let value = &bytes[..self.value_len as usize];
-        Field { token: self.token, name, value, flags: self.flags }
+    fn contents(&self) -> &Contents {
+        static EMPTY: Contents = Contents::new();
+        self.contents.as_deref().unwrap_or(&EMPTY)
+    }
+
+    /// What the list holds, to be added to.
+    #[inline]
+    pub(super) fn contents_mut(&mut self) -> &mut Contents {
+        self.contents.get_or_insert_with(new_contents)
     }
 }
 
-/// Copies a value to the start of `space`, and returns its flags.
-#[inline(always)]
-fn copy_value(value: &[u8], space: &mut [u8]) -> FieldFlags {
-    let mut low_control = false;
-    copy_seeing(value, space, |word| {
-        low_control |= validate::has_low_control(u64::from_le_bytes(word));
-    });
-    validate::value_flags_suspecting(low_control, value)
+#[cold]
+fn new_contents() -> Box<Contents> {
+    Box::new(Contents::new())
 }
+
+impl PartialEq for FieldList {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.contents() == other.contents()
+    }
+}
+
+impl Eq for FieldList {}
 
 impl Clone for FieldList {
     fn clone(&self) -> Self {
-        FieldList {
-            text: self.text.clone(),
-            entries: self.entries.clone(),
-            overflowed: self.overflowed,
-        }
+        FieldList { contents: self.contents.clone() }
     }
 
     /// Copies `source` into the memory that `self` already holds.
+    #[inline]
     fn clone_from(&mut self, source: &Self) {
-        self.text.clone_from(&source.text);
-        self.entries.clone_from(&source.entries);
-        self.overflowed = source.overflowed;
+        self.contents_mut().clone_from(source.contents());
     }
 }
 

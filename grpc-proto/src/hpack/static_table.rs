@@ -36,21 +36,29 @@ pub(super) fn name_index(token: Token) -> Option<u32> {
 /// The index of the entry that is exactly `token` and `value`.
 #[inline]
 pub(super) fn index_of(token: Token, value: &[u8]) -> Option<u32> {
-    let candidates: &[(&[u8], u32)] = match token {
-        Token::Method => &[(b"POST", 3), (b"GET", 2)],
-        Token::Scheme => &[(b"http", 6), (b"https", 7)],
-        Token::Status => match value {
-            [b'2', b'0', b'0'] => return Some(8),
-            _ => {
-                &[(b"204", 9), (b"206", 10), (b"304", 11), (b"400", 12), (b"404", 13), (b"500", 14)]
-            }
-        },
-        Token::Path => &[(b"/", 4), (b"/index.html", 5)],
-        Token::AcceptEncoding => &[(b"gzip, deflate", 16)],
-        _ if value.is_empty() => return name_index(token),
-        _ => return None,
-    };
-    candidates.iter().find(|(text, _)| *text == value).map(|&(_, index)| index)
+    // Texts of known lengths: each is compared in a word or two.
+    match (token, value) {
+        (Token::Method, b"POST") => Some(3),
+        (Token::Method, b"GET") => Some(2),
+        (Token::Scheme, b"http") => Some(6),
+        (Token::Scheme, b"https") => Some(7),
+        (Token::Status, b"200") => Some(8),
+        (Token::Status, b"204") => Some(9),
+        (Token::Status, b"206") => Some(10),
+        (Token::Status, b"304") => Some(11),
+        (Token::Status, b"400") => Some(12),
+        (Token::Status, b"404") => Some(13),
+        (Token::Status, b"500") => Some(14),
+        (Token::Path, b"/") => Some(4),
+        (Token::Path, b"/index.html") => Some(5),
+        (Token::AcceptEncoding, b"gzip, deflate") => Some(16),
+        (
+            Token::Method | Token::Scheme | Token::Status | Token::Path | Token::AcceptEncoding,
+            _,
+        ) => None,
+        (_, b"") => name_index(token),
+        _ => None,
+    }
 }
 
 /// For each token the first index of its name, or zero.

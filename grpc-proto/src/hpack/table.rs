@@ -3,7 +3,7 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
-use super::list::{FIELD_OVERHEAD, FieldFlags, copy_part};
+use super::list::{FIELD_OVERHEAD, FieldFlags, copy_part, is_same};
 use super::token::Token;
 use crate::planted::{self, Bug};
 
@@ -157,15 +157,33 @@ impl Table {
     }
 
     /// Whether an entry has this name.
-    #[inline]
+    #[inline(always)]
     pub(super) fn is_name(&self, entry: &Entry, name: &[u8]) -> bool {
-        entry.name_len as usize == name.len() && is(self.name(entry), name)
+        entry.name_len as usize == name.len() && self.has_at(entry.start as usize, name)
     }
 
     /// Whether an entry has this value.
-    #[inline]
+    #[inline(always)]
     pub(super) fn is_value(&self, entry: &Entry, value: &[u8]) -> bool {
-        entry.value_len as usize == value.len() && is(self.value(entry), value)
+        let start = entry.start as usize + entry.name_len as usize;
+        entry.value_len as usize == value.len() && self.has_at(start, value)
+    }
+
+    /// Whether the ring has `text` at `start`, which may lie as far behind its end as before its first byte.
+    #[inline(always)]
+    fn has_at(&self, start: usize, text: &[u8]) -> bool {
+        match self.bytes.get(start..).and_then(|rest| rest.get(..text.len())) {
+            Some(found) => is_same(found, text),
+            None => self.has_around(start, text),
+        }
+    }
+
+    /// As [`has_at`](Self::has_at), across the end of the ring.
+    #[cold]
+    fn has_around(&self, start: usize, text: &[u8]) -> bool {
+        let start = if start >= self.bytes.len() { start - self.bytes.len() } else { start };
+        let (first, second) = self.pieces(start, text.len());
+        text.starts_with(first) && text.ends_with(second)
     }
 
     /// Inserts a field as the newest entry, given as name and value back to back, after evicting as
@@ -329,16 +347,6 @@ impl Table {
                 (first, &self.bytes[..len - first.len()])
             }
         }
-    }
-}
-
-/// Whether two pieces make `text`, which is as long as both.
-#[inline]
-fn is((first, second): (&[u8], &[u8]), text: &[u8]) -> bool {
-    if second.is_empty() {
-        first == text
-    } else {
-        text.starts_with(first) && text.ends_with(second)
     }
 }
 

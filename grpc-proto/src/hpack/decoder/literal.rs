@@ -3,7 +3,7 @@
 use crate::hpack::error::DecodeError;
 use crate::hpack::huffman;
 use crate::hpack::integer;
-use crate::hpack::list::{FieldFlags, FieldList, copy_array, copy_part};
+use crate::hpack::list::{Contents, FieldFlags, copy_array, copy_part};
 use crate::hpack::static_table::{self, StaticEntry};
 use crate::hpack::table::{Entry, Table};
 use crate::hpack::token::{self, LONGEST, Token};
@@ -125,7 +125,7 @@ impl<'b> Literal<'b> {
         &self,
         most: usize,
         table: &Table,
-        out: &mut FieldList,
+        out: &mut Contents,
     ) -> Result<Written, DecodeError> {
         let space = out.room(most);
         let (token, name_flags, name_len) = match &self.name {

@@ -58,10 +58,37 @@ pub(super) fn copy_seeing(source: &[u8], space: &mut [u8], mut see: impl FnMut([
     }
 }
 
+/// Whether two strings are alike. Short ones are compared in a few words, where a call would branch on their length, and
+/// load more at once than was stored at once if they have just been written.
+#[inline(always)]
+pub(in crate::hpack) fn is_same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() || a.len() > 32 {
+        return a == b;
+    }
+    let differ = |a: &[u8; 8], b: &[u8; 8]| u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b);
+    if let (Some([a0, a1]), Some([b0, b1])) = (ends::<16>(a), ends::<16>(b)) {
+        let words = a0.as_chunks().0.iter().chain(a1.as_chunks().0);
+        let others = b0.as_chunks().0.iter().chain(b1.as_chunks().0);
+        words.zip(others).fold(0, |found, (a, b)| found | differ(a, b)) == 0
+    } else if let (Some([a0, a1]), Some([b0, b1])) = (ends::<8>(a), ends::<8>(b)) {
+        differ(&a0, &b0) | differ(&a1, &b1) == 0
+    } else if let (Some(a), Some(b)) = (ends::<4>(a), ends::<4>(b)) {
+        a == b
+    } else {
+        a.iter().zip(b).all(|(a, b)| a == b)
+    }
+}
+
+/// The first `N` bytes and the last, if there are as many.
+#[inline(always)]
+fn ends<const N: usize>(text: &[u8]) -> Option<[[u8; N]; 2]> {
+    Some([*text.first_chunk()?, *text.last_chunk()?])
+}
+
 /// Copies the first `N` bytes and the last, if there are as many, and returns them.
 #[inline(always)]
 fn copy_ends<const N: usize>(source: &[u8], target: &mut [u8]) -> Option<[[u8; N]; 2]> {
-    let (first, last) = (*source.first_chunk()?, *source.last_chunk()?);
+    let [first, last] = ends(source)?;
     *target.first_chunk_mut()? = first;
     *target.last_chunk_mut()? = last;
     Some([first, last])
@@ -197,6 +224,20 @@ mod tests {
             assert_eq!(space[..len], source[..len]);
             assert!((1..=100).all(|byte| seen[byte] == (byte <= len && byte != usize::from(b'.'))));
             assert!(space[len..].iter().all(|&byte| byte == 0));
+        }
+    }
+
+    #[test]
+    fn strings_are_the_same_if_no_byte_differs() {
+        for len in 0..50 {
+            let text: Vec<u8> = (0..len).collect();
+            assert!(is_same(&text, &text.clone()));
+            assert!(!is_same(&text, &[&text[..], b"x"].concat()));
+            for at in 0..usize::from(len) {
+                let mut other = text.clone();
+                other[at] ^= 0x80;
+                assert!(!is_same(&text, &other), "{at} of {len}");
+            }
         }
     }
 
