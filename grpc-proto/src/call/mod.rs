@@ -185,30 +185,38 @@ impl<R: Role> Connection<R> {
                 self.forget_trimmed();
                 return Ok(None);
             };
+            let key = self.session.told().key;
             // Each arm returns for itself: an event is large, and is written once where it goes.
             match step {
-                Step::Data(key) => {
+                Step::Data => {
                     if let Some(event) = self.on_data(key, input, now) {
                         return Ok(Some(event));
                     }
                 }
-                Step::Headers { key, part, status, end_stream } => {
+                Step::Headers => {
+                    let told = self.session.told();
+                    let (part, end_stream) = (told.part, told.end_stream);
+                    let status = self.session.received_status();
                     let head = sealed::Head { part, status, end_stream };
                     if let Some(event) = R::on_head(self, key, head, now) {
                         return Ok(Some(event));
                     }
                 }
-                Step::End(key) => {
+                Step::End => {
                     if let Some(event) = self.on_end(key) {
                         return Ok(Some(event));
                     }
                 }
-                Step::Reset(key, reason) => return Ok(Some(self.on_reset(key, reason, now))),
-                Step::Deadline(key) => {
+                Step::Reset => {
+                    let reason = self.session.told().reset.clone();
+                    return Ok(Some(self.on_reset(key, reason, now)));
+                }
+                Step::Deadline => {
                     return Ok(Some(R::on_fault(self, key, Reason::Deadline)));
                 }
-                Step::Writable(key) => return Ok(Some(R::writable(key))),
-                Step::GoAway { last_stream, code } => {
+                Step::Writable => return Ok(Some(R::writable(key))),
+                Step::GoAway => {
+                    let (last_stream, code) = self.session.last_goaway();
                     if let Some(event) = R::go_away(last_stream, code) {
                         return Ok(Some(event));
                     }

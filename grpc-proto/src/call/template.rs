@@ -70,10 +70,14 @@ impl Templates {
                 None => return write_whole(head, has_timeout, session),
             },
         };
-        let mut own = session.take_fields();
-        if let Some(metadata) = head.metadata {
-            metadata.append_to(&mut own);
-        }
+        let own = match head.metadata {
+            Some(metadata) if !metadata.is_empty_list() => {
+                let mut own = session.take_fields();
+                metadata.append_to(&mut own);
+                own
+            }
+            _ => FieldList::new(),
+        };
         Pending::Call { place: Prepared::request(place), own }
     }
 

@@ -5,33 +5,47 @@
 //! multiplication) and deleted by shifting back, which leaves no tombstones.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 /// Names a stream or call of one connection for as long as it lives, before it has an identifier too.
 ///
 /// A key is never given out twice by one connection (a slot's generation has 32 bits), so a stale
 /// one is recognised and refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StreamKey {
-    index: u32,
-    generation: u32,
-}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamKey(
+    /// The slot above, its generation below: one word, which is stored and loaded at once.
+    u64,
+);
 
 impl StreamKey {
+    #[inline]
     pub(crate) const fn new(index: u32, generation: u32) -> Self {
-        StreamKey { index, generation }
+        StreamKey((index as u64) << 32 | generation as u64)
     }
 
     /// The slot: dense, below the largest number of streams at once; reused by later streams.
+    #[inline]
     pub const fn index(self) -> usize {
-        self.index as usize
+        self.slot() as usize
     }
 
+    #[inline]
     pub(crate) const fn slot(self) -> u32 {
-        self.index
+        (self.0 >> 32) as u32
     }
 
+    #[inline]
     pub(crate) const fn generation(self) -> u32 {
-        self.generation
+        self.0 as u32
+    }
+}
+
+impl fmt::Debug for StreamKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamKey")
+            .field("index", &self.slot())
+            .field("generation", &self.generation())
+            .finish()
     }
 }
 

@@ -2,10 +2,10 @@
 
 use alloc::vec::Vec;
 
-use super::receive::{Handled, Step};
+use super::receive::Handled;
 use super::{Session, Side};
 use crate::http2::ErrorCode;
-use crate::http2::fields::{Checked, Part};
+use crate::http2::fields::Part;
 use crate::http2::frame::{self, FrameHeader, flag};
 use crate::http2::state::{Cause, Input, Rejection, State};
 use crate::http2::violation::Violation;
@@ -134,19 +134,17 @@ impl Session {
         if !refused_by_goaway {
             self.last_peer_id = id;
         }
-        let decoded = self.decode_or_fail(block, part)?;
+        let malformed = self.decode_or_fail(block, part)?;
         let refused = refused_by_goaway || self.failed.is_some();
         let more = u32::from(planted::is(Bug::StreamLimit));
         if refused || self.occupied >= self.limits.max_concurrent_streams.saturating_add(more) {
             self.stats.streams_refused += 1;
             return self.refuse(id, ErrorCode::REFUSED_STREAM, Cause::ResetByUs, now);
         }
-        let checked = match decoded {
-            Ok(checked) => checked,
-            Err(violation) => {
-                return self.refuse(id, violation.code(), Cause::ResetByUs, now);
-            }
-        };
+        if let Some(violation) = malformed {
+            return self.refuse(id, violation.code(), Cause::ResetByUs, now);
+        }
+        let checked = self.checked;
         if end_stream && checked.content_length.is_some_and(|length| length > 0) {
             return self.refuse(id, Violation::ContentLength.code(), Cause::ResetByUs, now);
         }
@@ -158,7 +156,7 @@ impl Session {
         stream.content_left = checked.content_length.map_or(-1, announced);
         self.step(key.slot(), Input::RecvHeaders { end_stream });
         self.open_for_prefix(key.slot());
-        Ok(Some(Step::Headers { key, part: Part::Request, status: 0, end_stream }))
+        Ok(Some(self.tell_head(key, Part::Request, end_stream)))
     }
 
     /// A block on an open stream: the head of a response, or trailers.
@@ -166,7 +164,7 @@ impl Session {
         let stream = &self.streams[slot as usize];
         let part = if stream.head_received { Part::Trailers } else { Part::Response };
         let next = stream.state.next(Input::RecvHeaders { end_stream });
-        let decoded = self.decode_or_fail(block, part)?;
+        let malformed = self.decode_or_fail(block, part)?;
         if let Err(rejection) = next {
             return match rejection {
                 Rejection::Connection(_) => Err(Violation::FrameOnClosedStream),
@@ -177,13 +175,11 @@ impl Session {
                 Rejection::Ignore | Rejection::Misuse => Ok(None),
             };
         }
-        let checked = match decoded {
-            Ok(checked) => checked,
-            Err(violation) => {
-                self.violate(slot, violation);
-                return Ok(None);
-            }
-        };
+        if let Some(violation) = malformed {
+            self.violate(slot, violation);
+            return Ok(None);
+        }
+        let checked = self.checked;
         let informational = part == Part::Response && (100..200).contains(&checked.status);
         let stream = &mut self.streams[slot as usize];
         let violation = if informational && end_stream {
@@ -214,15 +210,12 @@ impl Session {
         if !told {
             return Ok(None);
         }
-        Ok(Some(Step::Headers { key, part, status: checked.status, end_stream }))
+        Ok(Some(self.tell_head(key, part, end_stream)))
     }
 
+    /// Decodes a block; returns the violation of its stream's, if there is one.
     #[inline]
-    fn decode_or_fail(
-        &mut self,
-        block: &[u8],
-        part: Part,
-    ) -> Result<Result<Checked, Violation>, Violation> {
+    fn decode_or_fail(&mut self, block: &[u8], part: Part) -> Result<Option<Violation>, Violation> {
         self.decode_block(block, part).map_err(|error| {
             self.compression = Some(error);
             Violation::Compression

@@ -31,6 +31,12 @@ impl Session {
         &self.goaway_debug
     }
 
+    /// The last stream and the code of the peer's last GOAWAY, which has come.
+    #[cold]
+    pub(crate) fn last_goaway(&self) -> (u32, ErrorCode) {
+        self.goaway_received.unwrap_or((u32::MAX, ErrorCode::NO_ERROR))
+    }
+
     /// The code of the peer's last GOAWAY.
     pub(crate) fn goaway_received(&self) -> Option<ErrorCode> {
         self.goaway_received.map(|(_, code)| code)
@@ -168,7 +174,7 @@ impl Session {
     /// Events that do not come from input: ends of streams, deadlines, room to write.
     pub(super) fn poll_pending(&mut self, now: Instant) -> Result<Option<Step>, ConnectionError> {
         if let Some((key, reason)) = self.ended.pop_front() {
-            return Ok(Some(Step::Reset(key, reason)));
+            return Ok(Some(self.tell_reset(key, reason)));
         }
         if self.failed.is_some() {
             return self.poll_failed();
@@ -192,14 +198,14 @@ impl Session {
         let passed = Instant::from_nanos(now.as_nanos().saturating_sub(late));
         while let Some(slot) = self.deadlines.pop_expired(passed) {
             if !self.streams[slot as usize].terminal {
-                return Ok(Some(Step::Deadline(self.key_of(slot))));
+                return Ok(Some(self.tell(Step::Deadline, self.key_of(slot))));
             }
         }
         while let Some(slot) = self.writable.pop_front() {
             let Some(stream) = self.streams.get_mut(slot as usize) else { continue };
             stream.in_writable = false;
             if stream.occupied && !stream.terminal {
-                return Ok(Some(Step::Writable(self.key_of(slot))));
+                return Ok(Some(self.tell(Step::Writable, self.key_of(slot))));
             }
         }
         self.attention = false;
@@ -233,7 +239,7 @@ impl Session {
                     true => ResetReason::Connection(error),
                     false => ResetReason::NeverSent(error),
                 };
-                return Ok(Some(Step::Reset(key, reason)));
+                return Ok(Some(self.tell_reset(key, reason)));
             }
         }
         self.waiting.clear();
@@ -267,7 +273,7 @@ impl Session {
                     true => ResetReason::GoAway(code),
                     false => ResetReason::NeverSent(ConnectionError::Closed(Some(code))),
                 };
-                return Some(Step::Reset(key, reason));
+                return Some(self.tell_reset(key, reason));
             }
         }
         self.goaway_pending = false;

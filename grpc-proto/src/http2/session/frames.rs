@@ -42,7 +42,7 @@ impl Session {
             self.streams[slot as usize].released = true;
         }
         self.vacate_if_done(slot);
-        Ok(told.then_some(Step::Reset(key, ResetReason::Peer(code))))
+        Ok(told.then(|| self.tell_reset(key, ResetReason::Peer(code))))
     }
 
     pub(super) fn on_window_update(&mut self, id: u32, increment: u32) -> Handled {
@@ -240,7 +240,7 @@ impl Session {
             self.attention = true;
             self.sweep = 0;
         }
-        Ok(Some(Step::GoAway { last_stream: last, code }))
+        Ok(Some(Step::GoAway))
     }
 }
 

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use super::Session;
 use super::decode_memo::{DecodeMemo, MEMO_LIST};
 use crate::hpack::{DecodeError, Encoder, FieldList, ListLimits, ListOutcome, Token};
-use crate::http2::fields::{self, Checked, Part};
+use crate::http2::fields::{self, Part};
 use crate::http2::frame;
 use crate::http2::stream::{Pending, Prepared};
 use crate::http2::violation::Violation;
@@ -48,20 +48,22 @@ impl EncodeMemo {
 }
 
 impl Session {
-    /// Decodes a whole block and checks it as `part`; its fields are [`Session::received`] afterwards.
+    /// Decodes a whole block and checks it as `part`; its fields are [`Session::received`] afterwards, and what they say
+    /// of their message is [`Session::checked`].
     ///
-    /// The outer error ends the connection, the inner one the stream; the table is in step after both
-    /// the inner one and success.
+    /// The error ends the connection, a violation that is returned the stream; the table is in step after both the
+    /// latter and success.
     #[inline]
     pub(super) fn decode_block(
         &mut self,
         block: &[u8],
         part: Part,
-    ) -> Result<Result<Checked, Violation>, DecodeError> {
+    ) -> Result<Option<Violation>, DecodeError> {
         let at = DecodeMemo::place_of(block);
         if let Some(checked) = self.memos[at].recall(block, part, self.decoder.generation()) {
             self.received_memo = Some(at as u8);
-            return Ok(Ok(checked));
+            self.checked = checked;
+            return Ok(None);
         }
         self.decode_anew(block, part, at)
     }
@@ -73,7 +75,7 @@ impl Session {
         block: &[u8],
         part: Part,
         at: usize,
-    ) -> Result<Result<Checked, Violation>, DecodeError> {
+    ) -> Result<Option<Violation>, DecodeError> {
         self.received_memo = None;
         self.received.clear();
         let limits = ListLimits {
@@ -83,16 +85,16 @@ impl Session {
         let generation = self.decoder.generation();
         let outcome = self.decoder.decode(block, &limits, &mut self.received)?;
         if outcome != ListOutcome::Complete {
-            return Ok(Err(Violation::FieldListTooLarge));
+            return Ok(Some(Violation::FieldListTooLarge));
         }
-        let checked = match fields::check(&self.received, part) {
-            Ok(checked) => checked,
-            Err(violation) => return Ok(Err(violation)),
-        };
+        match fields::check(&self.received, part) {
+            Ok(checked) => self.checked = checked,
+            Err(violation) => return Ok(Some(violation)),
+        }
         if generation == self.decoder.generation() {
-            self.memos[at].note(block, part, generation, &self.received, checked);
+            self.memos[at].note(block, part, generation, &self.received, self.checked);
         }
-        Ok(Ok(checked))
+        Ok(None)
     }
 
     /// The fields of the block that was decoded last.
@@ -115,6 +117,9 @@ impl Session {
     }
 
     /// Encodes a pending head straight into the output, as HEADERS and CONTINUATION frames.
+    ///
+    /// Inlined, so that the head is looked at where it lies and not copied first.
+    #[inline(always)]
     pub(super) fn put_head(
         &mut self,
         out: &mut Transmit,

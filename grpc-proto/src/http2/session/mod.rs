@@ -21,6 +21,7 @@ use alloc::vec::Vec;
 
 use super::bucket::TokenBucket;
 use super::error_code::ErrorCode;
+use super::fields::Checked;
 use super::flow::{DEFAULT_WINDOW, RecvWindow, SendWindow};
 use super::frame;
 use super::queue::BufferPool;
@@ -41,6 +42,7 @@ use heads::EncodeMemo;
 pub use inspect::StreamView;
 use receive::Reading;
 pub(crate) use receive::Step;
+use receive::Told;
 use time::Timers;
 
 /// An HTTP/2 connection as a pure state machine.
@@ -82,6 +84,9 @@ pub struct Session {
     /// The fields of the block that was decoded last, unless they are those of a memo.
     received: FieldList,
     received_memo: Option<u8>,
+    /// What that block says of its message, if it is valid.
+    checked: Checked,
+    told: Told,
     decoder: hpack::Decoder,
     memos: [DecodeMemo; DecodeMemo::COUNT],
     conn_recv: RecvWindow,
@@ -185,6 +190,8 @@ impl Session {
             block: blocks::Block::default(),
             received: FieldList::new(),
             received_memo: None,
+            checked: Checked::default(),
+            told: Told::nothing(),
             decoder: hpack::Decoder::new(limits.header_table_size),
             memos: Default::default(),
             conn_recv: RecvWindow::new(limits.connection_window.max(DEFAULT_WINDOW)),
@@ -270,6 +277,18 @@ impl Session {
             list.clear();
             self.lists.push(list);
         }
+    }
+
+    /// What belongs to the last step.
+    #[inline]
+    pub(crate) fn told(&self) -> &Told {
+        &self.told
+    }
+
+    /// `:status` of the block that was received last.
+    #[inline]
+    pub(crate) fn received_status(&self) -> u16 {
+        self.checked.status
     }
 
     pub(crate) fn pool(&mut self) -> &mut BufferPool {

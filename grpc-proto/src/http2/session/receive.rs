@@ -39,17 +39,41 @@ pub(super) struct Data {
     end_stream: bool,
 }
 
-/// What there is to tell: an [`Event`] without the fields, which wait in [`Session::received`], and so
-/// small enough to be passed up by value.
-#[derive(Debug)]
+/// What there is to tell: an [`Event`] without what belongs to it, which waits in [`Session::told`] and
+/// [`Session::received`]. A byte is passed up in a register, through as many `Result`s as there are.
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Step {
-    Headers { key: StreamKey, part: Part, status: u16, end_stream: bool },
-    Data(StreamKey),
-    End(StreamKey),
-    Reset(StreamKey, ResetReason),
-    Deadline(StreamKey),
-    Writable(StreamKey),
-    GoAway { last_stream: u32, code: ErrorCode },
+    Headers,
+    Data,
+    End,
+    Reset,
+    Deadline,
+    Writable,
+    GoAway,
+}
+
+/// What belongs to the last [`Step`].
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// Of any but [`Step::GoAway`].
+    pub(crate) key: StreamKey,
+    /// Of [`Step::Headers`].
+    pub(crate) part: Part,
+    /// Likewise.
+    pub(crate) end_stream: bool,
+    /// Of [`Step::Reset`].
+    pub(crate) reset: ResetReason,
+}
+
+impl Told {
+    pub(super) const fn nothing() -> Self {
+        Told {
+            key: StreamKey::new(0, 0),
+            part: Part::Request,
+            end_stream: false,
+            reset: ResetReason::Peer(ErrorCode::NO_ERROR),
+        }
+    }
 }
 
 /// A frame that was handled may have something to tell.
@@ -70,18 +94,45 @@ impl Session {
         now: Instant,
     ) -> Result<Option<Event>, ConnectionError> {
         let Some(step) = self.poll_step(input, now)? else { return Ok(None) };
+        let key = self.told.key;
         Ok(Some(match step {
-            Step::Headers { key, part, status, end_stream } => {
-                let fields = self.take_received();
-                Event::Headers { stream: key, part, status, fields, end_stream }
+            Step::Headers => Event::Headers {
+                stream: key,
+                part: self.told.part,
+                status: self.checked.status,
+                fields: self.take_received(),
+                end_stream: self.told.end_stream,
+            },
+            Step::Data => Event::Data(key),
+            Step::End => Event::End(key),
+            Step::Reset => Event::Reset(key, self.told.reset.clone()),
+            Step::Deadline => Event::Deadline(key),
+            Step::Writable => Event::Writable(key),
+            Step::GoAway => {
+                let (last_stream, code) = self.last_goaway();
+                Event::GoAway { last_stream, code }
             }
-            Step::Data(key) => Event::Data(key),
-            Step::End(key) => Event::End(key),
-            Step::Reset(key, reason) => Event::Reset(key, reason),
-            Step::Deadline(key) => Event::Deadline(key),
-            Step::Writable(key) => Event::Writable(key),
-            Step::GoAway { last_stream, code } => Event::GoAway { last_stream, code },
         }))
+    }
+
+    /// Something of a stream is to be told.
+    #[inline]
+    pub(super) fn tell(&mut self, step: Step, key: StreamKey) -> Step {
+        self.told.key = key;
+        step
+    }
+
+    /// A stream is over before its time, and that is to be told.
+    pub(super) fn tell_reset(&mut self, key: StreamKey, reason: ResetReason) -> Step {
+        self.told.reset = reason;
+        self.tell(Step::Reset, key)
+    }
+
+    /// A field block is to be told of.
+    #[inline]
+    pub(super) fn tell_head(&mut self, key: StreamKey, part: Part, end_stream: bool) -> Step {
+        (self.told.part, self.told.end_stream) = (part, end_stream);
+        self.tell(Step::Headers, key)
     }
 
     /// As [`Session::poll`], but leaves the fields of a head in [`Session::received`].
@@ -161,7 +212,9 @@ impl Session {
                             return Ok(None);
                         }
                         match data.key {
-                            Some(key) if self.is_live(key) => return Ok(Some(Step::Data(key))),
+                            Some(key) if self.is_live(key) => {
+                                return Ok(Some(self.tell(Step::Data, key)));
+                            }
                             _ => {
                                 let skipped = self.take_data(input, usize::MAX).len() as u32;
                                 if let Some(key) = data.key {
@@ -504,7 +557,7 @@ impl Session {
         let told = !stream.terminal;
         self.step(key.slot(), Input::RecvData { end_stream: true });
         self.vacate_if_done(key.slot());
-        told.then_some(Step::End(key))
+        told.then(|| self.tell(Step::End, key))
     }
 }
 

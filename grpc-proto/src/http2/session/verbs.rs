@@ -23,7 +23,7 @@ impl Session {
         self.open_with(Pending::Fields(fields, Prepared::OWN_REQUEST), now)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn open_with(
         &mut self,
         head: Pending,
@@ -58,6 +58,7 @@ impl Session {
         self.set_head(stream, Pending::Fields(fields, Prepared::OWN_RESPONSE))
     }
 
+    #[inline(always)]
     pub(crate) fn set_head(&mut self, key: StreamKey, head: Pending) -> Result<(), StreamError> {
         let stream = self.sendable(key)?;
         if stream.head.is_some() || !stream.queue.is_empty() || stream.ending {
@@ -178,6 +179,7 @@ impl Session {
         self.finish_with(key, trailers)
     }
 
+    #[inline(always)]
     pub(crate) fn finish_with(
         &mut self,
         key: StreamKey,
