@@ -141,4 +141,4 @@ pub use message::{
     missing, optional_text, text, write_group, write_message,
 };
 pub use unknown::UnknownFields;
-pub use writer::{Writer, delimited_len, tag_len, varint_len};
+pub use writer::{Writer, delimited_len, tag_len, varint_field_len, varint_len};

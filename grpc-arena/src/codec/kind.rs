@@ -2,7 +2,9 @@
 
 use core::marker::PhantomData;
 
-use super::{Context, Cursor, Message, Writer, delimited_len, scan, utf8, varint_len};
+use super::{
+    Context, Cursor, Message, Writer, delimited_len, scan, utf8, varint_field_len, varint_len,
+};
 use crate::{DecodeRule, SizeCache};
 
 /// A field type whose values need nothing from the arena.
@@ -17,6 +19,11 @@ pub trait Leaf<'a> {
     fn read(cursor: &mut Cursor<'a>, cx: &mut Context<'a>) -> Self::Value;
     /// The size of a value without its tag.
     fn size(value: Self::Value) -> usize;
+    /// The size of a value behind a tag of `tag_len` bytes.
+    #[inline(always)]
+    fn field_len(tag_len: usize, value: Self::Value) -> usize {
+        tag_len + Self::size(value)
+    }
     /// Writes a value behind a tag.
     fn put(tag: u32, value: Self::Value, writer: Writer<'_>) -> Writer<'_>;
 }
@@ -127,6 +134,12 @@ macro_rules! varint {
             fn size(value: $value) -> usize {
                 let write: fn($value) -> u64 = $write;
                 varint_len(write(value))
+            }
+
+            #[inline(always)]
+            fn field_len(tag_len: usize, value: $value) -> usize {
+                let write: fn($value) -> u64 = $write;
+                varint_field_len(tag_len, write(value))
             }
 
             #[inline(always)]
@@ -247,6 +260,11 @@ impl<'a> Leaf<'a> for Text {
     }
 
     #[inline(always)]
+    fn field_len(tag_len: usize, value: &'a str) -> usize {
+        delimited_len(tag_len, value.len())
+    }
+
+    #[inline(always)]
     fn put<'w>(tag: u32, value: &'a str, writer: Writer<'w>) -> Writer<'w> {
         writer.bytes_field(tag, value.as_bytes())
     }
@@ -286,6 +304,11 @@ impl<'a> Leaf<'a> for Blob {
     #[inline(always)]
     fn size(value: &'a [u8]) -> usize {
         delimited_len(0, value.len())
+    }
+
+    #[inline(always)]
+    fn field_len(tag_len: usize, value: &'a [u8]) -> usize {
+        delimited_len(tag_len, value.len())
     }
 
     #[inline(always)]
@@ -334,6 +357,11 @@ impl<'a, E: OpenEnum> Leaf<'a> for Open<E> {
     }
 
     #[inline(always)]
+    fn field_len(tag_len: usize, value: E) -> usize {
+        Int32::field_len(tag_len, value.number())
+    }
+
+    #[inline(always)]
     fn put(tag: u32, value: E, writer: Writer<'_>) -> Writer<'_> {
         Int32::put(tag, value.number(), writer)
     }
@@ -368,6 +396,11 @@ impl<'a, E: ClosedEnum> Leaf<'a> for Closed<E> {
     #[inline(always)]
     fn size(value: E) -> usize {
         Int32::size(value.number())
+    }
+
+    #[inline(always)]
+    fn field_len(tag_len: usize, value: E) -> usize {
+        Int32::field_len(tag_len, value.number())
     }
 
     #[inline(always)]

@@ -415,7 +415,7 @@ pub fn write_groups<'a, 'w, M: Message<'a>>(
 /// The size of a list of leaves, each behind a tag of `tag_len` bytes.
 #[inline]
 pub fn repeated_len<'a, L: Leaf<'a>>(tag_len: usize, list: &[L::Value]) -> usize {
-    list.iter().map(|&value| tag_len + L::size(value)).sum()
+    list.iter().map(|&value| L::field_len(tag_len, value)).sum()
 }
 
 /// Writes a list of leaves, each behind a tag.

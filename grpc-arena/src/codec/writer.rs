@@ -28,8 +28,16 @@ const SHORT: usize = 127;
 /// The size of a varint in bytes.
 #[inline(always)]
 pub const fn varint_len(value: u64) -> usize {
+    varint_field_len(0, value)
+}
+
+/// The size of a varint behind a tag of `tag_len` bytes.
+///
+/// In one sum, as the sizes of a message's fields are added up one after the other.
+#[inline(always)]
+pub const fn varint_field_len(tag_len: usize, value: u64) -> usize {
     // One byte for each begun group of seven bits: 9/64 is a little less than 1/7, enough up to 64 bits.
-    ((64 - (value | 1).leading_zeros() as usize) * 9 + 64) / 64
+    ((64 - (value | 1).leading_zeros() as usize) * 9 + 64 + 64 * tag_len) / 64
 }
 
 /// The size of a tag in bytes.
@@ -42,8 +50,8 @@ pub const fn tag_len(tag: u32) -> usize {
 #[inline(always)]
 pub const fn delimited_len(tag_len: usize, len: usize) -> usize {
     // Nearly all lengths take one byte.
-    let prefix = if len < 0x80 { 1 } else { varint_len(len as u64) };
-    tag_len + prefix + len
+    let prefix = if len < 0x80 { tag_len + 1 } else { varint_field_len(tag_len, len as u64) };
+    prefix + len
 }
 
 /// A tag as it is written, from the lowest byte on.

@@ -85,14 +85,14 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Any<'a> {
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if !self.type_url.is_empty() {
-            size += 1 + <codec::Text as codec::Leaf>::size(self.type_url);
+            size += <codec::Text as codec::Leaf>::field_len(1, self.type_url);
         }
         if !self.value.is_empty() {
-            size += 1 + <codec::Blob as codec::Leaf>::size(self.value);
+            size += <codec::Blob as codec::Leaf>::field_len(1, self.value);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -206,11 +206,11 @@ impl<'a> ::grpc_arena::codec::Message<'a> for SourceContext<'a> {
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if !self.file_name.is_empty() {
-            size += 1 + <codec::Text as codec::Leaf>::size(self.file_name);
+            size += <codec::Text as codec::Leaf>::field_len(1, self.file_name);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -419,9 +419,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Type<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if !self.name.is_empty() {
-            size += 1 + <codec::Text as codec::Leaf>::size(self.name);
+            size += <codec::Text as codec::Leaf>::field_len(1, self.name);
         }
         size += codec::messages_len(1, self.fields, cache);
         size += codec::repeated_len::<codec::Text>(1, self.oneofs);
@@ -430,12 +430,12 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Type<'a> {
             size += codec::message_len(1, value, cache);
         }
         if codec::OpenEnum::number(self.syntax) != 0 {
-            size += 1 + <codec::Open<Syntax> as codec::Leaf>::size(self.syntax);
+            size += <codec::Open<Syntax> as codec::Leaf>::field_len(1, self.syntax);
         }
         if !self.edition.is_empty() {
-            size += 1 + <codec::Text as codec::Leaf>::size(self.edition);
+            size += <codec::Text as codec::Leaf>::field_len(1, self.edition);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -682,40 +682,39 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Field<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if codec::OpenEnum::number(self.kind) != 0 {
-            size += 1 + <codec::Open<field::Kind> as codec::Leaf>::size(self.kind);
+            size += <codec::Open<field::Kind> as codec::Leaf>::field_len(1, self.kind);
         }
         if codec::OpenEnum::number(self.cardinality) != 0 {
             size
-                += 1
-                    + <codec::Open<
-                        field::Cardinality,
-                    > as codec::Leaf>::size(self.cardinality);
+                += <codec::Open<
+                    field::Cardinality,
+                > as codec::Leaf>::field_len(1, self.cardinality);
         }
         if self.number != 0 {
-            size += 1 + <codec::Int32 as codec::Leaf>::size(self.number);
+            size += <codec::Int32 as codec::Leaf>::field_len(1, self.number);
         }
         if !self.name.is_empty() {
-            size += 1 + <codec::Text as codec::Leaf>::size(self.name);
+            size += <codec::Text as codec::Leaf>::field_len(1, self.name);
         }
         if !self.type_url.is_empty() {
-            size += 1 + <codec::Text as codec::Leaf>::size(self.type_url);
+            size += <codec::Text as codec::Leaf>::field_len(1, self.type_url);
         }
         if self.oneof_index != 0 {
-            size += 1 + <codec::Int32 as codec::Leaf>::size(self.oneof_index);
+            size += <codec::Int32 as codec::Leaf>::field_len(1, self.oneof_index);
         }
         if self.packed {
-            size += 1 + <codec::Bool as codec::Leaf>::size(self.packed);
+            size += <codec::Bool as codec::Leaf>::field_len(1, self.packed);
         }
         size += codec::messages_len(1, self.options, cache);
         if !self.json_name.is_empty() {
-            size += 1 + <codec::Text as codec::Leaf>::size(self.json_name);
+            size += <codec::Text as codec::Leaf>::field_len(1, self.json_name);
         }
         if !self.default_value.is_empty() {
-            size += 1 + <codec::Text as codec::Leaf>::size(self.default_value);
+            size += <codec::Text as codec::Leaf>::field_len(1, self.default_value);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -1089,9 +1088,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Enum<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if !self.name.is_empty() {
-            size += 1 + <codec::Text as codec::Leaf>::size(self.name);
+            size += <codec::Text as codec::Leaf>::field_len(1, self.name);
         }
         size += codec::messages_len(1, self.enumvalue, cache);
         size += codec::messages_len(1, self.options, cache);
@@ -1099,12 +1098,12 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Enum<'a> {
             size += codec::message_len(1, value, cache);
         }
         if codec::OpenEnum::number(self.syntax) != 0 {
-            size += 1 + <codec::Open<Syntax> as codec::Leaf>::size(self.syntax);
+            size += <codec::Open<Syntax> as codec::Leaf>::field_len(1, self.syntax);
         }
         if !self.edition.is_empty() {
-            size += 1 + <codec::Text as codec::Leaf>::size(self.edition);
+            size += <codec::Text as codec::Leaf>::field_len(1, self.edition);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -1254,15 +1253,15 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValue<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if !self.name.is_empty() {
-            size += 1 + <codec::Text as codec::Leaf>::size(self.name);
+            size += <codec::Text as codec::Leaf>::field_len(1, self.name);
         }
         if self.number != 0 {
-            size += 1 + <codec::Int32 as codec::Leaf>::size(self.number);
+            size += <codec::Int32 as codec::Leaf>::field_len(1, self.number);
         }
         size += codec::messages_len(1, self.options, cache);
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -1394,14 +1393,14 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Option<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if !self.name.is_empty() {
-            size += 1 + <codec::Text as codec::Leaf>::size(self.name);
+            size += <codec::Text as codec::Leaf>::field_len(1, self.name);
         }
         if let ::core::option::Option::Some(value) = self.value {
             size += codec::message_len(1, value, cache);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -1613,23 +1612,23 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Api<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if !self.name.is_empty() {
-            size += 1 + <codec::Text as codec::Leaf>::size(self.name);
+            size += <codec::Text as codec::Leaf>::field_len(1, self.name);
         }
         size += codec::messages_len(1, self.methods, cache);
         size += codec::messages_len(1, self.options, cache);
         if !self.version.is_empty() {
-            size += 1 + <codec::Text as codec::Leaf>::size(self.version);
+            size += <codec::Text as codec::Leaf>::field_len(1, self.version);
         }
         if let ::core::option::Option::Some(value) = self.source_context {
             size += codec::message_len(1, value, cache);
         }
         size += codec::messages_len(1, self.mixins, cache);
         if codec::OpenEnum::number(self.syntax) != 0 {
-            size += 1 + <codec::Open<Syntax> as codec::Leaf>::size(self.syntax);
+            size += <codec::Open<Syntax> as codec::Leaf>::field_len(1, self.syntax);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -1834,27 +1833,27 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Method<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if !self.name.is_empty() {
-            size += 1 + <codec::Text as codec::Leaf>::size(self.name);
+            size += <codec::Text as codec::Leaf>::field_len(1, self.name);
         }
         if !self.request_type_url.is_empty() {
-            size += 1 + <codec::Text as codec::Leaf>::size(self.request_type_url);
+            size += <codec::Text as codec::Leaf>::field_len(1, self.request_type_url);
         }
         if self.request_streaming {
-            size += 1 + <codec::Bool as codec::Leaf>::size(self.request_streaming);
+            size += <codec::Bool as codec::Leaf>::field_len(1, self.request_streaming);
         }
         if !self.response_type_url.is_empty() {
-            size += 1 + <codec::Text as codec::Leaf>::size(self.response_type_url);
+            size += <codec::Text as codec::Leaf>::field_len(1, self.response_type_url);
         }
         if self.response_streaming {
-            size += 1 + <codec::Bool as codec::Leaf>::size(self.response_streaming);
+            size += <codec::Bool as codec::Leaf>::field_len(1, self.response_streaming);
         }
         size += codec::messages_len(1, self.options, cache);
         if codec::OpenEnum::number(self.syntax) != 0 {
-            size += 1 + <codec::Open<Syntax> as codec::Leaf>::size(self.syntax);
+            size += <codec::Open<Syntax> as codec::Leaf>::field_len(1, self.syntax);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -2010,14 +2009,14 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Mixin<'a> {
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if !self.name.is_empty() {
-            size += 1 + <codec::Text as codec::Leaf>::size(self.name);
+            size += <codec::Text as codec::Leaf>::field_len(1, self.name);
         }
         if !self.root.is_empty() {
-            size += 1 + <codec::Text as codec::Leaf>::size(self.root);
+            size += <codec::Text as codec::Leaf>::field_len(1, self.root);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -2144,14 +2143,14 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Duration<'a> {
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if self.seconds != 0 {
-            size += 1 + <codec::Int64 as codec::Leaf>::size(self.seconds);
+            size += <codec::Int64 as codec::Leaf>::field_len(1, self.seconds);
         }
         if self.nanos != 0 {
-            size += 1 + <codec::Int32 as codec::Leaf>::size(self.nanos);
+            size += <codec::Int32 as codec::Leaf>::field_len(1, self.nanos);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -2364,9 +2363,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldMask<'a> {
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         size += codec::repeated_len::<codec::Text>(1, self.paths);
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -2480,13 +2479,13 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Struct<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         size
             += codec::map_len::<
                 codec::Text,
                 codec::Msg<Value<'a>>,
             >(1, &self.fields, cache);
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -2669,19 +2668,19 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Value<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         match self.kind {
             ::core::option::Option::Some(value::Kind::NullValue(value)) => {
-                size += 1 + <codec::Open<NullValue> as codec::Leaf>::size(value);
+                size += <codec::Open<NullValue> as codec::Leaf>::field_len(1, value);
             }
             ::core::option::Option::Some(value::Kind::NumberValue(value)) => {
-                size += 1 + <codec::Double as codec::Leaf>::size(value);
+                size += <codec::Double as codec::Leaf>::field_len(1, value);
             }
             ::core::option::Option::Some(value::Kind::StringValue(value)) => {
-                size += 1 + <codec::Text as codec::Leaf>::size(value);
+                size += <codec::Text as codec::Leaf>::field_len(1, value);
             }
             ::core::option::Option::Some(value::Kind::BoolValue(value)) => {
-                size += 1 + <codec::Bool as codec::Leaf>::size(value);
+                size += <codec::Bool as codec::Leaf>::field_len(1, value);
             }
             ::core::option::Option::Some(value::Kind::StructValue(value)) => {
                 size += codec::message_len(1, value, cache);
@@ -2691,7 +2690,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Value<'a> {
             }
             ::core::option::Option::None => {}
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -2847,9 +2846,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ListValue<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         size += codec::messages_len(1, self.values, cache);
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -2971,14 +2970,14 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Timestamp<'a> {
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if self.seconds != 0 {
-            size += 1 + <codec::Int64 as codec::Leaf>::size(self.seconds);
+            size += <codec::Int64 as codec::Leaf>::field_len(1, self.seconds);
         }
         if self.nanos != 0 {
-            size += 1 + <codec::Int32 as codec::Leaf>::size(self.nanos);
+            size += <codec::Int32 as codec::Leaf>::field_len(1, self.nanos);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -3092,11 +3091,11 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DoubleValue<'a> {
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if self.value.to_bits() != 0 {
-            size += 1 + <codec::Double as codec::Leaf>::size(self.value);
+            size += <codec::Double as codec::Leaf>::field_len(1, self.value);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -3207,11 +3206,11 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FloatValue<'a> {
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if self.value.to_bits() != 0 {
-            size += 1 + <codec::Float as codec::Leaf>::size(self.value);
+            size += <codec::Float as codec::Leaf>::field_len(1, self.value);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -3322,11 +3321,11 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Int64Value<'a> {
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if self.value != 0 {
-            size += 1 + <codec::Int64 as codec::Leaf>::size(self.value);
+            size += <codec::Int64 as codec::Leaf>::field_len(1, self.value);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -3437,11 +3436,11 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UInt64Value<'a> {
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if self.value != 0 {
-            size += 1 + <codec::Uint64 as codec::Leaf>::size(self.value);
+            size += <codec::Uint64 as codec::Leaf>::field_len(1, self.value);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -3552,11 +3551,11 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Int32Value<'a> {
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if self.value != 0 {
-            size += 1 + <codec::Int32 as codec::Leaf>::size(self.value);
+            size += <codec::Int32 as codec::Leaf>::field_len(1, self.value);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -3667,11 +3666,11 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UInt32Value<'a> {
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if self.value != 0 {
-            size += 1 + <codec::Uint32 as codec::Leaf>::size(self.value);
+            size += <codec::Uint32 as codec::Leaf>::field_len(1, self.value);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -3782,11 +3781,11 @@ impl<'a> ::grpc_arena::codec::Message<'a> for BoolValue<'a> {
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if self.value {
-            size += 1 + <codec::Bool as codec::Leaf>::size(self.value);
+            size += <codec::Bool as codec::Leaf>::field_len(1, self.value);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -3897,11 +3896,11 @@ impl<'a> ::grpc_arena::codec::Message<'a> for StringValue<'a> {
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if !self.value.is_empty() {
-            size += 1 + <codec::Text as codec::Leaf>::size(self.value);
+            size += <codec::Text as codec::Leaf>::field_len(1, self.value);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -4012,11 +4011,11 @@ impl<'a> ::grpc_arena::codec::Message<'a> for BytesValue<'a> {
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if !self.value.is_empty() {
-            size += 1 + <codec::Blob as codec::Leaf>::size(self.value);
+            size += <codec::Blob as codec::Leaf>::field_len(1, self.value);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,

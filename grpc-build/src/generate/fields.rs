@@ -376,7 +376,7 @@ impl Field {
         match &self.kind {
             Kind::Message { group: false, .. } => quote!(codec::message_len(#len, #value, cache)),
             Kind::Message { group: true, .. } => quote!(codec::group_len(#len, #value, cache)),
-            _ => quote!(#len + <#codec as codec::Leaf>::size(#value)),
+            _ => quote!(<#codec as codec::Leaf>::field_len(#len, #value)),
         }
     }
 
@@ -434,6 +434,21 @@ impl Field {
             Kind::Scalar(scalar) => scalar.is_set(value),
             _ => quote!(codec::OpenEnum::number(#value) != 0),
         }
+    }
+
+    /// For a field without presence whose number says that it is rare: a word that is zero when it is absent.
+    pub(super) fn rare_word(&self) -> Option<TokenStream> {
+        // Tags of one byte end with 15.
+        if self.shape != Shape::Implicit || self.number < 16 {
+            return None;
+        }
+        let ident = &self.ident;
+        Some(match &self.kind {
+            Kind::Scalar(Scalar::Double | Scalar::Float) => quote!(self.#ident.to_bits() as u64),
+            Kind::Scalar(Scalar::Text | Scalar::Blob) => quote!(self.#ident.len() as u64),
+            Kind::Scalar(_) => quote!(self.#ident as u64),
+            _ => quote!(codec::OpenEnum::number(self.#ident) as u64),
+        })
     }
 
     /// Whether `size` or `write` of the field needs the cache.

@@ -121,23 +121,7 @@ impl Generator<'_> {
         let (ident, full_name) = (message.rust.ident(), &message.full_name);
         let infos = message.fields.iter().map(|field| info(field, scope));
         let merge = self.merge(message, scope);
-        let (mut measure, mut write) = (TokenStream::new(), TokenStream::new());
-        let mut seen = Vec::new();
-        for field in &message.fields {
-            match field.shape {
-                // A oneof is written in the place of its first member.
-                Shape::Oneof(index) if !seen.contains(&index) => {
-                    seen.push(index);
-                    let (m, w) = self.oneof_statements(message, &message.oneofs[index], scope);
-                    measure.extend(m);
-                    write.extend(w);
-                }
-                _ => {
-                    measure.extend(field.measure(scope));
-                    write.extend(field.write(scope));
-                }
-            }
-        }
+        let (measure, write) = self.encode_statements(message, scope);
         let cache =
             if message.fields.iter().any(Field::uses_cache) { quote!(cache) } else { quote!(_) };
         let import = if message.fields.is_empty() {
@@ -151,7 +135,7 @@ impl Generator<'_> {
             (quote!(self.unknown.encoded_len()), quote!(writer.unknown(self.unknown)))
         } else {
             (
-                quote!(#import let mut size = self.unknown.encoded_len(); #measure size),
+                quote!(#import let mut size = 0; #measure size + self.unknown.encoded_len()),
                 quote!(#import let mut writer = writer; #write writer.unknown(self.unknown)),
             )
         };
@@ -185,6 +169,44 @@ impl Generator<'_> {
                 #required
             }
         }
+    }
+
+    /// The statements that measure a message's fields, and those that write them.
+    ///
+    /// Most fields with a number of two bytes and more are absent most of the time, as numbers are given by how often a
+    /// field is there. So of those up to [`ASKED_TOGETHER`] that follow each other are first asked together.
+    fn encode_statements(&self, message: &Message, scope: &Scope) -> (TokenStream, TokenStream) {
+        let (mut measure, mut write) = (TokenStream::new(), TokenStream::new());
+        let mut seen = Vec::new();
+        let mut fields = &message.fields[..];
+        while let Some((field, rest)) = fields.split_first() {
+            let words: Vec<_> =
+                fields.iter().map_while(Field::rare_word).take(ASKED_TOGETHER).collect();
+            if words.len() > 1 {
+                let (together, rest) = fields.split_at(words.len());
+                let measures = together.iter().map(|field| field.measure(scope));
+                measure.extend(quote!(if #(#words)|* != 0 { #(#measures)* }));
+                let writes = together.iter().map(|field| field.write(scope));
+                write.extend(quote!(if #(#words)|* != 0 { #(#writes)* }));
+                fields = rest;
+                continue;
+            }
+            fields = rest;
+            match field.shape {
+                // A oneof is written in the place of its first member.
+                Shape::Oneof(index) if !seen.contains(&index) => {
+                    seen.push(index);
+                    let (m, w) = self.oneof_statements(message, &message.oneofs[index], scope);
+                    measure.extend(m);
+                    write.extend(w);
+                }
+                _ => {
+                    measure.extend(field.measure(scope));
+                    write.extend(field.write(scope));
+                }
+            }
+        }
+        (measure, write)
     }
 
     fn merge(&self, message: &Message, scope: &Scope) -> TokenStream {
@@ -304,6 +326,9 @@ impl Generator<'_> {
         })
     }
 }
+
+/// Of how many fields at once it is asked whether any is there.
+const ASKED_TOGETHER: usize = 4;
 
 /// Up to how many fields are chained: their blocks are nested as deeply.
 const CHAINED: usize = 64;

@@ -145,20 +145,20 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Version<'a> {
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.major {
-            size += 1 + <codec::Int32 as codec::Leaf>::size(value);
+            size += <codec::Int32 as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.minor {
-            size += 1 + <codec::Int32 as codec::Leaf>::size(value);
+            size += <codec::Int32 as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.patch {
-            size += 1 + <codec::Int32 as codec::Leaf>::size(value);
+            size += <codec::Int32 as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.suffix {
-            size += 1 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -362,17 +362,17 @@ impl<'a> ::grpc_arena::codec::Message<'a> for CodeGeneratorRequest<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         size += codec::repeated_len::<codec::Text>(1, self.file_to_generate);
         if let ::core::option::Option::Some(value) = self.parameter {
-            size += 1 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.compiler_version {
             size += codec::message_len(1, value, cache);
         }
         size += codec::messages_len(1, self.proto_file, cache);
         size += codec::messages_len(2, self.source_file_descriptors, cache);
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -591,21 +591,21 @@ impl<'a> ::grpc_arena::codec::Message<'a> for CodeGeneratorResponse<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.error {
-            size += 1 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.supported_features {
-            size += 1 + <codec::Uint64 as codec::Leaf>::size(value);
+            size += <codec::Uint64 as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.minimum_edition {
-            size += 1 + <codec::Int32 as codec::Leaf>::size(value);
+            size += <codec::Int32 as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.maximum_edition {
-            size += 1 + <codec::Int32 as codec::Leaf>::size(value);
+            size += <codec::Int32 as codec::Leaf>::field_len(1, value);
         }
         size += codec::messages_len(1, self.file, cache);
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -800,20 +800,20 @@ pub mod code_generator_response {
         }
         fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             use ::grpc_arena::codec;
-            let mut size = self.unknown.encoded_len();
+            let mut size = 0;
             if let ::core::option::Option::Some(value) = self.name {
-                size += 1 + <codec::Text as codec::Leaf>::size(value);
+                size += <codec::Text as codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.insertion_point {
-                size += 1 + <codec::Text as codec::Leaf>::size(value);
+                size += <codec::Text as codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.content {
-                size += 1 + <codec::Text as codec::Leaf>::size(value);
+                size += <codec::Text as codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.generated_code_info {
                 size += codec::message_len(2, value, cache);
             }
-            size
+            size + self.unknown.encoded_len()
         }
         fn write<'w>(
             &self,

@@ -80,9 +80,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorSet<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         size += codec::messages_len(1, self.file, cache);
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -470,12 +470,12 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorProto<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.name {
-            size += 1 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.package {
-            size += 1 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
         size += codec::repeated_len::<codec::Text>(1, self.dependency);
         size += codec::messages_len(1, self.message_type, cache);
@@ -491,13 +491,13 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorProto<'a> {
         size += codec::repeated_len::<codec::Int32>(1, self.public_dependency);
         size += codec::repeated_len::<codec::Int32>(1, self.weak_dependency);
         if let ::core::option::Option::Some(value) = self.syntax {
-            size += 1 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.edition {
-            size += 1 + <codec::Closed<Edition> as codec::Leaf>::size(value);
+            size += <codec::Closed<Edition> as codec::Leaf>::field_len(1, value);
         }
         size += codec::repeated_len::<codec::Text>(1, self.option_dependency);
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -890,9 +890,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DescriptorProto<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.name {
-            size += 1 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
         size += codec::messages_len(1, self.field, cache);
         size += codec::messages_len(1, self.nested_type, cache);
@@ -906,9 +906,10 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DescriptorProto<'a> {
         size += codec::messages_len(1, self.reserved_range, cache);
         size += codec::repeated_len::<codec::Text>(1, self.reserved_name);
         if let ::core::option::Option::Some(value) = self.visibility {
-            size += 1 + <codec::Closed<SymbolVisibility> as codec::Leaf>::size(value);
+            size
+                += <codec::Closed<SymbolVisibility> as codec::Leaf>::field_len(1, value);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -1120,17 +1121,17 @@ pub mod descriptor_proto {
         }
         fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             use ::grpc_arena::codec;
-            let mut size = self.unknown.encoded_len();
+            let mut size = 0;
             if let ::core::option::Option::Some(value) = self.start {
-                size += 1 + <codec::Int32 as codec::Leaf>::size(value);
+                size += <codec::Int32 as codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.end {
-                size += 1 + <codec::Int32 as codec::Leaf>::size(value);
+                size += <codec::Int32 as codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.options {
                 size += codec::message_len(1, value, cache);
             }
-            size
+            size + self.unknown.encoded_len()
         }
         fn write<'w>(
             &self,
@@ -1290,14 +1291,14 @@ pub mod descriptor_proto {
         }
         fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
             use ::grpc_arena::codec;
-            let mut size = self.unknown.encoded_len();
+            let mut size = 0;
             if let ::core::option::Option::Some(value) = self.start {
-                size += 1 + <codec::Int32 as codec::Leaf>::size(value);
+                size += <codec::Int32 as codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.end {
-                size += 1 + <codec::Int32 as codec::Leaf>::size(value);
+                size += <codec::Int32 as codec::Leaf>::field_len(1, value);
             }
-            size
+            size + self.unknown.encoded_len()
         }
         fn write<'w>(
             &self,
@@ -1496,20 +1497,19 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ExtensionRangeOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         size += codec::messages_len(1, self.declaration, cache);
         if let ::core::option::Option::Some(value) = self.verification {
             size
-                += 1
-                    + <codec::Closed<
-                        extension_range_options::VerificationState,
-                    > as codec::Leaf>::size(value);
+                += <codec::Closed<
+                    extension_range_options::VerificationState,
+                > as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.features {
             size += codec::message_len(2, value, cache);
         }
         size += codec::messages_len(2, self.uninterpreted_option, cache);
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -1734,23 +1734,23 @@ pub mod extension_range_options {
         }
         fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
             use ::grpc_arena::codec;
-            let mut size = self.unknown.encoded_len();
+            let mut size = 0;
             if let ::core::option::Option::Some(value) = self.number {
-                size += 1 + <codec::Int32 as codec::Leaf>::size(value);
+                size += <codec::Int32 as codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.full_name {
-                size += 1 + <codec::Text as codec::Leaf>::size(value);
+                size += <codec::Text as codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.r#type {
-                size += 1 + <codec::Text as codec::Leaf>::size(value);
+                size += <codec::Text as codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.reserved {
-                size += 1 + <codec::Bool as codec::Leaf>::size(value);
+                size += <codec::Bool as codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.repeated {
-                size += 1 + <codec::Bool as codec::Leaf>::size(value);
+                size += <codec::Bool as codec::Leaf>::field_len(1, value);
             }
-            size
+            size + self.unknown.encoded_len()
         }
         fn write<'w>(
             &self,
@@ -2162,49 +2162,47 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldDescriptorProto<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.name {
-            size += 1 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.extendee {
-            size += 1 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.number {
-            size += 1 + <codec::Int32 as codec::Leaf>::size(value);
+            size += <codec::Int32 as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.label {
             size
-                += 1
-                    + <codec::Closed<
-                        field_descriptor_proto::Label,
-                    > as codec::Leaf>::size(value);
+                += <codec::Closed<
+                    field_descriptor_proto::Label,
+                > as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.r#type {
             size
-                += 1
-                    + <codec::Closed<
-                        field_descriptor_proto::Type,
-                    > as codec::Leaf>::size(value);
+                += <codec::Closed<
+                    field_descriptor_proto::Type,
+                > as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.type_name {
-            size += 1 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.default_value {
-            size += 1 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.options {
             size += codec::message_len(1, value, cache);
         }
         if let ::core::option::Option::Some(value) = self.oneof_index {
-            size += 1 + <codec::Int32 as codec::Leaf>::size(value);
+            size += <codec::Int32 as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.json_name {
-            size += 1 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.proto3_optional {
-            size += 2 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(2, value);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -2548,14 +2546,14 @@ impl<'a> ::grpc_arena::codec::Message<'a> for OneofDescriptorProto<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.name {
-            size += 1 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.options {
             size += codec::message_len(1, value, cache);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -2791,9 +2789,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumDescriptorProto<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.name {
-            size += 1 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
         size += codec::messages_len(1, self.value, cache);
         if let ::core::option::Option::Some(value) = self.options {
@@ -2802,9 +2800,10 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumDescriptorProto<'a> {
         size += codec::messages_len(1, self.reserved_range, cache);
         size += codec::repeated_len::<codec::Text>(1, self.reserved_name);
         if let ::core::option::Option::Some(value) = self.visibility {
-            size += 1 + <codec::Closed<SymbolVisibility> as codec::Leaf>::size(value);
+            size
+                += <codec::Closed<SymbolVisibility> as codec::Leaf>::field_len(1, value);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -2974,14 +2973,14 @@ pub mod enum_descriptor_proto {
         }
         fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
             use ::grpc_arena::codec;
-            let mut size = self.unknown.encoded_len();
+            let mut size = 0;
             if let ::core::option::Option::Some(value) = self.start {
-                size += 1 + <codec::Int32 as codec::Leaf>::size(value);
+                size += <codec::Int32 as codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.end {
-                size += 1 + <codec::Int32 as codec::Leaf>::size(value);
+                size += <codec::Int32 as codec::Leaf>::field_len(1, value);
             }
-            size
+            size + self.unknown.encoded_len()
         }
         fn write<'w>(
             &self,
@@ -3144,17 +3143,17 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValueDescriptorProto<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.name {
-            size += 1 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.number {
-            size += 1 + <codec::Int32 as codec::Leaf>::size(value);
+            size += <codec::Int32 as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.options {
             size += codec::message_len(1, value, cache);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -3326,15 +3325,15 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ServiceDescriptorProto<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.name {
-            size += 1 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
         size += codec::messages_len(1, self.method, cache);
         if let ::core::option::Option::Some(value) = self.options {
             size += codec::message_len(1, value, cache);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -3572,26 +3571,26 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodDescriptorProto<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.name {
-            size += 1 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.input_type {
-            size += 1 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.output_type {
-            size += 1 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.options {
             size += codec::message_len(1, value, cache);
         }
         if let ::core::option::Option::Some(value) = self.client_streaming {
-            size += 1 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.server_streaming {
-            size += 1 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(1, value);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -4185,73 +4184,72 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.java_package {
-            size += 1 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.java_outer_classname {
-            size += 1 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.optimize_for {
             size
-                += 1
-                    + <codec::Closed<
-                        file_options::OptimizeMode,
-                    > as codec::Leaf>::size(value);
+                += <codec::Closed<
+                    file_options::OptimizeMode,
+                > as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.java_multiple_files {
-            size += 1 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.go_package {
-            size += 1 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.cc_generic_services {
-            size += 2 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.java_generic_services {
-            size += 2 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.py_generic_services {
-            size += 2 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.java_generate_equals_and_hash {
-            size += 2 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.deprecated {
-            size += 2 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.java_string_check_utf8 {
-            size += 2 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.cc_enable_arenas {
-            size += 2 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.objc_class_prefix {
-            size += 2 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.csharp_namespace {
-            size += 2 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.swift_prefix {
-            size += 2 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.php_class_prefix {
-            size += 2 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.php_namespace {
-            size += 2 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.php_metadata_namespace {
-            size += 2 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.ruby_package {
-            size += 2 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.features {
             size += codec::message_len(2, value, cache);
         }
         size += codec::messages_len(2, self.uninterpreted_option, cache);
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -4626,30 +4624,30 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MessageOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.message_set_wire_format {
-            size += 1 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.no_standard_descriptor_accessor
         {
-            size += 1 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.deprecated {
-            size += 1 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.map_entry {
-            size += 1 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self
             .deprecated_legacy_json_field_conflicts
         {
-            size += 1 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.features {
             size += codec::message_len(1, value, cache);
         }
         size += codec::messages_len(2, self.uninterpreted_option, cache);
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -5116,40 +5114,42 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.ctype {
             size
-                += 1 + <codec::Closed<field_options::CType> as codec::Leaf>::size(value);
+                += <codec::Closed<
+                    field_options::CType,
+                > as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.packed {
-            size += 1 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.deprecated {
-            size += 1 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.lazy {
-            size += 1 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.jstype {
             size
-                += 1
-                    + <codec::Closed<field_options::JSType> as codec::Leaf>::size(value);
+                += <codec::Closed<
+                    field_options::JSType,
+                > as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.weak {
-            size += 1 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.unverified_lazy {
-            size += 1 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.debug_redact {
-            size += 2 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.retention {
             size
-                += 2
-                    + <codec::Closed<
-                        field_options::OptionRetention,
-                    > as codec::Leaf>::size(value);
+                += <codec::Closed<
+                    field_options::OptionRetention,
+                > as codec::Leaf>::field_len(2, value);
         }
         size
             += codec::repeated_len::<
@@ -5163,7 +5163,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldOptions<'a> {
             size += codec::message_len(2, value, cache);
         }
         size += codec::messages_len(2, self.uninterpreted_option, cache);
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -5366,14 +5366,17 @@ pub mod field_options {
         }
         fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
             use ::grpc_arena::codec;
-            let mut size = self.unknown.encoded_len();
+            let mut size = 0;
             if let ::core::option::Option::Some(value) = self.value {
-                size += 1 + <codec::Text as codec::Leaf>::size(value);
+                size += <codec::Text as codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.edition {
-                size += 1 + <codec::Closed<super::Edition> as codec::Leaf>::size(value);
+                size
+                    += <codec::Closed<
+                        super::Edition,
+                    > as codec::Leaf>::field_len(1, value);
             }
-            size
+            size + self.unknown.encoded_len()
         }
         fn write<'w>(
             &self,
@@ -5620,23 +5623,32 @@ pub mod field_options {
         }
         fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
             use ::grpc_arena::codec;
-            let mut size = self.unknown.encoded_len();
+            let mut size = 0;
             if let ::core::option::Option::Some(value) = self.edition_introduced {
-                size += 1 + <codec::Closed<super::Edition> as codec::Leaf>::size(value);
+                size
+                    += <codec::Closed<
+                        super::Edition,
+                    > as codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.edition_deprecated {
-                size += 1 + <codec::Closed<super::Edition> as codec::Leaf>::size(value);
+                size
+                    += <codec::Closed<
+                        super::Edition,
+                    > as codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.deprecation_warning {
-                size += 1 + <codec::Text as codec::Leaf>::size(value);
+                size += <codec::Text as codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.edition_removed {
-                size += 1 + <codec::Closed<super::Edition> as codec::Leaf>::size(value);
+                size
+                    += <codec::Closed<
+                        super::Edition,
+                    > as codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.removal_error {
-                size += 1 + <codec::Text as codec::Leaf>::size(value);
+                size += <codec::Text as codec::Leaf>::field_len(1, value);
             }
-            size
+            size + self.unknown.encoded_len()
         }
         fn write<'w>(
             &self,
@@ -6023,12 +6035,12 @@ impl<'a> ::grpc_arena::codec::Message<'a> for OneofOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.features {
             size += codec::message_len(1, value, cache);
         }
         size += codec::messages_len(2, self.uninterpreted_option, cache);
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -6245,23 +6257,23 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.allow_alias {
-            size += 1 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.deprecated {
-            size += 1 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self
             .deprecated_legacy_json_field_conflicts
         {
-            size += 1 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.features {
             size += codec::message_len(1, value, cache);
         }
         size += codec::messages_len(2, self.uninterpreted_option, cache);
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -6480,21 +6492,21 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValueOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.deprecated {
-            size += 1 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.features {
             size += codec::message_len(1, value, cache);
         }
         if let ::core::option::Option::Some(value) = self.debug_redact {
-            size += 1 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.feature_support {
             size += codec::message_len(1, value, cache);
         }
         size += codec::messages_len(2, self.uninterpreted_option, cache);
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -6673,15 +6685,15 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ServiceOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.deprecated {
-            size += 2 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.features {
             size += codec::message_len(2, value, cache);
         }
         size += codec::messages_len(2, self.uninterpreted_option, cache);
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -6892,22 +6904,21 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.deprecated {
-            size += 2 + <codec::Bool as codec::Leaf>::size(value);
+            size += <codec::Bool as codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.idempotency_level {
             size
-                += 2
-                    + <codec::Closed<
-                        method_options::IdempotencyLevel,
-                    > as codec::Leaf>::size(value);
+                += <codec::Closed<
+                    method_options::IdempotencyLevel,
+                > as codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.features {
             size += codec::message_len(2, value, cache);
         }
         size += codec::messages_len(2, self.uninterpreted_option, cache);
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -7229,27 +7240,27 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UninterpretedOption<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         size += codec::messages_len(1, self.name, cache);
         if let ::core::option::Option::Some(value) = self.identifier_value {
-            size += 1 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.positive_int_value {
-            size += 1 + <codec::Uint64 as codec::Leaf>::size(value);
+            size += <codec::Uint64 as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.negative_int_value {
-            size += 1 + <codec::Int64 as codec::Leaf>::size(value);
+            size += <codec::Int64 as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.double_value {
-            size += 1 + <codec::Double as codec::Leaf>::size(value);
+            size += <codec::Double as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.string_value {
-            size += 1 + <codec::Blob as codec::Leaf>::size(value);
+            size += <codec::Blob as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.aggregate_value {
-            size += 1 + <codec::Text as codec::Leaf>::size(value);
+            size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -7417,14 +7428,14 @@ pub mod uninterpreted_option {
         }
         fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
             use ::grpc_arena::codec;
-            let mut size = self.unknown.encoded_len();
+            let mut size = 0;
             if let ::core::option::Option::Some(value) = self.name_part {
-                size += 1 + <codec::Text as codec::Leaf>::size(value);
+                size += <codec::Text as codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.is_extension {
-                size += 1 + <codec::Bool as codec::Leaf>::size(value);
+                size += <codec::Bool as codec::Leaf>::field_len(1, value);
             }
-            size
+            size + self.unknown.encoded_len()
         }
         fn write<'w>(
             &self,
@@ -7844,69 +7855,62 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSet<'a> {
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.field_presence {
             size
-                += 1
-                    + <codec::Closed<
-                        feature_set::FieldPresence,
-                    > as codec::Leaf>::size(value);
+                += <codec::Closed<
+                    feature_set::FieldPresence,
+                > as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.enum_type {
             size
-                += 1
-                    + <codec::Closed<feature_set::EnumType> as codec::Leaf>::size(value);
+                += <codec::Closed<
+                    feature_set::EnumType,
+                > as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.repeated_field_encoding {
             size
-                += 1
-                    + <codec::Closed<
-                        feature_set::RepeatedFieldEncoding,
-                    > as codec::Leaf>::size(value);
+                += <codec::Closed<
+                    feature_set::RepeatedFieldEncoding,
+                > as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.utf8_validation {
             size
-                += 1
-                    + <codec::Closed<
-                        feature_set::Utf8Validation,
-                    > as codec::Leaf>::size(value);
+                += <codec::Closed<
+                    feature_set::Utf8Validation,
+                > as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.message_encoding {
             size
-                += 1
-                    + <codec::Closed<
-                        feature_set::MessageEncoding,
-                    > as codec::Leaf>::size(value);
+                += <codec::Closed<
+                    feature_set::MessageEncoding,
+                > as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.json_format {
             size
-                += 1
-                    + <codec::Closed<
-                        feature_set::JsonFormat,
-                    > as codec::Leaf>::size(value);
+                += <codec::Closed<
+                    feature_set::JsonFormat,
+                > as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.enforce_naming_style {
             size
-                += 1
-                    + <codec::Closed<
-                        feature_set::EnforceNamingStyle,
-                    > as codec::Leaf>::size(value);
+                += <codec::Closed<
+                    feature_set::EnforceNamingStyle,
+                > as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.default_symbol_visibility {
             size
-                += 1
-                    + <codec::Closed<
-                        feature_set::visibility_feature::DefaultSymbolVisibility,
-                    > as codec::Leaf>::size(value);
+                += <codec::Closed<
+                    feature_set::visibility_feature::DefaultSymbolVisibility,
+                > as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.enforce_proto_limits {
             size
-                += 1
-                    + <codec::Closed<
-                        feature_set::proto_limits_feature::EnforceProtoLimits,
-                    > as codec::Leaf>::size(value);
+                += <codec::Closed<
+                    feature_set::proto_limits_feature::EnforceProtoLimits,
+                > as codec::Leaf>::field_len(1, value);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -8805,15 +8809,15 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSetDefaults<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         size += codec::messages_len(1, self.defaults, cache);
         if let ::core::option::Option::Some(value) = self.minimum_edition {
-            size += 1 + <codec::Closed<Edition> as codec::Leaf>::size(value);
+            size += <codec::Closed<Edition> as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.maximum_edition {
-            size += 1 + <codec::Closed<Edition> as codec::Leaf>::size(value);
+            size += <codec::Closed<Edition> as codec::Leaf>::field_len(1, value);
         }
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -8988,9 +8992,12 @@ pub mod feature_set_defaults {
         }
         fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             use ::grpc_arena::codec;
-            let mut size = self.unknown.encoded_len();
+            let mut size = 0;
             if let ::core::option::Option::Some(value) = self.edition {
-                size += 1 + <codec::Closed<super::Edition> as codec::Leaf>::size(value);
+                size
+                    += <codec::Closed<
+                        super::Edition,
+                    > as codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.overridable_features {
                 size += codec::message_len(1, value, cache);
@@ -8998,7 +9005,7 @@ pub mod feature_set_defaults {
             if let ::core::option::Option::Some(value) = self.fixed_features {
                 size += codec::message_len(1, value, cache);
             }
-            size
+            size + self.unknown.encoded_len()
         }
         fn write<'w>(
             &self,
@@ -9129,9 +9136,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for SourceCodeInfo<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         size += codec::messages_len(1, self.location, cache);
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -9332,18 +9339,18 @@ pub mod source_code_info {
         }
         fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             use ::grpc_arena::codec;
-            let mut size = self.unknown.encoded_len();
+            let mut size = 0;
             size += codec::packed_len::<codec::Int32>(1, self.path, cache);
             size += codec::packed_len::<codec::Int32>(1, self.span, cache);
             if let ::core::option::Option::Some(value) = self.leading_comments {
-                size += 1 + <codec::Text as codec::Leaf>::size(value);
+                size += <codec::Text as codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.trailing_comments {
-                size += 1 + <codec::Text as codec::Leaf>::size(value);
+                size += <codec::Text as codec::Leaf>::field_len(1, value);
             }
             size
                 += codec::repeated_len::<codec::Text>(1, self.leading_detached_comments);
-            size
+            size + self.unknown.encoded_len()
         }
         fn write<'w>(
             &self,
@@ -9471,9 +9478,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for GeneratedCodeInfo<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         size += codec::messages_len(1, self.annotation, cache);
-        size
+        size + self.unknown.encoded_len()
     }
     fn write<'w>(
         &self,
@@ -9689,25 +9696,24 @@ pub mod generated_code_info {
         }
         fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             use ::grpc_arena::codec;
-            let mut size = self.unknown.encoded_len();
+            let mut size = 0;
             size += codec::packed_len::<codec::Int32>(1, self.path, cache);
             if let ::core::option::Option::Some(value) = self.source_file {
-                size += 1 + <codec::Text as codec::Leaf>::size(value);
+                size += <codec::Text as codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.begin {
-                size += 1 + <codec::Int32 as codec::Leaf>::size(value);
+                size += <codec::Int32 as codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.end {
-                size += 1 + <codec::Int32 as codec::Leaf>::size(value);
+                size += <codec::Int32 as codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.semantic {
                 size
-                    += 1
-                        + <codec::Closed<
-                            annotation::Semantic,
-                        > as codec::Leaf>::size(value);
+                    += <codec::Closed<
+                        annotation::Semantic,
+                    > as codec::Leaf>::field_len(1, value);
             }
-            size
+            size + self.unknown.encoded_len()
         }
         fn write<'w>(
             &self,
