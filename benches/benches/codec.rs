@@ -2,7 +2,8 @@
 //! turn.
 //!
 //! Our decoder has three rows. `warm` reuses one arena, as a server does; `fresh` makes a new one for each message;
-//! `copied` first copies the message into the warm arena, as for a handler that may wait.
+//! `copied` first copies the message into the warm arena, as for a handler that may wait. `copy alone` is that copy and
+//! no decoding: the part of `copied` that no decoder changes.
 
 #[cfg(protobuf_benchmarks)]
 fn main() {
@@ -63,6 +64,7 @@ mod sets {
                     let decode = OurDecode::<ours::$($message)::+<'static>>::new(&payloads);
                     let case = bench.case(concat!($name, " decode")).ours("warm", decode.warm());
                     let case = case.ours("fresh", decode.fresh()).ours("copied", decode.copied());
+                    let case = case.ours("copy alone", decode.copy_alone());
                     #[cfg(feature = "peers")]
                     let case = case
                         .peer("prost", super::peers::prost_decode::<prost::$($message)::+>(&payloads))
@@ -142,6 +144,14 @@ mod sets {
                 black_box(
                     &M::decode(bytes, &arena, &DecodeLimits::DEFAULT).expect("a valid message"),
                 );
+                arena.reset();
+            })
+        }
+
+        fn copy_alone(&self) -> Work<'a> {
+            let mut arena = Arena::new();
+            in_turn(self.payloads, move |bytes| {
+                black_box(arena.alloc_slice(bytes));
                 arena.reset();
             })
         }

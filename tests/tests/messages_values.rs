@@ -2,7 +2,7 @@
 
 use grpc_arena::codec::{Map, UnknownFields};
 use grpc_arena::{Arena, DecodeError, DecodeLimits, Encode, Schema, SizeCache};
-use tests::messages::messages::three::{Color, Everything, Self_, everything, self_};
+use tests::messages::messages::three::{Color, Everything, Rare, Self_, everything, self_};
 use tests::messages::messages::two::{Closed, Legacy, Parent, Rating, Scores, legacy};
 use tests::messages::{edition, edition24};
 
@@ -20,6 +20,39 @@ fn decode<'a, M: Schema>(bytes: &'a [u8], arena: &'a Arena) -> Result<M::View<'a
 
 type AnEverything = Everything<'static>;
 type ALegacy = Legacy<'static>;
+
+#[test]
+fn each_rare_field_is_written_when_it_alone_is_there() {
+    const NONE: Rare<'static> = Rare::EMPTY;
+    assert_eq!(encode(&NONE), []);
+    // With the tag's two bytes: lengths that protobuf's encoding gives.
+    let alone = [
+        (Rare { a_double: -0.0, ..NONE }, 10),
+        (Rare { a_float: -0.0, ..NONE }, 6),
+        (Rare { an_int32: i32::MIN, ..NONE }, 12),
+        (Rare { an_int64: 1 << 32, ..NONE }, 7),
+        (Rare { a_uint32: 1 << 31, ..NONE }, 7),
+        (Rare { a_uint64: 1 << 63, ..NONE }, 12),
+        (Rare { a_sint32: -1, ..NONE }, 3),
+        (Rare { a_sint64: i64::MIN, ..NONE }, 12),
+        (Rare { a_fixed32: 1 << 31, ..NONE }, 6),
+        (Rare { a_fixed64: 1 << 63, ..NONE }, 10),
+        (Rare { a_bool: true, ..NONE }, 3),
+        (Rare { a_string: "a", ..NONE }, 4),
+        (Rare { some_bytes: &[0; 128], ..NONE }, 132),
+        (Rare { color: Color(i32::MIN), ..NONE }, 12),
+        (Rare { int32s: &[0], ..NONE }, 4),
+        (Rare { after_a_list: 1, ..NONE }, 3),
+    ];
+    let arena = Arena::new();
+    for (message, len) in alone {
+        let bytes = encode(&message);
+        assert_eq!(bytes.len(), len, "{message:?}");
+        let back = decode::<Rare<'static>>(&bytes, &arena).unwrap();
+        // Negative zeros equal positive ones, so the bytes are compared as well.
+        assert_eq!((back, encode(&back)), (message, bytes.clone()));
+    }
+}
 
 #[test]
 fn every_kind_of_field_comes_back_as_it_was_sent() {

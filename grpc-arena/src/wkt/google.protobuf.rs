@@ -419,7 +419,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Type<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         if !self.name.is_empty() {
             size += <codec::Text as codec::Leaf>::field_len(1, self.name);
         }
@@ -435,7 +435,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Type<'a> {
         if !self.edition.is_empty() {
             size += <codec::Text as codec::Leaf>::field_len(1, self.edition);
         }
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -682,7 +682,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Field<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         if codec::OpenEnum::number(self.kind) != 0 {
             size += <codec::Open<field::Kind> as codec::Leaf>::field_len(1, self.kind);
         }
@@ -714,7 +714,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Field<'a> {
         if !self.default_value.is_empty() {
             size += <codec::Text as codec::Leaf>::field_len(1, self.default_value);
         }
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -1088,7 +1088,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Enum<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         if !self.name.is_empty() {
             size += <codec::Text as codec::Leaf>::field_len(1, self.name);
         }
@@ -1103,7 +1103,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Enum<'a> {
         if !self.edition.is_empty() {
             size += <codec::Text as codec::Leaf>::field_len(1, self.edition);
         }
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -1253,7 +1253,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValue<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         if !self.name.is_empty() {
             size += <codec::Text as codec::Leaf>::field_len(1, self.name);
         }
@@ -1261,7 +1261,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValue<'a> {
             size += <codec::Int32 as codec::Leaf>::field_len(1, self.number);
         }
         size += codec::messages_len(1, self.options, cache);
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -1393,14 +1393,14 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Option<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         if !self.name.is_empty() {
             size += <codec::Text as codec::Leaf>::field_len(1, self.name);
         }
         if let ::core::option::Option::Some(value) = self.value {
             size += codec::message_len(1, value, cache);
         }
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -1612,7 +1612,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Api<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         if !self.name.is_empty() {
             size += <codec::Text as codec::Leaf>::field_len(1, self.name);
         }
@@ -1628,7 +1628,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Api<'a> {
         if codec::OpenEnum::number(self.syntax) != 0 {
             size += <codec::Open<Syntax> as codec::Leaf>::field_len(1, self.syntax);
         }
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -1833,7 +1833,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Method<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         if !self.name.is_empty() {
             size += <codec::Text as codec::Leaf>::field_len(1, self.name);
         }
@@ -1853,7 +1853,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Method<'a> {
         if codec::OpenEnum::number(self.syntax) != 0 {
             size += <codec::Open<Syntax> as codec::Leaf>::field_len(1, self.syntax);
         }
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -2479,13 +2479,13 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Struct<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         size
             += codec::map_len::<
                 codec::Text,
                 codec::Msg<Value<'a>>,
             >(1, &self.fields, cache);
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -2668,7 +2668,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Value<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         match self.kind {
             ::core::option::Option::Some(value::Kind::NullValue(value)) => {
                 size += <codec::Open<NullValue> as codec::Leaf>::field_len(1, value);
@@ -2690,7 +2690,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Value<'a> {
             }
             ::core::option::Option::None => {}
         }
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -2846,9 +2846,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ListValue<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         size += codec::messages_len(1, self.values, cache);
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,

@@ -122,8 +122,8 @@ impl Generator<'_> {
         let infos = message.fields.iter().map(|field| info(field, scope));
         let merge = self.merge(message, scope);
         let (measure, write) = self.encode_statements(message, scope);
-        let cache =
-            if message.fields.iter().any(Field::uses_cache) { quote!(cache) } else { quote!(_) };
+        let uses_cache = message.fields.iter().any(Field::uses_cache);
+        let cache = if uses_cache { quote!(cache) } else { quote!(_) };
         let import = if message.fields.is_empty() {
             None
         } else {
@@ -135,7 +135,12 @@ impl Generator<'_> {
             (quote!(self.unknown.encoded_len()), quote!(writer.unknown(self.unknown)))
         } else {
             (
-                quote!(#import let mut size = 0; #measure size + self.unknown.encoded_len()),
+                if uses_cache {
+                    quote!(#import let mut size = self.unknown.encoded_len(); #measure size)
+                } else {
+                    // Last, so that the case without unknown fields saves no registers for a call.
+                    quote!(#import let mut size = 0; #measure size + self.unknown.encoded_len())
+                },
                 quote!(#import let mut writer = writer; #write writer.unknown(self.unknown)),
             )
         };

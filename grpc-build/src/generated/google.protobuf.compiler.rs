@@ -362,7 +362,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for CodeGeneratorRequest<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         size += codec::repeated_len::<codec::Text>(1, self.file_to_generate);
         if let ::core::option::Option::Some(value) = self.parameter {
             size += <codec::Text as codec::Leaf>::field_len(1, value);
@@ -372,7 +372,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for CodeGeneratorRequest<'a> {
         }
         size += codec::messages_len(1, self.proto_file, cache);
         size += codec::messages_len(2, self.source_file_descriptors, cache);
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -591,7 +591,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for CodeGeneratorResponse<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.error {
             size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
@@ -605,7 +605,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for CodeGeneratorResponse<'a> {
             size += <codec::Int32 as codec::Leaf>::field_len(1, value);
         }
         size += codec::messages_len(1, self.file, cache);
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -800,7 +800,7 @@ pub mod code_generator_response {
         }
         fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             use ::grpc_arena::codec;
-            let mut size = 0;
+            let mut size = self.unknown.encoded_len();
             if let ::core::option::Option::Some(value) = self.name {
                 size += <codec::Text as codec::Leaf>::field_len(1, value);
             }
@@ -813,7 +813,7 @@ pub mod code_generator_response {
             if let ::core::option::Option::Some(value) = self.generated_code_info {
                 size += codec::message_len(2, value, cache);
             }
-            size + self.unknown.encoded_len()
+            size
         }
         fn write<'w>(
             &self,

@@ -80,9 +80,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorSet<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         size += codec::messages_len(1, self.file, cache);
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -470,7 +470,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorProto<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.name {
             size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
@@ -497,7 +497,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorProto<'a> {
             size += <codec::Closed<Edition> as codec::Leaf>::field_len(1, value);
         }
         size += codec::repeated_len::<codec::Text>(1, self.option_dependency);
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -890,7 +890,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DescriptorProto<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.name {
             size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
@@ -909,7 +909,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DescriptorProto<'a> {
             size
                 += <codec::Closed<SymbolVisibility> as codec::Leaf>::field_len(1, value);
         }
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -1121,7 +1121,7 @@ pub mod descriptor_proto {
         }
         fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             use ::grpc_arena::codec;
-            let mut size = 0;
+            let mut size = self.unknown.encoded_len();
             if let ::core::option::Option::Some(value) = self.start {
                 size += <codec::Int32 as codec::Leaf>::field_len(1, value);
             }
@@ -1131,7 +1131,7 @@ pub mod descriptor_proto {
             if let ::core::option::Option::Some(value) = self.options {
                 size += codec::message_len(1, value, cache);
             }
-            size + self.unknown.encoded_len()
+            size
         }
         fn write<'w>(
             &self,
@@ -1497,7 +1497,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ExtensionRangeOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         size += codec::messages_len(1, self.declaration, cache);
         if let ::core::option::Option::Some(value) = self.verification {
             size
@@ -1509,7 +1509,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ExtensionRangeOptions<'a> {
             size += codec::message_len(2, value, cache);
         }
         size += codec::messages_len(2, self.uninterpreted_option, cache);
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -2162,7 +2162,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldDescriptorProto<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.name {
             size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
@@ -2202,7 +2202,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldDescriptorProto<'a> {
         if let ::core::option::Option::Some(value) = self.proto3_optional {
             size += <codec::Bool as codec::Leaf>::field_len(2, value);
         }
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -2546,14 +2546,14 @@ impl<'a> ::grpc_arena::codec::Message<'a> for OneofDescriptorProto<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.name {
             size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.options {
             size += codec::message_len(1, value, cache);
         }
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -2789,7 +2789,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumDescriptorProto<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.name {
             size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
@@ -2803,7 +2803,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumDescriptorProto<'a> {
             size
                 += <codec::Closed<SymbolVisibility> as codec::Leaf>::field_len(1, value);
         }
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -3143,7 +3143,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValueDescriptorProto<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.name {
             size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
@@ -3153,7 +3153,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValueDescriptorProto<'a> {
         if let ::core::option::Option::Some(value) = self.options {
             size += codec::message_len(1, value, cache);
         }
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -3325,7 +3325,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ServiceDescriptorProto<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.name {
             size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
@@ -3333,7 +3333,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ServiceDescriptorProto<'a> {
         if let ::core::option::Option::Some(value) = self.options {
             size += codec::message_len(1, value, cache);
         }
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -3571,7 +3571,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodDescriptorProto<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.name {
             size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
@@ -3590,7 +3590,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodDescriptorProto<'a> {
         if let ::core::option::Option::Some(value) = self.server_streaming {
             size += <codec::Bool as codec::Leaf>::field_len(1, value);
         }
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -4184,7 +4184,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.java_package {
             size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
@@ -4249,7 +4249,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileOptions<'a> {
             size += codec::message_len(2, value, cache);
         }
         size += codec::messages_len(2, self.uninterpreted_option, cache);
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -4624,7 +4624,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MessageOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.message_set_wire_format {
             size += <codec::Bool as codec::Leaf>::field_len(1, value);
         }
@@ -4647,7 +4647,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MessageOptions<'a> {
             size += codec::message_len(1, value, cache);
         }
         size += codec::messages_len(2, self.uninterpreted_option, cache);
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -5114,7 +5114,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.ctype {
             size
                 += <codec::Closed<
@@ -5163,7 +5163,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldOptions<'a> {
             size += codec::message_len(2, value, cache);
         }
         size += codec::messages_len(2, self.uninterpreted_option, cache);
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -6035,12 +6035,12 @@ impl<'a> ::grpc_arena::codec::Message<'a> for OneofOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.features {
             size += codec::message_len(1, value, cache);
         }
         size += codec::messages_len(2, self.uninterpreted_option, cache);
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -6257,7 +6257,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.allow_alias {
             size += <codec::Bool as codec::Leaf>::field_len(1, value);
         }
@@ -6273,7 +6273,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumOptions<'a> {
             size += codec::message_len(1, value, cache);
         }
         size += codec::messages_len(2, self.uninterpreted_option, cache);
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -6492,7 +6492,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValueOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.deprecated {
             size += <codec::Bool as codec::Leaf>::field_len(1, value);
         }
@@ -6506,7 +6506,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValueOptions<'a> {
             size += codec::message_len(1, value, cache);
         }
         size += codec::messages_len(2, self.uninterpreted_option, cache);
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -6685,7 +6685,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ServiceOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.deprecated {
             size += <codec::Bool as codec::Leaf>::field_len(2, value);
         }
@@ -6693,7 +6693,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ServiceOptions<'a> {
             size += codec::message_len(2, value, cache);
         }
         size += codec::messages_len(2, self.uninterpreted_option, cache);
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -6904,7 +6904,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.deprecated {
             size += <codec::Bool as codec::Leaf>::field_len(2, value);
         }
@@ -6918,7 +6918,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodOptions<'a> {
             size += codec::message_len(2, value, cache);
         }
         size += codec::messages_len(2, self.uninterpreted_option, cache);
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -7240,7 +7240,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UninterpretedOption<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         size += codec::messages_len(1, self.name, cache);
         if let ::core::option::Option::Some(value) = self.identifier_value {
             size += <codec::Text as codec::Leaf>::field_len(1, value);
@@ -7260,7 +7260,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UninterpretedOption<'a> {
         if let ::core::option::Option::Some(value) = self.aggregate_value {
             size += <codec::Text as codec::Leaf>::field_len(1, value);
         }
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -8809,7 +8809,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSetDefaults<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         size += codec::messages_len(1, self.defaults, cache);
         if let ::core::option::Option::Some(value) = self.minimum_edition {
             size += <codec::Closed<Edition> as codec::Leaf>::field_len(1, value);
@@ -8817,7 +8817,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSetDefaults<'a> {
         if let ::core::option::Option::Some(value) = self.maximum_edition {
             size += <codec::Closed<Edition> as codec::Leaf>::field_len(1, value);
         }
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -8992,7 +8992,7 @@ pub mod feature_set_defaults {
         }
         fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             use ::grpc_arena::codec;
-            let mut size = 0;
+            let mut size = self.unknown.encoded_len();
             if let ::core::option::Option::Some(value) = self.edition {
                 size
                     += <codec::Closed<
@@ -9005,7 +9005,7 @@ pub mod feature_set_defaults {
             if let ::core::option::Option::Some(value) = self.fixed_features {
                 size += codec::message_len(1, value, cache);
             }
-            size + self.unknown.encoded_len()
+            size
         }
         fn write<'w>(
             &self,
@@ -9136,9 +9136,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for SourceCodeInfo<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         size += codec::messages_len(1, self.location, cache);
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -9339,7 +9339,7 @@ pub mod source_code_info {
         }
         fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             use ::grpc_arena::codec;
-            let mut size = 0;
+            let mut size = self.unknown.encoded_len();
             size += codec::packed_len::<codec::Int32>(1, self.path, cache);
             size += codec::packed_len::<codec::Int32>(1, self.span, cache);
             if let ::core::option::Option::Some(value) = self.leading_comments {
@@ -9350,7 +9350,7 @@ pub mod source_code_info {
             }
             size
                 += codec::repeated_len::<codec::Text>(1, self.leading_detached_comments);
-            size + self.unknown.encoded_len()
+            size
         }
         fn write<'w>(
             &self,
@@ -9478,9 +9478,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for GeneratedCodeInfo<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec;
-        let mut size = 0;
+        let mut size = self.unknown.encoded_len();
         size += codec::messages_len(1, self.annotation, cache);
-        size + self.unknown.encoded_len()
+        size
     }
     fn write<'w>(
         &self,
@@ -9696,7 +9696,7 @@ pub mod generated_code_info {
         }
         fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             use ::grpc_arena::codec;
-            let mut size = 0;
+            let mut size = self.unknown.encoded_len();
             size += codec::packed_len::<codec::Int32>(1, self.path, cache);
             if let ::core::option::Option::Some(value) = self.source_file {
                 size += <codec::Text as codec::Leaf>::field_len(1, value);
@@ -9713,7 +9713,7 @@ pub mod generated_code_info {
                         annotation::Semantic,
                     > as codec::Leaf>::field_len(1, value);
             }
-            size + self.unknown.encoded_len()
+            size
         }
         fn write<'w>(
             &self,
