@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use grpc_proto::{
-    CallHead, Code, ConnectionError, Instant, Limits, Processed, SendError, TimedOut, Violation,
+    CallHead, Code, ConnectionError, Instant, Limits, Processed, SendError, Server, TimedOut,
+    Violation,
 };
 
-use crate::harness::{AtClient, AtServer, client, code, outcome, server, server_with};
+use crate::harness::{AtClient, AtServer, Bench, client, code, outcome, server, server_with};
 use crate::wire::{self, *};
 
 #[test]
@@ -130,6 +131,49 @@ fn rule_32_a_drain_names_the_last_stream_once_a_round_trip_is_over() {
         bench.conn.close_read(bench.now);
         bench.feed(b"");
         assert_eq!(bench.error, Some(ConnectionError::Drained));
+    });
+}
+
+/// A server whose drain is over but for the one call that it serves.
+fn drained(case: impl Fn(&mut Bench<Server>) + Copy) {
+    server(|bench| {
+        bench.open(1, END_STREAM);
+        bench.conn.shutdown(bench.now);
+        let Some(Sent::Ping(payload)) = bench.sent().pop() else { panic!("no PING") };
+        bench.feed(frame(PING, ACK, 0, &payload));
+        bench.sent();
+        case(bench);
+    });
+}
+
+#[test]
+fn rule_31_a_stream_above_our_goaway_is_refused_once_whatever_follows_on_it() {
+    drained(|bench| {
+        bench.feed(headers(5, 0, &wire::call()));
+        bench.expect_reset(5, REFUSED_STREAM);
+        let late = [data(5, 0, b"late"), headers(5, END_STREAM, &trailers("0")), reset(5, 8)];
+        assert_eq!(bench.feed(late.concat()), []);
+        assert_eq!(bench.sent_on(5), []);
+        bench.expect_open();
+    });
+}
+
+#[test]
+fn rule_31_identifiers_rise_above_our_goaway_too() {
+    drained(|bench| {
+        bench.feed(headers(5, 0, &wire::call()));
+        bench.expect_reset(5, REFUSED_STREAM);
+        bench.feed(headers(7, 0, &wire::call()));
+        bench.expect_reset(7, REFUSED_STREAM);
+        bench.feed(headers(3, 0, &wire::call()));
+        let rule = ConnectionError::PeerMisbehaved(Violation::IdentifierNotRising);
+        assert_eq!(bench.error, Some(rule));
+        // Nobody is told that more than the first was served.
+        let sent = bench.sent();
+        assert!(
+            matches!(sent[..], [Sent::GoAway { last: 1, code: PROTOCOL_ERROR, .. }]),
+            "{sent:?}"
+        );
     });
 }
 

@@ -120,7 +120,7 @@ impl Session {
             return Err(Violation::EvenStreamFromClient);
         }
         let part = if self.side == Side::Server { Part::Request } else { Part::Trailers };
-        let is_new = self.side == Side::Server && id > self.last_peer_id;
+        let is_new = self.side == Side::Server && id > self.newest_peer_id;
         if !is_new {
             let input = Input::RecvHeaders { end_stream };
             let next = State::Closed(self.cause_of(id)).next(input);
@@ -130,6 +130,7 @@ impl Session {
             self.reject(id, next, now)?;
             return Ok(None);
         }
+        self.newest_peer_id = id;
         let refused_by_goaway = self.goaway_sent.is_some_and(|last| id > last);
         if !refused_by_goaway {
             self.last_peer_id = id;
@@ -225,7 +226,7 @@ impl Session {
     /// Whether no frame has been seen on a stream yet (RFC 9113 §5.1.1).
     pub(super) fn is_idle(&self, id: u32) -> bool {
         match (self.side, id.is_multiple_of(2)) {
-            (Side::Server, false) => id > self.last_peer_id && self.goaway_sent.is_none(),
+            (Side::Server, false) => id > self.newest_peer_id && self.goaway_sent.is_none(),
             (Side::Client, false) => id >= self.next_id,
             (_, true) => true,
         }

@@ -66,7 +66,10 @@ pub struct Session {
     /// Streams of ours that count against the peer's limit.
     open_on_wire: u32,
     next_id: u32,
+    /// The peer's last stream that was served or may be: what GOAWAY names.
     last_peer_id: u32,
+    /// The peer's last stream, those above our GOAWAY included.
+    newest_peer_id: u32,
     /// How streams ended that are gone, for frames that come late.
     graves: Vec<(u32, Cause)>,
     next_grave: usize,
@@ -179,6 +182,7 @@ impl Session {
             open_on_wire: 0,
             next_id: 1,
             last_peer_id: 0,
+            newest_peer_id: 0,
             graves: Vec::new(),
             next_grave: 0,
             forgotten: 0,

@@ -127,7 +127,7 @@ impl Session {
         match grave {
             Some(&(_, cause)) => cause,
             // Above what was forgotten, every stream that was ever used is known.
-            None if id > self.forgotten && id <= self.last_peer_id => Cause::Skipped,
+            None if id > self.forgotten && id <= self.newest_peer_id => Cause::Skipped,
             None => Cause::Forgotten,
         }
     }
