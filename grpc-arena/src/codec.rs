@@ -117,6 +117,7 @@ mod kind;
 mod lists;
 mod map;
 mod message;
+mod message_set;
 mod scan;
 mod unknown;
 mod utf8;
@@ -140,5 +141,6 @@ pub use message::{
     Buffer, Message, decode, encode, encoded_len, ends, group, group_len, message, message_len,
     missing, optional_text, text, write_group, write_message,
 };
+pub use message_set::{message_set_item, message_set_item_len, write_message_set_item};
 pub use unknown::UnknownFields;
 pub use writer::{Writer, delimited_len, tag_len, varint_field_len, varint_len};
