@@ -14,12 +14,13 @@ fn messages() -> Result<(), grpc_build::Error> {
         .include_file("all.rs")
         .attribute(".messages.three.Color", "#[allow(clippy::derived_hash_with_manual_eq)]")
         .compile_protos(&protos, &["proto"])?;
-    // The built-in parser stops at proto3, descriptors do not. `protoc -I. -o messages/edition.binpb
-    // messages/edition.proto`, and likewise for 2024; what that imports for options alone is left out on purpose.
-    for edition in ["edition", "edition24"] {
-        let file = format!("proto/messages/{edition}.binpb");
+    // The built-in parser stops at proto3 and at the numbers of fields, descriptors do not. `protoc -I. -o
+    // messages/edition.binpb messages/edition.proto`, and likewise the others; what 2024 imports for options alone is
+    // left out on purpose.
+    for name in ["edition", "edition24", "set"] {
+        let file = format!("proto/messages/{name}.binpb");
         println!("cargo:rerun-if-changed={file}");
-        let set = std::fs::read(file).expect("the descriptors of an edition");
+        let set = std::fs::read(file).expect("descriptors");
         grpc_build::Config::new().out_dir(out.join("edition")).compile_descriptor_set(&set)?;
     }
     Ok(())

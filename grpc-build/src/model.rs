@@ -91,6 +91,8 @@ pub enum Shape {
     Map(MapKey),
     /// A member of the oneof with this index.
     Oneof(usize),
+    /// Once or not at all, as an Item: an extension of a MessageSet.
+    Item,
 }
 
 /// The key of a map: one of the leaves but floating point and bytes.

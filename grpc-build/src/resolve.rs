@@ -3,6 +3,7 @@
 mod registry;
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use proc_macro2::Ident;
 
@@ -65,6 +66,12 @@ fn file_features(file: &FileDescriptorProto<'_>) -> Result<Features, Error> {
     })?;
     Ok(features.overridden(file.options.and_then(|options| options.features)))
 }
+
+/// The numbers that fields have, extensions included.
+const NUMBERS: Range<u32> = 1..1 << 29;
+
+/// The numbers that extensions of a MessageSet have: they are values of a field, and parts of no tag.
+const MESSAGE_SET_NUMBERS: Range<u32> = 1..i32::MAX as u32;
 
 /// One file on its way into its package.
 struct FileResolver<'a> {
@@ -134,11 +141,15 @@ impl<'a> FileResolver<'a> {
         }
         let features = features.overridden(options.and_then(|options| options.features));
         let full_name = registry::join(scope, message.name.unwrap_or_default());
-        let Entry::Message { rust, module, requires, external: false, .. } =
+        let Entry::Message { rust, module, requires, message_set, external: false, .. } =
             self.entry(&full_name, at)?
         else {
             return Ok(None);
         };
+        if *message_set && !message.field.is_empty() {
+            let what = format!("`{full_name}` is a MessageSet, which has extensions and no fields");
+            return Err(self.error(&path(at, &[2, 0]), what));
+        }
         let (fields, oneofs) = self.fields(message, &full_name, at, features)?;
         let mut out = Message {
             rust: rust.clone(),
@@ -228,7 +239,7 @@ impl<'a> FileResolver<'a> {
                 .and_then(|i| *places.get(i)?);
             let inherited =
                 oneof.and_then(|place| oneofs.get(place)).map_or(features, |(own, _)| *own);
-            let mut resolved = self.field(field, &at, inherited, &mut taken)?;
+            let mut resolved = self.field(field, &at, inherited, NUMBERS, &mut taken)?;
             if let Some(place) = oneof {
                 resolved.shape = Shape::Oneof(place);
             }
@@ -253,12 +264,13 @@ impl<'a> FileResolver<'a> {
         field: &'a FieldDescriptorProto<'a>,
         at: &[i32],
         inherited: Features,
+        numbers: Range<u32>,
         taken: &mut HashSet<String>,
     ) -> Result<Field, Error> {
         let features = inherited.of_field(field);
         let name = field.name.unwrap_or_default();
         let number = field.number.and_then(|number| u32::try_from(number).ok()).unwrap_or_default();
-        if !(1..1 << 29).contains(&number) {
+        if !numbers.contains(&number) {
             return Err(self.error(at, format!("the number of the field `{name}` is out of range")));
         }
         let repeated = field.label == Some(fd::Label::Repeated);
@@ -410,7 +422,8 @@ impl<'a> FileResolver<'a> {
         features: Features,
     ) -> Result<Extension, Error> {
         let extendee_name = field.extendee.unwrap_or_default().trim_start_matches('.');
-        let Entry::Message { rust: extendee, .. } = self.entry(extendee_name, at)? else {
+        let Entry::Message { rust: extendee, message_set, .. } = self.entry(extendee_name, at)?
+        else {
             return Err(
                 self.error(at, format!("`{extendee_name}` is no message and cannot be extended"))
             );
@@ -420,11 +433,20 @@ impl<'a> FileResolver<'a> {
             .registry
             .extension(&full_name)
             .ok_or_else(|| self.error(at, "an extension is lost"))?;
-        let mut resolved = self.field(field, at, features, &mut HashSet::new())?;
+        let numbers = if *message_set { MESSAGE_SET_NUMBERS } else { NUMBERS };
+        let mut resolved = self.field(field, at, features, numbers, &mut HashSet::new())?;
         resolved.ident = names::ident("value");
         // What is absent is told from what is zero, in proto3 too.
         if resolved.shape == Shape::Implicit {
             resolved.shape = Shape::Explicit;
+        }
+        if *message_set {
+            let message = matches!(resolved.kind, Kind::Message { group: false, .. });
+            if !message || resolved.shape != Shape::Explicit {
+                let what = "an extension of a MessageSet is an optional message";
+                return Err(self.error(at, format!("`{full_name}`: {what}")));
+            }
+            resolved.shape = Shape::Item;
         }
         let comments = std::mem::take(&mut resolved.comments);
         let message = Message {

@@ -60,6 +60,103 @@ fn a_wrong_schema_is_reported_with_file_and_line() {
     assert_eq!((error.file(), error.line()), (Some("three.proto"), Some(4)), "{error}");
 }
 
+/// A MessageSet from line 2 to 5, and `more` from line 6 on.
+fn with_set(more: &str) -> String {
+    let set =
+        "message Set {\n  option message_set_wire_format = true;\n  extensions 4 to max;\n}\n";
+    format!("syntax = \"proto2\";\n{set}{more}")
+}
+
+#[test]
+fn extensions_of_a_message_set_are_written_as_items_and_others_as_fields() {
+    let folder = Folder::new("sets");
+    let plain = "message Plain { extensions 4 to max; }\nmessage M {}\n";
+    let text =
+        with_set(plain) + "extend Set { optional M a = 5; }\nextend Plain { optional M b = 5; }\n";
+    let proto = folder.write("sets.proto", &text);
+    folder.compile(&mut Config::new(), &[&proto]).unwrap();
+    let made = folder.read("_.rs");
+    assert_eq!(made.matches("codec::write_message_set_item(5, ").count(), 1, "{made}");
+    assert_eq!(made.matches("codec::write_message(42, ").count(), 1, "{made}");
+}
+
+#[test]
+fn what_a_message_set_cannot_hold_is_reported_with_file_and_line() {
+    let folder = Folder::new("set-errors");
+    let optional = "an extension of a MessageSet is an optional message";
+    let cases = [
+        ("extend Set {\n  optional int32 a = 5;\n}\n", 7, optional),
+        ("message M {}\nextend Set {\n  repeated M a = 5;\n}\n", 8, optional),
+        ("message N {\n  extend Set {\n    optional group A = 5 {}\n  }\n}\n", 8, optional),
+        ("extend Set {\n  optional bytes a = 5;\n}\n", 7, optional),
+        (
+            "message Own {\n  option message_set_wire_format = true;\n  extensions 4 to max;\n  optional int32 a = 1;\n}\n",
+            9,
+            "has extensions and no fields",
+        ),
+        // The built-in parser knows only the numbers of fields; descriptors have them all.
+        (
+            "message M {}\nextend Set {\n  optional M a = 536870912;\n}\n",
+            8,
+            "between 1 and 536870911",
+        ),
+        ("message M {}\nextend Set {\n  optional M a = 3;\n}\n", 8, "does not define '3'"),
+    ];
+    for (text, line, what) in cases {
+        let proto = folder.write("wrong.proto", &with_set(text));
+        let error = folder.compile(&mut Config::new(), &[&proto]).unwrap_err();
+        assert_eq!((error.file(), error.line()), (Some("wrong.proto"), Some(line)), "{error}");
+        assert!(error.message().contains(what), "{error}");
+    }
+}
+
+/// The descriptors of messages `Set`, a MessageSet or none, and `M`, and of an extension of `Set` by `M`.
+fn set_extended_at(message_set: bool, number: u32) -> Vec<u8> {
+    fn part(tag: u8, content: &[u8]) -> Vec<u8> {
+        [&[tag, u8::try_from(content.len()).unwrap()], content].concat()
+    }
+    let mut varint = Vec::new();
+    let mut left = number;
+    while left >= 0x80 {
+        varint.push(left as u8 | 0x80);
+        left >>= 7;
+    }
+    varint.push(left as u8);
+    let set = [part(0x0a, b"Set"), part(0x3a, &[0x08, message_set.into()])].concat();
+    let extension = [
+        &part(0x0a, b"a")[..],
+        &part(0x12, b".Set"),
+        &[0x18],
+        &varint,
+        &[0x20, 1, 0x28, 11], // optional, a message
+        &part(0x32, b".M"),
+    ];
+    let file = [
+        part(0x0a, b"set.proto"),
+        part(0x22, &set),
+        part(0x22, &part(0x0a, b"M")),
+        part(0x3a, &extension.concat()),
+    ];
+    part(0x0a, &file.concat())
+}
+
+#[test]
+fn numbers_above_those_of_fields_are_for_extensions_of_message_sets_alone() {
+    let folder = Folder::new("set-numbers");
+    let compile = |message_set, number| {
+        let set = set_extended_at(message_set, number);
+        Config::new().out_dir(folder.0.join("out")).compile_descriptor_set(&set)
+    };
+    for (message_set, last) in [(true, (1 << 31) - 2), (false, (1 << 29) - 1)] {
+        compile(message_set, last).unwrap();
+        assert!(folder.read("_.rs").contains("pub struct A<'a>"));
+        for number in [0, last + 1] {
+            let error = compile(message_set, number).unwrap_err();
+            assert_eq!(error.to_string(), "set.proto: the number of the field `a` is out of range");
+        }
+    }
+}
+
 #[test]
 fn output_is_the_same_from_run_to_run() {
     let folder = Folder::new("stable");

@@ -8,7 +8,7 @@ pub mod testing {
 pub mod counting;
 pub mod interop;
 
-/// Messages of proto2, proto3 and two editions.
+/// Messages of proto2, proto3 and two editions, and a MessageSet.
 #[deny(missing_docs, warnings)]
 pub mod messages {
     include!(concat!(env!("OUT_DIR"), "/messages/all.rs"));
@@ -21,6 +21,11 @@ pub mod messages {
     /// Messages of edition 2024.
     pub mod edition24 {
         include!(concat!(env!("OUT_DIR"), "/edition/messages.edition24.rs"));
+    }
+
+    /// A MessageSet and what it is extended with.
+    pub mod set {
+        include!(concat!(env!("OUT_DIR"), "/edition/messages.set.rs"));
     }
 }
 

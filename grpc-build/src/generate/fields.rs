@@ -12,6 +12,9 @@ const DELIMITED: u32 = 2;
 const START_GROUP: u32 = 3;
 const FIXED32: u32 = 5;
 
+/// The number of the group that an extension of a MessageSet is written as.
+const ITEM: u32 = 1;
+
 /// The tag with this wire type.
 fn tag(number: u32, wire: u32) -> Token {
     Token::u32_unsuffixed(number << 3 | wire)
@@ -135,10 +138,12 @@ impl Field {
         let message = matches!(self.kind, Kind::Message { .. });
         Some(match self.shape {
             Shape::Implicit => value,
-            Shape::Explicit | Shape::Required if message => {
+            Shape::Explicit | Shape::Required if !message => {
+                quote!(::core::option::Option<#value>)
+            }
+            Shape::Explicit | Shape::Required | Shape::Item => {
                 quote!(::core::option::Option<&'a #value>)
             }
-            Shape::Explicit | Shape::Required => quote!(::core::option::Option<#value>),
             Shape::Repeated { .. } => quote!(&'a [#value]),
             Shape::Map(key) => {
                 let key = key.rust(&lifetime);
@@ -202,6 +207,7 @@ impl Field {
         let (tag, ident, codec) = (self.tag(), &self.ident, self.kind.codec(scope));
         let read = match self.shape {
             Shape::Repeated { packed } => return self.read_list(&codec, packed),
+            Shape::Item => return self.read_item(),
             Shape::Map(key) => {
                 let (key, builder) = (key.codec(), self.builder());
                 quote! {
@@ -286,6 +292,23 @@ impl Field {
         ways
     }
 
+    /// An extension of a MessageSet: in an Item, or as the field that those write who do not know of the format.
+    fn read_item(&self) -> Vec<(Token, TokenStream)> {
+        let (ident, number) = (&self.ident, Token::u32_unsuffixed(self.number));
+        let item = quote! {
+            cursor = codec::message_set_item(
+                start, cursor, cx, #number, &mut self.#ident, &mut self.unknown, &mut frame,
+            );
+        };
+        let mut ways = vec![(tag(ITEM, START_GROUP), item)];
+        // Higher numbers are no field's, so there is no tag.
+        if self.number < 1 << 29 {
+            let field = quote!(cursor = codec::message(cursor, cx, &mut self.#ident););
+            ways.push((tag(self.number, DELIMITED), field));
+        }
+        ways
+    }
+
     /// A closed enum that is no list: a number without a name is an unknown field.
     fn read_closed(&self, codec: &TokenStream, set: &TokenStream) -> TokenStream {
         let tag = self.tag();
@@ -346,6 +369,14 @@ impl Field {
                 let (condition, size) = (self.is_set(&field), self.measure_value(&codec, &field));
                 quote!(if #condition { size += #size; })
             }
+            Shape::Item => {
+                let number = Token::u32_unsuffixed(self.number);
+                quote! {
+                    if let ::core::option::Option::Some(value) = #field {
+                        size += codec::message_set_item_len(#number, value, cache);
+                    }
+                }
+            }
             Shape::Explicit | Shape::Required => {
                 let size = self.measure_value(&codec, &quote!(value));
                 quote!(if let ::core::option::Option::Some(value) = #field { size += #size; })
@@ -389,6 +420,14 @@ impl Field {
             Shape::Implicit => {
                 let (condition, write) = (self.is_set(&field), self.write_value(&codec, &field));
                 quote!(if #condition { writer = #write; })
+            }
+            Shape::Item => {
+                let number = Token::u32_unsuffixed(self.number);
+                quote! {
+                    if let ::core::option::Option::Some(value) = #field {
+                        writer = codec::write_message_set_item(#number, value, cache, writer);
+                    }
+                }
             }
             Shape::Explicit | Shape::Required => {
                 let write = self.write_value(&codec, &quote!(value));

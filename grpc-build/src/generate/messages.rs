@@ -261,7 +261,7 @@ impl Generator<'_> {
             }
             checks.extend(match field.shape {
                 _ if !requires => continue,
-                Shape::Explicit | Shape::Required => quote! {
+                Shape::Explicit | Shape::Required | Shape::Item => quote! {
                     if let ::core::option::Option::Some(value) = self.#ident {
                         codec::Message::check_required(value)#within;
                     }
@@ -441,7 +441,8 @@ fn accessor(field: &Field, scope: &Scope) -> Option<TokenStream> {
 fn info(field: &Field, scope: &Scope) -> TokenStream {
     let (number, name) = (proc_macro2::Literal::u32_unsuffixed(field.number), &field.name);
     match (&field.kind, field.shape) {
-        (Kind::Message { rust, .. }, shape) if !matches!(shape, Shape::Map(_)) => {
+        // The names within an Item are not those of the message that it carries.
+        (Kind::Message { rust, .. }, shape) if !matches!(shape, Shape::Map(_) | Shape::Item) => {
             let path = rust.path(scope);
             quote! {
                 ::grpc_arena::codec::FieldInfo::message(

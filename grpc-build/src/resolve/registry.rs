@@ -21,6 +21,8 @@ pub(super) enum Entry {
         module: Ident,
         map_entry: Option<MapEntry>,
         requires: bool,
+        /// Whether its extensions are written as Items (`message_set_wire_format`).
+        message_set: bool,
         external: bool,
     },
     Enum {
@@ -175,8 +177,9 @@ impl Builder {
             }
         }
         let map_entry = is_map_entry.then(|| map_entry(message)).flatten();
-        let entry =
-            Entry::Message { rust, module, map_entry, requires, external: external.is_some() };
+        let message_set = is_message_set(message);
+        let external = external.is_some();
+        let entry = Entry::Message { rust, module, map_entry, requires, message_set, external };
         self.registry.types.insert(full_name, entry);
     }
 
@@ -262,6 +265,11 @@ impl Builder {
             }
         }
     }
+}
+
+/// Whether a message has the option `message_set_wire_format`.
+fn is_message_set(message: &DescriptorProto<'_>) -> bool {
+    message.options.is_some_and(|options| options.message_set_wire_format == Some(true))
 }
 
 fn map_entry(message: &DescriptorProto<'_>) -> Option<MapEntry> {
