@@ -472,7 +472,10 @@ impl<R: Role> Connection<R> {
     }
 
     fn begin_assembly(&mut self, key: CallKey, prefix: Prefix) {
-        self.session.expect_message(key, prefix.len + PREFIX as u32);
+        // What the frame under way brings whole is within the window already.
+        if prefix.len > self.session.data_remaining() {
+            self.session.expect_message(key, prefix.len + PREFIX as u32);
+        }
         // A used buffer may be large: it is lent to what may become that large, not to whoever claims that it will.
         let most = self.session.message_window(key);
         let buf = self.session.pool().take_within(prefix.len as usize, most);

@@ -192,6 +192,25 @@ fn rule_47_credit_returns_for_data_that_is_discarded() {
 }
 
 #[test]
+fn rule_47_a_message_that_its_frame_brings_whole_opens_no_window_however_it_is_cut() {
+    let change = |limits: &mut grpc_proto::Limits| {
+        limits.stream_window = 100;
+        limits.manual_credit = true;
+    };
+    server_with(change, |bench| {
+        let call = bench.open(1, 0);
+        let two = [message(&[7; 30]), message(&[8; 30])].concat();
+        let events = bench.feed(data(1, 0, &two));
+        let told = [[7; 30], [8; 30]].map(|body| AtServer::Message(call, body.to_vec()));
+        assert_eq!(events, told);
+        assert_eq!(bench.sent_on(1), []);
+        // One that goes on in another frame is given room, as it may be larger than what is left.
+        bench.feed(data(1, 0, &message(&[9; 200])[..20]));
+        assert!(matches!(bench.sent_on(1)[..], [Sent::WindowUpdate { .. }]));
+    });
+}
+
+#[test]
 fn rule_47_push_is_disabled() {
     raw_client(
         |_| {},

@@ -539,6 +539,15 @@ impl Session {
         }
     }
 
+    /// What the current DATA frame is still to bring, in bytes, whether it lies in the input or not.
+    #[inline]
+    pub(crate) fn data_remaining(&self) -> u32 {
+        match &self.reading {
+            Reading::Data(data) => data.remaining,
+            _ => 0,
+        }
+    }
+
     /// A DATA frame has been read to its end.
     #[inline]
     fn end_data(&mut self, data: Data) -> Option<Step> {
