@@ -169,10 +169,9 @@ impl Link {
         if !idle || calls.capacity() + spare.capacity() == 0 {
             return;
         }
-        *calls = Vec::new();
-        let spare = std::mem::take(&mut *spare);
-        drop(calls);
-        drop(spare);
+        let freed = (std::mem::take(&mut *calls), std::mem::take(&mut *spare));
+        drop((calls, spare));
+        drop(freed);
         self.dropped.borrow_mut().shrink_to_fit();
         self.pool.trim();
     }
