@@ -37,10 +37,13 @@ impl<'a, T: Copy> ArenaVec<'a, T> {
         Self { arena, start: NonNull::dangling(), len: 0, capacity: 0, owns: PhantomData }
     }
 
-    /// A list of elements that the arena holds already.
-    pub(crate) fn from_slice(list: &'a mut [T], arena: &'a Arena) -> Self {
-        let len = list.len();
-        Self { arena, start: NonNull::from(list).cast(), len, capacity: len, owns: PhantomData }
+    /// A list of elements that the arena holds already, and which may grow behind them.
+    ///
+    /// # Safety
+    /// `start` must be memory of the arena, as it was handed out and not reborrowed as a slice, since growing in place
+    /// writes behind it; it begins with `len` initialised elements that nothing else refers to.
+    pub(crate) const unsafe fn from_raw(start: NonNull<T>, len: usize, arena: &'a Arena) -> Self {
+        Self { arena, start, len, capacity: len, owns: PhantomData }
     }
 
     /// An empty list with room for `capacity` elements.

@@ -13,7 +13,7 @@ pub enum DecodeRule {
     Truncated,
     /// A varint has more than ten bytes, or a tag does not fit 32 bits.
     VarintTooLong,
-    /// Field number 0, or one above 2^29 - 1.
+    /// Field number 0. One above 2^29 - 1 makes a tag of more than 32 bits.
     FieldNumber,
     /// Wire type 6 or 7, which do not exist.
     WireType,
@@ -84,6 +84,12 @@ impl DecodeError {
     #[cold]
     pub fn foreign(message: impl fmt::Display) -> Self {
         Self::new(DecodeRule::Foreign(message.to_string()), 0)
+    }
+
+    /// Counts the offset from `bytes` further in front.
+    pub(crate) fn behind(mut self, bytes: usize) -> Self {
+        self.inner.offset += bytes;
+        self
     }
 
     /// Puts `name` before the field path: each level of nesting adds its own while the error travels outwards.

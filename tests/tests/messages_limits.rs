@@ -1,8 +1,9 @@
 //! What input may cost, and what a refusal says.
 
+use grpc_arena::codec::UnknownFields;
 use grpc_arena::{Arena, DecodeError, DecodeLimits, DecodeRule, Schema};
 use tests::messages::messages::three::{Everything, everything};
-use tests::messages::messages::two::{Legacy, Outer};
+use tests::messages::messages::two::{Legacy, Outer, Rating};
 
 fn decode<M: Schema>(bytes: &[u8]) -> Result<usize, DecodeError> {
     let arena = Arena::new();
@@ -157,6 +158,80 @@ fn an_error_names_rule_path_and_offset() {
             "{bytes:x?}: {error}"
         );
     }
+}
+
+/// A `Legacy` of `content` within as many groups 12, `single`, whose field 2 holds the next one.
+fn in_groups(levels: usize, content: &[u8]) -> Vec<u8> {
+    (0..levels).fold(content.to_vec(), |inner, _| {
+        let mut bytes = vec![0x63, 0x12];
+        let mut len = inner.len();
+        while len >= 0x80 {
+            bytes.push(len as u8 | 0x80);
+            len >>= 7;
+        }
+        bytes.push(len as u8);
+        bytes.extend(inner);
+        bytes.push(0x64);
+        bytes
+    })
+}
+
+#[test]
+fn the_path_leads_through_open_groups_and_past_closed_ones() {
+    let path = |bytes: &[u8]| {
+        let error = decode::<Legacy<'static>>(bytes).expect_err("the bytes break a rule");
+        (error.rule().clone(), error.path().collect::<Vec<_>>().join("."), error.offset())
+    };
+    let (utf8, end) = (DecodeRule::InvalidUtf8, DecodeRule::EndGroup);
+    let broken = [0x12, 0x01, 0xff];
+    let in_two = "messages.two.Legacy.single.legacy.single.legacy.name".to_owned();
+    assert_eq!(path(&in_groups(2, &broken)), (utf8.clone(), in_two, 8));
+    // Behind a group that holds a broken-looking name in a field of its own.
+    let many = [&[0x6b, 0x0a, 0x01, b'a', 0x12, 0x02, 0x08, 0x01, 0x6c][..], &broken].concat();
+    assert_eq!(path(&many), (utf8.clone(), "messages.two.Legacy.name".to_owned(), 11));
+    // An end that is another group's, in the second of two.
+    let wrong = [0x6b, 0x6c, 0x6b, 0x64];
+    assert_eq!(path(&wrong), (end, "messages.two.Legacy.many".to_owned(), 3));
+    // Within a group within an unknown one there are no names.
+    let unknown = [&[0xf3, 0x7d, 0x63][..], &[0x0c]].concat();
+    assert_eq!(path(&unknown).1, "messages.two.Legacy");
+}
+
+#[test]
+fn an_error_s_offset_lies_in_the_input() {
+    // The entries of a map that fit the budget, but not what sorting so many takes.
+    let entries = (0..100u8).rev().flat_map(|key| [0x9a, 0x03, 0x05, 0x0a, 0x01, key, 0x10, 1]);
+    let bytes = entries.collect::<Vec<_>>();
+    let limits = DecodeLimits::DEFAULT.with_arena_bytes(3000);
+    let arena = Arena::new();
+    let error = <Everything<'static> as Schema>::decode(&bytes, &arena, &limits).unwrap_err();
+    assert_eq!((error.rule(), error.offset()), (&DecodeRule::ArenaBudget, bytes.len()));
+}
+
+#[test]
+fn an_extension_s_errors_count_through_all_spans() {
+    let spans: [&[u8]; 2] = [&[0xa0, 0x06, 0x01], &[0xa0, 0x06, 0x02, 0xa0, 0x06, 0x80]];
+    let message =
+        Legacy { id: Some(1), unknown: UnknownFields::from_spans(&spans), ..Legacy::EMPTY };
+    let arena = Arena::new();
+    let error = Rating::of(&message, &arena, &DecodeLimits::DEFAULT).unwrap_err();
+    assert_eq!((error.rule(), error.offset()), (&DecodeRule::Truncated, 3 + 5));
+    // The limits hold for all of them together, and the field 1 is unknown to an extension.
+    let limits = DecodeLimits::DEFAULT.with_unknown_fields(1);
+    let spans: [&[u8]; 2] = [&[0xa0, 0x06, 0x01, 0x08, 0x01], &[0x08, 0x01]];
+    let message =
+        Legacy { id: Some(1), unknown: UnknownFields::from_spans(&spans), ..Legacy::EMPTY };
+    let error = Rating::of(&message, &arena, &limits).unwrap_err();
+    assert_eq!((error.rule(), error.offset()), (&DecodeRule::UnknownFields, 5));
+}
+
+#[test]
+fn a_submessage_that_comes_again_and_again_with_a_list_doubles_no_list() {
+    // Field 1, `legacy`, with an `id` and one of `numbers`, which is taken over each time.
+    let bytes = [0x0a, 0x04, 0x08, 0x01, 0x48, 0x05].repeat(1000);
+    let used = decode::<Outer<'static>>(&bytes).unwrap();
+    let lists = 4 * 1000 * 1001 / 2;
+    assert!(used < lists + 1000 * (size_of::<Legacy<'static>>() + 100), "{used}");
 }
 
 #[test]

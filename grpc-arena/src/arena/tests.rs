@@ -44,6 +44,58 @@ fn a_reset_keeps_no_more_than_the_retained_size() {
 }
 
 #[test]
+fn an_arena_that_keeps_less_than_a_chunk_keeps_nothing_and_begins_as_a_fresh_one() {
+    for retained in [0, FIRST_CHUNK - 1] {
+        let mut arena = Arena::new().with_retained(retained);
+        arena.alloc_slice(&[1u8; 5000]);
+        arena.reset();
+        assert_eq!(arena.heap_bytes(), 0);
+        arena.alloc(1u8);
+        assert_eq!(arena.heap_bytes(), FIRST_CHUNK);
+    }
+}
+
+#[test]
+fn a_reset_restores_the_budget_of_an_arena_without_a_chunk() {
+    let mut arena = Arena::with_budget(1000);
+    // As a panic leaves it between the two.
+    let _ = arena.narrow(10, 0);
+    assert_eq!(arena.remaining(), 10);
+    arena.reset();
+    assert_eq!(arena.remaining(), 1000);
+}
+
+#[test]
+fn a_large_alignment_that_the_budget_has_no_room_for_takes_no_chunk() {
+    #[derive(Clone, Copy)]
+    #[repr(align(256))]
+    struct Wide(#[expect(dead_code, reason = "takes room")] [u8; 256]);
+    let arena = Arena::with_budget(300);
+    for _ in 0..10 {
+        assert!(arena.try_alloc(Wide([0; 256])).is_err());
+    }
+    assert_eq!(arena.heap_bytes(), 0);
+    let arena = Arena::with_budget(600);
+    assert_eq!(core::ptr::from_ref(arena.alloc(Wide([0; 256]))).addr() % 256, 0);
+}
+
+#[test]
+fn a_large_copy_lies_in_its_cache_line_as_its_source_does() {
+    let source = std::vec![7u8; LARGE_COPY + CACHE_LINE];
+    for shift in 0..CACHE_LINE {
+        let values = &source[shift..][..LARGE_COPY];
+        let arena = Arena::with_budget(LARGE_COPY + CACHE_LINE - 1);
+        let copy = arena.alloc_slice(values);
+        assert_eq!((copy.as_ptr().addr() - values.as_ptr().addr()) % CACHE_LINE, 0);
+        assert_eq!(copy, values);
+        assert!(arena.used_bytes() < LARGE_COPY + CACHE_LINE);
+        let tight = Arena::with_budget(LARGE_COPY);
+        assert_eq!(tight.alloc_slice(values), values, "where there is no room to choose");
+        assert_eq!(tight.remaining(), 0);
+    }
+}
+
+#[test]
 fn a_budget_bounds_what_is_handed_out_until_the_reset() {
     let mut arena = Arena::with_budget(100);
     for _ in 0..2 {

@@ -19,6 +19,12 @@ pub struct Context<'a> {
     error: Option<DecodeError>,
 }
 
+/// How many blocks of 32 bytes begin at each offset of `input` in turn, and end in it.
+#[inline]
+const fn blocks_in(input: &[u8]) -> usize {
+    (input.len() + 1).saturating_sub(utf8::BLOCK)
+}
+
 impl<'a> Context<'a> {
     /// For decoding `input` under these limits.
     #[inline]
@@ -26,12 +32,18 @@ impl<'a> Context<'a> {
         Self {
             arena,
             input,
-            blocks: (input.len() + 1).saturating_sub(utf8::BLOCK),
+            blocks: blocks_in(input),
             depth: limits.depth,
             unknown: limits.unknown_fields,
             unnamed: false,
             error: None,
         }
+    }
+
+    /// Goes on with other input, of the same message and under what is left of the same limits.
+    pub(crate) fn turn_to(&mut self, input: &'a [u8]) {
+        self.input = input;
+        self.blocks = blocks_in(input);
     }
 
     /// The arena that lists and submessages go to.
@@ -58,10 +70,9 @@ impl<'a> Context<'a> {
     #[inline(never)]
     pub fn fail(&mut self, rule: DecodeRule, at: Cursor<'a>) -> Cursor<'a> {
         if self.error.is_none() {
-            self.error = Some(DecodeError::new(
-                rule,
-                at.address().wrapping_sub(self.input.as_ptr() as usize),
-            ));
+            // What does not lie in the input, as a list under way in the arena, is noted at its end.
+            let offset = at.address().wrapping_sub(self.input.as_ptr() as usize);
+            self.error = Some(DecodeError::new(rule, offset.min(self.input.len())));
         }
         at.ended()
     }

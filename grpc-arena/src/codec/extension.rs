@@ -9,21 +9,26 @@ use crate::{Arena, ArenaFull, DecodeError, DecodeLimits, SizeCache};
 /// Reads an extension out of the fields that its message does not know. `E` is a message of that one field.
 ///
 /// # Errors
-/// Names the rule that the field breaks; its offset counts from the start of the first span.
+/// Names the rule that the field breaks; its offset counts from the start of the first span, through all of them.
 pub fn extension<'a, E: Message<'a>>(
     fields: UnknownFields<'a>,
     arena: &'a Arena,
     limits: &DecodeLimits,
 ) -> Result<E, DecodeError> {
     let mut extension = E::EMPTY;
-    let first = fields.spans().first().copied().unwrap_or_default();
-    let mut cx = Context::new(first, arena, limits);
-    let narrowed = arena.narrow(limits.arena_bytes, first.len());
+    let mut cx = Context::new(&[], arena, limits);
+    let narrowed = arena.narrow(limits.arena_bytes, fields.encoded_len());
+    let mut before = 0;
     for span in fields.spans() {
+        cx.turn_to(span);
         extension.merge(Cursor::new(span), &mut cx, 0);
+        if cx.failed() {
+            break;
+        }
+        before += span.len();
     }
     arena.widen(&narrowed);
-    cx.finish().map_err(|error| error.within(E::info().name()))?;
+    cx.finish().map_err(|error| error.behind(before).within(E::info().name()))?;
     extension.check_required().map_err(|error| error.within(E::info().name()))?;
     Ok(extension)
 }

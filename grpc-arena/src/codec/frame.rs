@@ -1,7 +1,6 @@
 //! What a message under way remembers besides its fields.
 
 use core::alloc::Layout;
-use core::marker::PhantomData;
 use core::ptr::NonNull;
 
 use super::Cursor;
@@ -17,7 +16,6 @@ pub struct Frame<'a> {
     lists: Option<&'a Spare<'a>>,
     /// The cursors before and behind the unknown fields that were met last, if not yet kept.
     pending: Option<(Cursor<'a>, Cursor<'a>)>,
-    lives: PhantomData<&'a mut ()>,
 }
 
 /// A list with room behind it. Chained: there are at most as many as the message has repeated fields.
@@ -47,7 +45,7 @@ impl<'a> Frame<'a> {
     /// For a message that begins.
     #[inline(always)]
     pub const fn new() -> Self {
-        Self { lists: None, pending: None, lives: PhantomData }
+        Self { lists: None, pending: None }
     }
 
     #[inline(always)]
@@ -109,8 +107,9 @@ impl<'a> Frame<'a> {
             // SAFETY: `len < capacity`.
             return Ok(unsafe { state.start.cast::<T>().add(len) });
         }
-        // The first piece is as large as it is; from the second on, lists double.
-        let capacity = if len == 0 { total } else { total.max(2 * len) };
+        // The first two pieces are as large as they are, from the third on lists double. The second is that of a list
+        // taken over, too, of a message that comes again and perhaps again, each time with a list of its own.
+        let capacity = if spare.is_none() { total } else { total.max(2 * len) };
         let (start, capacity) = take_list::<T>(arena, capacity)
             .map(|start| (start, capacity))
             .or_else(|_| take_list::<T>(arena, total).map(|start| (start, total)))?;

@@ -42,17 +42,35 @@ impl MessageInfo {
         let mut path = Vec::new();
         path.push(self.name);
         let mut message = self;
+        // The groups that are open: what is around each, and how long the path to that is.
+        let mut around = Vec::new();
         let mut cursor = Cursor::new(input);
         let left_at = input.len().saturating_sub(offset);
-        // Each turn moves on or one level in, so input bounds the loop.
+        // Each turn moves on, and none twice over the same bytes but those of a length, so input bounds the loop.
         while cursor.len() >= left_at && !cursor.is_empty() {
+            let start = cursor;
             let Some(Ok(tag)) = cursor.peek_varint().map(u32::try_from) else { break };
-            if tag & 7 == scan::END_GROUP {
-                break;
+            let field = message.field(tag >> 3);
+            match (tag & 7, field.and_then(|field| Some((field.name, field.message?)))) {
+                (scan::END_GROUP, _) => {
+                    if start.len() == left_at || cursor.len() < left_at {
+                        break;
+                    }
+                    let Some((outer, len)) = around.pop() else { break };
+                    message = outer;
+                    path.truncate(len);
+                    continue;
+                }
+                // A group is entered without looking for its end, or one in another would be looked through again.
+                (scan::START_GROUP, Some((name, inner))) => {
+                    around.push((message, path.len()));
+                    path.push(name);
+                    message = inner();
+                    continue;
+                }
+                _ => {}
             }
             let value = cursor;
-            let field = message.field(tag >> 3);
-            let group = tag & 7 == scan::START_GROUP;
             if let Ok(next) = scan::skip_field(cursor, tag, scan::ANY_DEPTH)
                 && next.len() >= left_at
                 && !(next.len() == left_at && offset == input.len())
@@ -64,12 +82,11 @@ impl MessageInfo {
             path.push(field.name);
             let Some(inner) = field.message else { break };
             message = inner();
-            if !group {
-                // The failing byte may be the length itself.
-                cursor = value;
-                if cursor.peek_varint().is_none() || cursor.len() < left_at {
-                    break;
-                }
+            around.clear();
+            // The failing byte may be the length itself.
+            cursor = value;
+            if cursor.peek_varint().is_none() || cursor.len() < left_at {
+                break;
             }
         }
         path

@@ -287,7 +287,7 @@ pub(super) fn other_text<'a>(
     cursor
 }
 
-/// `bytes`, and `string` where the file asks for no check.
+/// `bytes`.
 #[derive(Debug)]
 pub struct Blob;
 

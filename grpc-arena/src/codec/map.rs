@@ -377,8 +377,7 @@ where
             unsafe { open.start().add(len).write(entry) };
             if !next.skip_tag(tag) {
                 // SAFETY: `len + 1` entries were written.
-                let list = unsafe { open.close(len + 1) };
-                builder.list = Some(ArenaVec::from_slice(list, cx.arena));
+                builder.list = Some(unsafe { open.close_to_grow(len + 1) });
                 cx.leave();
                 return if cx.failed() { next.ended() } else { next };
             }

@@ -31,7 +31,7 @@ impl Duration<'_> {
         let one_sign = seconds == 0 || nanos == 0 || (seconds < 0) == (nanos < 0);
         if !one_sign
             || seconds.unsigned_abs() > DURATION_SECONDS as u64
-            || nanos.abs() >= NANOS_PER_SECOND
+            || nanos.unsigned_abs() >= NANOS_PER_SECOND.unsigned_abs()
         {
             return Err(OutOfRange);
         }
@@ -147,6 +147,8 @@ mod tests {
         assert_eq!(Duration::try_from(core::time::Duration::MAX), Err(OutOfRange));
         assert_eq!(Duration::of(1, -1), Err(OutOfRange));
         assert_eq!(Duration::of(0, NANOS_PER_SECOND), Err(OutOfRange));
+        // What a peer can put there, though it has no absolute value.
+        assert_eq!(Duration::of(0, i32::MIN), Err(OutOfRange));
     }
 
     #[test]
