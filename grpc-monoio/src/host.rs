@@ -98,3 +98,17 @@ pub fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
         output
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_made_at_different_times_tell_the_same_time() {
+        let first = MonoioHost::new();
+        std::thread::sleep(Duration::from_millis(20));
+        let second = MonoioHost::new();
+        let (before, between, after) = (first.now(), second.now(), first.now());
+        assert!(before <= between && between <= after, "{before:?}, {between:?}, {after:?}");
+    }
+}

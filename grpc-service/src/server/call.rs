@@ -57,8 +57,8 @@ pub(crate) struct Call {
     pub(crate) headers: RefCell<Metadata>,
     pub(crate) headers_sent: Cell<bool>,
     pub(crate) trailers: RefCell<Metadata>,
-    /// Sinks that wait for room.
-    pub(crate) blocked: RefCell<Vec<Waker>>,
+    /// Who waits for room, by [`Sender`].
+    pub(crate) blocked: [Cell<Option<Waker>>; 2],
     pub(crate) wake: Arc<CallWaker>,
     pub(crate) waker: Waker,
 }
@@ -81,7 +81,7 @@ impl Call {
             headers: RefCell::default(),
             headers_sent: Cell::new(false),
             trailers: RefCell::default(),
-            blocked: RefCell::default(),
+            blocked: Default::default(),
             wake,
             waker,
         }
@@ -104,12 +104,27 @@ impl Call {
         if !planted!(TrailersKept) {
             self.trailers.borrow_mut().clear();
         }
-        if !self.blocked.borrow().is_empty() {
-            // Dropped outside of the borrow: a waker's destructor can be anybody's code.
-            let blocked = std::mem::take(&mut *self.blocked.borrow_mut());
-            drop(blocked);
+        for place in &self.blocked {
+            drop(place.take());
         }
     }
+
+    /// Remembers whom to wake when there is room: a sender waits for one thing at a time, so its last waker counts.
+    fn block(&self, sender: Sender, cx: &Context<'_>) {
+        let place = &self.blocked[sender as usize];
+        let old = place.take();
+        let known = old.filter(|old| old.will_wake(cx.waker()));
+        place.set(Some(known.unwrap_or_else(|| cx.waker().clone())));
+    }
+}
+
+/// The parts of a handler that send, each one message after the other.
+#[derive(Clone, Copy)]
+pub(crate) enum Sender {
+    /// What answers requests.
+    Replies,
+    /// What pushes beside it ([`BidiCall::run`](super::BidiCall::run)).
+    Pushes,
 }
 
 /// The framework's side of one running handler: owned by its future, and so `'static` beside it.
@@ -151,6 +166,7 @@ impl Scope {
     pub(crate) fn poll_send<M: Encode + ?Sized>(
         &self,
         message: &M,
+        sender: Sender,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Status>> {
         self.headers_before_message()?;
@@ -166,7 +182,7 @@ impl Scope {
         match sent {
             Ok(()) => Poll::Ready(Ok(())),
             Err(SendError::Full) => {
-                self.call.blocked.borrow_mut().push(cx.waker().clone());
+                self.call.block(sender, cx);
                 Poll::Pending
             }
             Err(error) => Poll::Ready(Err(send_failed(&error))),

@@ -134,17 +134,12 @@ impl ServerConnection {
 
     fn on_writable(&mut self, key: CallKey) {
         let Some(call) = self.call(key) else { return };
-        // Taken one at a time, because a waker may run anything.
-        let mut wakers = std::mem::take(&mut *call.blocked.borrow_mut());
-        if planted!(SinkAsleep) && !call.inbox.borrow().is_empty() {
-            wakers.clear();
-        }
-        for waker in wakers.drain(..) {
-            waker.wake();
-        }
-        let mut blocked = call.blocked.borrow_mut();
-        if blocked.is_empty() {
-            std::mem::swap(&mut *blocked, &mut wakers);
+        let asleep = planted!(SinkAsleep) && !call.inbox.borrow().is_empty();
+        for place in &call.blocked {
+            let waker = place.take();
+            if let Some(waker) = waker.filter(|_| !asleep) {
+                waker.wake();
+            }
         }
     }
 

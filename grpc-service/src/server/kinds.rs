@@ -10,7 +10,7 @@ use std::task::Poll;
 use grpc_arena::Arena;
 use grpc_proto::{RequestHead, Status};
 
-use super::call::Scope;
+use super::call::{Scope, Sender};
 use super::{
     BidiCall, BidiHandler, ClientStreamingCall, ClientStreamingHandler, Cx, ServerStreamingHandler,
     Sink, UnaryHandler,
@@ -25,7 +25,7 @@ pub(crate) async fn unary<M: Method, H: UnaryHandler<M>>(handler: H, scope: Scop
         let request = scope.decode::<M::Request>(&batch, &message, lease.arena())?;
         let cx = Cx::new(&scope, &head, lease.arena());
         let response = handler.call(&cx, request).await?;
-        poll_fn(|cx| scope.poll_send(&response, cx)).await
+        poll_fn(|cx| scope.poll_send(&response, Sender::Replies, cx)).await
     }
     .await;
     scope.finish(outcome, head, Some((batch, message)));
@@ -41,7 +41,7 @@ pub(crate) async fn server_streaming<M: Method, H: ServerStreamingHandler<M>>(
         let lease = scope.shared.pool.lease().await;
         let request = scope.decode::<M::Request>(&batch, &message, lease.arena())?;
         let cx = Cx::new(&scope, &head, lease.arena());
-        handler.call(&cx, request, &mut Sink::new(&scope)).await
+        handler.call(&cx, request, &mut Sink::new(&scope, Sender::Replies)).await
     }
     .await;
     scope.finish(outcome, head, Some((batch, message)));
@@ -73,7 +73,7 @@ pub(crate) async fn client_streaming<M: Method, H: ClientStreamingHandler<M>>(
         }
         let lease = scope.shared.pool.lease().await;
         let response = call.finish(&Cx::new(&scope, &head, lease.arena())).await?;
-        poll_fn(|cx| scope.poll_send(&response, cx)).await
+        poll_fn(|cx| scope.poll_send(&response, Sender::Replies, cx)).await
     }
     .await;
     scope.finish(outcome, head, None);
@@ -87,7 +87,7 @@ pub(crate) async fn bidi<M: Method, H: BidiHandler<M>>(handler: H, scope: Scope)
         let arena = Arena::with_budget(scope.shared.decode.arena_bytes);
         let cx = Cx::new(&scope, &head, &arena);
         let call = handler.open(&cx).await?;
-        let mut pushed = Sink::new(&scope);
+        let mut pushed = Sink::new(&scope, Sender::Pushes);
         let run = call.run(&cx, &mut pushed);
         let messages = converse::<M, _>(&call, &scope, &head);
         beside(messages, run).await
@@ -102,7 +102,7 @@ async fn converse<M: Method, C: BidiCall<M::Request, M::Response>>(
     scope: &Scope,
     head: &RequestHead,
 ) -> Result<(), Status> {
-    let mut out = Sink::new(scope);
+    let mut out = Sink::new(scope, Sender::Replies);
     while let Some(mut batch) = poll_fn(|_| scope.poll_batch()).await {
         while let Some(message) = batch.pop() {
             let lease = scope.shared.pool.lease().await;

@@ -6,19 +6,20 @@ use std::marker::PhantomData;
 use grpc_arena::Schema;
 use grpc_proto::Status;
 
-use super::call::Scope;
+use super::call::{Scope, Sender};
 
 /// The responses of one call, in order.
 ///
 /// `T` stands for its family of messages: a `Sink<'_, Feature<'static>>` takes a `Feature<'a>` of any lifetime.
 pub struct Sink<'s, T> {
     scope: &'s Scope,
+    sender: Sender,
     item: PhantomData<fn(T)>,
 }
 
 impl<'s, T: Schema> Sink<'s, T> {
-    pub(crate) fn new(scope: &'s Scope) -> Self {
-        Self { scope, item: PhantomData }
+    pub(crate) fn new(scope: &'s Scope, sender: Sender) -> Self {
+        Self { scope, sender, item: PhantomData }
     }
 
     /// Sends one message.
@@ -30,7 +31,7 @@ impl<'s, T: Schema> Sink<'s, T> {
     /// RESOURCE_EXHAUSTED for a message above the limit, CANCELLED once the call is over. Return it: nothing more
     /// can be sent.
     pub async fn send(&mut self, item: &T::View<'_>) -> Result<(), Status> {
-        poll_fn(|cx| self.scope.poll_send(item, cx)).await
+        poll_fn(|cx| self.scope.poll_send(item, self.sender, cx)).await
     }
 
     /// Sends the response headers now, rather than with the first message.
