@@ -7,6 +7,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::OnceLock;
 use std::task::Poll;
 use std::time::{Duration, Instant as SystemInstant};
 
@@ -18,7 +19,8 @@ use crate::group::{Group, Member};
 
 /// The host of one thread that runs monoio.
 ///
-/// Its clock counts from its making; timers have monoio's resolution of a millisecond.
+/// The clocks of all hosts count from the making of the process's first one, so a time of one means the same to the
+/// others; timers have monoio's resolution of a millisecond.
 pub struct MonoioHost {
     origin: SystemInstant,
     entropy: RandomState,
@@ -28,7 +30,11 @@ impl MonoioHost {
     /// A host for this thread.
     #[allow(clippy::new_ret_no_self)] // everything takes it shared
     pub fn new() -> Rc<dyn Host> {
-        Rc::new(Self { origin: SystemInstant::now(), entropy: RandomState::new() })
+        // One for all: a channel and its connector, or a server and what it calls, may have hosts of their own, and
+        // hand deadlines to each other.
+        static ORIGIN: OnceLock<SystemInstant> = OnceLock::new();
+        let origin = *ORIGIN.get_or_init(SystemInstant::now);
+        Rc::new(Self { origin, entropy: RandomState::new() })
     }
 }
 

@@ -17,7 +17,7 @@ pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 /// An adapter implements it once; a simulator implements it over a virtual clock and a seed. Handlers reach it
 /// through [`Cx`](crate::Cx), so the same handler runs in both. No method may call back into a connection.
 pub trait Host {
-    /// The time on a monotonic clock.
+    /// The time on a monotonic clock, with one origin for all hosts of a program: deadlines pass from one to another.
     fn now(&self) -> Instant;
 
     /// Completes at `at` or soon after; at once if that is past.
