@@ -25,9 +25,9 @@ const RETAINED: usize = 1 << 20;
 /// Memory for messages: handed out upwards from chunks, taken back all at once.
 ///
 /// ```text
-///  chunk  | handed out ......... | window, free | behind a budget |
-///         ^                      ^              ^
-///         start                  next           end
+///  chunk  | handed out ......... | window, free | behind a budget | long lists |
+///         ^                      ^              ^                 ^
+///         start                  next           end               ceiling
 /// ```
 ///
 /// An allocation aligns `next` and moves it. A chunk that is full stays until the reset, and the next one is twice as
@@ -58,8 +58,12 @@ pub struct Arena {
     next: Cell<*mut u8>,
     /// The end of what may be handed out without asking: the chunk's, or where the budget is spent.
     end: Cell<*mut u8>,
+    /// The first byte of what was handed out at the end of the last chunk, or the chunk's end; `end` at least.
+    ceiling: Cell<*mut u8>,
     /// How much may be handed out beyond `end`.
     beyond: Cell<usize>,
+    /// Whether a [`Pile`] is under way.
+    piling: Cell<bool>,
     /// What [`reset`](Self::reset) refills the allowance to.
     budget: usize,
     retained: usize,
@@ -108,7 +112,9 @@ impl Arena {
         Self {
             next: Cell::new(core::ptr::null_mut()),
             end: Cell::new(core::ptr::null_mut()),
+            ceiling: Cell::new(core::ptr::null_mut()),
             beyond: Cell::new(bytes),
+            piling: Cell::new(false),
             budget: bytes,
             retained: RETAINED,
             input: Cell::new(0),
@@ -136,6 +142,7 @@ impl Arena {
 
     /// Takes everything back, and keeps one chunk of at most the retained size.
     pub fn reset(&mut self) {
+        self.piling.set(false);
         let Some(last) = self.last.get() else {
             self.beyond.set(self.budget);
             return;
@@ -143,7 +150,7 @@ impl Arena {
         if last.header().before.is_none() && last.header().size <= self.retained {
             self.beyond.set(self.budget);
             self.next.set(last.start());
-            self.open_window(last.end());
+            self.open_window(last);
             return;
         }
         let total = self.heap_bytes();
@@ -345,7 +352,8 @@ impl Arena {
     pub(crate) fn pile<T: Copy>(&self) -> Pile<'_, T> {
         let end = self.end.get();
         let floor = end.wrapping_sub(end as usize % align_of::<T>()).cast::<T>();
-        Pile { arena: self, chunk: self.last.get(), end, floor, top: floor, len: 0 }
+        let within = self.piling.replace(true);
+        Pile { arena: self, chunk: self.last.get(), end, floor, top: floor, len: 0, within }
     }
 
     /// Lowers what may still be handed out to `bytes`, until [`widen`](Self::widen), for input of `input` bytes.
@@ -353,8 +361,14 @@ impl Arena {
     pub(crate) fn narrow(&self, bytes: usize, input: usize) -> Narrowed {
         self.input.set(input);
         let (window, beyond) = (self.window(), self.beyond.get());
-        let narrowed =
-            Narrowed { window, beyond, to: bytes, end: self.end.get(), chunk: self.last.get() };
+        let narrowed = Narrowed {
+            window,
+            beyond,
+            to: bytes,
+            end: self.end.get(),
+            chunk: self.last.get(),
+            piling: self.piling.get(),
+        };
         let inside = window.min(bytes);
         if inside < window {
             // SAFETY: no more than the window lies behind `next`.
@@ -367,6 +381,8 @@ impl Arena {
     /// Undoes [`narrow`](Self::narrow): all that was not taken since is free again.
     #[inline]
     pub(crate) fn widen(&self, narrowed: &Narrowed) {
+        // A pile that met a failure was not finished.
+        self.piling.set(narrowed.piling);
         if self.last.get() == narrowed.chunk && self.end.get() == narrowed.end {
             // All that was taken came from the window, which still ends where it did.
             self.beyond.set(narrowed.beyond);
@@ -382,11 +398,12 @@ impl Arena {
         // Less may have been found than is there now, when something was given back that had been taken before.
         let taken = before.min(narrowed.to).saturating_sub(self.remaining());
         let left = before - taken;
+        let ceiling = self.ceiling.get();
         let end = match self.last.get() {
-            // Beyond the end that was found may lie what an open list or a pile holds.
-            last if last == narrowed.chunk => narrowed.end,
-            Some(chunk) => chunk.end(),
-            None => self.next.get(),
+            // Beyond the end that was found may lie what an open list or a pile holds; below it, what was handed out
+            // there meanwhile. Room between the two is left until the reset.
+            last if last == narrowed.chunk => narrowed.end.min(ceiling),
+            _ => ceiling,
         };
         let window = (end as usize - self.next.get() as usize).min(left);
         // SAFETY: within the chunk that `next` lies in.
@@ -398,9 +415,10 @@ impl Arena {
         self.end.get() as usize - self.next.get() as usize
     }
 
-    /// Moves as much as the budget allows from `beyond` to the window, which is empty and ends at most at `chunk_end`.
-    fn open_window(&self, chunk_end: *mut u8) {
-        let room = chunk_end as usize - self.next.get() as usize;
+    /// Moves as much as the budget allows from `beyond` to the window, which is empty and ends at most where `chunk` does.
+    fn open_window(&self, chunk: Chunk) {
+        self.ceiling.set(chunk.end());
+        let room = chunk.end() as usize - self.next.get() as usize;
         let window = room.min(self.beyond.get());
         // SAFETY: `next` lies in the last chunk, `room` bytes before its end.
         self.end.set(unsafe { self.next.get().add(window) });
@@ -449,7 +467,7 @@ impl Arena {
         self.last.set(Some(chunk));
         self.next.set(chunk.start());
         self.beyond.set(remaining);
-        self.open_window(chunk.end());
+        self.open_window(chunk);
         Ok(())
     }
 
@@ -457,6 +475,7 @@ impl Arena {
     fn release(&mut self) {
         self.next.set(core::ptr::null_mut());
         self.end.set(core::ptr::null_mut());
+        self.ceiling.set(core::ptr::null_mut());
         self.beyond.set(self.budget);
         let mut last = self.last.take();
         while let Some(chunk) = last {
@@ -544,6 +563,7 @@ pub(crate) struct Narrowed {
     to: usize,
     end: *mut u8,
     chunk: Option<Chunk>,
+    piling: bool,
 }
 
 impl Narrowed {
@@ -560,7 +580,7 @@ impl Narrowed {
 ///               ^ next         ^ top                   ^ floor                 ^ end
 /// ```
 ///
-/// Piles within a pile lie below it and are finished before it.
+/// Piles within a pile lie below it and are finished before it. One that lies within no other may stay where it is.
 pub(crate) struct Pile<'a, T> {
     arena: &'a Arena,
     // Invariant: `top..floor` are `len` initialised elements, or dangling and `len` is 0; the arena hands out none of
@@ -570,6 +590,8 @@ pub(crate) struct Pile<'a, T> {
     floor: *mut T,
     top: *mut T,
     len: usize,
+    /// Whether this lies within another pile.
+    within: bool,
 }
 
 impl<'a, T: Copy> Pile<'a, T> {
@@ -607,11 +629,27 @@ impl<'a, T: Copy> Pile<'a, T> {
         self.len
     }
 
+    /// The elements in the order in which they were added, where they are; nothing, and nothing done, when more elements
+    /// of another pile are to come beside them.
+    pub(crate) fn keep(&mut self) -> Option<&'a mut [T]> {
+        if self.within || self.len == 0 || !self.is_on_top() {
+            return None;
+        }
+        self.arena.ceiling.set(self.top.cast());
+        self.arena.piling.set(false);
+        let len = core::mem::take(&mut self.len);
+        // SAFETY: the invariant; from here on they are handed out, as they lie between the ceiling and the chunk's end.
+        let list = unsafe { core::slice::from_raw_parts_mut(self.top, len) };
+        list.reverse();
+        Some(list)
+    }
+
     /// Copies the elements to `room` in the order in which they were added, and gives their memory back.
     ///
     /// # Safety
     /// There must be room for all of them, outside of the pile.
     pub(crate) unsafe fn finish(self, room: NonNull<T>) {
+        self.arena.piling.set(self.within);
         for i in 0..self.len {
             // SAFETY: the `i`th lies `i + 1` below the floor; there is room by the caller's word.
             unsafe { room.add(i).write(self.floor.sub(i + 1).read()) };

@@ -168,6 +168,43 @@ fn piles_within_piles_end_up_as_lists_and_leave_nothing_behind() {
 }
 
 #[test]
+fn a_pile_that_lies_in_no_other_stays_where_it_is() {
+    let mut arena = Arena::with_capacity(1000);
+    for _ in 0..2 {
+        let mut outer = arena.pile::<u64>();
+        outer.push(1).unwrap();
+        let mut inner = arena.pile::<u32>();
+        inner.push(10).unwrap();
+        assert!(inner.keep().is_none(), "more elements of the outer one come beside it");
+        let room = inner.room().unwrap();
+        // SAFETY: `room` is for all elements.
+        unsafe { inner.finish(room) };
+        outer.push(2).unwrap();
+        assert_eq!(outer.keep().unwrap(), [1, 2]);
+        let next = arena.alloc_slice(&[3u8; 900]);
+        assert_eq!((next.len(), arena.used_bytes()), (900, 900 + 16 + 4));
+        arena.reset();
+        assert_eq!(arena.remaining(), usize::MAX);
+    }
+}
+
+#[test]
+fn what_stays_at_the_end_is_not_handed_out_again_when_a_narrowed_arena_is_widened() {
+    for to in [100, 5000] {
+        let arena = Arena::with_capacity(1000);
+        let before = arena.remaining();
+        let narrowed = arena.narrow(to, 0);
+        let mut pile = arena.pile::<u8>();
+        while pile.len() < 50 && pile.push(7).is_some() {}
+        let kept = pile.keep().unwrap();
+        arena.widen(&narrowed);
+        assert_eq!(arena.remaining(), before - 50);
+        let rest = (0..100).map(|_| arena.alloc_slice(&[8u8; 20])).collect::<Vec<_>>();
+        assert!(kept == [7; 50] && rest.iter().all(|&&mut ref list| list == [8; 20]));
+    }
+}
+
+#[test]
 fn a_decode_within_an_open_list_takes_none_of_its_memory() {
     let arena = Arena::with_capacity(1000);
     let open = arena.open::<u8>();
@@ -194,7 +231,17 @@ enum Step {
     Wide(u8),
     Slice(u8, usize),
     Narrow(usize, usize),
+    /// A decode under a limit: a pile of so many elements, an allocation of so many bytes and a pile beside each, and
+    /// what becomes of it.
+    Pile(usize, usize, usize, Fate),
     Reset,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Stays,
+    IsCopied,
+    Fails,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -204,6 +251,10 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<u8>().prop_map(Step::Wide),
         4 => (any::<u8>(), 0usize..3000).prop_map(|(fill, len)| Step::Slice(fill, len)),
         2 => (0usize..5000, 0usize..3000).prop_map(|(to, len)| Step::Narrow(to, len)),
+        2 => (
+            prop_oneof![0usize..5000, Just(100_000)], 0usize..200, 0usize..40,
+            prop_oneof![Just(Fate::Stays), Just(Fate::IsCopied), Just(Fate::Fails)],
+        ).prop_map(|(to, len, beside, fate)| Step::Pile(to, len, beside, fate)),
         1 => Just(Step::Reset),
     ]
 }
@@ -216,6 +267,53 @@ struct Live {
 
 fn note(live: &mut Vec<Live>, bytes: &[u8]) {
     live.push(Live { at: bytes.as_ptr() as usize, bytes: bytes.to_vec() });
+}
+
+/// A list as a decoder makes it: kept where it is if it may be, else copied; whether it came to be.
+fn end(mut pile: Pile<'_, u32>, fate: Fate, live: &mut Vec<Live>) -> bool {
+    let list = match fate {
+        Fate::Fails => return false,
+        Fate::Stays => pile.keep().map(|list| &*list),
+        Fate::IsCopied => None,
+    };
+    let list = list.or_else(|| {
+        let (len, room) = (pile.len(), pile.room().ok()?);
+        // SAFETY: `room` is for all elements, which are then initialised.
+        Some(unsafe {
+            pile.finish(room);
+            core::slice::from_raw_parts(room.as_ptr(), len)
+        })
+    });
+    let Some(list) = list else { return false };
+    let bytes = list.iter().flat_map(|value| value.to_ne_bytes()).collect::<Vec<_>>();
+    live.push(Live { at: list.as_ptr().addr(), bytes });
+    true
+}
+
+/// Whether the whole of it fits.
+fn pile_up(arena: &Arena, len: usize, beside: usize, fate: Fate, live: &mut Vec<Live>) -> bool {
+    let mut outer = arena.pile();
+    for n in 0..len {
+        if outer.push(n as u32).is_none() {
+            break;
+        }
+        if beside > 0 {
+            let Ok(place) = arena.try_alloc_slice(&std::vec![5u8; beside]) else { return false };
+            note(live, place);
+            let mut inner = arena.pile();
+            while inner.len() < beside % 4 && inner.push(6).is_some() {}
+            if inner.len() > 0 && !end(inner, Fate::Stays, live) {
+                return false;
+            }
+        }
+    }
+    let before = live.len();
+    let whole = end(outer, fate, live);
+    if whole && let Some(list) = live.get(before) {
+        let (values, _) = list.bytes.as_chunks();
+        assert!(values.iter().enumerate().all(|(n, value)| u32::from_ne_bytes(*value) == n as u32));
+    }
+    whole
 }
 
 proptest! {
@@ -248,6 +346,12 @@ proptest! {
                     prop_assert!(result.is_err() || len <= to);
                     arena.widen(&narrowed);
                     prop_assert_eq!(arena.remaining(), narrowed.before() - if result.is_ok() { len } else { 0 });
+                }
+                Step::Pile(to, len, beside, fate) => {
+                    let narrowed = arena.narrow(to, 0);
+                    pile_up(&arena, len, beside, fate, &mut live);
+                    arena.widen(&narrowed);
+                    prop_assert!(narrowed.before() - arena.remaining() <= to);
                 }
                 Step::Reset => {
                     live.clear();

@@ -247,7 +247,8 @@ pub fn groups<'a, M: Message<'a>>(
     if !cx.enter(cursor) {
         return cursor.ended();
     }
-    // Counting groups would mean to look through them; so they are gathered at the other end of the arena's chunk.
+    // Counting groups would mean to look through them; so they are gathered at the other end of the arena's chunk,
+    // and stay there unless they are elements of groups that do.
     let mut pile = cx.arena.pile::<M>();
     let mut more = true;
     while more && let Some(element) = pile.push(M::EMPTY) {
@@ -256,6 +257,14 @@ pub fn groups<'a, M: Message<'a>>(
             return cursor.ended();
         }
         more = cursor.skip_tag(tag);
+    }
+    if !more
+        && to.is_empty()
+        && let Some(list) = pile.keep()
+    {
+        *to = list;
+        cx.leave();
+        return cursor;
     }
     let count = pile.len();
     let room = if to.is_empty() { pile.room() } else { frame.room(cx.arena, to, count) };
