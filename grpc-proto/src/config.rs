@@ -70,7 +70,10 @@ pub struct Limits {
     pub send_mark: u32,
     /// What all calls of a connection together may queue beyond `send_mark` each. Default 16 MiB.
     pub send_budget: u32,
-    /// Calls that a client may queue under the peer's stream limit. Default 1024.
+    /// Calls that a client may have in line for a stream. Default 1024.
+    ///
+    /// Every call stands there until the next pull of output, whatever the peer allows, and longer while the peer's
+    /// stream limit is reached: so many can be opened between two pulls.
     pub max_queued_calls: u32,
     /// Bytes that one pull of [`crate::Connection::poll_transmit`] aims at. Default 64 KiB.
     ///
@@ -253,6 +256,7 @@ impl Config {
         if limits.opens_per_transmit == 0
             || limits.max_pending_replies == 0
             || limits.transmit_budget == 0
+            || limits.max_queued_calls == 0
         {
             return Err(ConfigError::ZeroWouldStall);
         }
@@ -300,10 +304,30 @@ impl fmt::Display for ConfigError {
                 "stream_window + assembly_budget is below max_receive_message + 1029: raise assembly_budget"
             }
             ConfigError::ZeroWouldStall => {
-                "opens_per_transmit, max_pending_replies and transmit_budget must be at least 1"
+                "opens_per_transmit, max_pending_replies, transmit_budget and max_queued_calls must be at least 1"
             }
         })
     }
 }
 
 impl core::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zero_under_which_nothing_could_go_on_is_refused() {
+        let zeros: [fn(&mut Limits); 4] = [
+            |limits| limits.opens_per_transmit = 0,
+            |limits| limits.max_pending_replies = 0,
+            |limits| limits.transmit_budget = 0,
+            |limits| limits.max_queued_calls = 0,
+        ];
+        for zero in zeros {
+            let mut limits = Limits::default();
+            zero(&mut limits);
+            assert_eq!(Config::new(limits), Err(ConfigError::ZeroWouldStall));
+        }
+    }
+}

@@ -55,7 +55,7 @@ bugs! {
     TrailersKept => "service/server: trailers stay in a call's place for the next call";
     HandlerSpared => "service/server: the handler of a call that is over goes on";
     ParkedAsleep => "service/wake: a call that is woken while its connection goes to sleep is not run";
-    SurplusAsleep => "service/client: a call that is cancelled does not let the next in line try";
+    SurplusAsleep => "service/client: calls that wait for room in line for a stream are not told of it";
     ReceiverAsleep => "service/client: an end that comes while the receiver waits does not wake it";
     RestLost => "service/drive: what a short write has left over is lost";
     FullWaits => "service/drive: an endpoint that stopped for want of room waits for a write, though there is room";

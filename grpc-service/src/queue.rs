@@ -22,9 +22,8 @@ impl WaitQueue {
     pub(crate) fn may_try(&self, ticket: &Ticket, cx: &Context<'_>) -> bool {
         let Some(number) = ticket.0 else { return true };
         let mut waiting = self.waiting.borrow_mut();
-        let Some((_, waker)) = waiting.iter_mut().find(|(other, _)| *other == number) else {
-            return true;
-        };
+        let Some(place) = place_of(&waiting, number) else { return true };
+        let (_, waker) = &mut waiting[place];
         // Whoever polls may be another task than before.
         let old = std::mem::replace(waker, cx.waker().clone());
         drop(waiting);
@@ -46,8 +45,7 @@ impl WaitQueue {
     pub(crate) fn leave(&self, ticket: &mut Ticket, served: bool) {
         let Some(number) = ticket.0.take() else { return };
         let mut waiting = self.waiting.borrow_mut();
-        let place = waiting.iter().position(|(other, _)| *other == number);
-        let removed = place.and_then(|place| waiting.remove(place));
+        let removed = place_of(&waiting, number).and_then(|place| waiting.remove(place));
         drop(waiting);
         if removed.is_none() && !served {
             self.wake_next();
@@ -71,4 +69,9 @@ impl WaitQueue {
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.borrow().is_empty()
     }
+}
+
+/// Where a ticket stands; their numbers grow from the first in line to the last.
+fn place_of(waiting: &VecDeque<(u64, Waker)>, number: u64) -> Option<usize> {
+    waiting.binary_search_by_key(&number, |(other, _)| *other).ok()
 }

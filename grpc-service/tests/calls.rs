@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use common::{Bytes, BytesClient, Raw, connect, connect_with};
 use grpc_arena::Arena;
-use grpc_proto::{Code, Limits, Metadata, Status};
+use grpc_proto::{Code, Instant, Limits, Metadata, Status};
 use grpc_service::server::{BidiCall, ClientStreamingCall};
 use grpc_service::testing::join_all;
-use grpc_service::{Cx, ResponseMetadata, Sink};
+use grpc_service::{Cx, Endpoint, ResponseMetadata, Sink};
 
 /// Does what its requests say.
 #[derive(Default, Clone)]
@@ -360,6 +360,63 @@ fn calls_beyond_the_servers_streams_and_the_clients_queue_wait_their_turn() {
         }
     });
     pair.block_on(join_all(calls));
+}
+
+#[test]
+fn calls_that_wait_for_the_clients_queue_open_though_no_call_ends() {
+    let mut client = Limits::default();
+    client.max_queued_calls = 2;
+    let (stub, mut pair) = connect_with(Puppet::default(), Limits::default(), client);
+    let arena = Arena::new();
+    assert_eq!(pair.block_on(stub.echo(&Raw(b"ab"), &arena)), Ok(Raw(b"ba")));
+    // All are kept open: what lets the next one in is that those before it have got a stream.
+    let open = RefCell::new(Vec::new());
+    let calls = (0..10).map(|_| async {
+        let call = stub.chat().await.unwrap();
+        open.borrow_mut().push(call);
+    });
+    pair.block_on(join_all(calls));
+    assert_eq!(open.borrow().len(), 10);
+    pair.settle();
+    assert_eq!(pair.server().open_calls(), 10);
+}
+
+#[test]
+fn a_burst_above_the_clients_queue_opens_whole_where_the_server_allows_it() {
+    let mut server = Limits::default();
+    server.max_concurrent_streams = 3000;
+    let (stub, mut pair) = connect_with(Puppet::default(), server, Limits::default());
+    let arena = Arena::new();
+    assert_eq!(pair.block_on(stub.echo(&Raw(b"ab"), &arena)), Ok(Raw(b"ba")));
+    let open = RefCell::new(Vec::new());
+    let calls = (0..2000).map(|_| async {
+        let call = stub.chat().await.unwrap();
+        open.borrow_mut().push(call);
+    });
+    pair.block_on(join_all(calls));
+    assert_eq!(open.borrow().len(), 2000);
+}
+
+#[test]
+fn calls_that_wait_for_the_clients_queue_learn_at_once_that_the_server_goes_away() {
+    let (mut server, mut client) = (Limits::default(), Limits::default());
+    server.max_concurrent_streams = 1;
+    client.max_queued_calls = 1;
+    let (stub, mut pair) = connect_with(Puppet::default(), server, client);
+    let arena = Arena::new();
+    assert_eq!(pair.block_on(stub.echo(&Raw(b"ab"), &arena)), Ok(Raw(b"ba")));
+    let kept = pair.block_on(stub.chat()).unwrap();
+    pair.settle();
+    // One waits in the core and two beside it, none of which the server will ever take.
+    let mut calls: Vec<_> = (0..3).map(|_| Box::pin(stub.echo(&Raw(b"ok"), &arena))).collect();
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(calls.iter_mut().all(|call| call.as_mut().poll(&mut cx).is_pending()));
+    pair.server().shutdown(Instant::ZERO);
+    pair.settle();
+    for call in calls {
+        assert_eq!(pair.block_on(call).unwrap_err().code(), Code::Unavailable);
+    }
+    drop(kept);
 }
 
 #[test]

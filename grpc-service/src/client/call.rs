@@ -188,7 +188,11 @@ impl<'r, M: Method, K> Call<'r, M, K> {
                 Ok(open) => {
                     // Its head waits to be sent, whatever becomes of its first message.
                     link.notify();
+                    let waited = self.line.is_some();
                     self.leave(true);
+                    if waited {
+                        link.let_in();
+                    }
                     return Poll::Ready(Ok(open));
                 }
                 Err(SendError::TooManyCalls) => {

@@ -67,9 +67,6 @@ impl Turn for ClientConnection {
                 call.wake_receiver();
                 call.wake_sender();
                 self.link.give_back(call);
-                if !planted!(SurplusAsleep) {
-                    self.link.surplus.wake_next();
-                }
             }
         }
         if self.link.channels.get() == 0 && !self.leaving {
@@ -107,7 +104,6 @@ impl Turn for ClientConnection {
                     }
                     call.wake_sender();
                     self.link.give_back(call);
-                    self.link.surplus.wake_next();
                 }
             }
             Some(_) => {}
@@ -137,6 +133,9 @@ impl Endpoint for ClientConnection {
         drop(driver);
         drop(old);
         let driven = turn(self, input, out, now);
+        if !planted!(SurplusAsleep) {
+            self.link.let_in();
+        }
         if self.link.connection.borrow().is_trimmed() {
             self.link.trim();
         }
@@ -185,6 +184,7 @@ impl Drop for ClientConnection {
         let now = self.link.host.now();
         self.link.connection.borrow_mut().close_read(now);
         while let Ok(true) = self.step(&mut &[][..], now) {}
+        self.link.let_in();
         self.link.progress.over(|| "the connection was given up".to_owned());
     }
 }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use grpc_arena::{Arena, DecodeLimits, Encode, Schema};
 use grpc_proto::client::Outcome;
+use grpc_proto::http2::OpenError;
 use grpc_proto::record::Recorder;
 use grpc_proto::{CallHead, CallKey, Client, Code, Instant, Metadata, SendError, Status};
 
@@ -130,6 +131,20 @@ impl Link {
     /// Completes when the server's SETTINGS have come, or the connection is over: then with the reason.
     pub(crate) async fn ready(&self) -> Result<(), String> {
         poll_fn(|cx| self.progress.poll(cx)).await
+    }
+
+    /// Lets the next call in that waits because too many stand in line, if it would not wait again.
+    ///
+    /// Room comes when a call in line has got its stream, which is in the driver's turn, or has ended; whoever is let
+    /// in lets the next one in.
+    pub(crate) fn let_in(&self) {
+        if self.surplus.is_empty() {
+            return;
+        }
+        let refusal = self.connection.borrow().session().refusal();
+        if refusal != Some(OpenError::TooMany) {
+            self.surplus.wake_next();
+        }
     }
 
     /// The driving task has something to do.

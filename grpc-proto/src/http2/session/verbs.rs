@@ -29,8 +29,20 @@ impl Session {
         head: Pending,
         now: Instant,
     ) -> Result<StreamKey, OpenError> {
+        if let Some(error) = self.refusal() {
+            return Err(error);
+        }
+        let key = self.occupy(0, now);
+        self.streams[key.index()].head = head;
+        self.waiting.push_back(key.slot());
+        Ok(key)
+    }
+
+    /// Why [`open`](Self::open) would fail now, if it would: who waits for room looks here before it tries.
+    #[inline(always)]
+    pub fn refusal(&self) -> Option<OpenError> {
         if self.side != Side::Client {
-            return Err(OpenError::NotAClient);
+            return Some(OpenError::NotAClient);
         }
         // The last identifier is never used, so that the connection ends before its identifiers do.
         let ids_left = (0x7fff_ffff - self.next_id) / 2;
@@ -39,15 +51,10 @@ impl Session {
             || self.goaway_received.is_some()
             || self.waiting.len() as u32 >= ids_left
         {
-            return Err(OpenError::Closing);
+            return Some(OpenError::Closing);
         }
-        if self.waiting.len() >= self.limits.max_queued_calls as usize {
-            return Err(OpenError::TooMany);
-        }
-        let key = self.occupy(0, now);
-        self.streams[key.index()].head = head;
-        self.waiting.push_back(key.slot());
-        Ok(key)
+        let is_full = self.waiting.len() >= self.limits.max_queued_calls as usize;
+        is_full.then_some(OpenError::TooMany)
     }
 
     /// Sends the head of a response.
