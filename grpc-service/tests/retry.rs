@@ -2,11 +2,12 @@
 
 mod common;
 
-use std::cell::RefCell;
-use std::future::{Future, ready};
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn, ready};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use common::{BytesClient, Raw};
 use grpc_arena::Arena;
@@ -18,19 +19,21 @@ use grpc_service::{
     LocalFuture, ResponseMetadata,
 };
 
-/// A host whose time stands still, and whose tasks run when told to.
+/// A host whose tasks run when told to, a second later each time: attempts to connect are that far apart.
 #[derive(Default)]
-struct Still {
+struct Stepping {
+    now: Rc<Cell<Instant>>,
     tasks: RefCell<Vec<LocalFuture<()>>>,
 }
 
-impl Host for Still {
+impl Host for Stepping {
     fn now(&self) -> Instant {
-        Instant::ZERO
+        self.now.get()
     }
 
-    fn timer(&self, _: Instant) -> LocalFuture<()> {
-        Box::pin(std::future::pending())
+    fn timer(&self, at: Instant) -> LocalFuture<()> {
+        let now = Rc::clone(&self.now);
+        Box::pin(poll_fn(move |_| if now.get() >= at { Poll::Ready(()) } else { Poll::Pending }))
     }
 
     fn spawn(&self, task: LocalFuture<()>) {
@@ -42,8 +45,9 @@ impl Host for Still {
     }
 }
 
-impl Still {
+impl Stepping {
     fn run(&self, cx: &mut Context<'_>) {
+        self.now.set(self.now.get() + Duration::from_secs(1));
         let mut tasks = self.tasks.take();
         tasks.retain_mut(|task| task.as_mut().poll(cx).is_pending());
         self.tasks.borrow_mut().append(&mut tasks);
@@ -144,7 +148,7 @@ fn answer(server: &mut Session, stream: grpc_proto::http2::StreamKey) {
 
 /// The outcome of one call, what its metadata says of it, and how many requests and connections there were.
 fn call(script: &[Deed]) -> (Code, Option<Processed>, usize, usize) {
-    let host = Rc::new(Still::default());
+    let host = Rc::new(Stepping::default());
     let state = State { script: script.to_vec(), seen: 0, lines: Vec::new() };
     let servers = Servers(Rc::new(RefCell::new(state)));
     let shared = Rc::clone(&host) as Rc<dyn Host>;

@@ -268,18 +268,34 @@ fn rule_34_enforcement_may_be_relaxed() {
 
 #[test]
 fn rule_34_a_client_that_was_told_doubles_its_keepalive() {
-    client_with(
-        |limits| limits.keepalive = Some(Duration::from_secs(30)),
-        |bench| {
-            bench.open();
-            bench.feed(goaway(1, ENHANCE_YOUR_CALM));
-            bench.set_millis(30_000);
-            bench.feed(b"");
-            bench.sent();
-            bench.set_millis(89_999);
-            bench.feed(b"");
-            assert!(bench.sent().len() <= 1);
-            bench.expect_open();
-        },
-    );
+    let told = |code: u32, debug: &[u8]| {
+        frame(GOAWAY, 0, 0, &[&1u32.to_be_bytes()[..], &code.to_be_bytes(), debug].concat())
+    };
+    for (code, debug, seconds) in [
+        (ENHANCE_YOUR_CALM, &b"too_many_pings"[..], 60),
+        // Calm is asked for other things too.
+        (ENHANCE_YOUR_CALM, b"too many resets", 30),
+        (ENHANCE_YOUR_CALM, b"", 30),
+        (NO_ERROR, b"too_many_pings", 30),
+    ] {
+        client_with(
+            |limits| limits.keepalive = Some(Duration::from_secs(30)),
+            |bench| {
+                bench.open();
+                // Twice, because a peer that goes may say so again: that doubles nothing.
+                bench.feed(told(code, debug));
+                bench.feed(told(code, debug));
+                bench.sent();
+                let span = Duration::from_secs(seconds);
+                assert_eq!(bench.conn.session().keepalive(), Some(span));
+                bench.set_millis(seconds * 1000 - 1);
+                bench.feed(b"");
+                assert_eq!(bench.sent().len(), 0);
+                bench.set_millis(seconds * 1000);
+                bench.feed(b"");
+                assert_eq!(bench.sent().len(), 1);
+                bench.expect_open();
+            },
+        );
+    }
 }

@@ -18,7 +18,7 @@ use crate::{ConnectError, Connector, Host, Recordings};
 /// How the connections of a channel behave.
 #[derive(Clone, Debug)]
 pub struct ChannelOptions {
-    config: Config,
+    pub(super) config: Config,
     decode: DecodeLimits,
     pool: PoolLimits,
     compression: Compression,
@@ -144,7 +144,7 @@ impl Channel {
         options: &ChannelOptions,
         host: Rc<dyn Host>,
     ) -> (Channel, ClientConnection) {
-        let (held, connection) = Held::new(authority, options, host);
+        let (held, connection) = Held::new(authority, options, &options.config, host);
         (Channel { route: Route::One(held) }, connection)
     }
 
@@ -211,10 +211,11 @@ impl Held {
     pub(super) fn new(
         authority: &str,
         options: &ChannelOptions,
+        config: &Config,
         host: Rc<dyn Host>,
     ) -> (Held, ClientConnection) {
         let recordings = options.recordings.as_ref();
-        let connection = connect(recordings, Side::Client, &authority, &options.config, &*host);
+        let connection = connect(recordings, Side::Client, &authority, config, &*host);
         let pool = Pool::new(options.pool, Codecs::new(options.compression.clone()));
         let authority = authority.to_owned();
         let link = Link::new(connection, host, pool, options.decode, authority, options.secure);

@@ -18,7 +18,7 @@ use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
-use grpc_proto::{Code, Status};
+use grpc_proto::{Code, Config, Instant, Status};
 
 use super::ClientConnection;
 use super::channel::{ChannelOptions, Held};
@@ -32,7 +32,7 @@ use crate::{ConnectError, Connector, Host};
 pub enum Connectivity {
     /// There is no connection, and no call that needs one.
     Idle,
-    /// An attempt to connect is under way; calls wait for it.
+    /// An attempt to connect is under way, or due within the pace of attempts; calls wait for it.
     Connecting,
     /// Calls go out.
     Ready,
@@ -54,9 +54,13 @@ pub(crate) struct Waiting {
 pub(crate) struct Dialer {
     address: String,
     options: ChannelOptions,
+    /// What connections begin with: the options' own, and what servers have told this channel since.
+    config: RefCell<Config>,
     connector: Rc<dyn Connector>,
     pub(crate) host: Rc<dyn Host>,
     stage: RefCell<Stage>,
+    /// When the next attempt may begin.
+    due: Cell<Instant>,
     /// Attempts in a row that have failed.
     failures: Cell<u32>,
     /// Attempts that have failed in all, and why the last one did.
@@ -83,9 +87,11 @@ impl Dialer {
         Self {
             address: address.to_owned(),
             options: options.clone(),
+            config: RefCell::new(options.config.clone()),
             connector,
             host,
             stage: RefCell::new(Stage::Idle),
+            due: Cell::new(Instant::ZERO),
             failures: Cell::new(0),
             failed: Cell::new(0),
             failure: RefCell::new(Status::OK),
@@ -172,8 +178,32 @@ impl Dialer {
 
     fn enter(&self, stage: Stage) {
         let old = self.stage.replace(stage);
+        if let Stage::Ready(held) = &old {
+            self.learn(held.link());
+        }
         // Outside of the borrow, because letting go of a connection wakes its task.
         drop(old);
+    }
+
+    /// Keeps what a connection was told that holds for those after it: to ping less often (gRFC A8).
+    fn learn(&self, link: &Link) {
+        let told = link.connection.borrow().session().keepalive();
+        let mut config = self.config.borrow_mut();
+        if told != config.limits().keepalive {
+            let mut limits = config.limits().clone();
+            limits.keepalive = told;
+            *config = Config::new(limits).expect("any keepalive goes with any other limit");
+        }
+    }
+
+    /// An attempt has failed, or has brought up what takes no calls.
+    fn fail(&self, error: &str) {
+        let text = format!("no connection to {}: {error}", self.address);
+        self.failures.set(self.failures.get().saturating_add(1));
+        self.failed.set(self.failed.get() + 1);
+        self.failure.replace(Status::new(Code::Unavailable, text));
+        self.enter(Stage::Failing);
+        self.wake_all();
     }
 
     /// Wakes the calls that wait, each once.
@@ -190,10 +220,24 @@ impl Dialer {
 async fn dial(dialer: Weak<Dialer>) {
     loop {
         let Some(this) = dialer.upgrade() else { return };
-        let (host, backoff) = (Rc::clone(&this.host), this.options.backoff);
-        let delay = backoff.delay(this.failures.get().saturating_add(1), host.entropy());
-        let started = host.now();
-        let (held, connection) = Held::new(&this.address, &this.options, Rc::clone(&host));
+        let (host, due) = (Rc::clone(&this.host), this.due.get());
+        drop(this);
+        // After a success too: a server that goes as soon as it is there is not knocked at without a pause.
+        if due > host.now() {
+            host.timer(due).await;
+        }
+        let Some(this) = dialer.upgrade() else { return };
+        if this.waiting.is_empty() {
+            // The next call begins the next attempt, and waits for its outcome.
+            return this.enter(Stage::Idle);
+        }
+        this.enter(Stage::Connecting);
+        let backoff = this.options.backoff;
+        let (started, entropy) = (host.now(), host.entropy());
+        let delay = backoff.delay(this.failures.get().saturating_add(1), entropy);
+        this.due.set(started + delay);
+        let config = this.config.borrow().clone();
+        let (held, connection) = Held::new(&this.address, &this.options, &config, Rc::clone(&host));
         let connecting = connect(Rc::clone(&this.connector), this.address.clone(), connection);
         drop(this);
         let connected = {
@@ -217,28 +261,18 @@ async fn dial(dialer: Weak<Dialer>) {
         };
         let Some(this) = dialer.upgrade() else { return };
         match connected {
-            Ok(()) => {
+            Ok(()) if held.link().is_open() => {
                 this.failures.set(0);
+                this.due.set(started + backoff.delay(1, entropy));
                 this.enter(Stage::Ready(held));
                 return this.wake_all();
             }
-            Err(error) => {
-                let text = format!("no connection to {}: {error}", this.address);
-                this.failures.set(this.failures.get().saturating_add(1));
-                this.failed.set(this.failed.get() + 1);
-                this.failure.replace(Status::new(Code::Unavailable, text));
-                this.enter(Stage::Failing);
-                this.wake_all();
+            Ok(()) => {
+                this.learn(held.link());
+                this.fail(&held.link().why_closed());
             }
+            Err(error) => this.fail(&error),
         }
-        drop((this, held));
-        host.timer(started + delay).await;
-        let Some(this) = dialer.upgrade() else { return };
-        if this.waiting.is_empty() {
-            // The next call begins the next attempt, and waits for its outcome.
-            return this.enter(Stage::Idle);
-        }
-        this.enter(Stage::Connecting);
     }
 }
 

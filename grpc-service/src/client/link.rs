@@ -128,6 +128,17 @@ impl Link {
         self.connection.borrow().is_open() && !self.progress.is_over()
     }
 
+    /// Why no new calls are accepted, in the server's words where it had any.
+    #[cold]
+    pub(crate) fn why_closed(&self) -> String {
+        let connection = self.connection.borrow();
+        match (connection.session().goaway_received(), connection.goaway_debug_data()) {
+            (None, _) => "the connection takes no calls".to_owned(),
+            (Some(code), "") => format!("the server goes away: GOAWAY with {code}"),
+            (Some(code), debug) => format!("the server goes away: GOAWAY with {code}, {debug:?}"),
+        }
+    }
+
     /// Completes when the server's SETTINGS have come, or the connection is over: then with the reason.
     pub(crate) async fn ready(&self) -> Result<(), String> {
         poll_fn(|cx| self.progress.poll(cx)).await

@@ -37,8 +37,8 @@ impl Session {
         self.goaway_received.unwrap_or((u32::MAX, ErrorCode::NO_ERROR))
     }
 
-    /// The code of the peer's last GOAWAY.
-    pub(crate) fn goaway_received(&self) -> Option<ErrorCode> {
+    /// The code of the peer's last GOAWAY, if one has come.
+    pub fn goaway_received(&self) -> Option<ErrorCode> {
         self.goaway_received.map(|(_, code)| code)
     }
 

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 
 use super::receive::{Handled, Step};
-use super::time::LEAST_PROGRESS;
+use super::time::{LEAST_PROGRESS, first_keepalive};
 use super::{ResetReason, Session, Side};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::frame::{self, flag, kind};
@@ -227,11 +227,12 @@ impl Session {
             return Err(Violation::GoAwayRaised);
         }
         if code == ErrorCode::ENHANCE_YOUR_CALM
+            && debug == b"too_many_pings"
             && self.side == Side::Client
-            && let Some(span) = self.timers.keepalive_span
         {
-            // A client that was told `too_many_pings` doubles its keepalive time (gRFC A8).
-            self.timers.keepalive_span = Some(span.saturating_mul(2));
+            // A client that was told so doubles its keepalive time (gRFC A8): once, however often it is told here.
+            let span = first_keepalive(self.side, &self.limits);
+            self.timers.keepalive_span = span.map(|span| span.saturating_mul(2));
         }
         self.goaway_received = Some((last, code));
         self.goaway_debug = readable(debug);

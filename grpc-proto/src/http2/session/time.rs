@@ -58,6 +58,14 @@ pub(super) struct Timers {
     next: Instant,
 }
 
+/// What a connection begins with as its time between input and PING.
+pub(super) fn first_keepalive(side: Side, limits: &Limits) -> Option<Duration> {
+    match side {
+        Side::Client => limits.keepalive.map(|span| span.max(LEAST_KEEPALIVE)),
+        Side::Server => Some(limits.keepalive.unwrap_or(Duration::from_secs(7200))),
+    }
+}
+
 impl Timers {
     pub(super) fn new(side: Side, limits: &Limits, entropy: u64, now: Instant) -> Self {
         let after = |span: Option<Duration>| span.map_or(Instant::NEVER, |span| now + span);
@@ -67,10 +75,7 @@ impl Timers {
             let tenth = nanos / 10;
             Duration::from_nanos(nanos - tenth + mix(entropy) % (2 * tenth).max(1))
         };
-        let keepalive_span = match side {
-            Side::Client => limits.keepalive.map(|span| span.max(LEAST_KEEPALIVE)),
-            Side::Server => Some(limits.keepalive.unwrap_or(Duration::from_secs(7200))),
-        };
+        let keepalive_span = first_keepalive(side, limits);
         let mut timers = Timers {
             preface: if side == Side::Server {
                 now + limits.preface_timeout
@@ -315,6 +320,14 @@ impl Session {
             self.end_stalled(now);
         }
         self.timers.settle();
+    }
+
+    /// The time without input after which a PING goes out: that of the limits, 10 s at least, and twice as long for a
+    /// client that was told `too_many_pings`.
+    ///
+    /// What was told holds for the next connection to that server as well (gRFC A8): begin it with this.
+    pub fn keepalive(&self) -> Option<Duration> {
+        self.timers.keepalive_span
     }
 
     fn keep_alive(&mut self, now: Instant) {

@@ -1,0 +1,187 @@
+//! How a channel comes back to a server that goes away as soon as it is there (rules 34 and 37): raw frames, and a clock
+//! that ticks.
+
+mod common;
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn, ready};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use common::{BytesClient, Raw};
+use grpc_arena::Arena;
+use grpc_proto::{Code, Instant, Limits, Status, Transmit};
+use grpc_service::{
+    Channel, ChannelOptions, ClientConnection, ConnectError, Connectivity, Connector, Endpoint,
+    Host, LocalFuture,
+};
+
+const TICK: Duration = Duration::from_millis(10);
+const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
+
+/// A host whose time passes by ticks, and whose tasks run in each.
+#[derive(Default)]
+struct Ticking {
+    now: Rc<Cell<Instant>>,
+    tasks: RefCell<Vec<LocalFuture<()>>>,
+}
+
+impl Host for Ticking {
+    fn now(&self) -> Instant {
+        self.now.get()
+    }
+
+    fn timer(&self, at: Instant) -> LocalFuture<()> {
+        let now = Rc::clone(&self.now);
+        Box::pin(poll_fn(move |_| if now.get() >= at { Poll::Ready(()) } else { Poll::Pending }))
+    }
+
+    fn spawn(&self, task: LocalFuture<()>) {
+        self.tasks.borrow_mut().push(task);
+    }
+
+    fn entropy(&self) -> u64 {
+        // Neither longer nor shorter than told.
+        u64::MAX / 2
+    }
+}
+
+/// What each connection's server says, one segment a tick, whatever it hears.
+#[derive(Clone, Default)]
+struct Servers {
+    script: Rc<Vec<Vec<u8>>>,
+    lines: Rc<RefCell<Vec<Line>>>,
+    host: Rc<Ticking>,
+}
+
+struct Line {
+    client: ClientConnection,
+    said: usize,
+    since: Instant,
+}
+
+impl Connector for Servers {
+    fn connect(&self, _: &str, client: ClientConnection) -> LocalFuture<Result<(), ConnectError>> {
+        self.lines.borrow_mut().push(Line { client, said: 0, since: self.host.now() });
+        Box::pin(ready(Ok(())))
+    }
+}
+
+impl Servers {
+    fn new(script: &[&[&[u8]]]) -> Self {
+        let script = script.iter().map(|segment| segment.concat()).collect();
+        Self { script: Rc::new(script), ..Self::default() }
+    }
+
+    fn channel(&self, options: &ChannelOptions) -> Channel {
+        let host = Rc::clone(&self.host) as Rc<dyn Host>;
+        Channel::to("test", options, host, Rc::new(self.clone()))
+    }
+
+    fn tick(&self, cx: &mut Context<'_>) {
+        let now = self.host.now.get() + TICK;
+        self.host.now.set(now);
+        let mut tasks = self.host.tasks.take();
+        tasks.retain_mut(|task| task.as_mut().poll(cx).is_pending());
+        self.host.tasks.borrow_mut().append(&mut tasks);
+        let mut out = Transmit::new();
+        for line in &mut *self.lines.borrow_mut() {
+            let said = self.script.get(line.said).map_or(&[][..], |segment| segment);
+            line.said += 1;
+            // An error is the end of a connection that was told to go.
+            let _ = line.client.drive(&mut &said[..], &mut out, cx, now);
+            out.clear();
+        }
+    }
+
+    /// Runs for so long at most; `None` if that was not enough.
+    fn run<T>(&self, span: Duration, future: impl Future<Output = T>) -> Option<T> {
+        let (mut future, end) = (pin!(future), self.host.now() + span);
+        let mut cx = Context::from_waker(Waker::noop());
+        while self.host.now() < end {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+                return Some(output);
+            }
+            self.tick(&mut cx);
+        }
+        None
+    }
+
+    /// When the attempts began, in seconds.
+    fn attempts(&self) -> Vec<f64> {
+        let lines = self.lines.borrow();
+        lines.iter().map(|line| (line.since - Instant::ZERO).as_secs_f64()).collect()
+    }
+}
+
+/// A GOAWAY that has seen no stream.
+fn goaway(code: u8, debug: &[u8]) -> Vec<u8> {
+    let length = 8 + debug.len() as u8;
+    [&[0, 0, length, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, code], debug].concat()
+}
+
+async fn echo(channel: &Channel, wait_for_ready: bool) -> Result<(), Status> {
+    let (stub, arena) = (BytesClient::new(channel.clone()), Arena::new());
+    let call = stub.echo(&Raw(b"request"), &arena);
+    let call = if wait_for_ready { call.wait_for_ready() } else { call };
+    call.await.map(drop)
+}
+
+#[test]
+fn rule_37_a_server_that_goes_with_its_settings_is_a_failed_attempt() {
+    let servers = Servers::new(&[&[SETTINGS, &goaway(0, b"maintenance")]]);
+    let channel = servers.channel(&ChannelOptions::default());
+    let second = Duration::from_secs(1);
+    let failed = servers.run(second / 2, echo(&channel, false)).expect("fails fast").unwrap_err();
+    assert_eq!(failed.code(), Code::Unavailable);
+    assert!(failed.message().contains("\"maintenance\""), "{failed:?}");
+    assert_eq!(channel.state(), Connectivity::TransientFailure);
+    // A call that waits for better times does so at the pace of attempts that fail.
+    assert_eq!(servers.run(12 * second, echo(&channel, true)), None);
+    let attempts = servers.attempts();
+    let expected = [0.0, 1.0, 2.6, 5.16, 9.256];
+    assert_eq!(attempts.len(), expected.len(), "{attempts:?}");
+    for (began, due) in attempts.iter().zip(expected) {
+        assert!((began - due).abs() < 0.1, "{attempts:?}");
+    }
+}
+
+#[test]
+fn rule_37_attempts_are_a_second_apart_though_the_connection_came_up_before_it_was_told_to_go() {
+    let servers = Servers::new(&[&[SETTINGS], &[], &[&goaway(0, b"")]]);
+    let channel = servers.channel(&ChannelOptions::default());
+    let calls = async {
+        loop {
+            // Told of nothing but an end, a call is sent once more elsewhere and then fails.
+            let failed = echo(&channel, false).await.unwrap_err();
+            assert_eq!(failed.code(), Code::Unavailable);
+        }
+    };
+    assert_eq!(servers.run::<()>(Duration::from_secs(10), calls), None);
+    let attempts = servers.attempts();
+    assert!((9..=11).contains(&attempts.len()), "{attempts:?}");
+    for pair in attempts.windows(2) {
+        assert!(pair[1] - pair[0] > 0.97, "{attempts:?}");
+    }
+}
+
+#[test]
+fn rule_34_the_next_connections_begin_with_the_keepalive_time_that_was_doubled() {
+    let servers = Servers::new(&[&[SETTINGS], &[], &[&goaway(11, b"too_many_pings")]]);
+    let mut limits = Limits::default();
+    limits.keepalive = Some(Duration::from_secs(30));
+    let channel = servers.channel(&ChannelOptions::new(limits).expect("consistent limits"));
+    let calls = async {
+        loop {
+            let _ = echo(&channel, false).await;
+        }
+    };
+    assert_eq!(servers.run::<()>(Duration::from_secs(4), calls), None);
+    let lines = servers.lines.borrow();
+    let seconds = |line: &Line| line.client.protocol().session().keepalive().unwrap().as_secs();
+    // Each of these was told so in its turn, and has doubled what it began with.
+    let spans: Vec<u64> = lines.iter().map(seconds).take(3).collect();
+    assert_eq!(spans, [60, 120, 240]);
+}
