@@ -23,5 +23,12 @@ fn messages() -> Result<(), grpc_build::Error> {
         let set = std::fs::read(file).expect("descriptors");
         grpc_build::Config::new().out_dir(out.join("edition")).compile_descriptor_set(&set)?;
     }
-    Ok(())
+    // From descriptors that include those of `google.protobuf`.
+    let set = out.join("options.bin");
+    grpc_build::Config::new()
+        .out_dir(out.join("from-file"))
+        .file_descriptor_set(&set)
+        .compile_protos(&["proto/messages/options.proto"], &["proto"])?;
+    let set = std::fs::read(set).expect("descriptors");
+    grpc_build::Config::new().out_dir(out.join("from-set")).compile_descriptor_set(&set)
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 use grpc_arena::{Arena, DecodeLimits, Schema};
 use miette::Diagnostic as _;
 
-use crate::descriptor::FileDescriptorSet;
+use crate::descriptor::{FileDescriptorProto, FileDescriptorSet};
 use crate::{Error, generate, resolve};
 
 /// Generates code for `protos` and all they declare, with imports looked up in `includes`, into `OUT_DIR`.
@@ -66,6 +66,9 @@ impl Config {
 
     /// Takes the Rust path `rust` for the package or type `proto`, as `.google.type` and `::common::google::r#type`,
     /// instead of generating it. The most specific one counts.
+    ///
+    /// Without one, the well-known types of `google.protobuf` are those of `grpc_arena::wkt`, unless their files are
+    /// compiled too. Extensions of messages that no type stands for, as of `google.protobuf.FieldOptions`, are left out.
     pub fn extern_path(&mut self, proto: impl Into<String>, rust: impl Into<String>) -> &mut Self {
         self.externals.push((proto.into(), rust.into()));
         self
@@ -103,7 +106,8 @@ impl Config {
     }
 
     /// Generates code from an encoded `FileDescriptorSet`, as `protoc --descriptor_set_out --include_imports` writes
-    /// it; of all files in it whose types are not external.
+    /// it; of all files in it whose types are not external. Those of `google.protobuf` count only when the set holds no
+    /// others: among others they are imports.
     ///
     /// # Errors
     /// Says in which file and line the schema is wrong, or what could not be written.
@@ -130,9 +134,7 @@ impl Config {
                 println!("cargo:rerun-if-changed={}", path.display());
             }
         }
-        let wanted = wanted.unwrap_or_else(|| {
-            set.file.iter().filter_map(|file| file.name).map(str::to_owned).collect()
-        });
+        let wanted = wanted.unwrap_or_else(|| all_but_google(&set));
         let out_dir = match &self.out_dir {
             Some(path) => path.clone(),
             None => std::env::var_os("OUT_DIR").map(PathBuf::from).ok_or_else(|| {
@@ -154,16 +156,7 @@ impl Config {
         set: &FileDescriptorSet<'_>,
         wanted: &HashSet<String>,
     ) -> Result<Vec<(String, String)>, Error> {
-        let mut externals = self.externals.clone();
-        // Whoever compiles them gets their own.
-        let own = |file: &&crate::descriptor::FileDescriptorProto<'_>| {
-            file.package == Some("google.protobuf")
-                && file.name.is_some_and(|name| wanted.contains(name))
-        };
-        if !set.file.iter().any(|file| own(&file)) {
-            externals.push((".google.protobuf".to_owned(), "::grpc_arena::wkt".to_owned()));
-        }
-        let packages = resolve::resolve(set, wanted, &externals)?;
+        let packages = resolve::resolve(set, wanted, &self.externals)?;
         let mut files = Vec::new();
         for package in &packages {
             files.push((
@@ -189,6 +182,15 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
             .map_err(|error| Error::new(format!("{}: {error}", folder.display())))?;
     }
     std::fs::write(path, bytes).map_err(|error| Error::new(format!("{}: {error}", path.display())))
+}
+
+/// The names of the files of a set, without those of `google.protobuf` unless there are no others.
+fn all_but_google(set: &FileDescriptorSet<'_>) -> HashSet<String> {
+    let google =
+        |file: &&FileDescriptorProto<'_>| resolve::is_google(file.package.unwrap_or_default());
+    let alone = set.file.iter().all(|file| google(&file));
+    let files = set.file.iter().filter(|file| alone || !google(file));
+    files.filter_map(|file| file.name).map(str::to_owned).collect()
 }
 
 /// The encoded descriptors and the names of the files that were asked for, from the built-in parser.

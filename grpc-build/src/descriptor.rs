@@ -70,6 +70,12 @@ mod tests {
             compiler.open_file(format!("google/protobuf/{name}.proto")).unwrap();
         }
         let set = compiler.include_imports(true).encode_file_descriptor_set();
+        let files = compiler.file_descriptor_set().file;
+        let messages = files.iter().flat_map(|file| &file.message_type).map(|it| it.name());
+        let enums = files.iter().flat_map(|file| &file.enum_type).map(|it| it.name());
+        let mut names = messages.chain(enums).collect::<Vec<_>>();
+        names.sort_unstable();
+        assert_eq!(names, crate::resolve::WELL_KNOWN);
         let kept =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../grpc-arena/src/wkt/google.protobuf.rs");
         check(&set, &[("google.protobuf.rs", kept)]);

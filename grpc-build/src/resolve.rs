@@ -22,6 +22,10 @@ use crate::model::{
 use crate::names;
 use registry::{Entry, Registry};
 
+#[cfg(test)]
+pub(crate) use registry::WELL_KNOWN;
+pub(crate) use registry::is_google;
+
 /// The packages of those files whose names are in `wanted`, in order of their names. `externals` are pairs of a name
 /// in the schema, as `.google.protobuf`, and the Rust path that stands for it.
 pub(crate) fn resolve(
@@ -29,7 +33,7 @@ pub(crate) fn resolve(
     wanted: &HashSet<String>,
     externals: &[(String, String)],
 ) -> Result<Vec<Package>, Error> {
-    let registry = Registry::new(set, externals)?;
+    let registry = Registry::new(set, wanted, externals)?;
     let mut packages = Vec::<Package>::new();
     for file in set.file.iter().filter(|file| file.name.is_some_and(|name| wanted.contains(name))) {
         let name = file.package.unwrap_or_default();
@@ -107,7 +111,7 @@ impl<'a> FileResolver<'a> {
             package.services.push(self.service(service, scope, &[6, index(i)])?);
         }
         for (i, extension) in self.file.extension.iter().enumerate() {
-            package.extensions.push(self.extension(
+            package.extensions.extend(self.extension(
                 extension,
                 scope,
                 &[7, index(i)],
@@ -123,7 +127,13 @@ impl<'a> FileResolver<'a> {
 
     fn entry(&self, name: &str, path: &[i32]) -> Result<&'a Entry, Error> {
         self.registry.find(name).ok_or_else(|| {
-            self.error(path, format!("the type `{}` is not defined", name.trim_start_matches('.')))
+            let plain = name.trim_start_matches('.');
+            let what = if self.registry.is_absent(name) {
+                "has no type in `grpc_arena::wkt`: compile its file too, or name a type by `extern_path`"
+            } else {
+                "is not defined"
+            };
+            self.error(path, format!("the type `{plain}` {what}"))
         })
     }
 
@@ -181,7 +191,7 @@ impl<'a> FileResolver<'a> {
             )?);
         }
         for (i, extension) in message.extension.iter().enumerate() {
-            out.extensions.push(self.extension(
+            out.extensions.extend(self.extension(
                 extension,
                 &out.full_name,
                 &path(at, &[6, index(i)]),
@@ -414,14 +424,18 @@ impl<'a> FileResolver<'a> {
         })
     }
 
+    /// An extension; `None` when no code stands for what it extends, as for options of one's own in descriptors.
     fn extension(
         &self,
         field: &'a FieldDescriptorProto<'a>,
         scope: &str,
         at: &[i32],
         features: Features,
-    ) -> Result<Extension, Error> {
+    ) -> Result<Option<Extension>, Error> {
         let extendee_name = field.extendee.unwrap_or_default().trim_start_matches('.');
+        if self.registry.is_absent(extendee_name) {
+            return Ok(None);
+        }
         let Entry::Message { rust: extendee, message_set, .. } = self.entry(extendee_name, at)?
         else {
             return Err(
@@ -462,11 +476,11 @@ impl<'a> FileResolver<'a> {
             extensions: Vec::new(),
             full_name,
         };
-        Ok(Extension {
+        Ok(Some(Extension {
             extendee: extendee.clone(),
             extendee_name: extendee_name.to_owned(),
             message,
-        })
+        }))
     }
 
     fn r#enum(

@@ -27,6 +27,11 @@ pub mod messages {
     pub mod set {
         include!(concat!(env!("OUT_DIR"), "/edition/messages.set.rs"));
     }
+
+    /// Messages with options of one's own.
+    pub mod options {
+        include!(concat!(env!("OUT_DIR"), "/from-set/messages.options.rs"));
+    }
 }
 
 /// The service of plain bytes: generated code.

@@ -4,7 +4,7 @@ use grpc_arena::codec::{Map, UnknownFields};
 use grpc_arena::{Arena, DecodeError, DecodeLimits, Encode, Schema, SizeCache};
 use tests::messages::messages::three::{Color, Everything, Rare, Self_, everything, self_};
 use tests::messages::messages::two::{Closed, Legacy, Parent, Rating, Scores, legacy};
-use tests::messages::{edition, edition24};
+use tests::messages::{edition, edition24, options};
 
 fn encode(message: &impl Encode) -> Vec<u8> {
     let (mut cache, mut out) = (SizeCache::new(), vec![0xee]);
@@ -366,4 +366,16 @@ fn edition_2024_adds_styles_and_visibility_that_leave_the_messages_as_they_are()
     let read = decode::<Reading<'static>>(&[32, 9], &arena).unwrap();
     assert_eq!((read.unit, read.unknown.encoded_len()), (Some(Unit(9)), 0));
     assert!(decode::<Reading<'static>>(&[10, 1, 0xff], &arena).is_err(), "text is verified");
+}
+
+#[test]
+fn messages_from_descriptors_refer_to_the_well_known_types_that_all_share() {
+    use grpc_arena::wkt::{Timestamp, field::Kind};
+    let at = Timestamp { seconds: 5, ..Timestamp::EMPTY };
+    let kind = Kind::TYPE_BOOL;
+    let message = options::Audited { name: "n", at: Some(&at), kind, ..options::Audited::EMPTY };
+    let bytes = encode(&message);
+    assert_eq!(bytes, [10, 1, b'n', 18, 2, 8, 5, 24, 8]);
+    let arena = Arena::new();
+    assert_eq!(decode::<options::Audited<'static>>(&bytes, &arena).unwrap(), message);
 }

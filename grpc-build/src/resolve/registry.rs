@@ -7,8 +7,8 @@ use proc_macro2::Ident;
 use super::{file_features, value_idents};
 use crate::Error;
 use crate::descriptor::{
-    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet, feature_set,
-    field_descriptor_proto as fd,
+    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto,
+    FileDescriptorSet, feature_set, field_descriptor_proto as fd,
 };
 use crate::features::Features;
 use crate::model::RustType;
@@ -43,6 +43,8 @@ pub(super) struct MapEntry {
 /// All types by their full names, without a leading dot.
 pub(super) struct Registry {
     types: HashMap<String, Entry>,
+    /// Types that the schema declares and no code stands for.
+    absent: HashSet<String>,
     oneofs: HashMap<(String, String), RustType>,
     extensions: HashMap<String, RustType>,
 }
@@ -55,11 +57,13 @@ pub(super) fn join(scope: &str, name: &str) -> String {
 impl Registry {
     pub(super) fn new(
         set: &FileDescriptorSet<'_>,
+        wanted: &HashSet<String>,
         externals: &[(String, String)],
     ) -> Result<Self, Error> {
         let mut builder = Builder {
             registry: Self {
                 types: HashMap::new(),
+                absent: HashSet::new(),
                 oneofs: HashMap::new(),
                 extensions: HashMap::new(),
             },
@@ -68,19 +72,18 @@ impl Registry {
             uses: Vec::new(),
         };
         for file in set.file {
-            let features = file_features(file)?;
-            let package = file.package.unwrap_or_default();
+            let (features, home) = (file_features(file)?, Home::of(file, wanted));
             for message in file.message_type {
-                builder.message(message, package, package, &[], features);
+                builder.message(message, home.package, home, &[], features);
             }
             for declared in file.enum_type {
-                builder.r#enum(declared, package, package, &[], features);
+                builder.r#enum(declared, home.package, home, &[], features);
             }
         }
         // Last, so that they give way to messages and enums.
         for file in set.file {
-            let package = file.package.unwrap_or_default();
-            builder.extensions(file.extension, package, package, &[]);
+            let home = Home::of(file, wanted);
+            builder.extensions(file.extension, home.package, home, &[]);
         }
         builder.spread_requirements();
         Ok(builder.registry)
@@ -88,6 +91,11 @@ impl Registry {
 
     pub(super) fn find(&self, name: &str) -> Option<&Entry> {
         self.types.get(name.trim_start_matches('.'))
+    }
+
+    /// Whether the schema declares this type and no code stands for it.
+    pub(super) fn is_absent(&self, name: &str) -> bool {
+        self.absent.contains(name.trim_start_matches('.'))
     }
 
     /// The type that reads and writes the extension with this full name.
@@ -112,6 +120,70 @@ fn externals_by_length(externals: &[(String, String)]) -> Result<Vec<(String, sy
     Ok(out)
 }
 
+/// The package whose well-known types `grpc_arena` has.
+const GOOGLE: &str = "google.protobuf";
+
+/// What is declared in [`GOOGLE`] and lies in `grpc_arena::wkt`.
+pub(crate) const WELL_KNOWN: [&str; 28] = [
+    "Any",
+    "Api",
+    "BoolValue",
+    "BytesValue",
+    "DoubleValue",
+    "Duration",
+    "Empty",
+    "Enum",
+    "EnumValue",
+    "Field",
+    "FieldMask",
+    "FloatValue",
+    "Int32Value",
+    "Int64Value",
+    "ListValue",
+    "Method",
+    "Mixin",
+    "NullValue",
+    "Option",
+    "SourceContext",
+    "StringValue",
+    "Struct",
+    "Syntax",
+    "Timestamp",
+    "Type",
+    "UInt32Value",
+    "UInt64Value",
+    "Value",
+];
+
+/// Whether a package is [`GOOGLE`] or lies within.
+pub(crate) fn is_google(package: &str) -> bool {
+    package.strip_prefix(GOOGLE).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// The file that something is declared in: its package, and whether code is generated for it.
+#[derive(Clone, Copy)]
+struct Home<'a> {
+    package: &'a str,
+    wanted: bool,
+}
+
+impl<'a> Home<'a> {
+    fn of(file: &FileDescriptorProto<'a>, wanted: &HashSet<String>) -> Self {
+        let wanted = file.name.is_some_and(|name| wanted.contains(name));
+        Self { package: file.package.unwrap_or_default(), wanted }
+    }
+}
+
+/// Where the code of a type is.
+enum Origin {
+    /// Generated.
+    Here,
+    /// At a path outside.
+    Elsewhere(RustType),
+    /// Nowhere: there is none.
+    Nowhere,
+}
+
 struct Builder {
     registry: Registry,
     externals: Vec<(String, syn::Path)>,
@@ -126,7 +198,7 @@ impl Builder {
         &mut self,
         message: &DescriptorProto<'_>,
         scope: &str,
-        package: &str,
+        home: Home<'_>,
         modules: &[Ident],
         features: Features,
     ) {
@@ -134,40 +206,43 @@ impl Builder {
         let full_name = join(scope, name);
         let features = features.overridden(message.options.and_then(|options| options.features));
         let is_map_entry = message.options.is_some_and(|options| options.map_entry == Some(true));
-        let external = self.external(&full_name);
-        let (rust, module) = match &external {
-            Some(rust) => (rust.clone(), names::ident(&names::snake(name))),
-            // Entries of maps become no type and take no name.
-            None if is_map_entry => {
-                let ident = names::ident(&names::camel(name));
-                (RustType::generated(package, modules, ident.clone()), ident)
+        let (rust, module, external) = match self.origin(&full_name, home) {
+            Origin::Elsewhere(rust) => (rust, names::ident(&names::snake(name)), true),
+            Origin::Nowhere => {
+                self.absent(message, full_name);
+                return;
             }
-            None => {
-                let taken = self.taken(package, modules);
+            // Entries of maps become no type and take no name.
+            Origin::Here if is_map_entry => {
+                let ident = names::ident(&names::camel(name));
+                (RustType::generated(home.package, modules, ident.clone()), ident, false)
+            }
+            Origin::Here => {
+                let taken = self.taken(home.package, modules);
                 let ident = names::unique(names::camel(name), taken);
                 let module = names::unique(names::snake(name), taken);
-                (RustType::generated(package, modules, ident), module)
+                (RustType::generated(home.package, modules, ident), module, false)
             }
         };
         let inner = [modules, core::slice::from_ref(&module)].concat();
         for nested in message.nested_type {
-            self.message(nested, &full_name, package, &inner, features);
+            self.message(nested, &full_name, home, &inner, features);
         }
         for nested in message.enum_type {
-            self.r#enum(nested, &full_name, package, &inner, features);
+            self.r#enum(nested, &full_name, home, &inner, features);
         }
         for oneof in message.oneof_decl {
             let name = oneof.name.unwrap_or_default();
             let mut rust_name = names::camel(name);
-            let taken = self.taken(package, &inner);
+            let taken = self.taken(home.package, &inner);
             if taken.contains(&rust_name) {
                 rust_name.push_str("Oneof");
             }
             let ident = names::unique(rust_name, taken);
-            let rust = RustType::generated(package, &inner, ident);
+            let rust = RustType::generated(home.package, &inner, ident);
             self.registry.oneofs.insert((full_name.clone(), name.to_owned()), rust);
         }
-        self.extensions(message.extension, &full_name, package, &inner);
+        self.extensions(message.extension, &full_name, home, &inner);
         let mut requires = false;
         for field in message.field {
             requires |=
@@ -178,7 +253,6 @@ impl Builder {
         }
         let map_entry = is_map_entry.then(|| map_entry(message)).flatten();
         let message_set = is_message_set(message);
-        let external = external.is_some();
         let entry = Entry::Message { rust, module, map_entry, requires, message_set, external };
         self.registry.types.insert(full_name, entry);
     }
@@ -187,7 +261,7 @@ impl Builder {
         &mut self,
         declared: &EnumDescriptorProto<'_>,
         scope: &str,
-        package: &str,
+        home: Home<'_>,
         modules: &[Ident],
         features: Features,
     ) {
@@ -195,13 +269,19 @@ impl Builder {
         let full_name = join(scope, name);
         let features = features.overridden(declared.options.and_then(|options| options.features));
         let closed = features.enums == feature_set::EnumType::Closed;
-        let external = self.external(&full_name);
-        let rust = external.clone().unwrap_or_else(|| {
-            let ident = names::unique(names::camel(name), self.taken(package, modules));
-            RustType::generated(package, modules, ident)
-        });
+        let (rust, external) = match self.origin(&full_name, home) {
+            Origin::Elsewhere(rust) => (rust, true),
+            Origin::Nowhere => {
+                self.registry.absent.insert(full_name);
+                return;
+            }
+            Origin::Here => {
+                let ident = names::unique(names::camel(name), self.taken(home.package, modules));
+                (RustType::generated(home.package, modules, ident), false)
+            }
+        };
         let values = value_idents(declared, closed);
-        let entry = Entry::Enum { rust, closed, values, external: external.is_some() };
+        let entry = Entry::Enum { rust, closed, values, external };
         self.registry.types.insert(full_name, entry);
     }
 
@@ -209,13 +289,16 @@ impl Builder {
         &mut self,
         fields: &[FieldDescriptorProto<'_>],
         scope: &str,
-        package: &str,
+        home: Home<'_>,
         modules: &[Ident],
     ) {
         for field in fields {
+            if self.registry.is_absent(field.extendee.unwrap_or_default()) {
+                continue;
+            }
             let name = field.name.unwrap_or_default();
-            let ident = names::unique(names::variant(name), self.taken(package, modules));
-            let rust = RustType::generated(package, modules, ident);
+            let ident = names::unique(names::variant(name), self.taken(home.package, modules));
+            let rust = RustType::generated(home.package, modules, ident);
             self.registry.extensions.insert(join(scope, name), rust);
         }
     }
@@ -225,19 +308,40 @@ impl Builder {
         self.taken.entry((package.to_owned(), modules)).or_default()
     }
 
+    /// Where the code of a type is. Whoever compiles files of [`GOOGLE`] gets types of their own.
+    fn origin(&self, full_name: &str, home: Home<'_>) -> Origin {
+        if let Some(rust) = self.external(full_name) {
+            return Origin::Elsewhere(rust);
+        }
+        if home.wanted || !is_google(home.package) {
+            return Origin::Here;
+        }
+        let name = full_name.strip_prefix(GOOGLE).unwrap_or_default();
+        let outermost = name.split('.').nth(1);
+        if home.package == GOOGLE && outermost.is_some_and(|name| WELL_KNOWN.contains(&name)) {
+            return Origin::Elsewhere(behind(syn::parse_quote!(::grpc_arena::wkt), name));
+        }
+        Origin::Nowhere
+    }
+
+    /// Notes that no code stands for a message and what is declared within.
+    fn absent(&mut self, message: &DescriptorProto<'_>, full_name: String) {
+        for nested in message.nested_type {
+            self.absent(nested, join(&full_name, nested.name.unwrap_or_default()));
+        }
+        for nested in message.enum_type {
+            self.registry.absent.insert(join(&full_name, nested.name.unwrap_or_default()));
+        }
+        self.registry.absent.insert(full_name);
+    }
+
     /// The external type that stands for a name, if one does: the given path, and behind it what the name has more.
     fn external(&self, full_name: &str) -> Option<RustType> {
         let (rest, path) = self.externals.iter().find_map(|(prefix, path)| {
             let rest = full_name.strip_prefix(prefix.as_str())?;
             (rest.is_empty() || rest.starts_with('.') || prefix.is_empty()).then_some((rest, path))
         })?;
-        let mut path: syn::Path = path.clone();
-        let parts = rest.split('.').filter(|part| !part.is_empty()).collect::<Vec<_>>();
-        for (i, part) in parts.iter().enumerate() {
-            let name = if i + 1 == parts.len() { names::camel(part) } else { names::snake(part) };
-            path.segments.push(names::ident(&name).into());
-        }
-        Some(RustType::external(path))
+        Some(behind(path.clone(), rest))
     }
 
     /// Marks all messages that reach a `required` field through their fields, however far.
@@ -265,6 +369,16 @@ impl Builder {
             }
         }
     }
+}
+
+/// The type that lies behind `path` as `rest`, as `.Person.Phone`, lies behind a package.
+fn behind(mut path: syn::Path, rest: &str) -> RustType {
+    let parts = rest.split('.').filter(|part| !part.is_empty()).collect::<Vec<_>>();
+    for (i, part) in parts.iter().enumerate() {
+        let name = if i + 1 == parts.len() { names::camel(part) } else { names::snake(part) };
+        path.segments.push(names::ident(&name).into());
+    }
+    RustType::external(path)
 }
 
 /// Whether a message has the option `message_set_wire_format`.

@@ -1,5 +1,7 @@
 //! What users of the generator see: errors that point at the place, output that does not change, the plugin.
 
+mod well_known;
+
 use std::path::{Path, PathBuf};
 
 use grpc_build::{Config, Error};
