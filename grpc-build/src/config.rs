@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 use grpc_arena::{Arena, DecodeLimits, Schema};
@@ -260,10 +260,21 @@ fn run_protoc(
         std::fs::read(&out).map_err(|error| Error::new(format!("{}: {error}", out.display())))?;
     // Nobody reads it again; should it stay, it does no harm.
     let _ = std::fs::remove_file(&out);
-    let names = protos.iter().map(|proto| {
-        let relative =
-            includes.iter().find_map(|include| proto.strip_prefix(include).ok()).unwrap_or(proto);
-        relative.to_string_lossy().replace('\\', "/")
+    Ok((bytes, protos.iter().map(|proto| name_to_protoc(proto, includes)).collect()))
+}
+
+/// How `protoc` calls a file: by what is left of its path behind the first of the includes that it lies in.
+fn name_to_protoc(proto: &Path, includes: &[&Path]) -> String {
+    // It compares paths as they are written, but for components that say nothing.
+    let plain = |path: &Path| {
+        path.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>()
+    };
+    let proto = plain(proto);
+    let inner = includes.iter().find_map(|include| {
+        let inner = proto.strip_prefix(plain(include)).ok()?;
+        // The current folder holds no absolute path, and none holds what leaves it.
+        let within = inner.components().all(|part| matches!(part, Component::Normal(_)));
+        within.then_some(inner)
     });
-    Ok((bytes, names.collect()))
+    inner.unwrap_or(&proto).to_string_lossy().replace('\\', "/")
 }

@@ -33,6 +33,14 @@ pub(crate) fn resolve(
     wanted: &HashSet<String>,
     externals: &[(String, String)],
 ) -> Result<Vec<Package>, Error> {
+    let named = |name: &String| set.file.iter().any(|file| file.name == Some(name));
+    if let Some(name) = wanted.iter().filter(|name| !named(name)).min() {
+        return Err(Error::at(
+            name,
+            None,
+            "the file was asked for and is not among the descriptors",
+        ));
+    }
     let registry = Registry::new(set, wanted, externals)?;
     let mut packages = Vec::<Package>::new();
     for file in set.file.iter().filter(|file| file.name.is_some_and(|name| wanted.contains(name))) {
