@@ -2,7 +2,19 @@
 
 fn main() -> Result<(), grpc_build::Error> {
     grpc_build::compile_protos(&["proto/interop.proto", "proto/bytes.proto"], &["proto"])?;
-    messages()
+    messages()?;
+    names()
+}
+
+/// Names that could collide with each other or with what is generated for all.
+fn names() -> Result<(), grpc_build::Error> {
+    let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let protos =
+        ["names", "codec", "gen", "old", "str"].map(|name| format!("proto/names/{name}.proto"));
+    grpc_build::Config::new()
+        .out_dir(out.join("names"))
+        .include_file("all.rs")
+        .compile_protos(&protos, &["proto"])
 }
 
 /// The messages that show what the three syntaxes can say, in a folder of their own.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::Error;
 use crate::descriptor::FileDescriptorProto;
 use crate::model::Comments;
 
@@ -22,8 +23,18 @@ impl<'a> SourceInfo<'a> {
         Self { locations }
     }
 
-    pub(crate) fn line(&self, path: &[i32]) -> Option<u32> {
+    fn line(&self, path: &[i32]) -> Option<u32> {
         self.locations.get(path)?.0
+    }
+
+    /// What is wrong with the declaration at `path` of `file`.
+    pub(crate) fn error(
+        &self,
+        file: &FileDescriptorProto<'_>,
+        path: &[i32],
+        message: impl std::fmt::Display,
+    ) -> Error {
+        Error::at(file.name.unwrap_or_default(), self.line(path), message)
     }
 
     pub(crate) fn comments(&self, path: &[i32]) -> Comments {

@@ -117,10 +117,10 @@ fn docs(comments: &Comments, otherwise: &str) -> TokenStream {
 }
 
 /// What is allowed in generated items: the schema's author chose the names, and what to use and deprecate.
-fn lints() -> TokenStream {
+pub(crate) fn lints() -> TokenStream {
     quote!(#[allow(clippy::all, dead_code, deprecated, nonstandard_style)])
 }
 
-fn deprecated(is: bool) -> Option<TokenStream> {
+pub(crate) fn deprecated(is: bool) -> Option<TokenStream> {
     is.then(|| quote!(#[deprecated]))
 }

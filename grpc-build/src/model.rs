@@ -222,12 +222,16 @@ pub struct Extension {
 /// A service.
 #[derive(Debug)]
 pub struct Service {
-    /// The name in the schema, as `Greeter`; also the name in Rust.
-    pub name: String,
-    /// The full name, as `helloworld.Greeter`.
+    /// The full name in the schema, as `helloworld.Greeter`.
     pub full_name: String,
-    /// The name in Rust, in upper camel case.
-    pub ident: Ident,
+    /// The handler trait, as `Greeter`.
+    pub handler: Ident,
+    /// The client stub, as `GreeterClient`.
+    pub client: Ident,
+    /// The module of the methods, as `greeter_methods`.
+    pub module: Ident,
+    /// The function that registers a handler, as `register_greeter`.
+    pub register: Ident,
     /// The comments.
     pub comments: Comments,
     /// Whether it is deprecated.
@@ -239,10 +243,12 @@ pub struct Service {
 /// A method of a service.
 #[derive(Debug)]
 pub struct Method {
-    /// The name in the schema, as `SayHello`.
-    pub name: String,
-    /// The name in Rust, as `say_hello`.
+    /// The name in the handler trait, as `say_hello`.
     pub ident: Ident,
+    /// The name in the client stub, as `say_hello`.
+    pub stub: Ident,
+    /// The type that stands for it, as `SayHello`.
+    pub marker: Ident,
     /// The path of its calls, as `/helloworld.Greeter/SayHello`.
     pub path: String,
     /// The comments.
@@ -257,8 +263,6 @@ pub struct Method {
     pub client_streaming: bool,
     /// Whether the server sends any number of responses.
     pub server_streaming: bool,
-    /// Whether it is declared to have no side effects or to be idempotent, so that it may be repeated.
-    pub idempotent: bool,
 }
 
 /// Where a Rust type lies.

@@ -11,6 +11,8 @@ pub(crate) fn ident(name: &str) -> Ident {
         "self" | "super" | "crate" | "Self" | "_" => {
             Ident::new(&format!("{name}_"), Span::call_site())
         }
+        // Since edition 2024, which the parser does not know.
+        "gen" => Ident::new_raw(name, Span::call_site()),
         _ => match syn::parse_str::<Ident>(name) {
             Ok(ident) => ident,
             Err(_) => Ident::new_raw(name, Span::call_site()),
@@ -20,10 +22,26 @@ pub(crate) fn ident(name: &str) -> Ident {
 
 /// An identifier that none of `taken` is; notes it there. Underscores tell names apart that Rust's style makes equal.
 pub(crate) fn unique(mut name: String, taken: &mut HashSet<String>) -> Ident {
-    while !taken.insert(name.clone()) {
+    loop {
+        let ident = ident(&name);
+        if taken.insert(ident.to_string()) {
+            return ident;
+        }
         name.push('_');
     }
-    ident(&name)
+}
+
+/// What generated code names without a path, primitive types and the codec: a module of that name would hide it.
+const NAMED: [&str; 11] =
+    ["__codec", "bool", "f32", "f64", "i32", "i64", "str", "u32", "u64", "u8", "usize"];
+
+/// The module for what is declared in a message, or for a part of a package's name.
+pub(crate) fn module(name: &str) -> String {
+    let mut name = snake(name);
+    if NAMED.contains(&name.as_str()) {
+        name.push('_');
+    }
+    name
 }
 
 /// `snake_case`, with an acronym as one word: `HTTPServer2` becomes `http_server2`.
@@ -86,7 +104,7 @@ pub(crate) fn constant(name: &str) -> String {
 
 /// The modules of a package.
 pub(crate) fn package_modules(package: &str) -> Vec<Ident> {
-    package.split('.').filter(|part| !part.is_empty()).map(|part| ident(&snake(part))).collect()
+    package.split('.').filter(|part| !part.is_empty()).map(|part| ident(&module(part))).collect()
 }
 
 #[cfg(test)]
@@ -122,6 +140,7 @@ mod tests {
     #[test]
     fn keywords_are_escaped() {
         assert_eq!(ident("type").to_string(), "r#type");
+        assert_eq!(ident("gen").to_string(), "r#gen");
         assert_eq!(ident("self").to_string(), "self_");
         assert_eq!(ident("name").to_string(), "name");
     }
@@ -131,5 +150,7 @@ mod tests {
         let mut taken = HashSet::new();
         assert_eq!(unique(snake("fooBar"), &mut taken), "foo_bar");
         assert_eq!(unique(snake("foo_bar"), &mut taken), "foo_bar_");
+        assert_eq!(unique("self".to_owned(), &mut taken), "self_");
+        assert_eq!(unique("self_".to_owned(), &mut taken), "self__");
     }
 }

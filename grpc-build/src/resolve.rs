@@ -12,7 +12,7 @@ use crate::comments::SourceInfo;
 use crate::descriptor::{
     DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto,
     FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto, feature_set,
-    field_descriptor_proto as fd, method_options,
+    field_descriptor_proto as fd,
 };
 use crate::features::Features;
 use crate::model::{
@@ -48,6 +48,15 @@ pub(crate) fn resolve(
         let index = match packages.iter().position(|package| package.name == name) {
             Some(index) => index,
             None => {
+                let modules = names::package_modules(name);
+                let same = |package: &&Package| names::package_modules(&package.name) == modules;
+                if let Some(other) = packages.iter().find(same) {
+                    let what = format!(
+                        "the packages `{}` and `{name}` are one module in Rust",
+                        other.name
+                    );
+                    return Err(SourceInfo::of(file).error(file, &[2], what));
+                }
                 packages.push(Package {
                     name: name.to_owned(),
                     messages: Vec::new(),
@@ -130,7 +139,7 @@ impl<'a> FileResolver<'a> {
     }
 
     fn error(&self, path: &[i32], message: impl std::fmt::Display) -> Error {
-        Error::at(self.file.name.unwrap_or_default(), self.source.line(path), message)
+        self.source.error(self.file, path, message)
     }
 
     fn entry(&self, name: &str, path: &[i32]) -> Result<&'a Entry, Error> {
@@ -535,13 +544,20 @@ impl<'a> FileResolver<'a> {
     ) -> Result<Service, Error> {
         let name = service.name.unwrap_or_default();
         let full_name = registry::join(scope, name);
-        let mut taken = HashSet::new();
+        let names = self
+            .registry
+            .service(&full_name)
+            .ok_or_else(|| self.error(at, "a service is lost"))?
+            .clone();
+        let mut taken = MethodNames::new();
         let methods = service.method.iter().enumerate().map(|(i, method)| {
             self.method(method, &full_name, &path(at, &[2, index(i)]), &mut taken)
         });
         Ok(Service {
-            name: name.to_owned(),
-            ident: names::ident(&names::camel(name)),
+            handler: names.handler,
+            client: names.client,
+            module: names.methods,
+            register: names.register,
             comments: self.source.comments(at),
             deprecated: service.options.is_some_and(|options| options.deprecated == Some(true)),
             methods: methods.collect::<Result<_, _>>()?,
@@ -554,17 +570,17 @@ impl<'a> FileResolver<'a> {
         method: &MethodDescriptorProto<'a>,
         service: &str,
         at: &[i32],
-        taken: &mut HashSet<String>,
+        taken: &mut MethodNames,
     ) -> Result<Method, Error> {
-        use method_options::IdempotencyLevel;
         let name = method.name.unwrap_or_default();
         let message = |name: Option<&str>| match self.entry(name.unwrap_or_default(), at)? {
             Entry::Message { rust, .. } => Ok::<RustType, Error>(rust.clone()),
             Entry::Enum { .. } => Err(self.error(at, "a method takes and returns messages")),
         };
         Ok(Method {
-            name: name.to_owned(),
-            ident: names::unique(names::snake(name), taken),
+            ident: names::unique(names::snake(name), &mut taken.handler),
+            stub: names::unique(names::snake(name), &mut taken.client),
+            marker: names::unique(names::camel(name), &mut taken.markers),
             path: format!("/{service}/{name}"),
             comments: self.source.comments(at),
             deprecated: method.options.is_some_and(|options| options.deprecated == Some(true)),
@@ -572,12 +588,22 @@ impl<'a> FileResolver<'a> {
             output: message(method.output_type)?,
             client_streaming: method.client_streaming == Some(true),
             server_streaming: method.server_streaming == Some(true),
-            idempotent: method.options.and_then(|options| options.idempotency_level).is_some_and(
-                |level| {
-                    matches!(level, IdempotencyLevel::NoSideEffects | IdempotencyLevel::Idempotent)
-                },
-            ),
         })
+    }
+}
+
+/// The names that are taken by the methods of a service.
+struct MethodNames {
+    handler: HashSet<String>,
+    client: HashSet<String>,
+    markers: HashSet<String>,
+}
+
+impl MethodNames {
+    fn new() -> Self {
+        // Stubs have these of their own.
+        let client = HashSet::from(["new".to_owned(), "channel".to_owned()]);
+        Self { handler: HashSet::new(), client, markers: HashSet::new() }
     }
 }
 

@@ -10,11 +10,11 @@
 mod client;
 mod server;
 
-use proc_macro2::{Ident, TokenStream};
-use quote::{format_ident, quote};
+use proc_macro2::TokenStream;
+use quote::quote;
 
+use crate::generate::lints;
 use crate::model::{Comments, Method, Scope, Service};
-use crate::names;
 
 /// The code for one service, placed at the root of its package's file.
 ///
@@ -51,27 +51,17 @@ impl Kind {
     }
 }
 
-/// The module of a service's methods.
-fn methods_module(service: &Service) -> Ident {
-    format_ident!("{}_methods", names::snake(&service.name))
-}
-
-/// The type that stands for a method.
-fn marker(method: &Method) -> Ident {
-    names::ident(&names::camel(&method.name))
-}
-
-/// The path of that type from the root of the file.
+/// The path of the type that stands for a method from the root of the file.
 fn marker_path(service: &Service, method: &Method) -> TokenStream {
-    let (module, marker) = (methods_module(service), marker(method));
+    let (module, marker) = (&service.module, &method.marker);
     quote!(#module::#marker)
 }
 
 fn methods(service: &Service, scope: &Scope) -> TokenStream {
-    let module = methods_module(service);
-    let inner = scope.module(&module);
+    let module = &service.module;
+    let inner = scope.module(module);
     let items = service.methods.iter().map(|method| {
-        let (marker, path) = (marker(method), &method.path);
+        let (marker, path) = (&method.marker, &method.path);
         let doc = format!("`{path}`.");
         let request = method.input.message(&inner, "'static");
         let response = method.output.message(&inner, "'static");
@@ -89,8 +79,10 @@ fn methods(service: &Service, scope: &Scope) -> TokenStream {
     });
     let doc =
         format!("The methods of `{}`, as types: their paths and messages.", service.full_name);
+    let lints = lints();
     quote! {
         #[doc = #doc]
+        #lints
         pub mod #module {
             #(#items)*
         }

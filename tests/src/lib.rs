@@ -34,6 +34,12 @@ pub mod messages {
     }
 }
 
+/// Names that could collide with each other or with what is generated for all.
+#[deny(missing_docs, warnings)]
+pub mod names {
+    include!(concat!(env!("OUT_DIR"), "/names/all.rs"));
+}
+
 /// The service of plain bytes: generated code.
 pub mod bytes {
     include!(concat!(env!("OUT_DIR"), "/bytes.rs"));

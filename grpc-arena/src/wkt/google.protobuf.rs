@@ -45,8 +45,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Any<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -56,7 +56,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Any<'a> {
                         10 => break 'f1,
                         18 => break 'f2,
                         _ => {
-                            if codec::ends(tag) {
+                            if __codec::ends(tag) {
                                 cursor = cx
                                     .end(
                                         start,
@@ -74,23 +74,23 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Any<'a> {
                     }
                     continue 'fields;
                 }
-                cursor = codec::text(cursor, cx, &mut self.type_url);
+                cursor = __codec::text(cursor, cx, &mut self.type_url);
                 if !cursor.expect(18) {
                     continue 'fields;
                 }
             }
-            self.value = <codec::Blob as codec::Leaf>::read(&mut cursor, cx);
+            self.value = <__codec::Blob as __codec::Leaf>::read(&mut cursor, cx);
         }
         cursor
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = 0;
         if !self.type_url.is_empty() {
-            size += <codec::Text as codec::Leaf>::field_len(1, self.type_url);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, self.type_url);
         }
         if !self.value.is_empty() {
-            size += <codec::Blob as codec::Leaf>::field_len(1, self.value);
+            size += <__codec::Blob as __codec::Leaf>::field_len(1, self.value);
         }
         size + self.unknown.encoded_len()
     }
@@ -99,13 +99,13 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Any<'a> {
         _: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if !self.type_url.is_empty() {
-            writer = <codec::Text as codec::Leaf>::put(10, self.type_url, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(10, self.type_url, writer);
         }
         if !self.value.is_empty() {
-            writer = <codec::Blob as codec::Leaf>::put(18, self.value, writer);
+            writer = <__codec::Blob as __codec::Leaf>::put(18, self.value, writer);
         }
         writer.unknown(self.unknown)
     }
@@ -173,8 +173,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for SourceContext<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -182,7 +182,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for SourceContext<'a> {
                 match tag {
                     10 => break 'f1,
                     _ => {
-                        if codec::ends(tag) {
+                        if __codec::ends(tag) {
                             cursor = cx
                                 .end(
                                     start,
@@ -200,15 +200,15 @@ impl<'a> ::grpc_arena::codec::Message<'a> for SourceContext<'a> {
                 }
                 continue 'fields;
             }
-            cursor = codec::text(cursor, cx, &mut self.file_name);
+            cursor = __codec::text(cursor, cx, &mut self.file_name);
         }
         cursor
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = 0;
         if !self.file_name.is_empty() {
-            size += <codec::Text as codec::Leaf>::field_len(1, self.file_name);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, self.file_name);
         }
         size + self.unknown.encoded_len()
     }
@@ -217,10 +217,10 @@ impl<'a> ::grpc_arena::codec::Message<'a> for SourceContext<'a> {
         _: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if !self.file_name.is_empty() {
-            writer = <codec::Text as codec::Leaf>::put(10, self.file_name, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(10, self.file_name, writer);
         }
         writer.unknown(self.unknown)
     }
@@ -328,8 +328,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Type<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -349,7 +349,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Type<'a> {
                                             48 => break 'f6,
                                             58 => break 'f7,
                                             _ => {
-                                                if codec::ends(tag) {
+                                                if __codec::ends(tag) {
                                                     cursor = cx
                                                         .end(
                                                             start,
@@ -367,12 +367,12 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Type<'a> {
                                         }
                                         continue 'fields;
                                     }
-                                    cursor = codec::text(cursor, cx, &mut self.name);
+                                    cursor = __codec::text(cursor, cx, &mut self.name);
                                     if !cursor.expect(18) {
                                         continue 'fields;
                                     }
                                 }
-                                cursor = codec::messages(
+                                cursor = __codec::messages(
                                     cursor,
                                     cx,
                                     18,
@@ -383,14 +383,14 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Type<'a> {
                                     continue 'fields;
                                 }
                             }
-                            cursor = codec::repeated::<
-                                codec::Text,
+                            cursor = __codec::repeated::<
+                                __codec::Text,
                             >(cursor, cx, 26, &mut self.oneofs, &mut frame);
                             if !cursor.expect(34) {
                                 continue 'fields;
                             }
                         }
-                        cursor = codec::messages(
+                        cursor = __codec::messages(
                             cursor,
                             cx,
                             34,
@@ -401,39 +401,39 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Type<'a> {
                             continue 'fields;
                         }
                     }
-                    cursor = codec::message(cursor, cx, &mut self.source_context);
+                    cursor = __codec::message(cursor, cx, &mut self.source_context);
                     if !cursor.expect(48) {
                         continue 'fields;
                     }
                 }
-                self.syntax = <codec::Open<
+                self.syntax = <__codec::Open<
                     Syntax,
-                > as codec::Leaf>::read(&mut cursor, cx);
+                > as __codec::Leaf>::read(&mut cursor, cx);
                 if !cursor.expect(58) {
                     continue 'fields;
                 }
             }
-            cursor = codec::text(cursor, cx, &mut self.edition);
+            cursor = __codec::text(cursor, cx, &mut self.edition);
         }
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
         if !self.name.is_empty() {
-            size += <codec::Text as codec::Leaf>::field_len(1, self.name);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, self.name);
         }
-        size += codec::messages_len(1, self.fields, cache);
-        size += codec::repeated_len::<codec::Text>(1, self.oneofs);
-        size += codec::messages_len(1, self.options, cache);
+        size += __codec::messages_len(1, self.fields, cache);
+        size += __codec::repeated_len::<__codec::Text>(1, self.oneofs);
+        size += __codec::messages_len(1, self.options, cache);
         if let ::core::option::Option::Some(value) = self.source_context {
-            size += codec::message_len(1, value, cache);
+            size += __codec::message_len(1, value, cache);
         }
-        if codec::OpenEnum::number(self.syntax) != 0 {
-            size += <codec::Open<Syntax> as codec::Leaf>::field_len(1, self.syntax);
+        if __codec::OpenEnum::number(self.syntax) != 0 {
+            size += <__codec::Open<Syntax> as __codec::Leaf>::field_len(1, self.syntax);
         }
         if !self.edition.is_empty() {
-            size += <codec::Text as codec::Leaf>::field_len(1, self.edition);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, self.edition);
         }
         size
     }
@@ -442,22 +442,24 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Type<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if !self.name.is_empty() {
-            writer = <codec::Text as codec::Leaf>::put(10, self.name, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(10, self.name, writer);
         }
-        writer = codec::write_messages(18, self.fields, cache, writer);
-        writer = codec::write_repeated::<codec::Text>(26, self.oneofs, writer);
-        writer = codec::write_messages(34, self.options, cache, writer);
+        writer = __codec::write_messages(18, self.fields, cache, writer);
+        writer = __codec::write_repeated::<__codec::Text>(26, self.oneofs, writer);
+        writer = __codec::write_messages(34, self.options, cache, writer);
         if let ::core::option::Option::Some(value) = self.source_context {
-            writer = codec::write_message(42, value, cache, writer);
+            writer = __codec::write_message(42, value, cache, writer);
         }
-        if codec::OpenEnum::number(self.syntax) != 0 {
-            writer = <codec::Open<Syntax> as codec::Leaf>::put(48, self.syntax, writer);
+        if __codec::OpenEnum::number(self.syntax) != 0 {
+            writer = <__codec::Open<
+                Syntax,
+            > as __codec::Leaf>::put(48, self.syntax, writer);
         }
         if !self.edition.is_empty() {
-            writer = <codec::Text as codec::Leaf>::put(58, self.edition, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(58, self.edition, writer);
         }
         writer.unknown(self.unknown)
     }
@@ -567,8 +569,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Field<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -594,7 +596,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Field<'a> {
                                                         82 => break 'f10,
                                                         90 => break 'f11,
                                                         _ => {
-                                                            if codec::ends(tag) {
+                                                            if __codec::ends(tag) {
                                                                 cursor = cx
                                                                     .end(
                                                                         start,
@@ -612,21 +614,21 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Field<'a> {
                                                     }
                                                     continue 'fields;
                                                 }
-                                                self.kind = <codec::Open<
+                                                self.kind = <__codec::Open<
                                                     field::Kind,
-                                                > as codec::Leaf>::read(&mut cursor, cx);
+                                                > as __codec::Leaf>::read(&mut cursor, cx);
                                                 if !cursor.expect(16) {
                                                     continue 'fields;
                                                 }
                                             }
-                                            self.cardinality = <codec::Open<
+                                            self.cardinality = <__codec::Open<
                                                 field::Cardinality,
-                                            > as codec::Leaf>::read(&mut cursor, cx);
+                                            > as __codec::Leaf>::read(&mut cursor, cx);
                                             if !cursor.expect(24) {
                                                 continue 'fields;
                                             }
                                         }
-                                        self.number = <codec::Int32 as codec::Leaf>::read(
+                                        self.number = <__codec::Int32 as __codec::Leaf>::read(
                                             &mut cursor,
                                             cx,
                                         );
@@ -634,17 +636,17 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Field<'a> {
                                             continue 'fields;
                                         }
                                     }
-                                    cursor = codec::text(cursor, cx, &mut self.name);
+                                    cursor = __codec::text(cursor, cx, &mut self.name);
                                     if !cursor.expect(50) {
                                         continue 'fields;
                                     }
                                 }
-                                cursor = codec::text(cursor, cx, &mut self.type_url);
+                                cursor = __codec::text(cursor, cx, &mut self.type_url);
                                 if !cursor.expect(56) {
                                     continue 'fields;
                                 }
                             }
-                            self.oneof_index = <codec::Int32 as codec::Leaf>::read(
+                            self.oneof_index = <__codec::Int32 as __codec::Leaf>::read(
                                 &mut cursor,
                                 cx,
                             );
@@ -652,7 +654,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Field<'a> {
                                 continue 'fields;
                             }
                         }
-                        self.packed = <codec::Bool as codec::Leaf>::read(
+                        self.packed = <__codec::Bool as __codec::Leaf>::read(
                             &mut cursor,
                             cx,
                         );
@@ -660,7 +662,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Field<'a> {
                             continue 'fields;
                         }
                     }
-                    cursor = codec::messages(
+                    cursor = __codec::messages(
                         cursor,
                         cx,
                         74,
@@ -671,48 +673,51 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Field<'a> {
                         continue 'fields;
                     }
                 }
-                cursor = codec::text(cursor, cx, &mut self.json_name);
+                cursor = __codec::text(cursor, cx, &mut self.json_name);
                 if !cursor.expect(90) {
                     continue 'fields;
                 }
             }
-            cursor = codec::text(cursor, cx, &mut self.default_value);
+            cursor = __codec::text(cursor, cx, &mut self.default_value);
         }
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
-        if codec::OpenEnum::number(self.kind) != 0 {
-            size += <codec::Open<field::Kind> as codec::Leaf>::field_len(1, self.kind);
-        }
-        if codec::OpenEnum::number(self.cardinality) != 0 {
+        if __codec::OpenEnum::number(self.kind) != 0 {
             size
-                += <codec::Open<
+                += <__codec::Open<
+                    field::Kind,
+                > as __codec::Leaf>::field_len(1, self.kind);
+        }
+        if __codec::OpenEnum::number(self.cardinality) != 0 {
+            size
+                += <__codec::Open<
                     field::Cardinality,
-                > as codec::Leaf>::field_len(1, self.cardinality);
+                > as __codec::Leaf>::field_len(1, self.cardinality);
         }
         if self.number != 0 {
-            size += <codec::Int32 as codec::Leaf>::field_len(1, self.number);
+            size += <__codec::Int32 as __codec::Leaf>::field_len(1, self.number);
         }
         if !self.name.is_empty() {
-            size += <codec::Text as codec::Leaf>::field_len(1, self.name);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, self.name);
         }
         if !self.type_url.is_empty() {
-            size += <codec::Text as codec::Leaf>::field_len(1, self.type_url);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, self.type_url);
         }
         if self.oneof_index != 0 {
-            size += <codec::Int32 as codec::Leaf>::field_len(1, self.oneof_index);
+            size += <__codec::Int32 as __codec::Leaf>::field_len(1, self.oneof_index);
         }
         if self.packed {
-            size += <codec::Bool as codec::Leaf>::field_len(1, self.packed);
+            size += <__codec::Bool as __codec::Leaf>::field_len(1, self.packed);
         }
-        size += codec::messages_len(1, self.options, cache);
+        size += __codec::messages_len(1, self.options, cache);
         if !self.json_name.is_empty() {
-            size += <codec::Text as codec::Leaf>::field_len(1, self.json_name);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, self.json_name);
         }
         if !self.default_value.is_empty() {
-            size += <codec::Text as codec::Leaf>::field_len(1, self.default_value);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, self.default_value);
         }
         size
     }
@@ -721,39 +726,47 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Field<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
-        if codec::OpenEnum::number(self.kind) != 0 {
-            writer = <codec::Open<
+        if __codec::OpenEnum::number(self.kind) != 0 {
+            writer = <__codec::Open<
                 field::Kind,
-            > as codec::Leaf>::put(8, self.kind, writer);
+            > as __codec::Leaf>::put(8, self.kind, writer);
         }
-        if codec::OpenEnum::number(self.cardinality) != 0 {
-            writer = <codec::Open<
+        if __codec::OpenEnum::number(self.cardinality) != 0 {
+            writer = <__codec::Open<
                 field::Cardinality,
-            > as codec::Leaf>::put(16, self.cardinality, writer);
+            > as __codec::Leaf>::put(16, self.cardinality, writer);
         }
         if self.number != 0 {
-            writer = <codec::Int32 as codec::Leaf>::put(24, self.number, writer);
+            writer = <__codec::Int32 as __codec::Leaf>::put(24, self.number, writer);
         }
         if !self.name.is_empty() {
-            writer = <codec::Text as codec::Leaf>::put(34, self.name, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(34, self.name, writer);
         }
         if !self.type_url.is_empty() {
-            writer = <codec::Text as codec::Leaf>::put(50, self.type_url, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(50, self.type_url, writer);
         }
         if self.oneof_index != 0 {
-            writer = <codec::Int32 as codec::Leaf>::put(56, self.oneof_index, writer);
+            writer = <__codec::Int32 as __codec::Leaf>::put(
+                56,
+                self.oneof_index,
+                writer,
+            );
         }
         if self.packed {
-            writer = <codec::Bool as codec::Leaf>::put(64, self.packed, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(64, self.packed, writer);
         }
-        writer = codec::write_messages(74, self.options, cache, writer);
+        writer = __codec::write_messages(74, self.options, cache, writer);
         if !self.json_name.is_empty() {
-            writer = <codec::Text as codec::Leaf>::put(82, self.json_name, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(82, self.json_name, writer);
         }
         if !self.default_value.is_empty() {
-            writer = <codec::Text as codec::Leaf>::put(90, self.default_value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(
+                90,
+                self.default_value,
+                writer,
+            );
         }
         writer.unknown(self.unknown)
     }
@@ -1006,8 +1019,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Enum<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -1025,7 +1038,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Enum<'a> {
                                         40 => break 'f5,
                                         50 => break 'f6,
                                         _ => {
-                                            if codec::ends(tag) {
+                                            if __codec::ends(tag) {
                                                 cursor = cx
                                                     .end(
                                                         start,
@@ -1043,12 +1056,12 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Enum<'a> {
                                     }
                                     continue 'fields;
                                 }
-                                cursor = codec::text(cursor, cx, &mut self.name);
+                                cursor = __codec::text(cursor, cx, &mut self.name);
                                 if !cursor.expect(18) {
                                     continue 'fields;
                                 }
                             }
-                            cursor = codec::messages(
+                            cursor = __codec::messages(
                                 cursor,
                                 cx,
                                 18,
@@ -1059,7 +1072,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Enum<'a> {
                                 continue 'fields;
                             }
                         }
-                        cursor = codec::messages(
+                        cursor = __codec::messages(
                             cursor,
                             cx,
                             26,
@@ -1070,38 +1083,38 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Enum<'a> {
                             continue 'fields;
                         }
                     }
-                    cursor = codec::message(cursor, cx, &mut self.source_context);
+                    cursor = __codec::message(cursor, cx, &mut self.source_context);
                     if !cursor.expect(40) {
                         continue 'fields;
                     }
                 }
-                self.syntax = <codec::Open<
+                self.syntax = <__codec::Open<
                     Syntax,
-                > as codec::Leaf>::read(&mut cursor, cx);
+                > as __codec::Leaf>::read(&mut cursor, cx);
                 if !cursor.expect(50) {
                     continue 'fields;
                 }
             }
-            cursor = codec::text(cursor, cx, &mut self.edition);
+            cursor = __codec::text(cursor, cx, &mut self.edition);
         }
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
         if !self.name.is_empty() {
-            size += <codec::Text as codec::Leaf>::field_len(1, self.name);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, self.name);
         }
-        size += codec::messages_len(1, self.enumvalue, cache);
-        size += codec::messages_len(1, self.options, cache);
+        size += __codec::messages_len(1, self.enumvalue, cache);
+        size += __codec::messages_len(1, self.options, cache);
         if let ::core::option::Option::Some(value) = self.source_context {
-            size += codec::message_len(1, value, cache);
+            size += __codec::message_len(1, value, cache);
         }
-        if codec::OpenEnum::number(self.syntax) != 0 {
-            size += <codec::Open<Syntax> as codec::Leaf>::field_len(1, self.syntax);
+        if __codec::OpenEnum::number(self.syntax) != 0 {
+            size += <__codec::Open<Syntax> as __codec::Leaf>::field_len(1, self.syntax);
         }
         if !self.edition.is_empty() {
-            size += <codec::Text as codec::Leaf>::field_len(1, self.edition);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, self.edition);
         }
         size
     }
@@ -1110,21 +1123,23 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Enum<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if !self.name.is_empty() {
-            writer = <codec::Text as codec::Leaf>::put(10, self.name, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(10, self.name, writer);
         }
-        writer = codec::write_messages(18, self.enumvalue, cache, writer);
-        writer = codec::write_messages(26, self.options, cache, writer);
+        writer = __codec::write_messages(18, self.enumvalue, cache, writer);
+        writer = __codec::write_messages(26, self.options, cache, writer);
         if let ::core::option::Option::Some(value) = self.source_context {
-            writer = codec::write_message(34, value, cache, writer);
+            writer = __codec::write_message(34, value, cache, writer);
         }
-        if codec::OpenEnum::number(self.syntax) != 0 {
-            writer = <codec::Open<Syntax> as codec::Leaf>::put(40, self.syntax, writer);
+        if __codec::OpenEnum::number(self.syntax) != 0 {
+            writer = <__codec::Open<
+                Syntax,
+            > as __codec::Leaf>::put(40, self.syntax, writer);
         }
         if !self.edition.is_empty() {
-            writer = <codec::Text as codec::Leaf>::put(50, self.edition, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(50, self.edition, writer);
         }
         writer.unknown(self.unknown)
     }
@@ -1206,8 +1221,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValue<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -1219,7 +1234,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValue<'a> {
                             16 => break 'f2,
                             26 => break 'f3,
                             _ => {
-                                if codec::ends(tag) {
+                                if __codec::ends(tag) {
                                     cursor = cx
                                         .end(
                                             start,
@@ -1237,30 +1252,30 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValue<'a> {
                         }
                         continue 'fields;
                     }
-                    cursor = codec::text(cursor, cx, &mut self.name);
+                    cursor = __codec::text(cursor, cx, &mut self.name);
                     if !cursor.expect(16) {
                         continue 'fields;
                     }
                 }
-                self.number = <codec::Int32 as codec::Leaf>::read(&mut cursor, cx);
+                self.number = <__codec::Int32 as __codec::Leaf>::read(&mut cursor, cx);
                 if !cursor.expect(26) {
                     continue 'fields;
                 }
             }
-            cursor = codec::messages(cursor, cx, 26, &mut self.options, &mut frame);
+            cursor = __codec::messages(cursor, cx, 26, &mut self.options, &mut frame);
         }
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
         if !self.name.is_empty() {
-            size += <codec::Text as codec::Leaf>::field_len(1, self.name);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, self.name);
         }
         if self.number != 0 {
-            size += <codec::Int32 as codec::Leaf>::field_len(1, self.number);
+            size += <__codec::Int32 as __codec::Leaf>::field_len(1, self.number);
         }
-        size += codec::messages_len(1, self.options, cache);
+        size += __codec::messages_len(1, self.options, cache);
         size
     }
     fn write<'w>(
@@ -1268,15 +1283,15 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValue<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if !self.name.is_empty() {
-            writer = <codec::Text as codec::Leaf>::put(10, self.name, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(10, self.name, writer);
         }
         if self.number != 0 {
-            writer = <codec::Int32 as codec::Leaf>::put(16, self.number, writer);
+            writer = <__codec::Int32 as __codec::Leaf>::put(16, self.number, writer);
         }
-        writer = codec::write_messages(26, self.options, cache, writer);
+        writer = __codec::write_messages(26, self.options, cache, writer);
         writer.unknown(self.unknown)
     }
 }
@@ -1353,8 +1368,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Option<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -1364,7 +1379,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Option<'a> {
                         10 => break 'f1,
                         18 => break 'f2,
                         _ => {
-                            if codec::ends(tag) {
+                            if __codec::ends(tag) {
                                 cursor = cx
                                     .end(
                                         start,
@@ -1382,23 +1397,23 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Option<'a> {
                     }
                     continue 'fields;
                 }
-                cursor = codec::text(cursor, cx, &mut self.name);
+                cursor = __codec::text(cursor, cx, &mut self.name);
                 if !cursor.expect(18) {
                     continue 'fields;
                 }
             }
-            cursor = codec::message(cursor, cx, &mut self.value);
+            cursor = __codec::message(cursor, cx, &mut self.value);
         }
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
         if !self.name.is_empty() {
-            size += <codec::Text as codec::Leaf>::field_len(1, self.name);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, self.name);
         }
         if let ::core::option::Option::Some(value) = self.value {
-            size += codec::message_len(1, value, cache);
+            size += __codec::message_len(1, value, cache);
         }
         size
     }
@@ -1407,13 +1422,13 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Option<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if !self.name.is_empty() {
-            writer = <codec::Text as codec::Leaf>::put(10, self.name, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(10, self.name, writer);
         }
         if let ::core::option::Option::Some(value) = self.value {
-            writer = codec::write_message(18, value, cache, writer);
+            writer = __codec::write_message(18, value, cache, writer);
         }
         writer.unknown(self.unknown)
     }
@@ -1525,8 +1540,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Api<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -1546,7 +1561,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Api<'a> {
                                             50 => break 'f6,
                                             56 => break 'f7,
                                             _ => {
-                                                if codec::ends(tag) {
+                                                if __codec::ends(tag) {
                                                     cursor = cx
                                                         .end(
                                                             start,
@@ -1564,12 +1579,12 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Api<'a> {
                                         }
                                         continue 'fields;
                                     }
-                                    cursor = codec::text(cursor, cx, &mut self.name);
+                                    cursor = __codec::text(cursor, cx, &mut self.name);
                                     if !cursor.expect(18) {
                                         continue 'fields;
                                     }
                                 }
-                                cursor = codec::messages(
+                                cursor = __codec::messages(
                                     cursor,
                                     cx,
                                     18,
@@ -1580,7 +1595,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Api<'a> {
                                     continue 'fields;
                                 }
                             }
-                            cursor = codec::messages(
+                            cursor = __codec::messages(
                                 cursor,
                                 cx,
                                 26,
@@ -1591,42 +1606,44 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Api<'a> {
                                 continue 'fields;
                             }
                         }
-                        cursor = codec::text(cursor, cx, &mut self.version);
+                        cursor = __codec::text(cursor, cx, &mut self.version);
                         if !cursor.expect(42) {
                             continue 'fields;
                         }
                     }
-                    cursor = codec::message(cursor, cx, &mut self.source_context);
+                    cursor = __codec::message(cursor, cx, &mut self.source_context);
                     if !cursor.expect(50) {
                         continue 'fields;
                     }
                 }
-                cursor = codec::messages(cursor, cx, 50, &mut self.mixins, &mut frame);
+                cursor = __codec::messages(cursor, cx, 50, &mut self.mixins, &mut frame);
                 if !cursor.expect(56) {
                     continue 'fields;
                 }
             }
-            self.syntax = <codec::Open<Syntax> as codec::Leaf>::read(&mut cursor, cx);
+            self.syntax = <__codec::Open<
+                Syntax,
+            > as __codec::Leaf>::read(&mut cursor, cx);
         }
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
         if !self.name.is_empty() {
-            size += <codec::Text as codec::Leaf>::field_len(1, self.name);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, self.name);
         }
-        size += codec::messages_len(1, self.methods, cache);
-        size += codec::messages_len(1, self.options, cache);
+        size += __codec::messages_len(1, self.methods, cache);
+        size += __codec::messages_len(1, self.options, cache);
         if !self.version.is_empty() {
-            size += <codec::Text as codec::Leaf>::field_len(1, self.version);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, self.version);
         }
         if let ::core::option::Option::Some(value) = self.source_context {
-            size += codec::message_len(1, value, cache);
+            size += __codec::message_len(1, value, cache);
         }
-        size += codec::messages_len(1, self.mixins, cache);
-        if codec::OpenEnum::number(self.syntax) != 0 {
-            size += <codec::Open<Syntax> as codec::Leaf>::field_len(1, self.syntax);
+        size += __codec::messages_len(1, self.mixins, cache);
+        if __codec::OpenEnum::number(self.syntax) != 0 {
+            size += <__codec::Open<Syntax> as __codec::Leaf>::field_len(1, self.syntax);
         }
         size
     }
@@ -1635,22 +1652,24 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Api<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if !self.name.is_empty() {
-            writer = <codec::Text as codec::Leaf>::put(10, self.name, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(10, self.name, writer);
         }
-        writer = codec::write_messages(18, self.methods, cache, writer);
-        writer = codec::write_messages(26, self.options, cache, writer);
+        writer = __codec::write_messages(18, self.methods, cache, writer);
+        writer = __codec::write_messages(26, self.options, cache, writer);
         if !self.version.is_empty() {
-            writer = <codec::Text as codec::Leaf>::put(34, self.version, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(34, self.version, writer);
         }
         if let ::core::option::Option::Some(value) = self.source_context {
-            writer = codec::write_message(42, value, cache, writer);
+            writer = __codec::write_message(42, value, cache, writer);
         }
-        writer = codec::write_messages(50, self.mixins, cache, writer);
-        if codec::OpenEnum::number(self.syntax) != 0 {
-            writer = <codec::Open<Syntax> as codec::Leaf>::put(56, self.syntax, writer);
+        writer = __codec::write_messages(50, self.mixins, cache, writer);
+        if __codec::OpenEnum::number(self.syntax) != 0 {
+            writer = <__codec::Open<
+                Syntax,
+            > as __codec::Leaf>::put(56, self.syntax, writer);
         }
         writer.unknown(self.unknown)
     }
@@ -1748,8 +1767,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Method<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -1769,7 +1788,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Method<'a> {
                                             50 => break 'f6,
                                             56 => break 'f7,
                                             _ => {
-                                                if codec::ends(tag) {
+                                                if __codec::ends(tag) {
                                                     cursor = cx
                                                         .end(
                                                             start,
@@ -1787,12 +1806,12 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Method<'a> {
                                         }
                                         continue 'fields;
                                     }
-                                    cursor = codec::text(cursor, cx, &mut self.name);
+                                    cursor = __codec::text(cursor, cx, &mut self.name);
                                     if !cursor.expect(18) {
                                         continue 'fields;
                                     }
                                 }
-                                cursor = codec::text(
+                                cursor = __codec::text(
                                     cursor,
                                     cx,
                                     &mut self.request_type_url,
@@ -1801,7 +1820,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Method<'a> {
                                     continue 'fields;
                                 }
                             }
-                            self.request_streaming = <codec::Bool as codec::Leaf>::read(
+                            self.request_streaming = <__codec::Bool as __codec::Leaf>::read(
                                 &mut cursor,
                                 cx,
                             );
@@ -1809,12 +1828,12 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Method<'a> {
                                 continue 'fields;
                             }
                         }
-                        cursor = codec::text(cursor, cx, &mut self.response_type_url);
+                        cursor = __codec::text(cursor, cx, &mut self.response_type_url);
                         if !cursor.expect(40) {
                             continue 'fields;
                         }
                     }
-                    self.response_streaming = <codec::Bool as codec::Leaf>::read(
+                    self.response_streaming = <__codec::Bool as __codec::Leaf>::read(
                         &mut cursor,
                         cx,
                     );
@@ -1822,36 +1841,57 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Method<'a> {
                         continue 'fields;
                     }
                 }
-                cursor = codec::messages(cursor, cx, 50, &mut self.options, &mut frame);
+                cursor = __codec::messages(
+                    cursor,
+                    cx,
+                    50,
+                    &mut self.options,
+                    &mut frame,
+                );
                 if !cursor.expect(56) {
                     continue 'fields;
                 }
             }
-            self.syntax = <codec::Open<Syntax> as codec::Leaf>::read(&mut cursor, cx);
+            self.syntax = <__codec::Open<
+                Syntax,
+            > as __codec::Leaf>::read(&mut cursor, cx);
         }
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
         if !self.name.is_empty() {
-            size += <codec::Text as codec::Leaf>::field_len(1, self.name);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, self.name);
         }
         if !self.request_type_url.is_empty() {
-            size += <codec::Text as codec::Leaf>::field_len(1, self.request_type_url);
+            size
+                += <__codec::Text as __codec::Leaf>::field_len(1, self.request_type_url);
         }
         if self.request_streaming {
-            size += <codec::Bool as codec::Leaf>::field_len(1, self.request_streaming);
+            size
+                += <__codec::Bool as __codec::Leaf>::field_len(
+                    1,
+                    self.request_streaming,
+                );
         }
         if !self.response_type_url.is_empty() {
-            size += <codec::Text as codec::Leaf>::field_len(1, self.response_type_url);
+            size
+                += <__codec::Text as __codec::Leaf>::field_len(
+                    1,
+                    self.response_type_url,
+                );
         }
         if self.response_streaming {
-            size += <codec::Bool as codec::Leaf>::field_len(1, self.response_streaming);
+            size
+                += <__codec::Bool as __codec::Leaf>::field_len(
+                    1,
+                    self.response_streaming,
+                );
         }
-        size += codec::messages_len(1, self.options, cache);
-        if codec::OpenEnum::number(self.syntax) != 0 {
-            size += <codec::Open<Syntax> as codec::Leaf>::field_len(1, self.syntax);
+        size += __codec::messages_len(1, self.options, cache);
+        if __codec::OpenEnum::number(self.syntax) != 0 {
+            size += <__codec::Open<Syntax> as __codec::Leaf>::field_len(1, self.syntax);
         }
         size
     }
@@ -1860,42 +1900,44 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Method<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if !self.name.is_empty() {
-            writer = <codec::Text as codec::Leaf>::put(10, self.name, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(10, self.name, writer);
         }
         if !self.request_type_url.is_empty() {
-            writer = <codec::Text as codec::Leaf>::put(
+            writer = <__codec::Text as __codec::Leaf>::put(
                 18,
                 self.request_type_url,
                 writer,
             );
         }
         if self.request_streaming {
-            writer = <codec::Bool as codec::Leaf>::put(
+            writer = <__codec::Bool as __codec::Leaf>::put(
                 24,
                 self.request_streaming,
                 writer,
             );
         }
         if !self.response_type_url.is_empty() {
-            writer = <codec::Text as codec::Leaf>::put(
+            writer = <__codec::Text as __codec::Leaf>::put(
                 34,
                 self.response_type_url,
                 writer,
             );
         }
         if self.response_streaming {
-            writer = <codec::Bool as codec::Leaf>::put(
+            writer = <__codec::Bool as __codec::Leaf>::put(
                 40,
                 self.response_streaming,
                 writer,
             );
         }
-        writer = codec::write_messages(50, self.options, cache, writer);
-        if codec::OpenEnum::number(self.syntax) != 0 {
-            writer = <codec::Open<Syntax> as codec::Leaf>::put(56, self.syntax, writer);
+        writer = __codec::write_messages(50, self.options, cache, writer);
+        if __codec::OpenEnum::number(self.syntax) != 0 {
+            writer = <__codec::Open<
+                Syntax,
+            > as __codec::Leaf>::put(56, self.syntax, writer);
         }
         writer.unknown(self.unknown)
     }
@@ -1969,8 +2011,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Mixin<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -1980,7 +2022,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Mixin<'a> {
                         10 => break 'f1,
                         18 => break 'f2,
                         _ => {
-                            if codec::ends(tag) {
+                            if __codec::ends(tag) {
                                 cursor = cx
                                     .end(
                                         start,
@@ -1998,23 +2040,23 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Mixin<'a> {
                     }
                     continue 'fields;
                 }
-                cursor = codec::text(cursor, cx, &mut self.name);
+                cursor = __codec::text(cursor, cx, &mut self.name);
                 if !cursor.expect(18) {
                     continue 'fields;
                 }
             }
-            cursor = codec::text(cursor, cx, &mut self.root);
+            cursor = __codec::text(cursor, cx, &mut self.root);
         }
         cursor
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = 0;
         if !self.name.is_empty() {
-            size += <codec::Text as codec::Leaf>::field_len(1, self.name);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, self.name);
         }
         if !self.root.is_empty() {
-            size += <codec::Text as codec::Leaf>::field_len(1, self.root);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, self.root);
         }
         size + self.unknown.encoded_len()
     }
@@ -2023,13 +2065,13 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Mixin<'a> {
         _: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if !self.name.is_empty() {
-            writer = <codec::Text as codec::Leaf>::put(10, self.name, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(10, self.name, writer);
         }
         if !self.root.is_empty() {
-            writer = <codec::Text as codec::Leaf>::put(18, self.root, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(18, self.root, writer);
         }
         writer.unknown(self.unknown)
     }
@@ -2103,8 +2145,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Duration<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -2114,7 +2156,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Duration<'a> {
                         8 => break 'f1,
                         16 => break 'f2,
                         _ => {
-                            if codec::ends(tag) {
+                            if __codec::ends(tag) {
                                 cursor = cx
                                     .end(
                                         start,
@@ -2132,23 +2174,23 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Duration<'a> {
                     }
                     continue 'fields;
                 }
-                self.seconds = <codec::Int64 as codec::Leaf>::read(&mut cursor, cx);
+                self.seconds = <__codec::Int64 as __codec::Leaf>::read(&mut cursor, cx);
                 if !cursor.expect(16) {
                     continue 'fields;
                 }
             }
-            self.nanos = <codec::Int32 as codec::Leaf>::read(&mut cursor, cx);
+            self.nanos = <__codec::Int32 as __codec::Leaf>::read(&mut cursor, cx);
         }
         cursor
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = 0;
         if self.seconds != 0 {
-            size += <codec::Int64 as codec::Leaf>::field_len(1, self.seconds);
+            size += <__codec::Int64 as __codec::Leaf>::field_len(1, self.seconds);
         }
         if self.nanos != 0 {
-            size += <codec::Int32 as codec::Leaf>::field_len(1, self.nanos);
+            size += <__codec::Int32 as __codec::Leaf>::field_len(1, self.nanos);
         }
         size + self.unknown.encoded_len()
     }
@@ -2157,13 +2199,13 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Duration<'a> {
         _: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if self.seconds != 0 {
-            writer = <codec::Int64 as codec::Leaf>::put(8, self.seconds, writer);
+            writer = <__codec::Int64 as __codec::Leaf>::put(8, self.seconds, writer);
         }
         if self.nanos != 0 {
-            writer = <codec::Int32 as codec::Leaf>::put(16, self.nanos, writer);
+            writer = <__codec::Int32 as __codec::Leaf>::put(16, self.nanos, writer);
         }
         writer.unknown(self.unknown)
     }
@@ -2228,14 +2270,14 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Empty<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
             match tag {
                 _ => {
-                    if codec::ends(tag) {
+                    if __codec::ends(tag) {
                         cursor = cx
                             .end(
                                 start,
@@ -2328,8 +2370,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldMask<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -2337,7 +2379,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldMask<'a> {
                 match tag {
                     10 => break 'f1,
                     _ => {
-                        if codec::ends(tag) {
+                        if __codec::ends(tag) {
                             cursor = cx
                                 .end(
                                     start,
@@ -2355,16 +2397,16 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldMask<'a> {
                 }
                 continue 'fields;
             }
-            cursor = codec::repeated::<
-                codec::Text,
+            cursor = __codec::repeated::<
+                __codec::Text,
             >(cursor, cx, 10, &mut self.paths, &mut frame);
         }
         cursor
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = 0;
-        size += codec::repeated_len::<codec::Text>(1, self.paths);
+        size += __codec::repeated_len::<__codec::Text>(1, self.paths);
         size + self.unknown.encoded_len()
     }
     fn write<'w>(
@@ -2372,9 +2414,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldMask<'a> {
         _: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
-        writer = codec::write_repeated::<codec::Text>(10, self.paths, writer);
+        writer = __codec::write_repeated::<__codec::Text>(10, self.paths, writer);
         writer.unknown(self.unknown)
     }
 }
@@ -2441,9 +2483,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Struct<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
-        let mut map_1 = codec::MapBuilder::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
+        let mut map_1 = __codec::MapBuilder::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -2451,7 +2493,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Struct<'a> {
                 match tag {
                     10 => break 'f1,
                     _ => {
-                        if codec::ends(tag) {
+                        if __codec::ends(tag) {
                             cursor = cx
                                 .end(
                                     start,
@@ -2469,21 +2511,21 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Struct<'a> {
                 }
                 continue 'fields;
             }
-            cursor = codec::map::<
-                codec::Text,
-                codec::Msg<Value<'a>>,
+            cursor = __codec::map::<
+                __codec::Text,
+                __codec::Msg<Value<'a>>,
             >(cursor, cx, 10, self.fields, &mut map_1, &mut self.unknown, &mut frame);
         }
         map_1.finish(cx, &mut self.fields);
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
         size
-            += codec::map_len::<
-                codec::Text,
-                codec::Msg<Value<'a>>,
+            += __codec::map_len::<
+                __codec::Text,
+                __codec::Msg<Value<'a>>,
             >(1, &self.fields, cache);
         size
     }
@@ -2492,11 +2534,11 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Struct<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
-        writer = codec::write_map::<
-            codec::Text,
-            codec::Msg<Value<'a>>,
+        writer = __codec::write_map::<
+            __codec::Text,
+            __codec::Msg<Value<'a>>,
         >(10, &self.fields, cache, writer);
         writer.unknown(self.unknown)
     }
@@ -2579,8 +2621,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Value<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -2598,7 +2640,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Value<'a> {
                                         42 => break 'f5,
                                         50 => break 'f6,
                                         _ => {
-                                            if codec::ends(tag) {
+                                            if __codec::ends(tag) {
                                                 cursor = cx
                                                     .end(
                                                         start,
@@ -2616,15 +2658,15 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Value<'a> {
                                     }
                                     continue 'fields;
                                 }
-                                let value = <codec::Open<
+                                let value = <__codec::Open<
                                     NullValue,
-                                > as codec::Leaf>::read(&mut cursor, cx);
+                                > as __codec::Leaf>::read(&mut cursor, cx);
                                 self.kind = ::core::option::Option::Some(
                                     value::Kind::NullValue(value),
                                 );
                                 continue 'fields;
                             }
-                            let value = <codec::Double as codec::Leaf>::read(
+                            let value = <__codec::Double as __codec::Leaf>::read(
                                 &mut cursor,
                                 cx,
                             );
@@ -2633,13 +2675,16 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Value<'a> {
                             );
                             continue 'fields;
                         }
-                        let value = <codec::Text as codec::Leaf>::read(&mut cursor, cx);
+                        let value = <__codec::Text as __codec::Leaf>::read(
+                            &mut cursor,
+                            cx,
+                        );
                         self.kind = ::core::option::Option::Some(
                             value::Kind::StringValue(value),
                         );
                         continue 'fields;
                     }
-                    let value = <codec::Bool as codec::Leaf>::read(&mut cursor, cx);
+                    let value = <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx);
                     self.kind = ::core::option::Option::Some(
                         value::Kind::BoolValue(value),
                     );
@@ -2651,7 +2696,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Value<'a> {
                     }
                     _ => ::core::option::Option::None,
                 };
-                cursor = codec::message(cursor, cx, &mut value);
+                cursor = __codec::message(cursor, cx, &mut value);
                 self.kind = value.map(value::Kind::StructValue);
                 continue 'fields;
             }
@@ -2661,32 +2706,32 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Value<'a> {
                 }
                 _ => ::core::option::Option::None,
             };
-            cursor = codec::message(cursor, cx, &mut value);
+            cursor = __codec::message(cursor, cx, &mut value);
             self.kind = value.map(value::Kind::ListValue);
         }
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
         match self.kind {
             ::core::option::Option::Some(value::Kind::NullValue(value)) => {
-                size += <codec::Open<NullValue> as codec::Leaf>::field_len(1, value);
+                size += <__codec::Open<NullValue> as __codec::Leaf>::field_len(1, value);
             }
             ::core::option::Option::Some(value::Kind::NumberValue(value)) => {
-                size += <codec::Double as codec::Leaf>::field_len(1, value);
+                size += <__codec::Double as __codec::Leaf>::field_len(1, value);
             }
             ::core::option::Option::Some(value::Kind::StringValue(value)) => {
-                size += <codec::Text as codec::Leaf>::field_len(1, value);
+                size += <__codec::Text as __codec::Leaf>::field_len(1, value);
             }
             ::core::option::Option::Some(value::Kind::BoolValue(value)) => {
-                size += <codec::Bool as codec::Leaf>::field_len(1, value);
+                size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
             }
             ::core::option::Option::Some(value::Kind::StructValue(value)) => {
-                size += codec::message_len(1, value, cache);
+                size += __codec::message_len(1, value, cache);
             }
             ::core::option::Option::Some(value::Kind::ListValue(value)) => {
-                size += codec::message_len(1, value, cache);
+                size += __codec::message_len(1, value, cache);
             }
             ::core::option::Option::None => {}
         }
@@ -2697,26 +2742,28 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Value<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         match self.kind {
             ::core::option::Option::Some(value::Kind::NullValue(value)) => {
-                writer = <codec::Open<NullValue> as codec::Leaf>::put(8, value, writer);
+                writer = <__codec::Open<
+                    NullValue,
+                > as __codec::Leaf>::put(8, value, writer);
             }
             ::core::option::Option::Some(value::Kind::NumberValue(value)) => {
-                writer = <codec::Double as codec::Leaf>::put(17, value, writer);
+                writer = <__codec::Double as __codec::Leaf>::put(17, value, writer);
             }
             ::core::option::Option::Some(value::Kind::StringValue(value)) => {
-                writer = <codec::Text as codec::Leaf>::put(26, value, writer);
+                writer = <__codec::Text as __codec::Leaf>::put(26, value, writer);
             }
             ::core::option::Option::Some(value::Kind::BoolValue(value)) => {
-                writer = <codec::Bool as codec::Leaf>::put(32, value, writer);
+                writer = <__codec::Bool as __codec::Leaf>::put(32, value, writer);
             }
             ::core::option::Option::Some(value::Kind::StructValue(value)) => {
-                writer = codec::write_message(42, value, cache, writer);
+                writer = __codec::write_message(42, value, cache, writer);
             }
             ::core::option::Option::Some(value::Kind::ListValue(value)) => {
-                writer = codec::write_message(50, value, cache, writer);
+                writer = __codec::write_message(50, value, cache, writer);
             }
             ::core::option::Option::None => {}
         }
@@ -2813,8 +2860,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ListValue<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -2822,7 +2869,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ListValue<'a> {
                 match tag {
                     10 => break 'f1,
                     _ => {
-                        if codec::ends(tag) {
+                        if __codec::ends(tag) {
                             cursor = cx
                                 .end(
                                     start,
@@ -2840,14 +2887,14 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ListValue<'a> {
                 }
                 continue 'fields;
             }
-            cursor = codec::messages(cursor, cx, 10, &mut self.values, &mut frame);
+            cursor = __codec::messages(cursor, cx, 10, &mut self.values, &mut frame);
         }
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
-        size += codec::messages_len(1, self.values, cache);
+        size += __codec::messages_len(1, self.values, cache);
         size
     }
     fn write<'w>(
@@ -2855,9 +2902,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ListValue<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
-        writer = codec::write_messages(10, self.values, cache, writer);
+        writer = __codec::write_messages(10, self.values, cache, writer);
         writer.unknown(self.unknown)
     }
 }
@@ -2930,8 +2977,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Timestamp<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -2941,7 +2988,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Timestamp<'a> {
                         8 => break 'f1,
                         16 => break 'f2,
                         _ => {
-                            if codec::ends(tag) {
+                            if __codec::ends(tag) {
                                 cursor = cx
                                     .end(
                                         start,
@@ -2959,23 +3006,23 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Timestamp<'a> {
                     }
                     continue 'fields;
                 }
-                self.seconds = <codec::Int64 as codec::Leaf>::read(&mut cursor, cx);
+                self.seconds = <__codec::Int64 as __codec::Leaf>::read(&mut cursor, cx);
                 if !cursor.expect(16) {
                     continue 'fields;
                 }
             }
-            self.nanos = <codec::Int32 as codec::Leaf>::read(&mut cursor, cx);
+            self.nanos = <__codec::Int32 as __codec::Leaf>::read(&mut cursor, cx);
         }
         cursor
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = 0;
         if self.seconds != 0 {
-            size += <codec::Int64 as codec::Leaf>::field_len(1, self.seconds);
+            size += <__codec::Int64 as __codec::Leaf>::field_len(1, self.seconds);
         }
         if self.nanos != 0 {
-            size += <codec::Int32 as codec::Leaf>::field_len(1, self.nanos);
+            size += <__codec::Int32 as __codec::Leaf>::field_len(1, self.nanos);
         }
         size + self.unknown.encoded_len()
     }
@@ -2984,13 +3031,13 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Timestamp<'a> {
         _: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if self.seconds != 0 {
-            writer = <codec::Int64 as codec::Leaf>::put(8, self.seconds, writer);
+            writer = <__codec::Int64 as __codec::Leaf>::put(8, self.seconds, writer);
         }
         if self.nanos != 0 {
-            writer = <codec::Int32 as codec::Leaf>::put(16, self.nanos, writer);
+            writer = <__codec::Int32 as __codec::Leaf>::put(16, self.nanos, writer);
         }
         writer.unknown(self.unknown)
     }
@@ -3058,8 +3105,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DoubleValue<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -3067,7 +3114,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DoubleValue<'a> {
                 match tag {
                     9 => break 'f1,
                     _ => {
-                        if codec::ends(tag) {
+                        if __codec::ends(tag) {
                             cursor = cx
                                 .end(
                                     start,
@@ -3085,15 +3132,15 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DoubleValue<'a> {
                 }
                 continue 'fields;
             }
-            self.value = <codec::Double as codec::Leaf>::read(&mut cursor, cx);
+            self.value = <__codec::Double as __codec::Leaf>::read(&mut cursor, cx);
         }
         cursor
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = 0;
         if self.value.to_bits() != 0 {
-            size += <codec::Double as codec::Leaf>::field_len(1, self.value);
+            size += <__codec::Double as __codec::Leaf>::field_len(1, self.value);
         }
         size + self.unknown.encoded_len()
     }
@@ -3102,10 +3149,10 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DoubleValue<'a> {
         _: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if self.value.to_bits() != 0 {
-            writer = <codec::Double as codec::Leaf>::put(9, self.value, writer);
+            writer = <__codec::Double as __codec::Leaf>::put(9, self.value, writer);
         }
         writer.unknown(self.unknown)
     }
@@ -3173,8 +3220,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FloatValue<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -3182,7 +3229,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FloatValue<'a> {
                 match tag {
                     13 => break 'f1,
                     _ => {
-                        if codec::ends(tag) {
+                        if __codec::ends(tag) {
                             cursor = cx
                                 .end(
                                     start,
@@ -3200,15 +3247,15 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FloatValue<'a> {
                 }
                 continue 'fields;
             }
-            self.value = <codec::Float as codec::Leaf>::read(&mut cursor, cx);
+            self.value = <__codec::Float as __codec::Leaf>::read(&mut cursor, cx);
         }
         cursor
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = 0;
         if self.value.to_bits() != 0 {
-            size += <codec::Float as codec::Leaf>::field_len(1, self.value);
+            size += <__codec::Float as __codec::Leaf>::field_len(1, self.value);
         }
         size + self.unknown.encoded_len()
     }
@@ -3217,10 +3264,10 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FloatValue<'a> {
         _: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if self.value.to_bits() != 0 {
-            writer = <codec::Float as codec::Leaf>::put(13, self.value, writer);
+            writer = <__codec::Float as __codec::Leaf>::put(13, self.value, writer);
         }
         writer.unknown(self.unknown)
     }
@@ -3288,8 +3335,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Int64Value<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -3297,7 +3344,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Int64Value<'a> {
                 match tag {
                     8 => break 'f1,
                     _ => {
-                        if codec::ends(tag) {
+                        if __codec::ends(tag) {
                             cursor = cx
                                 .end(
                                     start,
@@ -3315,15 +3362,15 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Int64Value<'a> {
                 }
                 continue 'fields;
             }
-            self.value = <codec::Int64 as codec::Leaf>::read(&mut cursor, cx);
+            self.value = <__codec::Int64 as __codec::Leaf>::read(&mut cursor, cx);
         }
         cursor
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = 0;
         if self.value != 0 {
-            size += <codec::Int64 as codec::Leaf>::field_len(1, self.value);
+            size += <__codec::Int64 as __codec::Leaf>::field_len(1, self.value);
         }
         size + self.unknown.encoded_len()
     }
@@ -3332,10 +3379,10 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Int64Value<'a> {
         _: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if self.value != 0 {
-            writer = <codec::Int64 as codec::Leaf>::put(8, self.value, writer);
+            writer = <__codec::Int64 as __codec::Leaf>::put(8, self.value, writer);
         }
         writer.unknown(self.unknown)
     }
@@ -3403,8 +3450,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UInt64Value<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -3412,7 +3459,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UInt64Value<'a> {
                 match tag {
                     8 => break 'f1,
                     _ => {
-                        if codec::ends(tag) {
+                        if __codec::ends(tag) {
                             cursor = cx
                                 .end(
                                     start,
@@ -3430,15 +3477,15 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UInt64Value<'a> {
                 }
                 continue 'fields;
             }
-            self.value = <codec::Uint64 as codec::Leaf>::read(&mut cursor, cx);
+            self.value = <__codec::Uint64 as __codec::Leaf>::read(&mut cursor, cx);
         }
         cursor
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = 0;
         if self.value != 0 {
-            size += <codec::Uint64 as codec::Leaf>::field_len(1, self.value);
+            size += <__codec::Uint64 as __codec::Leaf>::field_len(1, self.value);
         }
         size + self.unknown.encoded_len()
     }
@@ -3447,10 +3494,10 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UInt64Value<'a> {
         _: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if self.value != 0 {
-            writer = <codec::Uint64 as codec::Leaf>::put(8, self.value, writer);
+            writer = <__codec::Uint64 as __codec::Leaf>::put(8, self.value, writer);
         }
         writer.unknown(self.unknown)
     }
@@ -3518,8 +3565,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Int32Value<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -3527,7 +3574,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Int32Value<'a> {
                 match tag {
                     8 => break 'f1,
                     _ => {
-                        if codec::ends(tag) {
+                        if __codec::ends(tag) {
                             cursor = cx
                                 .end(
                                     start,
@@ -3545,15 +3592,15 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Int32Value<'a> {
                 }
                 continue 'fields;
             }
-            self.value = <codec::Int32 as codec::Leaf>::read(&mut cursor, cx);
+            self.value = <__codec::Int32 as __codec::Leaf>::read(&mut cursor, cx);
         }
         cursor
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = 0;
         if self.value != 0 {
-            size += <codec::Int32 as codec::Leaf>::field_len(1, self.value);
+            size += <__codec::Int32 as __codec::Leaf>::field_len(1, self.value);
         }
         size + self.unknown.encoded_len()
     }
@@ -3562,10 +3609,10 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Int32Value<'a> {
         _: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if self.value != 0 {
-            writer = <codec::Int32 as codec::Leaf>::put(8, self.value, writer);
+            writer = <__codec::Int32 as __codec::Leaf>::put(8, self.value, writer);
         }
         writer.unknown(self.unknown)
     }
@@ -3633,8 +3680,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UInt32Value<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -3642,7 +3689,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UInt32Value<'a> {
                 match tag {
                     8 => break 'f1,
                     _ => {
-                        if codec::ends(tag) {
+                        if __codec::ends(tag) {
                             cursor = cx
                                 .end(
                                     start,
@@ -3660,15 +3707,15 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UInt32Value<'a> {
                 }
                 continue 'fields;
             }
-            self.value = <codec::Uint32 as codec::Leaf>::read(&mut cursor, cx);
+            self.value = <__codec::Uint32 as __codec::Leaf>::read(&mut cursor, cx);
         }
         cursor
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = 0;
         if self.value != 0 {
-            size += <codec::Uint32 as codec::Leaf>::field_len(1, self.value);
+            size += <__codec::Uint32 as __codec::Leaf>::field_len(1, self.value);
         }
         size + self.unknown.encoded_len()
     }
@@ -3677,10 +3724,10 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UInt32Value<'a> {
         _: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if self.value != 0 {
-            writer = <codec::Uint32 as codec::Leaf>::put(8, self.value, writer);
+            writer = <__codec::Uint32 as __codec::Leaf>::put(8, self.value, writer);
         }
         writer.unknown(self.unknown)
     }
@@ -3748,8 +3795,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for BoolValue<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -3757,7 +3804,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for BoolValue<'a> {
                 match tag {
                     8 => break 'f1,
                     _ => {
-                        if codec::ends(tag) {
+                        if __codec::ends(tag) {
                             cursor = cx
                                 .end(
                                     start,
@@ -3775,15 +3822,15 @@ impl<'a> ::grpc_arena::codec::Message<'a> for BoolValue<'a> {
                 }
                 continue 'fields;
             }
-            self.value = <codec::Bool as codec::Leaf>::read(&mut cursor, cx);
+            self.value = <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx);
         }
         cursor
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = 0;
         if self.value {
-            size += <codec::Bool as codec::Leaf>::field_len(1, self.value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(1, self.value);
         }
         size + self.unknown.encoded_len()
     }
@@ -3792,10 +3839,10 @@ impl<'a> ::grpc_arena::codec::Message<'a> for BoolValue<'a> {
         _: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if self.value {
-            writer = <codec::Bool as codec::Leaf>::put(8, self.value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(8, self.value, writer);
         }
         writer.unknown(self.unknown)
     }
@@ -3863,8 +3910,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for StringValue<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -3872,7 +3919,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for StringValue<'a> {
                 match tag {
                     10 => break 'f1,
                     _ => {
-                        if codec::ends(tag) {
+                        if __codec::ends(tag) {
                             cursor = cx
                                 .end(
                                     start,
@@ -3890,15 +3937,15 @@ impl<'a> ::grpc_arena::codec::Message<'a> for StringValue<'a> {
                 }
                 continue 'fields;
             }
-            cursor = codec::text(cursor, cx, &mut self.value);
+            cursor = __codec::text(cursor, cx, &mut self.value);
         }
         cursor
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = 0;
         if !self.value.is_empty() {
-            size += <codec::Text as codec::Leaf>::field_len(1, self.value);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, self.value);
         }
         size + self.unknown.encoded_len()
     }
@@ -3907,10 +3954,10 @@ impl<'a> ::grpc_arena::codec::Message<'a> for StringValue<'a> {
         _: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if !self.value.is_empty() {
-            writer = <codec::Text as codec::Leaf>::put(10, self.value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(10, self.value, writer);
         }
         writer.unknown(self.unknown)
     }
@@ -3978,8 +4025,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for BytesValue<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -3987,7 +4034,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for BytesValue<'a> {
                 match tag {
                     10 => break 'f1,
                     _ => {
-                        if codec::ends(tag) {
+                        if __codec::ends(tag) {
                             cursor = cx
                                 .end(
                                     start,
@@ -4005,15 +4052,15 @@ impl<'a> ::grpc_arena::codec::Message<'a> for BytesValue<'a> {
                 }
                 continue 'fields;
             }
-            self.value = <codec::Blob as codec::Leaf>::read(&mut cursor, cx);
+            self.value = <__codec::Blob as __codec::Leaf>::read(&mut cursor, cx);
         }
         cursor
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = 0;
         if !self.value.is_empty() {
-            size += <codec::Blob as codec::Leaf>::field_len(1, self.value);
+            size += <__codec::Blob as __codec::Leaf>::field_len(1, self.value);
         }
         size + self.unknown.encoded_len()
     }
@@ -4022,10 +4069,10 @@ impl<'a> ::grpc_arena::codec::Message<'a> for BytesValue<'a> {
         _: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if !self.value.is_empty() {
-            writer = <codec::Blob as codec::Leaf>::put(10, self.value, writer);
+            writer = <__codec::Blob as __codec::Leaf>::put(10, self.value, writer);
         }
         writer.unknown(self.unknown)
     }

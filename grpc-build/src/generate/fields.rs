@@ -30,7 +30,7 @@ impl Scalar {
     /// The type that stands for it in `grpc_arena::codec`.
     fn codec(self) -> TokenStream {
         let name = format_ident!("{self:?}");
-        quote!(codec::#name)
+        quote!(__codec::#name)
     }
 
     fn rust(self, lifetime: &TokenStream) -> TokenStream {
@@ -96,11 +96,11 @@ impl Kind {
             Self::Scalar(scalar) => scalar.codec(),
             Self::Enum { rust, closed, .. } => {
                 let path = rust.path(scope);
-                if *closed { quote!(codec::Closed<#path>) } else { quote!(codec::Open<#path>) }
+                if *closed { quote!(__codec::Closed<#path>) } else { quote!(__codec::Open<#path>) }
             }
             Self::Message { rust, .. } => {
                 let path = rust.path(scope);
-                quote!(codec::Msg<#path<'a>>)
+                quote!(__codec::Msg<#path<'a>>)
             }
         }
     }
@@ -211,7 +211,7 @@ impl Field {
             Shape::Map(key) => {
                 let (key, builder) = (key.codec(), self.builder());
                 quote! {
-                    cursor = codec::map::<#key, #codec>(
+                    cursor = __codec::map::<#key, #codec>(
                         cursor, cx, #tag, self.#ident, &mut #builder, &mut self.unknown, &mut frame,
                     );
                 }
@@ -221,28 +221,28 @@ impl Field {
                 None => TokenStream::new(),
             },
             Shape::Implicit if matches!(self.kind, Kind::Scalar(Scalar::Text)) => {
-                quote!(cursor = codec::text(cursor, cx, &mut self.#ident);)
+                quote!(cursor = __codec::text(cursor, cx, &mut self.#ident);)
             }
             Shape::Implicit => {
-                quote!(self.#ident = <#codec as codec::Leaf>::read(&mut cursor, cx);)
+                quote!(self.#ident = <#codec as __codec::Leaf>::read(&mut cursor, cx);)
             }
             Shape::Explicit | Shape::Required => match &self.kind {
                 Kind::Message { group: false, .. } => {
-                    quote!(cursor = codec::message(cursor, cx, &mut self.#ident);)
+                    quote!(cursor = __codec::message(cursor, cx, &mut self.#ident);)
                 }
                 Kind::Message { group: true, .. } => {
                     let end = self.end_tag();
-                    quote!(cursor = codec::group(cursor, cx, #end, &mut self.#ident);)
+                    quote!(cursor = __codec::group(cursor, cx, #end, &mut self.#ident);)
                 }
                 Kind::Scalar(Scalar::Text) => {
-                    quote!(cursor = codec::optional_text(cursor, cx, &mut self.#ident);)
+                    quote!(cursor = __codec::optional_text(cursor, cx, &mut self.#ident);)
                 }
                 kind if kind.is_closed() => self.read_closed(
                     &codec,
                     &quote!(self.#ident = ::core::option::Option::Some(value)),
                 ),
                 _ => quote! {
-                    self.#ident = ::core::option::Option::Some(<#codec as codec::Leaf>::read(&mut cursor, cx));
+                    self.#ident = ::core::option::Option::Some(<#codec as __codec::Leaf>::read(&mut cursor, cx));
                 },
             },
         };
@@ -258,16 +258,16 @@ impl Field {
         let packed_tag = tag(self.number, DELIMITED);
         let closed = |tag: &Token| {
             quote! {
-                cursor = codec::closed(cursor, cx, #tag, &mut self.#ident, &mut self.unknown, &mut frame);
+                cursor = __codec::closed(cursor, cx, #tag, &mut self.#ident, &mut self.unknown, &mut frame);
             }
         };
         let mut ways = match &self.kind {
             Kind::Message { group: false, .. } => {
-                let read = quote!(cursor = codec::messages(cursor, cx, #tag_, &mut self.#ident, &mut frame););
+                let read = quote!(cursor = __codec::messages(cursor, cx, #tag_, &mut self.#ident, &mut frame););
                 vec![(tag_, read)]
             }
             Kind::Message { group: true, .. } => {
-                let read = quote!(cursor = codec::groups(cursor, cx, #tag_, &mut self.#ident, &mut frame););
+                let read = quote!(cursor = __codec::groups(cursor, cx, #tag_, &mut self.#ident, &mut frame););
                 vec![(tag_, read)]
             }
             kind if kind.is_closed() => {
@@ -276,11 +276,11 @@ impl Field {
             }
             kind => {
                 let read = quote! {
-                    cursor = codec::repeated::<#codec>(cursor, cx, #tag_, &mut self.#ident, &mut frame);
+                    cursor = __codec::repeated::<#codec>(cursor, cx, #tag_, &mut self.#ident, &mut frame);
                 };
                 let mut ways = vec![(tag_, read)];
                 if kind.packable() {
-                    let read = quote!(cursor = codec::packed::<#codec>(cursor, cx, &mut self.#ident, &mut frame););
+                    let read = quote!(cursor = __codec::packed::<#codec>(cursor, cx, &mut self.#ident, &mut frame););
                     ways.push((packed_tag, read));
                 }
                 ways
@@ -296,14 +296,14 @@ impl Field {
     fn read_item(&self) -> Vec<(Token, TokenStream)> {
         let (ident, number) = (&self.ident, Token::u32_unsuffixed(self.number));
         let item = quote! {
-            cursor = codec::message_set_item(
+            cursor = __codec::message_set_item(
                 start, cursor, cx, #number, &mut self.#ident, &mut self.unknown, &mut frame,
             );
         };
         let mut ways = vec![(tag(ITEM, START_GROUP), item)];
         // Higher numbers are no field's, so there is no tag.
         if self.number < 1 << 29 {
-            let field = quote!(cursor = codec::message(cursor, cx, &mut self.#ident););
+            let field = quote!(cursor = __codec::message(cursor, cx, &mut self.#ident););
             ways.push((tag(self.number, DELIMITED), field));
         }
         ways
@@ -315,7 +315,7 @@ impl Field {
         // The codec type is `Closed<Path>`; its value type is what has the numbers.
         quote! {
             let number = cursor.varint(cx) as i32;
-            match <<#codec as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
+            match <<#codec as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(number) {
                 ::core::option::Option::Some(value) => #set,
                 ::core::option::Option::None => {
                     cursor = cx.unnamed(#tag, number, cursor, &mut self.unknown, &mut frame);
@@ -334,9 +334,9 @@ impl Field {
             Kind::Message { group, .. } => {
                 let read = if *group {
                     let end = self.end_tag();
-                    quote!(codec::group(cursor, cx, #end, &mut value))
+                    quote!(__codec::group(cursor, cx, #end, &mut value))
                 } else {
-                    quote!(codec::message(cursor, cx, &mut value))
+                    quote!(__codec::message(cursor, cx, &mut value))
                 };
                 // The member that is set already is merged with; any other gives way.
                 quote! {
@@ -353,7 +353,7 @@ impl Field {
                 &quote!(self.#place = ::core::option::Option::Some(#variant(value))),
             ),
             _ => quote! {
-                let value = <#codec as codec::Leaf>::read(&mut cursor, cx);
+                let value = <#codec as __codec::Leaf>::read(&mut cursor, cx);
                 self.#place = ::core::option::Option::Some(#variant(value));
             },
         }
@@ -373,7 +373,7 @@ impl Field {
                 let number = Token::u32_unsuffixed(self.number);
                 quote! {
                     if let ::core::option::Option::Some(value) = #field {
-                        size += codec::message_set_item_len(#number, value, cache);
+                        size += __codec::message_set_item_len(#number, value, cache);
                     }
                 }
             }
@@ -382,20 +382,20 @@ impl Field {
                 quote!(if let ::core::option::Option::Some(value) = #field { size += #size; })
             }
             Shape::Repeated { packed: true } => {
-                quote!(size += codec::packed_len::<#codec>(#len, #field, cache);)
+                quote!(size += __codec::packed_len::<#codec>(#len, #field, cache);)
             }
             Shape::Repeated { packed: false } => match &self.kind {
                 Kind::Message { group: false, .. } => {
-                    quote!(size += codec::messages_len(#len, #field, cache);)
+                    quote!(size += __codec::messages_len(#len, #field, cache);)
                 }
                 Kind::Message { group: true, .. } => {
-                    quote!(size += codec::groups_len(#len, #field, cache);)
+                    quote!(size += __codec::groups_len(#len, #field, cache);)
                 }
-                _ => quote!(size += codec::repeated_len::<#codec>(#len, #field);),
+                _ => quote!(size += __codec::repeated_len::<#codec>(#len, #field);),
             },
             Shape::Map(key) => {
                 let key = key.codec();
-                quote!(size += codec::map_len::<#key, #codec>(#len, &#field, cache);)
+                quote!(size += __codec::map_len::<#key, #codec>(#len, &#field, cache);)
             }
             Shape::Oneof(_) => TokenStream::new(),
         }
@@ -405,9 +405,9 @@ impl Field {
     pub(super) fn measure_value(&self, codec: &TokenStream, value: &TokenStream) -> TokenStream {
         let len = tag_len(self.number);
         match &self.kind {
-            Kind::Message { group: false, .. } => quote!(codec::message_len(#len, #value, cache)),
-            Kind::Message { group: true, .. } => quote!(codec::group_len(#len, #value, cache)),
-            _ => quote!(<#codec as codec::Leaf>::field_len(#len, #value)),
+            Kind::Message { group: false, .. } => quote!(__codec::message_len(#len, #value, cache)),
+            Kind::Message { group: true, .. } => quote!(__codec::group_len(#len, #value, cache)),
+            _ => quote!(<#codec as __codec::Leaf>::field_len(#len, #value)),
         }
     }
 
@@ -425,7 +425,7 @@ impl Field {
                 let number = Token::u32_unsuffixed(self.number);
                 quote! {
                     if let ::core::option::Option::Some(value) = #field {
-                        writer = codec::write_message_set_item(#number, value, cache, writer);
+                        writer = __codec::write_message_set_item(#number, value, cache, writer);
                     }
                 }
             }
@@ -435,20 +435,20 @@ impl Field {
             }
             Shape::Repeated { packed: true } => {
                 let tag = tag(self.number, DELIMITED);
-                quote!(writer = codec::write_packed::<#codec>(#tag, #field, cache, writer);)
+                quote!(writer = __codec::write_packed::<#codec>(#tag, #field, cache, writer);)
             }
             Shape::Repeated { packed: false } => match &self.kind {
                 Kind::Message { group: false, .. } => {
-                    quote!(writer = codec::write_messages(#tag_, #field, cache, writer);)
+                    quote!(writer = __codec::write_messages(#tag_, #field, cache, writer);)
                 }
                 Kind::Message { group: true, .. } => {
-                    quote!(writer = codec::write_groups(#tag_, #field, cache, writer);)
+                    quote!(writer = __codec::write_groups(#tag_, #field, cache, writer);)
                 }
-                _ => quote!(writer = codec::write_repeated::<#codec>(#tag_, #field, writer);),
+                _ => quote!(writer = __codec::write_repeated::<#codec>(#tag_, #field, writer);),
             },
             Shape::Map(key) => {
                 let key = key.codec();
-                quote!(writer = codec::write_map::<#key, #codec>(#tag_, &#field, cache, writer);)
+                quote!(writer = __codec::write_map::<#key, #codec>(#tag_, &#field, cache, writer);)
             }
             Shape::Oneof(_) => TokenStream::new(),
         }
@@ -459,19 +459,19 @@ impl Field {
         let tag = self.tag();
         match &self.kind {
             Kind::Message { group: false, .. } => {
-                quote!(codec::write_message(#tag, #value, cache, writer))
+                quote!(__codec::write_message(#tag, #value, cache, writer))
             }
             Kind::Message { group: true, .. } => {
-                quote!(codec::write_group(#tag, #value, cache, writer))
+                quote!(__codec::write_group(#tag, #value, cache, writer))
             }
-            _ => quote!(<#codec as codec::Leaf>::put(#tag, #value, writer)),
+            _ => quote!(<#codec as __codec::Leaf>::put(#tag, #value, writer)),
         }
     }
 
     fn is_set(&self, value: &TokenStream) -> TokenStream {
         match &self.kind {
             Kind::Scalar(scalar) => scalar.is_set(value),
-            _ => quote!(codec::OpenEnum::number(#value) != 0),
+            _ => quote!(__codec::OpenEnum::number(#value) != 0),
         }
     }
 
@@ -486,7 +486,7 @@ impl Field {
             Kind::Scalar(Scalar::Double | Scalar::Float) => quote!(self.#ident.to_bits() as u64),
             Kind::Scalar(Scalar::Text | Scalar::Blob) => quote!(self.#ident.len() as u64),
             Kind::Scalar(_) => quote!(self.#ident as u64),
-            _ => quote!(codec::OpenEnum::number(self.#ident) as u64),
+            _ => quote!(__codec::OpenEnum::number(self.#ident) as u64),
         })
     }
 

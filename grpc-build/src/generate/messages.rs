@@ -124,11 +124,12 @@ impl Generator<'_> {
         let (measure, write) = self.encode_statements(message, scope);
         let uses_cache = message.fields.iter().any(Field::uses_cache);
         let cache = if uses_cache { quote!(cache) } else { quote!(_) };
+        // A schema may well call a module `codec`.
         let import = if message.fields.is_empty() {
             None
         } else {
             Some(quote!(
-                use ::grpc_arena::codec;
+                use ::grpc_arena::codec as __codec;
             ))
         };
         let (measure_body, write_body) = if message.fields.is_empty() {
@@ -219,7 +220,7 @@ impl Generator<'_> {
         let maps = message.fields.iter().filter(|field| matches!(field.shape, Shape::Map(_)));
         let builders = maps.clone().map(|field| {
             let builder = field.builder();
-            quote!(let mut #builder = codec::MapBuilder::new();)
+            quote!(let mut #builder = __codec::MapBuilder::new();)
         });
         let finish = maps.map(|field| {
             let (builder, ident) = (field.builder(), &field.ident);
@@ -232,8 +233,8 @@ impl Generator<'_> {
                 cx: &mut ::grpc_arena::codec::Context<'a>,
                 group: u32,
             ) -> ::grpc_arena::codec::Cursor<'a> {
-                use ::grpc_arena::codec;
-                let mut frame = codec::Frame::new();
+                use ::grpc_arena::codec as __codec;
+                let mut frame = __codec::Frame::new();
                 #(#builders)*
                 #reads
                 #(#finish)*
@@ -255,7 +256,7 @@ impl Generator<'_> {
             if field.shape == Shape::Required {
                 checks.extend(quote! {
                     if self.#ident.is_none() {
-                        return ::core::result::Result::Err(codec::missing(#name));
+                        return ::core::result::Result::Err(__codec::missing(#name));
                     }
                 });
             }
@@ -263,17 +264,17 @@ impl Generator<'_> {
                 _ if !requires => continue,
                 Shape::Explicit | Shape::Required | Shape::Item => quote! {
                     if let ::core::option::Option::Some(value) = self.#ident {
-                        codec::Message::check_required(value)#within;
+                        __codec::Message::check_required(value)#within;
                     }
                 },
                 Shape::Repeated { .. } => quote! {
                     for value in self.#ident {
-                        codec::Message::check_required(value)#within;
+                        __codec::Message::check_required(value)#within;
                     }
                 },
                 Shape::Map(_) => quote! {
                     for (_, value) in self.#ident {
-                        codec::Message::check_required(value)#within;
+                        __codec::Message::check_required(value)#within;
                     }
                 },
                 Shape::Oneof(index) => {
@@ -286,7 +287,7 @@ impl Generator<'_> {
                     let (place, module, oneof) = (&oneof.ident, &message.module, oneof.rust.ident());
                     quote! {
                         if let ::core::option::Option::Some(#module::#oneof::#variant(value)) = self.#place {
-                            codec::Message::check_required(value)#within;
+                            __codec::Message::check_required(value)#within;
                         }
                     }
                 }
@@ -295,7 +296,7 @@ impl Generator<'_> {
         }
         Some(quote! {
             fn check_required(&self) -> ::core::result::Result<(), ::grpc_arena::DecodeError> {
-                use ::grpc_arena::codec;
+                use ::grpc_arena::codec as __codec;
                 #checks
                 ::core::result::Result::Ok(())
             }
@@ -386,7 +387,7 @@ fn fields_loop(message: &Message, scope: &Scope) -> TokenStream {
         match tag {
             #arms
             _ => {
-                if codec::ends(tag) {
+                if __codec::ends(tag) {
                     cursor = cx.end(start, cursor, tag, group, &mut self.unknown, &mut frame);
                     break 'fields;
                 }

@@ -85,8 +85,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Version<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -100,7 +100,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Version<'a> {
                                 24 => break 'f3,
                                 34 => break 'f4,
                                 _ => {
-                                    if codec::ends(tag) {
+                                    if __codec::ends(tag) {
                                         cursor = cx
                                             .end(
                                                 start,
@@ -119,44 +119,44 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Version<'a> {
                             continue 'fields;
                         }
                         self.major = ::core::option::Option::Some(
-                            <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                            <__codec::Int32 as __codec::Leaf>::read(&mut cursor, cx),
                         );
                         if !cursor.expect(16) {
                             continue 'fields;
                         }
                     }
                     self.minor = ::core::option::Option::Some(
-                        <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                        <__codec::Int32 as __codec::Leaf>::read(&mut cursor, cx),
                     );
                     if !cursor.expect(24) {
                         continue 'fields;
                     }
                 }
                 self.patch = ::core::option::Option::Some(
-                    <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                    <__codec::Int32 as __codec::Leaf>::read(&mut cursor, cx),
                 );
                 if !cursor.expect(34) {
                     continue 'fields;
                 }
             }
-            cursor = codec::optional_text(cursor, cx, &mut self.suffix);
+            cursor = __codec::optional_text(cursor, cx, &mut self.suffix);
         }
         cursor
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = 0;
         if let ::core::option::Option::Some(value) = self.major {
-            size += <codec::Int32 as codec::Leaf>::field_len(1, value);
+            size += <__codec::Int32 as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.minor {
-            size += <codec::Int32 as codec::Leaf>::field_len(1, value);
+            size += <__codec::Int32 as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.patch {
-            size += <codec::Int32 as codec::Leaf>::field_len(1, value);
+            size += <__codec::Int32 as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.suffix {
-            size += <codec::Text as codec::Leaf>::field_len(1, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
         size + self.unknown.encoded_len()
     }
@@ -165,19 +165,19 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Version<'a> {
         _: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if let ::core::option::Option::Some(value) = self.major {
-            writer = <codec::Int32 as codec::Leaf>::put(8, value, writer);
+            writer = <__codec::Int32 as __codec::Leaf>::put(8, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.minor {
-            writer = <codec::Int32 as codec::Leaf>::put(16, value, writer);
+            writer = <__codec::Int32 as __codec::Leaf>::put(16, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.patch {
-            writer = <codec::Int32 as codec::Leaf>::put(24, value, writer);
+            writer = <__codec::Int32 as __codec::Leaf>::put(24, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.suffix {
-            writer = <codec::Text as codec::Leaf>::put(34, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(34, value, writer);
         }
         writer.unknown(self.unknown)
     }
@@ -287,8 +287,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for CodeGeneratorRequest<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -304,7 +304,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for CodeGeneratorRequest<'a> {
                                     122 => break 'f15,
                                     138 => break 'f17,
                                     _ => {
-                                        if codec::ends(tag) {
+                                        if __codec::ends(tag) {
                                             cursor = cx
                                                 .end(
                                                     start,
@@ -322,24 +322,24 @@ impl<'a> ::grpc_arena::codec::Message<'a> for CodeGeneratorRequest<'a> {
                                 }
                                 continue 'fields;
                             }
-                            cursor = codec::repeated::<
-                                codec::Text,
+                            cursor = __codec::repeated::<
+                                __codec::Text,
                             >(cursor, cx, 10, &mut self.file_to_generate, &mut frame);
                             if !cursor.expect(18) {
                                 continue 'fields;
                             }
                         }
-                        cursor = codec::optional_text(cursor, cx, &mut self.parameter);
+                        cursor = __codec::optional_text(cursor, cx, &mut self.parameter);
                         if !cursor.expect(26) {
                             continue 'fields;
                         }
                     }
-                    cursor = codec::message(cursor, cx, &mut self.compiler_version);
+                    cursor = __codec::message(cursor, cx, &mut self.compiler_version);
                     if !cursor.expect(122) {
                         continue 'fields;
                     }
                 }
-                cursor = codec::messages(
+                cursor = __codec::messages(
                     cursor,
                     cx,
                     122,
@@ -350,7 +350,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for CodeGeneratorRequest<'a> {
                     continue 'fields;
                 }
             }
-            cursor = codec::messages(
+            cursor = __codec::messages(
                 cursor,
                 cx,
                 138,
@@ -361,17 +361,17 @@ impl<'a> ::grpc_arena::codec::Message<'a> for CodeGeneratorRequest<'a> {
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
-        size += codec::repeated_len::<codec::Text>(1, self.file_to_generate);
+        size += __codec::repeated_len::<__codec::Text>(1, self.file_to_generate);
         if let ::core::option::Option::Some(value) = self.parameter {
-            size += <codec::Text as codec::Leaf>::field_len(1, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.compiler_version {
-            size += codec::message_len(1, value, cache);
+            size += __codec::message_len(1, value, cache);
         }
-        size += codec::messages_len(1, self.proto_file, cache);
-        size += codec::messages_len(2, self.source_file_descriptors, cache);
+        size += __codec::messages_len(1, self.proto_file, cache);
+        size += __codec::messages_len(2, self.source_file_descriptors, cache);
         size
     }
     fn write<'w>(
@@ -379,27 +379,34 @@ impl<'a> ::grpc_arena::codec::Message<'a> for CodeGeneratorRequest<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
-        writer = codec::write_repeated::<codec::Text>(10, self.file_to_generate, writer);
+        writer = __codec::write_repeated::<
+            __codec::Text,
+        >(10, self.file_to_generate, writer);
         if let ::core::option::Option::Some(value) = self.parameter {
-            writer = <codec::Text as codec::Leaf>::put(18, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(18, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.compiler_version {
-            writer = codec::write_message(26, value, cache, writer);
+            writer = __codec::write_message(26, value, cache, writer);
         }
-        writer = codec::write_messages(122, self.proto_file, cache, writer);
-        writer = codec::write_messages(138, self.source_file_descriptors, cache, writer);
+        writer = __codec::write_messages(122, self.proto_file, cache, writer);
+        writer = __codec::write_messages(
+            138,
+            self.source_file_descriptors,
+            cache,
+            writer,
+        );
         writer.unknown(self.unknown)
     }
     fn check_required(&self) -> ::core::result::Result<(), ::grpc_arena::DecodeError> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         for value in self.proto_file {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("proto_file"))?;
         }
         for value in self.source_file_descriptors {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("source_file_descriptors"))?;
         }
         ::core::result::Result::Ok(())
@@ -524,8 +531,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for CodeGeneratorResponse<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -541,7 +548,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for CodeGeneratorResponse<'a> {
                                     32 => break 'f4,
                                     122 => break 'f15,
                                     _ => {
-                                        if codec::ends(tag) {
+                                        if __codec::ends(tag) {
                                             cursor = cx
                                                 .end(
                                                     start,
@@ -559,52 +566,52 @@ impl<'a> ::grpc_arena::codec::Message<'a> for CodeGeneratorResponse<'a> {
                                 }
                                 continue 'fields;
                             }
-                            cursor = codec::optional_text(cursor, cx, &mut self.error);
+                            cursor = __codec::optional_text(cursor, cx, &mut self.error);
                             if !cursor.expect(16) {
                                 continue 'fields;
                             }
                         }
                         self.supported_features = ::core::option::Option::Some(
-                            <codec::Uint64 as codec::Leaf>::read(&mut cursor, cx),
+                            <__codec::Uint64 as __codec::Leaf>::read(&mut cursor, cx),
                         );
                         if !cursor.expect(24) {
                             continue 'fields;
                         }
                     }
                     self.minimum_edition = ::core::option::Option::Some(
-                        <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                        <__codec::Int32 as __codec::Leaf>::read(&mut cursor, cx),
                     );
                     if !cursor.expect(32) {
                         continue 'fields;
                     }
                 }
                 self.maximum_edition = ::core::option::Option::Some(
-                    <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                    <__codec::Int32 as __codec::Leaf>::read(&mut cursor, cx),
                 );
                 if !cursor.expect(122) {
                     continue 'fields;
                 }
             }
-            cursor = codec::messages(cursor, cx, 122, &mut self.file, &mut frame);
+            cursor = __codec::messages(cursor, cx, 122, &mut self.file, &mut frame);
         }
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.error {
-            size += <codec::Text as codec::Leaf>::field_len(1, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.supported_features {
-            size += <codec::Uint64 as codec::Leaf>::field_len(1, value);
+            size += <__codec::Uint64 as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.minimum_edition {
-            size += <codec::Int32 as codec::Leaf>::field_len(1, value);
+            size += <__codec::Int32 as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.maximum_edition {
-            size += <codec::Int32 as codec::Leaf>::field_len(1, value);
+            size += <__codec::Int32 as __codec::Leaf>::field_len(1, value);
         }
-        size += codec::messages_len(1, self.file, cache);
+        size += __codec::messages_len(1, self.file, cache);
         size
     }
     fn write<'w>(
@@ -612,21 +619,21 @@ impl<'a> ::grpc_arena::codec::Message<'a> for CodeGeneratorResponse<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if let ::core::option::Option::Some(value) = self.error {
-            writer = <codec::Text as codec::Leaf>::put(10, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(10, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.supported_features {
-            writer = <codec::Uint64 as codec::Leaf>::put(16, value, writer);
+            writer = <__codec::Uint64 as __codec::Leaf>::put(16, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.minimum_edition {
-            writer = <codec::Int32 as codec::Leaf>::put(24, value, writer);
+            writer = <__codec::Int32 as __codec::Leaf>::put(24, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.maximum_edition {
-            writer = <codec::Int32 as codec::Leaf>::put(32, value, writer);
+            writer = <__codec::Int32 as __codec::Leaf>::put(32, value, writer);
         }
-        writer = codec::write_messages(122, self.file, cache, writer);
+        writer = __codec::write_messages(122, self.file, cache, writer);
         writer.unknown(self.unknown)
     }
 }
@@ -742,8 +749,8 @@ pub mod code_generator_response {
             cx: &mut ::grpc_arena::codec::Context<'a>,
             group: u32,
         ) -> ::grpc_arena::codec::Cursor<'a> {
-            use ::grpc_arena::codec;
-            let mut frame = codec::Frame::new();
+            use ::grpc_arena::codec as __codec;
+            let mut frame = __codec::Frame::new();
             'fields: loop {
                 let start = cursor;
                 let tag = cursor.tag(cx);
@@ -757,7 +764,7 @@ pub mod code_generator_response {
                                     122 => break 'f15,
                                     130 => break 'f16,
                                     _ => {
-                                        if codec::ends(tag) {
+                                        if __codec::ends(tag) {
                                             cursor = cx
                                                 .end(
                                                     start,
@@ -775,12 +782,12 @@ pub mod code_generator_response {
                                 }
                                 continue 'fields;
                             }
-                            cursor = codec::optional_text(cursor, cx, &mut self.name);
+                            cursor = __codec::optional_text(cursor, cx, &mut self.name);
                             if !cursor.expect(18) {
                                 continue 'fields;
                             }
                         }
-                        cursor = codec::optional_text(
+                        cursor = __codec::optional_text(
                             cursor,
                             cx,
                             &mut self.insertion_point,
@@ -789,29 +796,29 @@ pub mod code_generator_response {
                             continue 'fields;
                         }
                     }
-                    cursor = codec::optional_text(cursor, cx, &mut self.content);
+                    cursor = __codec::optional_text(cursor, cx, &mut self.content);
                     if !cursor.expect(130) {
                         continue 'fields;
                     }
                 }
-                cursor = codec::message(cursor, cx, &mut self.generated_code_info);
+                cursor = __codec::message(cursor, cx, &mut self.generated_code_info);
             }
             cursor
         }
         fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-            use ::grpc_arena::codec;
+            use ::grpc_arena::codec as __codec;
             let mut size = self.unknown.encoded_len();
             if let ::core::option::Option::Some(value) = self.name {
-                size += <codec::Text as codec::Leaf>::field_len(1, value);
+                size += <__codec::Text as __codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.insertion_point {
-                size += <codec::Text as codec::Leaf>::field_len(1, value);
+                size += <__codec::Text as __codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.content {
-                size += <codec::Text as codec::Leaf>::field_len(1, value);
+                size += <__codec::Text as __codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.generated_code_info {
-                size += codec::message_len(2, value, cache);
+                size += __codec::message_len(2, value, cache);
             }
             size
         }
@@ -820,19 +827,19 @@ pub mod code_generator_response {
             cache: &mut ::grpc_arena::SizeCache,
             writer: ::grpc_arena::codec::Writer<'w>,
         ) -> ::grpc_arena::codec::Writer<'w> {
-            use ::grpc_arena::codec;
+            use ::grpc_arena::codec as __codec;
             let mut writer = writer;
             if let ::core::option::Option::Some(value) = self.name {
-                writer = <codec::Text as codec::Leaf>::put(10, value, writer);
+                writer = <__codec::Text as __codec::Leaf>::put(10, value, writer);
             }
             if let ::core::option::Option::Some(value) = self.insertion_point {
-                writer = <codec::Text as codec::Leaf>::put(18, value, writer);
+                writer = <__codec::Text as __codec::Leaf>::put(18, value, writer);
             }
             if let ::core::option::Option::Some(value) = self.content {
-                writer = <codec::Text as codec::Leaf>::put(122, value, writer);
+                writer = <__codec::Text as __codec::Leaf>::put(122, value, writer);
             }
             if let ::core::option::Option::Some(value) = self.generated_code_info {
-                writer = codec::write_message(130, value, cache, writer);
+                writer = __codec::write_message(130, value, cache, writer);
             }
             writer.unknown(self.unknown)
         }

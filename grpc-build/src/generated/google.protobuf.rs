@@ -47,8 +47,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorSet<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -56,7 +56,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorSet<'a> {
                 match tag {
                     10 => break 'f1,
                     _ => {
-                        if codec::ends(tag) {
+                        if __codec::ends(tag) {
                             cursor = cx
                                 .end(
                                     start,
@@ -74,14 +74,14 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorSet<'a> {
                 }
                 continue 'fields;
             }
-            cursor = codec::messages(cursor, cx, 10, &mut self.file, &mut frame);
+            cursor = __codec::messages(cursor, cx, 10, &mut self.file, &mut frame);
         }
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
-        size += codec::messages_len(1, self.file, cache);
+        size += __codec::messages_len(1, self.file, cache);
         size
     }
     fn write<'w>(
@@ -89,15 +89,16 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorSet<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
-        writer = codec::write_messages(10, self.file, cache, writer);
+        writer = __codec::write_messages(10, self.file, cache, writer);
         writer.unknown(self.unknown)
     }
     fn check_required(&self) -> ::core::result::Result<(), ::grpc_arena::DecodeError> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         for value in self.file {
-            codec::Message::check_required(value).map_err(|error| error.within("file"))?;
+            __codec::Message::check_required(value)
+                .map_err(|error| error.within("file"))?;
         }
         ::core::result::Result::Ok(())
     }
@@ -285,8 +286,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorProto<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -316,21 +317,21 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorProto<'a> {
                                                                         74 => break 'f9,
                                                                         80 => break 'f10,
                                                                         82 => {
-                                                                            cursor = codec::packed::<
-                                                                                codec::Int32,
+                                                                            cursor = __codec::packed::<
+                                                                                __codec::Int32,
                                                                             >(cursor, cx, &mut self.public_dependency, &mut frame);
                                                                         }
                                                                         88 => break 'f11,
                                                                         90 => {
-                                                                            cursor = codec::packed::<
-                                                                                codec::Int32,
+                                                                            cursor = __codec::packed::<
+                                                                                __codec::Int32,
                                                                             >(cursor, cx, &mut self.weak_dependency, &mut frame);
                                                                         }
                                                                         98 => break 'f12,
                                                                         112 => break 'f14,
                                                                         122 => break 'f15,
                                                                         _ => {
-                                                                            if codec::ends(tag) {
+                                                                            if __codec::ends(tag) {
                                                                                 cursor = cx
                                                                                     .end(
                                                                                         start,
@@ -348,12 +349,12 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorProto<'a> {
                                                                     }
                                                                     continue 'fields;
                                                                 }
-                                                                cursor = codec::optional_text(cursor, cx, &mut self.name);
+                                                                cursor = __codec::optional_text(cursor, cx, &mut self.name);
                                                                 if !cursor.expect(18) {
                                                                     continue 'fields;
                                                                 }
                                                             }
-                                                            cursor = codec::optional_text(
+                                                            cursor = __codec::optional_text(
                                                                 cursor,
                                                                 cx,
                                                                 &mut self.package,
@@ -362,14 +363,14 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorProto<'a> {
                                                                 continue 'fields;
                                                             }
                                                         }
-                                                        cursor = codec::repeated::<
-                                                            codec::Text,
+                                                        cursor = __codec::repeated::<
+                                                            __codec::Text,
                                                         >(cursor, cx, 26, &mut self.dependency, &mut frame);
                                                         if !cursor.expect(34) {
                                                             continue 'fields;
                                                         }
                                                     }
-                                                    cursor = codec::messages(
+                                                    cursor = __codec::messages(
                                                         cursor,
                                                         cx,
                                                         34,
@@ -380,7 +381,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorProto<'a> {
                                                         continue 'fields;
                                                     }
                                                 }
-                                                cursor = codec::messages(
+                                                cursor = __codec::messages(
                                                     cursor,
                                                     cx,
                                                     42,
@@ -391,7 +392,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorProto<'a> {
                                                     continue 'fields;
                                                 }
                                             }
-                                            cursor = codec::messages(
+                                            cursor = __codec::messages(
                                                 cursor,
                                                 cx,
                                                 50,
@@ -402,7 +403,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorProto<'a> {
                                                 continue 'fields;
                                             }
                                         }
-                                        cursor = codec::messages(
+                                        cursor = __codec::messages(
                                             cursor,
                                             cx,
                                             58,
@@ -413,12 +414,12 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorProto<'a> {
                                             continue 'fields;
                                         }
                                     }
-                                    cursor = codec::message(cursor, cx, &mut self.options);
+                                    cursor = __codec::message(cursor, cx, &mut self.options);
                                     if !cursor.expect(74) {
                                         continue 'fields;
                                     }
                                 }
-                                cursor = codec::message(
+                                cursor = __codec::message(
                                     cursor,
                                     cx,
                                     &mut self.source_code_info,
@@ -427,29 +428,29 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorProto<'a> {
                                     continue 'fields;
                                 }
                             }
-                            cursor = codec::repeated::<
-                                codec::Int32,
+                            cursor = __codec::repeated::<
+                                __codec::Int32,
                             >(cursor, cx, 80, &mut self.public_dependency, &mut frame);
                             if !cursor.expect(88) {
                                 continue 'fields;
                             }
                         }
-                        cursor = codec::repeated::<
-                            codec::Int32,
+                        cursor = __codec::repeated::<
+                            __codec::Int32,
                         >(cursor, cx, 88, &mut self.weak_dependency, &mut frame);
                         if !cursor.expect(98) {
                             continue 'fields;
                         }
                     }
-                    cursor = codec::optional_text(cursor, cx, &mut self.syntax);
+                    cursor = __codec::optional_text(cursor, cx, &mut self.syntax);
                     if !cursor.expect(112) {
                         continue 'fields;
                     }
                 }
                 let number = cursor.varint(cx) as i32;
-                match <<codec::Closed<
+                match <<__codec::Closed<
                     Edition,
-                > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
+                > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(number) {
                     ::core::option::Option::Some(value) => {
                         self.edition = ::core::option::Option::Some(value);
                     }
@@ -462,41 +463,41 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorProto<'a> {
                     continue 'fields;
                 }
             }
-            cursor = codec::repeated::<
-                codec::Text,
+            cursor = __codec::repeated::<
+                __codec::Text,
             >(cursor, cx, 122, &mut self.option_dependency, &mut frame);
         }
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.name {
-            size += <codec::Text as codec::Leaf>::field_len(1, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.package {
-            size += <codec::Text as codec::Leaf>::field_len(1, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
-        size += codec::repeated_len::<codec::Text>(1, self.dependency);
-        size += codec::messages_len(1, self.message_type, cache);
-        size += codec::messages_len(1, self.enum_type, cache);
-        size += codec::messages_len(1, self.service, cache);
-        size += codec::messages_len(1, self.extension, cache);
+        size += __codec::repeated_len::<__codec::Text>(1, self.dependency);
+        size += __codec::messages_len(1, self.message_type, cache);
+        size += __codec::messages_len(1, self.enum_type, cache);
+        size += __codec::messages_len(1, self.service, cache);
+        size += __codec::messages_len(1, self.extension, cache);
         if let ::core::option::Option::Some(value) = self.options {
-            size += codec::message_len(1, value, cache);
+            size += __codec::message_len(1, value, cache);
         }
         if let ::core::option::Option::Some(value) = self.source_code_info {
-            size += codec::message_len(1, value, cache);
+            size += __codec::message_len(1, value, cache);
         }
-        size += codec::repeated_len::<codec::Int32>(1, self.public_dependency);
-        size += codec::repeated_len::<codec::Int32>(1, self.weak_dependency);
+        size += __codec::repeated_len::<__codec::Int32>(1, self.public_dependency);
+        size += __codec::repeated_len::<__codec::Int32>(1, self.weak_dependency);
         if let ::core::option::Option::Some(value) = self.syntax {
-            size += <codec::Text as codec::Leaf>::field_len(1, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.edition {
-            size += <codec::Closed<Edition> as codec::Leaf>::field_len(1, value);
+            size += <__codec::Closed<Edition> as __codec::Leaf>::field_len(1, value);
         }
-        size += codec::repeated_len::<codec::Text>(1, self.option_dependency);
+        size += __codec::repeated_len::<__codec::Text>(1, self.option_dependency);
         size
     }
     fn write<'w>(
@@ -504,60 +505,64 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorProto<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if let ::core::option::Option::Some(value) = self.name {
-            writer = <codec::Text as codec::Leaf>::put(10, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(10, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.package {
-            writer = <codec::Text as codec::Leaf>::put(18, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(18, value, writer);
         }
-        writer = codec::write_repeated::<codec::Text>(26, self.dependency, writer);
-        writer = codec::write_messages(34, self.message_type, cache, writer);
-        writer = codec::write_messages(42, self.enum_type, cache, writer);
-        writer = codec::write_messages(50, self.service, cache, writer);
-        writer = codec::write_messages(58, self.extension, cache, writer);
+        writer = __codec::write_repeated::<__codec::Text>(26, self.dependency, writer);
+        writer = __codec::write_messages(34, self.message_type, cache, writer);
+        writer = __codec::write_messages(42, self.enum_type, cache, writer);
+        writer = __codec::write_messages(50, self.service, cache, writer);
+        writer = __codec::write_messages(58, self.extension, cache, writer);
         if let ::core::option::Option::Some(value) = self.options {
-            writer = codec::write_message(66, value, cache, writer);
+            writer = __codec::write_message(66, value, cache, writer);
         }
         if let ::core::option::Option::Some(value) = self.source_code_info {
-            writer = codec::write_message(74, value, cache, writer);
+            writer = __codec::write_message(74, value, cache, writer);
         }
-        writer = codec::write_repeated::<
-            codec::Int32,
+        writer = __codec::write_repeated::<
+            __codec::Int32,
         >(80, self.public_dependency, writer);
-        writer = codec::write_repeated::<codec::Int32>(88, self.weak_dependency, writer);
+        writer = __codec::write_repeated::<
+            __codec::Int32,
+        >(88, self.weak_dependency, writer);
         if let ::core::option::Option::Some(value) = self.syntax {
-            writer = <codec::Text as codec::Leaf>::put(98, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(98, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.edition {
-            writer = <codec::Closed<Edition> as codec::Leaf>::put(112, value, writer);
+            writer = <__codec::Closed<
+                Edition,
+            > as __codec::Leaf>::put(112, value, writer);
         }
-        writer = codec::write_repeated::<
-            codec::Text,
+        writer = __codec::write_repeated::<
+            __codec::Text,
         >(122, self.option_dependency, writer);
         writer.unknown(self.unknown)
     }
     fn check_required(&self) -> ::core::result::Result<(), ::grpc_arena::DecodeError> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         for value in self.message_type {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("message_type"))?;
         }
         for value in self.enum_type {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("enum_type"))?;
         }
         for value in self.service {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("service"))?;
         }
         for value in self.extension {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("extension"))?;
         }
         if let ::core::option::Option::Some(value) = self.options {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("options"))?;
         }
         ::core::result::Result::Ok(())
@@ -732,8 +737,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DescriptorProto<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -761,7 +766,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DescriptorProto<'a> {
                                                             82 => break 'f10,
                                                             88 => break 'f11,
                                                             _ => {
-                                                                if codec::ends(tag) {
+                                                                if __codec::ends(tag) {
                                                                     cursor = cx
                                                                         .end(
                                                                             start,
@@ -779,12 +784,12 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DescriptorProto<'a> {
                                                         }
                                                         continue 'fields;
                                                     }
-                                                    cursor = codec::optional_text(cursor, cx, &mut self.name);
+                                                    cursor = __codec::optional_text(cursor, cx, &mut self.name);
                                                     if !cursor.expect(18) {
                                                         continue 'fields;
                                                     }
                                                 }
-                                                cursor = codec::messages(
+                                                cursor = __codec::messages(
                                                     cursor,
                                                     cx,
                                                     18,
@@ -795,7 +800,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DescriptorProto<'a> {
                                                     continue 'fields;
                                                 }
                                             }
-                                            cursor = codec::messages(
+                                            cursor = __codec::messages(
                                                 cursor,
                                                 cx,
                                                 26,
@@ -806,7 +811,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DescriptorProto<'a> {
                                                 continue 'fields;
                                             }
                                         }
-                                        cursor = codec::messages(
+                                        cursor = __codec::messages(
                                             cursor,
                                             cx,
                                             34,
@@ -817,7 +822,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DescriptorProto<'a> {
                                             continue 'fields;
                                         }
                                     }
-                                    cursor = codec::messages(
+                                    cursor = __codec::messages(
                                         cursor,
                                         cx,
                                         42,
@@ -828,7 +833,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DescriptorProto<'a> {
                                         continue 'fields;
                                     }
                                 }
-                                cursor = codec::messages(
+                                cursor = __codec::messages(
                                     cursor,
                                     cx,
                                     50,
@@ -839,12 +844,12 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DescriptorProto<'a> {
                                     continue 'fields;
                                 }
                             }
-                            cursor = codec::message(cursor, cx, &mut self.options);
+                            cursor = __codec::message(cursor, cx, &mut self.options);
                             if !cursor.expect(66) {
                                 continue 'fields;
                             }
                         }
-                        cursor = codec::messages(
+                        cursor = __codec::messages(
                             cursor,
                             cx,
                             66,
@@ -855,7 +860,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DescriptorProto<'a> {
                             continue 'fields;
                         }
                     }
-                    cursor = codec::messages(
+                    cursor = __codec::messages(
                         cursor,
                         cx,
                         74,
@@ -866,17 +871,17 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DescriptorProto<'a> {
                         continue 'fields;
                     }
                 }
-                cursor = codec::repeated::<
-                    codec::Text,
+                cursor = __codec::repeated::<
+                    __codec::Text,
                 >(cursor, cx, 82, &mut self.reserved_name, &mut frame);
                 if !cursor.expect(88) {
                     continue 'fields;
                 }
             }
             let number = cursor.varint(cx) as i32;
-            match <<codec::Closed<
+            match <<__codec::Closed<
                 SymbolVisibility,
-            > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
+            > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(number) {
                 ::core::option::Option::Some(value) => {
                     self.visibility = ::core::option::Option::Some(value);
                 }
@@ -889,25 +894,27 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DescriptorProto<'a> {
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.name {
-            size += <codec::Text as codec::Leaf>::field_len(1, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
-        size += codec::messages_len(1, self.field, cache);
-        size += codec::messages_len(1, self.nested_type, cache);
-        size += codec::messages_len(1, self.enum_type, cache);
-        size += codec::messages_len(1, self.extension_range, cache);
-        size += codec::messages_len(1, self.extension, cache);
+        size += __codec::messages_len(1, self.field, cache);
+        size += __codec::messages_len(1, self.nested_type, cache);
+        size += __codec::messages_len(1, self.enum_type, cache);
+        size += __codec::messages_len(1, self.extension_range, cache);
+        size += __codec::messages_len(1, self.extension, cache);
         if let ::core::option::Option::Some(value) = self.options {
-            size += codec::message_len(1, value, cache);
+            size += __codec::message_len(1, value, cache);
         }
-        size += codec::messages_len(1, self.oneof_decl, cache);
-        size += codec::messages_len(1, self.reserved_range, cache);
-        size += codec::repeated_len::<codec::Text>(1, self.reserved_name);
+        size += __codec::messages_len(1, self.oneof_decl, cache);
+        size += __codec::messages_len(1, self.reserved_range, cache);
+        size += __codec::repeated_len::<__codec::Text>(1, self.reserved_name);
         if let ::core::option::Option::Some(value) = self.visibility {
             size
-                += <codec::Closed<SymbolVisibility> as codec::Leaf>::field_len(1, value);
+                += <__codec::Closed<
+                    SymbolVisibility,
+                > as __codec::Leaf>::field_len(1, value);
         }
         size
     }
@@ -916,57 +923,59 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DescriptorProto<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if let ::core::option::Option::Some(value) = self.name {
-            writer = <codec::Text as codec::Leaf>::put(10, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(10, value, writer);
         }
-        writer = codec::write_messages(18, self.field, cache, writer);
-        writer = codec::write_messages(26, self.nested_type, cache, writer);
-        writer = codec::write_messages(34, self.enum_type, cache, writer);
-        writer = codec::write_messages(42, self.extension_range, cache, writer);
-        writer = codec::write_messages(50, self.extension, cache, writer);
+        writer = __codec::write_messages(18, self.field, cache, writer);
+        writer = __codec::write_messages(26, self.nested_type, cache, writer);
+        writer = __codec::write_messages(34, self.enum_type, cache, writer);
+        writer = __codec::write_messages(42, self.extension_range, cache, writer);
+        writer = __codec::write_messages(50, self.extension, cache, writer);
         if let ::core::option::Option::Some(value) = self.options {
-            writer = codec::write_message(58, value, cache, writer);
+            writer = __codec::write_message(58, value, cache, writer);
         }
-        writer = codec::write_messages(66, self.oneof_decl, cache, writer);
-        writer = codec::write_messages(74, self.reserved_range, cache, writer);
-        writer = codec::write_repeated::<codec::Text>(82, self.reserved_name, writer);
+        writer = __codec::write_messages(66, self.oneof_decl, cache, writer);
+        writer = __codec::write_messages(74, self.reserved_range, cache, writer);
+        writer = __codec::write_repeated::<
+            __codec::Text,
+        >(82, self.reserved_name, writer);
         if let ::core::option::Option::Some(value) = self.visibility {
-            writer = <codec::Closed<
+            writer = <__codec::Closed<
                 SymbolVisibility,
-            > as codec::Leaf>::put(88, value, writer);
+            > as __codec::Leaf>::put(88, value, writer);
         }
         writer.unknown(self.unknown)
     }
     fn check_required(&self) -> ::core::result::Result<(), ::grpc_arena::DecodeError> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         for value in self.field {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("field"))?;
         }
         for value in self.nested_type {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("nested_type"))?;
         }
         for value in self.enum_type {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("enum_type"))?;
         }
         for value in self.extension_range {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("extension_range"))?;
         }
         for value in self.extension {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("extension"))?;
         }
         if let ::core::option::Option::Some(value) = self.options {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("options"))?;
         }
         for value in self.oneof_decl {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("oneof_decl"))?;
         }
         ::core::result::Result::Ok(())
@@ -1070,8 +1079,8 @@ pub mod descriptor_proto {
             cx: &mut ::grpc_arena::codec::Context<'a>,
             group: u32,
         ) -> ::grpc_arena::codec::Cursor<'a> {
-            use ::grpc_arena::codec;
-            let mut frame = codec::Frame::new();
+            use ::grpc_arena::codec as __codec;
+            let mut frame = __codec::Frame::new();
             'fields: loop {
                 let start = cursor;
                 let tag = cursor.tag(cx);
@@ -1083,7 +1092,7 @@ pub mod descriptor_proto {
                                 16 => break 'f2,
                                 26 => break 'f3,
                                 _ => {
-                                    if codec::ends(tag) {
+                                    if __codec::ends(tag) {
                                         cursor = cx
                                             .end(
                                                 start,
@@ -1102,34 +1111,34 @@ pub mod descriptor_proto {
                             continue 'fields;
                         }
                         self.start = ::core::option::Option::Some(
-                            <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                            <__codec::Int32 as __codec::Leaf>::read(&mut cursor, cx),
                         );
                         if !cursor.expect(16) {
                             continue 'fields;
                         }
                     }
                     self.end = ::core::option::Option::Some(
-                        <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                        <__codec::Int32 as __codec::Leaf>::read(&mut cursor, cx),
                     );
                     if !cursor.expect(26) {
                         continue 'fields;
                     }
                 }
-                cursor = codec::message(cursor, cx, &mut self.options);
+                cursor = __codec::message(cursor, cx, &mut self.options);
             }
             cursor
         }
         fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-            use ::grpc_arena::codec;
+            use ::grpc_arena::codec as __codec;
             let mut size = self.unknown.encoded_len();
             if let ::core::option::Option::Some(value) = self.start {
-                size += <codec::Int32 as codec::Leaf>::field_len(1, value);
+                size += <__codec::Int32 as __codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.end {
-                size += <codec::Int32 as codec::Leaf>::field_len(1, value);
+                size += <__codec::Int32 as __codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.options {
-                size += codec::message_len(1, value, cache);
+                size += __codec::message_len(1, value, cache);
             }
             size
         }
@@ -1138,25 +1147,25 @@ pub mod descriptor_proto {
             cache: &mut ::grpc_arena::SizeCache,
             writer: ::grpc_arena::codec::Writer<'w>,
         ) -> ::grpc_arena::codec::Writer<'w> {
-            use ::grpc_arena::codec;
+            use ::grpc_arena::codec as __codec;
             let mut writer = writer;
             if let ::core::option::Option::Some(value) = self.start {
-                writer = <codec::Int32 as codec::Leaf>::put(8, value, writer);
+                writer = <__codec::Int32 as __codec::Leaf>::put(8, value, writer);
             }
             if let ::core::option::Option::Some(value) = self.end {
-                writer = <codec::Int32 as codec::Leaf>::put(16, value, writer);
+                writer = <__codec::Int32 as __codec::Leaf>::put(16, value, writer);
             }
             if let ::core::option::Option::Some(value) = self.options {
-                writer = codec::write_message(26, value, cache, writer);
+                writer = __codec::write_message(26, value, cache, writer);
             }
             writer.unknown(self.unknown)
         }
         fn check_required(
             &self,
         ) -> ::core::result::Result<(), ::grpc_arena::DecodeError> {
-            use ::grpc_arena::codec;
+            use ::grpc_arena::codec as __codec;
             if let ::core::option::Option::Some(value) = self.options {
-                codec::Message::check_required(value)
+                __codec::Message::check_required(value)
                     .map_err(|error| error.within("options"))?;
             }
             ::core::result::Result::Ok(())
@@ -1247,8 +1256,8 @@ pub mod descriptor_proto {
             cx: &mut ::grpc_arena::codec::Context<'a>,
             group: u32,
         ) -> ::grpc_arena::codec::Cursor<'a> {
-            use ::grpc_arena::codec;
-            let mut frame = codec::Frame::new();
+            use ::grpc_arena::codec as __codec;
+            let mut frame = __codec::Frame::new();
             'fields: loop {
                 let start = cursor;
                 let tag = cursor.tag(cx);
@@ -1258,7 +1267,7 @@ pub mod descriptor_proto {
                             8 => break 'f1,
                             16 => break 'f2,
                             _ => {
-                                if codec::ends(tag) {
+                                if __codec::ends(tag) {
                                     cursor = cx
                                         .end(
                                             start,
@@ -1277,26 +1286,26 @@ pub mod descriptor_proto {
                         continue 'fields;
                     }
                     self.start = ::core::option::Option::Some(
-                        <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                        <__codec::Int32 as __codec::Leaf>::read(&mut cursor, cx),
                     );
                     if !cursor.expect(16) {
                         continue 'fields;
                     }
                 }
                 self.end = ::core::option::Option::Some(
-                    <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                    <__codec::Int32 as __codec::Leaf>::read(&mut cursor, cx),
                 );
             }
             cursor
         }
         fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
-            use ::grpc_arena::codec;
+            use ::grpc_arena::codec as __codec;
             let mut size = 0;
             if let ::core::option::Option::Some(value) = self.start {
-                size += <codec::Int32 as codec::Leaf>::field_len(1, value);
+                size += <__codec::Int32 as __codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.end {
-                size += <codec::Int32 as codec::Leaf>::field_len(1, value);
+                size += <__codec::Int32 as __codec::Leaf>::field_len(1, value);
             }
             size + self.unknown.encoded_len()
         }
@@ -1305,13 +1314,13 @@ pub mod descriptor_proto {
             _: &mut ::grpc_arena::SizeCache,
             writer: ::grpc_arena::codec::Writer<'w>,
         ) -> ::grpc_arena::codec::Writer<'w> {
-            use ::grpc_arena::codec;
+            use ::grpc_arena::codec as __codec;
             let mut writer = writer;
             if let ::core::option::Option::Some(value) = self.start {
-                writer = <codec::Int32 as codec::Leaf>::put(8, value, writer);
+                writer = <__codec::Int32 as __codec::Leaf>::put(8, value, writer);
             }
             if let ::core::option::Option::Some(value) = self.end {
-                writer = <codec::Int32 as codec::Leaf>::put(16, value, writer);
+                writer = <__codec::Int32 as __codec::Leaf>::put(16, value, writer);
             }
             writer.unknown(self.unknown)
         }
@@ -1420,8 +1429,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ExtensionRangeOptions<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -1435,7 +1444,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ExtensionRangeOptions<'a> {
                                 402 => break 'f50,
                                 7994 => break 'f999,
                                 _ => {
-                                    if codec::ends(tag) {
+                                    if __codec::ends(tag) {
                                         cursor = cx
                                             .end(
                                                 start,
@@ -1453,7 +1462,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ExtensionRangeOptions<'a> {
                             }
                             continue 'fields;
                         }
-                        cursor = codec::messages(
+                        cursor = __codec::messages(
                             cursor,
                             cx,
                             18,
@@ -1465,9 +1474,11 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ExtensionRangeOptions<'a> {
                         }
                     }
                     let number = cursor.varint(cx) as i32;
-                    match <<codec::Closed<
+                    match <<__codec::Closed<
                         extension_range_options::VerificationState,
-                    > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
+                    > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(
+                        number,
+                    ) {
                         ::core::option::Option::Some(value) => {
                             self.verification = ::core::option::Option::Some(value);
                         }
@@ -1480,12 +1491,12 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ExtensionRangeOptions<'a> {
                         continue 'fields;
                     }
                 }
-                cursor = codec::message(cursor, cx, &mut self.features);
+                cursor = __codec::message(cursor, cx, &mut self.features);
                 if !cursor.expect(7994) {
                     continue 'fields;
                 }
             }
-            cursor = codec::messages(
+            cursor = __codec::messages(
                 cursor,
                 cx,
                 7994,
@@ -1496,19 +1507,19 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ExtensionRangeOptions<'a> {
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
-        size += codec::messages_len(1, self.declaration, cache);
+        size += __codec::messages_len(1, self.declaration, cache);
         if let ::core::option::Option::Some(value) = self.verification {
             size
-                += <codec::Closed<
+                += <__codec::Closed<
                     extension_range_options::VerificationState,
-                > as codec::Leaf>::field_len(1, value);
+                > as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.features {
-            size += codec::message_len(2, value, cache);
+            size += __codec::message_len(2, value, cache);
         }
-        size += codec::messages_len(2, self.uninterpreted_option, cache);
+        size += __codec::messages_len(2, self.uninterpreted_option, cache);
         size
     }
     fn write<'w>(
@@ -1516,24 +1527,24 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ExtensionRangeOptions<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
-        writer = codec::write_messages(18, self.declaration, cache, writer);
+        writer = __codec::write_messages(18, self.declaration, cache, writer);
         if let ::core::option::Option::Some(value) = self.verification {
-            writer = <codec::Closed<
+            writer = <__codec::Closed<
                 extension_range_options::VerificationState,
-            > as codec::Leaf>::put(24, value, writer);
+            > as __codec::Leaf>::put(24, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.features {
-            writer = codec::write_message(402, value, cache, writer);
+            writer = __codec::write_message(402, value, cache, writer);
         }
-        writer = codec::write_messages(7994, self.uninterpreted_option, cache, writer);
+        writer = __codec::write_messages(7994, self.uninterpreted_option, cache, writer);
         writer.unknown(self.unknown)
     }
     fn check_required(&self) -> ::core::result::Result<(), ::grpc_arena::DecodeError> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         for value in self.uninterpreted_option {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("uninterpreted_option"))?;
         }
         ::core::result::Result::Ok(())
@@ -1663,8 +1674,8 @@ pub mod extension_range_options {
             cx: &mut ::grpc_arena::codec::Context<'a>,
             group: u32,
         ) -> ::grpc_arena::codec::Cursor<'a> {
-            use ::grpc_arena::codec;
-            let mut frame = codec::Frame::new();
+            use ::grpc_arena::codec as __codec;
+            let mut frame = __codec::Frame::new();
             'fields: loop {
                 let start = cursor;
                 let tag = cursor.tag(cx);
@@ -1680,7 +1691,7 @@ pub mod extension_range_options {
                                         40 => break 'f5,
                                         48 => break 'f6,
                                         _ => {
-                                            if codec::ends(tag) {
+                                            if __codec::ends(tag) {
                                                 cursor = cx
                                                     .end(
                                                         start,
@@ -1699,13 +1710,13 @@ pub mod extension_range_options {
                                     continue 'fields;
                                 }
                                 self.number = ::core::option::Option::Some(
-                                    <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                                    <__codec::Int32 as __codec::Leaf>::read(&mut cursor, cx),
                                 );
                                 if !cursor.expect(18) {
                                     continue 'fields;
                                 }
                             }
-                            cursor = codec::optional_text(
+                            cursor = __codec::optional_text(
                                 cursor,
                                 cx,
                                 &mut self.full_name,
@@ -1714,41 +1725,41 @@ pub mod extension_range_options {
                                 continue 'fields;
                             }
                         }
-                        cursor = codec::optional_text(cursor, cx, &mut self.r#type);
+                        cursor = __codec::optional_text(cursor, cx, &mut self.r#type);
                         if !cursor.expect(40) {
                             continue 'fields;
                         }
                     }
                     self.reserved = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                        <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                     );
                     if !cursor.expect(48) {
                         continue 'fields;
                     }
                 }
                 self.repeated = ::core::option::Option::Some(
-                    <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                    <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                 );
             }
             cursor
         }
         fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
-            use ::grpc_arena::codec;
+            use ::grpc_arena::codec as __codec;
             let mut size = 0;
             if let ::core::option::Option::Some(value) = self.number {
-                size += <codec::Int32 as codec::Leaf>::field_len(1, value);
+                size += <__codec::Int32 as __codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.full_name {
-                size += <codec::Text as codec::Leaf>::field_len(1, value);
+                size += <__codec::Text as __codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.r#type {
-                size += <codec::Text as codec::Leaf>::field_len(1, value);
+                size += <__codec::Text as __codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.reserved {
-                size += <codec::Bool as codec::Leaf>::field_len(1, value);
+                size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.repeated {
-                size += <codec::Bool as codec::Leaf>::field_len(1, value);
+                size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
             }
             size + self.unknown.encoded_len()
         }
@@ -1757,22 +1768,22 @@ pub mod extension_range_options {
             _: &mut ::grpc_arena::SizeCache,
             writer: ::grpc_arena::codec::Writer<'w>,
         ) -> ::grpc_arena::codec::Writer<'w> {
-            use ::grpc_arena::codec;
+            use ::grpc_arena::codec as __codec;
             let mut writer = writer;
             if let ::core::option::Option::Some(value) = self.number {
-                writer = <codec::Int32 as codec::Leaf>::put(8, value, writer);
+                writer = <__codec::Int32 as __codec::Leaf>::put(8, value, writer);
             }
             if let ::core::option::Option::Some(value) = self.full_name {
-                writer = <codec::Text as codec::Leaf>::put(18, value, writer);
+                writer = <__codec::Text as __codec::Leaf>::put(18, value, writer);
             }
             if let ::core::option::Option::Some(value) = self.r#type {
-                writer = <codec::Text as codec::Leaf>::put(26, value, writer);
+                writer = <__codec::Text as __codec::Leaf>::put(26, value, writer);
             }
             if let ::core::option::Option::Some(value) = self.reserved {
-                writer = <codec::Bool as codec::Leaf>::put(40, value, writer);
+                writer = <__codec::Bool as __codec::Leaf>::put(40, value, writer);
             }
             if let ::core::option::Option::Some(value) = self.repeated {
-                writer = <codec::Bool as codec::Leaf>::put(48, value, writer);
+                writer = <__codec::Bool as __codec::Leaf>::put(48, value, writer);
             }
             writer.unknown(self.unknown)
         }
@@ -2015,8 +2026,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldDescriptorProto<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -2044,7 +2055,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldDescriptorProto<'a> {
                                                             82 => break 'f10,
                                                             136 => break 'f17,
                                                             _ => {
-                                                                if codec::ends(tag) {
+                                                                if __codec::ends(tag) {
                                                                     cursor = cx
                                                                         .end(
                                                                             start,
@@ -2062,12 +2073,12 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldDescriptorProto<'a> {
                                                         }
                                                         continue 'fields;
                                                     }
-                                                    cursor = codec::optional_text(cursor, cx, &mut self.name);
+                                                    cursor = __codec::optional_text(cursor, cx, &mut self.name);
                                                     if !cursor.expect(18) {
                                                         continue 'fields;
                                                     }
                                                 }
-                                                cursor = codec::optional_text(
+                                                cursor = __codec::optional_text(
                                                     cursor,
                                                     cx,
                                                     &mut self.extendee,
@@ -2077,16 +2088,16 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldDescriptorProto<'a> {
                                                 }
                                             }
                                             self.number = ::core::option::Option::Some(
-                                                <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                                                <__codec::Int32 as __codec::Leaf>::read(&mut cursor, cx),
                                             );
                                             if !cursor.expect(32) {
                                                 continue 'fields;
                                             }
                                         }
                                         let number = cursor.varint(cx) as i32;
-                                        match <<codec::Closed<
+                                        match <<__codec::Closed<
                                             field_descriptor_proto::Label,
-                                        > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                                        > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(
                                             number,
                                         ) {
                                             ::core::option::Option::Some(value) => {
@@ -2102,9 +2113,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldDescriptorProto<'a> {
                                         }
                                     }
                                     let number = cursor.varint(cx) as i32;
-                                    match <<codec::Closed<
+                                    match <<__codec::Closed<
                                         field_descriptor_proto::Type,
-                                    > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                                    > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(
                                         number,
                                     ) {
                                         ::core::option::Option::Some(value) => {
@@ -2119,7 +2130,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldDescriptorProto<'a> {
                                         continue 'fields;
                                     }
                                 }
-                                cursor = codec::optional_text(
+                                cursor = __codec::optional_text(
                                     cursor,
                                     cx,
                                     &mut self.type_name,
@@ -2128,7 +2139,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldDescriptorProto<'a> {
                                     continue 'fields;
                                 }
                             }
-                            cursor = codec::optional_text(
+                            cursor = __codec::optional_text(
                                 cursor,
                                 cx,
                                 &mut self.default_value,
@@ -2137,70 +2148,70 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldDescriptorProto<'a> {
                                 continue 'fields;
                             }
                         }
-                        cursor = codec::message(cursor, cx, &mut self.options);
+                        cursor = __codec::message(cursor, cx, &mut self.options);
                         if !cursor.expect(72) {
                             continue 'fields;
                         }
                     }
                     self.oneof_index = ::core::option::Option::Some(
-                        <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                        <__codec::Int32 as __codec::Leaf>::read(&mut cursor, cx),
                     );
                     if !cursor.expect(82) {
                         continue 'fields;
                     }
                 }
-                cursor = codec::optional_text(cursor, cx, &mut self.json_name);
+                cursor = __codec::optional_text(cursor, cx, &mut self.json_name);
                 if !cursor.expect(136) {
                     continue 'fields;
                 }
             }
             self.proto3_optional = ::core::option::Option::Some(
-                <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
             );
         }
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.name {
-            size += <codec::Text as codec::Leaf>::field_len(1, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.extendee {
-            size += <codec::Text as codec::Leaf>::field_len(1, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.number {
-            size += <codec::Int32 as codec::Leaf>::field_len(1, value);
+            size += <__codec::Int32 as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.label {
             size
-                += <codec::Closed<
+                += <__codec::Closed<
                     field_descriptor_proto::Label,
-                > as codec::Leaf>::field_len(1, value);
+                > as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.r#type {
             size
-                += <codec::Closed<
+                += <__codec::Closed<
                     field_descriptor_proto::Type,
-                > as codec::Leaf>::field_len(1, value);
+                > as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.type_name {
-            size += <codec::Text as codec::Leaf>::field_len(1, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.default_value {
-            size += <codec::Text as codec::Leaf>::field_len(1, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.options {
-            size += codec::message_len(1, value, cache);
+            size += __codec::message_len(1, value, cache);
         }
         if let ::core::option::Option::Some(value) = self.oneof_index {
-            size += <codec::Int32 as codec::Leaf>::field_len(1, value);
+            size += <__codec::Int32 as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.json_name {
-            size += <codec::Text as codec::Leaf>::field_len(1, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.proto3_optional {
-            size += <codec::Bool as codec::Leaf>::field_len(2, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(2, value);
         }
         size
     }
@@ -2209,51 +2220,51 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldDescriptorProto<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if let ::core::option::Option::Some(value) = self.name {
-            writer = <codec::Text as codec::Leaf>::put(10, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(10, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.extendee {
-            writer = <codec::Text as codec::Leaf>::put(18, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(18, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.number {
-            writer = <codec::Int32 as codec::Leaf>::put(24, value, writer);
+            writer = <__codec::Int32 as __codec::Leaf>::put(24, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.label {
-            writer = <codec::Closed<
+            writer = <__codec::Closed<
                 field_descriptor_proto::Label,
-            > as codec::Leaf>::put(32, value, writer);
+            > as __codec::Leaf>::put(32, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.r#type {
-            writer = <codec::Closed<
+            writer = <__codec::Closed<
                 field_descriptor_proto::Type,
-            > as codec::Leaf>::put(40, value, writer);
+            > as __codec::Leaf>::put(40, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.type_name {
-            writer = <codec::Text as codec::Leaf>::put(50, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(50, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.default_value {
-            writer = <codec::Text as codec::Leaf>::put(58, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(58, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.options {
-            writer = codec::write_message(66, value, cache, writer);
+            writer = __codec::write_message(66, value, cache, writer);
         }
         if let ::core::option::Option::Some(value) = self.oneof_index {
-            writer = <codec::Int32 as codec::Leaf>::put(72, value, writer);
+            writer = <__codec::Int32 as __codec::Leaf>::put(72, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.json_name {
-            writer = <codec::Text as codec::Leaf>::put(82, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(82, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.proto3_optional {
-            writer = <codec::Bool as codec::Leaf>::put(136, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(136, value, writer);
         }
         writer.unknown(self.unknown)
     }
     fn check_required(&self) -> ::core::result::Result<(), ::grpc_arena::DecodeError> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         if let ::core::option::Option::Some(value) = self.options {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("options"))?;
         }
         ::core::result::Result::Ok(())
@@ -2506,8 +2517,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for OneofDescriptorProto<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -2517,7 +2528,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for OneofDescriptorProto<'a> {
                         10 => break 'f1,
                         18 => break 'f2,
                         _ => {
-                            if codec::ends(tag) {
+                            if __codec::ends(tag) {
                                 cursor = cx
                                     .end(
                                         start,
@@ -2535,23 +2546,23 @@ impl<'a> ::grpc_arena::codec::Message<'a> for OneofDescriptorProto<'a> {
                     }
                     continue 'fields;
                 }
-                cursor = codec::optional_text(cursor, cx, &mut self.name);
+                cursor = __codec::optional_text(cursor, cx, &mut self.name);
                 if !cursor.expect(18) {
                     continue 'fields;
                 }
             }
-            cursor = codec::message(cursor, cx, &mut self.options);
+            cursor = __codec::message(cursor, cx, &mut self.options);
         }
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.name {
-            size += <codec::Text as codec::Leaf>::field_len(1, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.options {
-            size += codec::message_len(1, value, cache);
+            size += __codec::message_len(1, value, cache);
         }
         size
     }
@@ -2560,20 +2571,20 @@ impl<'a> ::grpc_arena::codec::Message<'a> for OneofDescriptorProto<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if let ::core::option::Option::Some(value) = self.name {
-            writer = <codec::Text as codec::Leaf>::put(10, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(10, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.options {
-            writer = codec::write_message(18, value, cache, writer);
+            writer = __codec::write_message(18, value, cache, writer);
         }
         writer.unknown(self.unknown)
     }
     fn check_required(&self) -> ::core::result::Result<(), ::grpc_arena::DecodeError> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         if let ::core::option::Option::Some(value) = self.options {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("options"))?;
         }
         ::core::result::Result::Ok(())
@@ -2696,8 +2707,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumDescriptorProto<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -2715,7 +2726,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumDescriptorProto<'a> {
                                         42 => break 'f5,
                                         48 => break 'f6,
                                         _ => {
-                                            if codec::ends(tag) {
+                                            if __codec::ends(tag) {
                                                 cursor = cx
                                                     .end(
                                                         start,
@@ -2733,12 +2744,12 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumDescriptorProto<'a> {
                                     }
                                     continue 'fields;
                                 }
-                                cursor = codec::optional_text(cursor, cx, &mut self.name);
+                                cursor = __codec::optional_text(cursor, cx, &mut self.name);
                                 if !cursor.expect(18) {
                                     continue 'fields;
                                 }
                             }
-                            cursor = codec::messages(
+                            cursor = __codec::messages(
                                 cursor,
                                 cx,
                                 18,
@@ -2749,12 +2760,12 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumDescriptorProto<'a> {
                                 continue 'fields;
                             }
                         }
-                        cursor = codec::message(cursor, cx, &mut self.options);
+                        cursor = __codec::message(cursor, cx, &mut self.options);
                         if !cursor.expect(34) {
                             continue 'fields;
                         }
                     }
-                    cursor = codec::messages(
+                    cursor = __codec::messages(
                         cursor,
                         cx,
                         34,
@@ -2765,17 +2776,17 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumDescriptorProto<'a> {
                         continue 'fields;
                     }
                 }
-                cursor = codec::repeated::<
-                    codec::Text,
+                cursor = __codec::repeated::<
+                    __codec::Text,
                 >(cursor, cx, 42, &mut self.reserved_name, &mut frame);
                 if !cursor.expect(48) {
                     continue 'fields;
                 }
             }
             let number = cursor.varint(cx) as i32;
-            match <<codec::Closed<
+            match <<__codec::Closed<
                 SymbolVisibility,
-            > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
+            > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(number) {
                 ::core::option::Option::Some(value) => {
                     self.visibility = ::core::option::Option::Some(value);
                 }
@@ -2788,20 +2799,22 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumDescriptorProto<'a> {
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.name {
-            size += <codec::Text as codec::Leaf>::field_len(1, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
-        size += codec::messages_len(1, self.value, cache);
+        size += __codec::messages_len(1, self.value, cache);
         if let ::core::option::Option::Some(value) = self.options {
-            size += codec::message_len(1, value, cache);
+            size += __codec::message_len(1, value, cache);
         }
-        size += codec::messages_len(1, self.reserved_range, cache);
-        size += codec::repeated_len::<codec::Text>(1, self.reserved_name);
+        size += __codec::messages_len(1, self.reserved_range, cache);
+        size += __codec::repeated_len::<__codec::Text>(1, self.reserved_name);
         if let ::core::option::Option::Some(value) = self.visibility {
             size
-                += <codec::Closed<SymbolVisibility> as codec::Leaf>::field_len(1, value);
+                += <__codec::Closed<
+                    SymbolVisibility,
+                > as __codec::Leaf>::field_len(1, value);
         }
         size
     }
@@ -2810,32 +2823,34 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumDescriptorProto<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if let ::core::option::Option::Some(value) = self.name {
-            writer = <codec::Text as codec::Leaf>::put(10, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(10, value, writer);
         }
-        writer = codec::write_messages(18, self.value, cache, writer);
+        writer = __codec::write_messages(18, self.value, cache, writer);
         if let ::core::option::Option::Some(value) = self.options {
-            writer = codec::write_message(26, value, cache, writer);
+            writer = __codec::write_message(26, value, cache, writer);
         }
-        writer = codec::write_messages(34, self.reserved_range, cache, writer);
-        writer = codec::write_repeated::<codec::Text>(42, self.reserved_name, writer);
+        writer = __codec::write_messages(34, self.reserved_range, cache, writer);
+        writer = __codec::write_repeated::<
+            __codec::Text,
+        >(42, self.reserved_name, writer);
         if let ::core::option::Option::Some(value) = self.visibility {
-            writer = <codec::Closed<
+            writer = <__codec::Closed<
                 SymbolVisibility,
-            > as codec::Leaf>::put(48, value, writer);
+            > as __codec::Leaf>::put(48, value, writer);
         }
         writer.unknown(self.unknown)
     }
     fn check_required(&self) -> ::core::result::Result<(), ::grpc_arena::DecodeError> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         for value in self.value {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("value"))?;
         }
         if let ::core::option::Option::Some(value) = self.options {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("options"))?;
         }
         ::core::result::Result::Ok(())
@@ -2929,8 +2944,8 @@ pub mod enum_descriptor_proto {
             cx: &mut ::grpc_arena::codec::Context<'a>,
             group: u32,
         ) -> ::grpc_arena::codec::Cursor<'a> {
-            use ::grpc_arena::codec;
-            let mut frame = codec::Frame::new();
+            use ::grpc_arena::codec as __codec;
+            let mut frame = __codec::Frame::new();
             'fields: loop {
                 let start = cursor;
                 let tag = cursor.tag(cx);
@@ -2940,7 +2955,7 @@ pub mod enum_descriptor_proto {
                             8 => break 'f1,
                             16 => break 'f2,
                             _ => {
-                                if codec::ends(tag) {
+                                if __codec::ends(tag) {
                                     cursor = cx
                                         .end(
                                             start,
@@ -2959,26 +2974,26 @@ pub mod enum_descriptor_proto {
                         continue 'fields;
                     }
                     self.start = ::core::option::Option::Some(
-                        <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                        <__codec::Int32 as __codec::Leaf>::read(&mut cursor, cx),
                     );
                     if !cursor.expect(16) {
                         continue 'fields;
                     }
                 }
                 self.end = ::core::option::Option::Some(
-                    <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                    <__codec::Int32 as __codec::Leaf>::read(&mut cursor, cx),
                 );
             }
             cursor
         }
         fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
-            use ::grpc_arena::codec;
+            use ::grpc_arena::codec as __codec;
             let mut size = 0;
             if let ::core::option::Option::Some(value) = self.start {
-                size += <codec::Int32 as codec::Leaf>::field_len(1, value);
+                size += <__codec::Int32 as __codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.end {
-                size += <codec::Int32 as codec::Leaf>::field_len(1, value);
+                size += <__codec::Int32 as __codec::Leaf>::field_len(1, value);
             }
             size + self.unknown.encoded_len()
         }
@@ -2987,13 +3002,13 @@ pub mod enum_descriptor_proto {
             _: &mut ::grpc_arena::SizeCache,
             writer: ::grpc_arena::codec::Writer<'w>,
         ) -> ::grpc_arena::codec::Writer<'w> {
-            use ::grpc_arena::codec;
+            use ::grpc_arena::codec as __codec;
             let mut writer = writer;
             if let ::core::option::Option::Some(value) = self.start {
-                writer = <codec::Int32 as codec::Leaf>::put(8, value, writer);
+                writer = <__codec::Int32 as __codec::Leaf>::put(8, value, writer);
             }
             if let ::core::option::Option::Some(value) = self.end {
-                writer = <codec::Int32 as codec::Leaf>::put(16, value, writer);
+                writer = <__codec::Int32 as __codec::Leaf>::put(16, value, writer);
             }
             writer.unknown(self.unknown)
         }
@@ -3094,8 +3109,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValueDescriptorProto<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -3107,7 +3122,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValueDescriptorProto<'a> {
                             16 => break 'f2,
                             26 => break 'f3,
                             _ => {
-                                if codec::ends(tag) {
+                                if __codec::ends(tag) {
                                     cursor = cx
                                         .end(
                                             start,
@@ -3125,33 +3140,33 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValueDescriptorProto<'a> {
                         }
                         continue 'fields;
                     }
-                    cursor = codec::optional_text(cursor, cx, &mut self.name);
+                    cursor = __codec::optional_text(cursor, cx, &mut self.name);
                     if !cursor.expect(16) {
                         continue 'fields;
                     }
                 }
                 self.number = ::core::option::Option::Some(
-                    <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                    <__codec::Int32 as __codec::Leaf>::read(&mut cursor, cx),
                 );
                 if !cursor.expect(26) {
                     continue 'fields;
                 }
             }
-            cursor = codec::message(cursor, cx, &mut self.options);
+            cursor = __codec::message(cursor, cx, &mut self.options);
         }
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.name {
-            size += <codec::Text as codec::Leaf>::field_len(1, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.number {
-            size += <codec::Int32 as codec::Leaf>::field_len(1, value);
+            size += <__codec::Int32 as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.options {
-            size += codec::message_len(1, value, cache);
+            size += __codec::message_len(1, value, cache);
         }
         size
     }
@@ -3160,23 +3175,23 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValueDescriptorProto<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if let ::core::option::Option::Some(value) = self.name {
-            writer = <codec::Text as codec::Leaf>::put(10, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(10, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.number {
-            writer = <codec::Int32 as codec::Leaf>::put(16, value, writer);
+            writer = <__codec::Int32 as __codec::Leaf>::put(16, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.options {
-            writer = codec::write_message(26, value, cache, writer);
+            writer = __codec::write_message(26, value, cache, writer);
         }
         writer.unknown(self.unknown)
     }
     fn check_required(&self) -> ::core::result::Result<(), ::grpc_arena::DecodeError> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         if let ::core::option::Option::Some(value) = self.options {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("options"))?;
         }
         ::core::result::Result::Ok(())
@@ -3278,8 +3293,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ServiceDescriptorProto<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -3291,7 +3306,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ServiceDescriptorProto<'a> {
                             18 => break 'f2,
                             26 => break 'f3,
                             _ => {
-                                if codec::ends(tag) {
+                                if __codec::ends(tag) {
                                     cursor = cx
                                         .end(
                                             start,
@@ -3309,29 +3324,29 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ServiceDescriptorProto<'a> {
                         }
                         continue 'fields;
                     }
-                    cursor = codec::optional_text(cursor, cx, &mut self.name);
+                    cursor = __codec::optional_text(cursor, cx, &mut self.name);
                     if !cursor.expect(18) {
                         continue 'fields;
                     }
                 }
-                cursor = codec::messages(cursor, cx, 18, &mut self.method, &mut frame);
+                cursor = __codec::messages(cursor, cx, 18, &mut self.method, &mut frame);
                 if !cursor.expect(26) {
                     continue 'fields;
                 }
             }
-            cursor = codec::message(cursor, cx, &mut self.options);
+            cursor = __codec::message(cursor, cx, &mut self.options);
         }
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.name {
-            size += <codec::Text as codec::Leaf>::field_len(1, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
-        size += codec::messages_len(1, self.method, cache);
+        size += __codec::messages_len(1, self.method, cache);
         if let ::core::option::Option::Some(value) = self.options {
-            size += codec::message_len(1, value, cache);
+            size += __codec::message_len(1, value, cache);
         }
         size
     }
@@ -3340,25 +3355,25 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ServiceDescriptorProto<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if let ::core::option::Option::Some(value) = self.name {
-            writer = <codec::Text as codec::Leaf>::put(10, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(10, value, writer);
         }
-        writer = codec::write_messages(18, self.method, cache, writer);
+        writer = __codec::write_messages(18, self.method, cache, writer);
         if let ::core::option::Option::Some(value) = self.options {
-            writer = codec::write_message(26, value, cache, writer);
+            writer = __codec::write_message(26, value, cache, writer);
         }
         writer.unknown(self.unknown)
     }
     fn check_required(&self) -> ::core::result::Result<(), ::grpc_arena::DecodeError> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         for value in self.method {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("method"))?;
         }
         if let ::core::option::Option::Some(value) = self.options {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("options"))?;
         }
         ::core::result::Result::Ok(())
@@ -3495,8 +3510,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodDescriptorProto<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -3514,7 +3529,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodDescriptorProto<'a> {
                                         40 => break 'f5,
                                         48 => break 'f6,
                                         _ => {
-                                            if codec::ends(tag) {
+                                            if __codec::ends(tag) {
                                                 cursor = cx
                                                     .end(
                                                         start,
@@ -3532,12 +3547,12 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodDescriptorProto<'a> {
                                     }
                                     continue 'fields;
                                 }
-                                cursor = codec::optional_text(cursor, cx, &mut self.name);
+                                cursor = __codec::optional_text(cursor, cx, &mut self.name);
                                 if !cursor.expect(18) {
                                     continue 'fields;
                                 }
                             }
-                            cursor = codec::optional_text(
+                            cursor = __codec::optional_text(
                                 cursor,
                                 cx,
                                 &mut self.input_type,
@@ -3546,49 +3561,53 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodDescriptorProto<'a> {
                                 continue 'fields;
                             }
                         }
-                        cursor = codec::optional_text(cursor, cx, &mut self.output_type);
+                        cursor = __codec::optional_text(
+                            cursor,
+                            cx,
+                            &mut self.output_type,
+                        );
                         if !cursor.expect(34) {
                             continue 'fields;
                         }
                     }
-                    cursor = codec::message(cursor, cx, &mut self.options);
+                    cursor = __codec::message(cursor, cx, &mut self.options);
                     if !cursor.expect(40) {
                         continue 'fields;
                     }
                 }
                 self.client_streaming = ::core::option::Option::Some(
-                    <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                    <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                 );
                 if !cursor.expect(48) {
                     continue 'fields;
                 }
             }
             self.server_streaming = ::core::option::Option::Some(
-                <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
             );
         }
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.name {
-            size += <codec::Text as codec::Leaf>::field_len(1, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.input_type {
-            size += <codec::Text as codec::Leaf>::field_len(1, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.output_type {
-            size += <codec::Text as codec::Leaf>::field_len(1, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.options {
-            size += codec::message_len(1, value, cache);
+            size += __codec::message_len(1, value, cache);
         }
         if let ::core::option::Option::Some(value) = self.client_streaming {
-            size += <codec::Bool as codec::Leaf>::field_len(1, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.server_streaming {
-            size += <codec::Bool as codec::Leaf>::field_len(1, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
         }
         size
     }
@@ -3597,32 +3616,32 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodDescriptorProto<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if let ::core::option::Option::Some(value) = self.name {
-            writer = <codec::Text as codec::Leaf>::put(10, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(10, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.input_type {
-            writer = <codec::Text as codec::Leaf>::put(18, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(18, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.output_type {
-            writer = <codec::Text as codec::Leaf>::put(26, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(26, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.options {
-            writer = codec::write_message(34, value, cache, writer);
+            writer = __codec::write_message(34, value, cache, writer);
         }
         if let ::core::option::Option::Some(value) = self.client_streaming {
-            writer = <codec::Bool as codec::Leaf>::put(40, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(40, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.server_streaming {
-            writer = <codec::Bool as codec::Leaf>::put(48, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(48, value, writer);
         }
         writer.unknown(self.unknown)
     }
     fn check_required(&self) -> ::core::result::Result<(), ::grpc_arena::DecodeError> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         if let ::core::option::Option::Some(value) = self.options {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("options"))?;
         }
         ::core::result::Result::Ok(())
@@ -3940,8 +3959,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileOptions<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -3989,7 +4008,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileOptions<'a> {
                                                                                                     402 => break 'f50,
                                                                                                     7994 => break 'f999,
                                                                                                     _ => {
-                                                                                                        if codec::ends(tag) {
+                                                                                                        if __codec::ends(tag) {
                                                                                                             cursor = cx
                                                                                                                 .end(
                                                                                                                     start,
@@ -4007,7 +4026,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileOptions<'a> {
                                                                                                 }
                                                                                                 continue 'fields;
                                                                                             }
-                                                                                            cursor = codec::optional_text(
+                                                                                            cursor = __codec::optional_text(
                                                                                                 cursor,
                                                                                                 cx,
                                                                                                 &mut self.java_package,
@@ -4016,7 +4035,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileOptions<'a> {
                                                                                                 continue 'fields;
                                                                                             }
                                                                                         }
-                                                                                        cursor = codec::optional_text(
+                                                                                        cursor = __codec::optional_text(
                                                                                             cursor,
                                                                                             cx,
                                                                                             &mut self.java_outer_classname,
@@ -4026,9 +4045,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileOptions<'a> {
                                                                                         }
                                                                                     }
                                                                                     let number = cursor.varint(cx) as i32;
-                                                                                    match <<codec::Closed<
+                                                                                    match <<__codec::Closed<
                                                                                         file_options::OptimizeMode,
-                                                                                    > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                                                                                    > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(
                                                                                         number,
                                                                                     ) {
                                                                                         ::core::option::Option::Some(value) => {
@@ -4044,13 +4063,13 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileOptions<'a> {
                                                                                     }
                                                                                 }
                                                                                 self.java_multiple_files = ::core::option::Option::Some(
-                                                                                    <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                                                                    <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                                                                                 );
                                                                                 if !cursor.expect(90) {
                                                                                     continue 'fields;
                                                                                 }
                                                                             }
-                                                                            cursor = codec::optional_text(
+                                                                            cursor = __codec::optional_text(
                                                                                 cursor,
                                                                                 cx,
                                                                                 &mut self.go_package,
@@ -4060,55 +4079,55 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileOptions<'a> {
                                                                             }
                                                                         }
                                                                         self.cc_generic_services = ::core::option::Option::Some(
-                                                                            <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                                                            <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                                                                         );
                                                                         if !cursor.expect(136) {
                                                                             continue 'fields;
                                                                         }
                                                                     }
                                                                     self.java_generic_services = ::core::option::Option::Some(
-                                                                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                                                        <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                                                                     );
                                                                     if !cursor.expect(144) {
                                                                         continue 'fields;
                                                                     }
                                                                 }
                                                                 self.py_generic_services = ::core::option::Option::Some(
-                                                                    <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                                                    <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                                                                 );
                                                                 if !cursor.expect(160) {
                                                                     continue 'fields;
                                                                 }
                                                             }
                                                             self.java_generate_equals_and_hash = ::core::option::Option::Some(
-                                                                <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                                                <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                                                             );
                                                             if !cursor.expect(184) {
                                                                 continue 'fields;
                                                             }
                                                         }
                                                         self.deprecated = ::core::option::Option::Some(
-                                                            <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                                            <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                                                         );
                                                         if !cursor.expect(216) {
                                                             continue 'fields;
                                                         }
                                                     }
                                                     self.java_string_check_utf8 = ::core::option::Option::Some(
-                                                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                                        <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                                                     );
                                                     if !cursor.expect(248) {
                                                         continue 'fields;
                                                     }
                                                 }
                                                 self.cc_enable_arenas = ::core::option::Option::Some(
-                                                    <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                                    <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                                                 );
                                                 if !cursor.expect(290) {
                                                     continue 'fields;
                                                 }
                                             }
-                                            cursor = codec::optional_text(
+                                            cursor = __codec::optional_text(
                                                 cursor,
                                                 cx,
                                                 &mut self.objc_class_prefix,
@@ -4117,7 +4136,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileOptions<'a> {
                                                 continue 'fields;
                                             }
                                         }
-                                        cursor = codec::optional_text(
+                                        cursor = __codec::optional_text(
                                             cursor,
                                             cx,
                                             &mut self.csharp_namespace,
@@ -4126,7 +4145,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileOptions<'a> {
                                             continue 'fields;
                                         }
                                     }
-                                    cursor = codec::optional_text(
+                                    cursor = __codec::optional_text(
                                         cursor,
                                         cx,
                                         &mut self.swift_prefix,
@@ -4135,7 +4154,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileOptions<'a> {
                                         continue 'fields;
                                     }
                                 }
-                                cursor = codec::optional_text(
+                                cursor = __codec::optional_text(
                                     cursor,
                                     cx,
                                     &mut self.php_class_prefix,
@@ -4144,7 +4163,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileOptions<'a> {
                                     continue 'fields;
                                 }
                             }
-                            cursor = codec::optional_text(
+                            cursor = __codec::optional_text(
                                 cursor,
                                 cx,
                                 &mut self.php_namespace,
@@ -4153,7 +4172,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileOptions<'a> {
                                 continue 'fields;
                             }
                         }
-                        cursor = codec::optional_text(
+                        cursor = __codec::optional_text(
                             cursor,
                             cx,
                             &mut self.php_metadata_namespace,
@@ -4162,17 +4181,17 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileOptions<'a> {
                             continue 'fields;
                         }
                     }
-                    cursor = codec::optional_text(cursor, cx, &mut self.ruby_package);
+                    cursor = __codec::optional_text(cursor, cx, &mut self.ruby_package);
                     if !cursor.expect(402) {
                         continue 'fields;
                     }
                 }
-                cursor = codec::message(cursor, cx, &mut self.features);
+                cursor = __codec::message(cursor, cx, &mut self.features);
                 if !cursor.expect(7994) {
                     continue 'fields;
                 }
             }
-            cursor = codec::messages(
+            cursor = __codec::messages(
                 cursor,
                 cx,
                 7994,
@@ -4183,72 +4202,72 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileOptions<'a> {
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.java_package {
-            size += <codec::Text as codec::Leaf>::field_len(1, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.java_outer_classname {
-            size += <codec::Text as codec::Leaf>::field_len(1, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.optimize_for {
             size
-                += <codec::Closed<
+                += <__codec::Closed<
                     file_options::OptimizeMode,
-                > as codec::Leaf>::field_len(1, value);
+                > as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.java_multiple_files {
-            size += <codec::Bool as codec::Leaf>::field_len(1, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.go_package {
-            size += <codec::Text as codec::Leaf>::field_len(1, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.cc_generic_services {
-            size += <codec::Bool as codec::Leaf>::field_len(2, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.java_generic_services {
-            size += <codec::Bool as codec::Leaf>::field_len(2, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.py_generic_services {
-            size += <codec::Bool as codec::Leaf>::field_len(2, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.java_generate_equals_and_hash {
-            size += <codec::Bool as codec::Leaf>::field_len(2, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.deprecated {
-            size += <codec::Bool as codec::Leaf>::field_len(2, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.java_string_check_utf8 {
-            size += <codec::Bool as codec::Leaf>::field_len(2, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.cc_enable_arenas {
-            size += <codec::Bool as codec::Leaf>::field_len(2, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.objc_class_prefix {
-            size += <codec::Text as codec::Leaf>::field_len(2, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.csharp_namespace {
-            size += <codec::Text as codec::Leaf>::field_len(2, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.swift_prefix {
-            size += <codec::Text as codec::Leaf>::field_len(2, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.php_class_prefix {
-            size += <codec::Text as codec::Leaf>::field_len(2, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.php_namespace {
-            size += <codec::Text as codec::Leaf>::field_len(2, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.php_metadata_namespace {
-            size += <codec::Text as codec::Leaf>::field_len(2, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.ruby_package {
-            size += <codec::Text as codec::Leaf>::field_len(2, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.features {
-            size += codec::message_len(2, value, cache);
+            size += __codec::message_len(2, value, cache);
         }
-        size += codec::messages_len(2, self.uninterpreted_option, cache);
+        size += __codec::messages_len(2, self.uninterpreted_option, cache);
         size
     }
     fn write<'w>(
@@ -4256,77 +4275,77 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileOptions<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if let ::core::option::Option::Some(value) = self.java_package {
-            writer = <codec::Text as codec::Leaf>::put(10, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(10, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.java_outer_classname {
-            writer = <codec::Text as codec::Leaf>::put(66, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(66, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.optimize_for {
-            writer = <codec::Closed<
+            writer = <__codec::Closed<
                 file_options::OptimizeMode,
-            > as codec::Leaf>::put(72, value, writer);
+            > as __codec::Leaf>::put(72, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.java_multiple_files {
-            writer = <codec::Bool as codec::Leaf>::put(80, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(80, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.go_package {
-            writer = <codec::Text as codec::Leaf>::put(90, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(90, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.cc_generic_services {
-            writer = <codec::Bool as codec::Leaf>::put(128, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(128, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.java_generic_services {
-            writer = <codec::Bool as codec::Leaf>::put(136, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(136, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.py_generic_services {
-            writer = <codec::Bool as codec::Leaf>::put(144, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(144, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.java_generate_equals_and_hash {
-            writer = <codec::Bool as codec::Leaf>::put(160, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(160, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.deprecated {
-            writer = <codec::Bool as codec::Leaf>::put(184, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(184, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.java_string_check_utf8 {
-            writer = <codec::Bool as codec::Leaf>::put(216, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(216, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.cc_enable_arenas {
-            writer = <codec::Bool as codec::Leaf>::put(248, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(248, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.objc_class_prefix {
-            writer = <codec::Text as codec::Leaf>::put(290, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(290, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.csharp_namespace {
-            writer = <codec::Text as codec::Leaf>::put(298, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(298, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.swift_prefix {
-            writer = <codec::Text as codec::Leaf>::put(314, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(314, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.php_class_prefix {
-            writer = <codec::Text as codec::Leaf>::put(322, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(322, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.php_namespace {
-            writer = <codec::Text as codec::Leaf>::put(330, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(330, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.php_metadata_namespace {
-            writer = <codec::Text as codec::Leaf>::put(354, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(354, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.ruby_package {
-            writer = <codec::Text as codec::Leaf>::put(362, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(362, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.features {
-            writer = codec::write_message(402, value, cache, writer);
+            writer = __codec::write_message(402, value, cache, writer);
         }
-        writer = codec::write_messages(7994, self.uninterpreted_option, cache, writer);
+        writer = __codec::write_messages(7994, self.uninterpreted_option, cache, writer);
         writer.unknown(self.unknown)
     }
     fn check_required(&self) -> ::core::result::Result<(), ::grpc_arena::DecodeError> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         for value in self.uninterpreted_option {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("uninterpreted_option"))?;
         }
         ::core::result::Result::Ok(())
@@ -4533,8 +4552,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MessageOptions<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -4554,7 +4573,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MessageOptions<'a> {
                                             98 => break 'f12,
                                             7994 => break 'f999,
                                             _ => {
-                                                if codec::ends(tag) {
+                                                if __codec::ends(tag) {
                                                     cursor = cx
                                                         .end(
                                                             start,
@@ -4573,46 +4592,46 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MessageOptions<'a> {
                                         continue 'fields;
                                     }
                                     self.message_set_wire_format = ::core::option::Option::Some(
-                                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                        <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                                     );
                                     if !cursor.expect(16) {
                                         continue 'fields;
                                     }
                                 }
                                 self.no_standard_descriptor_accessor = ::core::option::Option::Some(
-                                    <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                    <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                                 );
                                 if !cursor.expect(24) {
                                     continue 'fields;
                                 }
                             }
                             self.deprecated = ::core::option::Option::Some(
-                                <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                             );
                             if !cursor.expect(56) {
                                 continue 'fields;
                             }
                         }
                         self.map_entry = ::core::option::Option::Some(
-                            <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                            <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                         );
                         if !cursor.expect(88) {
                             continue 'fields;
                         }
                     }
                     self.deprecated_legacy_json_field_conflicts = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                        <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                     );
                     if !cursor.expect(98) {
                         continue 'fields;
                     }
                 }
-                cursor = codec::message(cursor, cx, &mut self.features);
+                cursor = __codec::message(cursor, cx, &mut self.features);
                 if !cursor.expect(7994) {
                     continue 'fields;
                 }
             }
-            cursor = codec::messages(
+            cursor = __codec::messages(
                 cursor,
                 cx,
                 7994,
@@ -4623,30 +4642,30 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MessageOptions<'a> {
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.message_set_wire_format {
-            size += <codec::Bool as codec::Leaf>::field_len(1, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.no_standard_descriptor_accessor
         {
-            size += <codec::Bool as codec::Leaf>::field_len(1, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.deprecated {
-            size += <codec::Bool as codec::Leaf>::field_len(1, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.map_entry {
-            size += <codec::Bool as codec::Leaf>::field_len(1, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self
             .deprecated_legacy_json_field_conflicts
         {
-            size += <codec::Bool as codec::Leaf>::field_len(1, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.features {
-            size += codec::message_len(1, value, cache);
+            size += __codec::message_len(1, value, cache);
         }
-        size += codec::messages_len(2, self.uninterpreted_option, cache);
+        size += __codec::messages_len(2, self.uninterpreted_option, cache);
         size
     }
     fn write<'w>(
@@ -4654,36 +4673,36 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MessageOptions<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if let ::core::option::Option::Some(value) = self.message_set_wire_format {
-            writer = <codec::Bool as codec::Leaf>::put(8, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(8, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.no_standard_descriptor_accessor
         {
-            writer = <codec::Bool as codec::Leaf>::put(16, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(16, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.deprecated {
-            writer = <codec::Bool as codec::Leaf>::put(24, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(24, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.map_entry {
-            writer = <codec::Bool as codec::Leaf>::put(56, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(56, value, writer);
         }
         if let ::core::option::Option::Some(value) = self
             .deprecated_legacy_json_field_conflicts
         {
-            writer = <codec::Bool as codec::Leaf>::put(88, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(88, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.features {
-            writer = codec::write_message(98, value, cache, writer);
+            writer = __codec::write_message(98, value, cache, writer);
         }
-        writer = codec::write_messages(7994, self.uninterpreted_option, cache, writer);
+        writer = __codec::write_messages(7994, self.uninterpreted_option, cache, writer);
         writer.unknown(self.unknown)
     }
     fn check_required(&self) -> ::core::result::Result<(), ::grpc_arena::DecodeError> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         for value in self.uninterpreted_option {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("uninterpreted_option"))?;
         }
         ::core::result::Result::Ok(())
@@ -4904,8 +4923,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldOptions<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -4935,7 +4954,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldOptions<'a> {
                                                                         136 => break 'f17,
                                                                         152 => break 'f19,
                                                                         154 => {
-                                                                            cursor = codec::closed(
+                                                                            cursor = __codec::closed(
                                                                                 cursor,
                                                                                 cx,
                                                                                 154,
@@ -4949,7 +4968,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldOptions<'a> {
                                                                         178 => break 'f22,
                                                                         7994 => break 'f999,
                                                                         _ => {
-                                                                            if codec::ends(tag) {
+                                                                            if __codec::ends(tag) {
                                                                                 cursor = cx
                                                                                     .end(
                                                                                         start,
@@ -4968,9 +4987,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldOptions<'a> {
                                                                     continue 'fields;
                                                                 }
                                                                 let number = cursor.varint(cx) as i32;
-                                                                match <<codec::Closed<
+                                                                match <<__codec::Closed<
                                                                     field_options::CType,
-                                                                > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                                                                > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(
                                                                     number,
                                                                 ) {
                                                                     ::core::option::Option::Some(value) => {
@@ -4986,30 +5005,30 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldOptions<'a> {
                                                                 }
                                                             }
                                                             self.packed = ::core::option::Option::Some(
-                                                                <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                                                <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                                                             );
                                                             if !cursor.expect(24) {
                                                                 continue 'fields;
                                                             }
                                                         }
                                                         self.deprecated = ::core::option::Option::Some(
-                                                            <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                                            <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                                                         );
                                                         if !cursor.expect(40) {
                                                             continue 'fields;
                                                         }
                                                     }
                                                     self.lazy = ::core::option::Option::Some(
-                                                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                                        <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                                                     );
                                                     if !cursor.expect(48) {
                                                         continue 'fields;
                                                     }
                                                 }
                                                 let number = cursor.varint(cx) as i32;
-                                                match <<codec::Closed<
+                                                match <<__codec::Closed<
                                                     field_options::JSType,
-                                                > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                                                > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(
                                                     number,
                                                 ) {
                                                     ::core::option::Option::Some(value) => {
@@ -5025,30 +5044,30 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldOptions<'a> {
                                                 }
                                             }
                                             self.weak = ::core::option::Option::Some(
-                                                <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                                <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                                             );
                                             if !cursor.expect(120) {
                                                 continue 'fields;
                                             }
                                         }
                                         self.unverified_lazy = ::core::option::Option::Some(
-                                            <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                            <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                                         );
                                         if !cursor.expect(128) {
                                             continue 'fields;
                                         }
                                     }
                                     self.debug_redact = ::core::option::Option::Some(
-                                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                        <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                                     );
                                     if !cursor.expect(136) {
                                         continue 'fields;
                                     }
                                 }
                                 let number = cursor.varint(cx) as i32;
-                                match <<codec::Closed<
+                                match <<__codec::Closed<
                                     field_options::OptionRetention,
-                                > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                                > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(
                                     number,
                                 ) {
                                     ::core::option::Option::Some(value) => {
@@ -5069,7 +5088,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldOptions<'a> {
                                     continue 'fields;
                                 }
                             }
-                            cursor = codec::closed(
+                            cursor = __codec::closed(
                                 cursor,
                                 cx,
                                 152,
@@ -5081,7 +5100,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldOptions<'a> {
                                 continue 'fields;
                             }
                         }
-                        cursor = codec::messages(
+                        cursor = __codec::messages(
                             cursor,
                             cx,
                             162,
@@ -5092,17 +5111,17 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldOptions<'a> {
                             continue 'fields;
                         }
                     }
-                    cursor = codec::message(cursor, cx, &mut self.features);
+                    cursor = __codec::message(cursor, cx, &mut self.features);
                     if !cursor.expect(178) {
                         continue 'fields;
                     }
                 }
-                cursor = codec::message(cursor, cx, &mut self.feature_support);
+                cursor = __codec::message(cursor, cx, &mut self.feature_support);
                 if !cursor.expect(7994) {
                     continue 'fields;
                 }
             }
-            cursor = codec::messages(
+            cursor = __codec::messages(
                 cursor,
                 cx,
                 7994,
@@ -5113,56 +5132,56 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldOptions<'a> {
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.ctype {
             size
-                += <codec::Closed<
+                += <__codec::Closed<
                     field_options::CType,
-                > as codec::Leaf>::field_len(1, value);
+                > as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.packed {
-            size += <codec::Bool as codec::Leaf>::field_len(1, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.deprecated {
-            size += <codec::Bool as codec::Leaf>::field_len(1, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.lazy {
-            size += <codec::Bool as codec::Leaf>::field_len(1, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.jstype {
             size
-                += <codec::Closed<
+                += <__codec::Closed<
                     field_options::JSType,
-                > as codec::Leaf>::field_len(1, value);
+                > as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.weak {
-            size += <codec::Bool as codec::Leaf>::field_len(1, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.unverified_lazy {
-            size += <codec::Bool as codec::Leaf>::field_len(1, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.debug_redact {
-            size += <codec::Bool as codec::Leaf>::field_len(2, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.retention {
             size
-                += <codec::Closed<
+                += <__codec::Closed<
                     field_options::OptionRetention,
-                > as codec::Leaf>::field_len(2, value);
+                > as __codec::Leaf>::field_len(2, value);
         }
         size
-            += codec::repeated_len::<
-                codec::Closed<field_options::OptionTargetType>,
+            += __codec::repeated_len::<
+                __codec::Closed<field_options::OptionTargetType>,
             >(2, self.targets);
-        size += codec::messages_len(2, self.edition_defaults, cache);
+        size += __codec::messages_len(2, self.edition_defaults, cache);
         if let ::core::option::Option::Some(value) = self.features {
-            size += codec::message_len(2, value, cache);
+            size += __codec::message_len(2, value, cache);
         }
         if let ::core::option::Option::Some(value) = self.feature_support {
-            size += codec::message_len(2, value, cache);
+            size += __codec::message_len(2, value, cache);
         }
-        size += codec::messages_len(2, self.uninterpreted_option, cache);
+        size += __codec::messages_len(2, self.uninterpreted_option, cache);
         size
     }
     fn write<'w>(
@@ -5170,58 +5189,58 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldOptions<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if let ::core::option::Option::Some(value) = self.ctype {
-            writer = <codec::Closed<
+            writer = <__codec::Closed<
                 field_options::CType,
-            > as codec::Leaf>::put(8, value, writer);
+            > as __codec::Leaf>::put(8, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.packed {
-            writer = <codec::Bool as codec::Leaf>::put(16, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(16, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.deprecated {
-            writer = <codec::Bool as codec::Leaf>::put(24, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(24, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.lazy {
-            writer = <codec::Bool as codec::Leaf>::put(40, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(40, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.jstype {
-            writer = <codec::Closed<
+            writer = <__codec::Closed<
                 field_options::JSType,
-            > as codec::Leaf>::put(48, value, writer);
+            > as __codec::Leaf>::put(48, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.weak {
-            writer = <codec::Bool as codec::Leaf>::put(80, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(80, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.unverified_lazy {
-            writer = <codec::Bool as codec::Leaf>::put(120, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(120, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.debug_redact {
-            writer = <codec::Bool as codec::Leaf>::put(128, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(128, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.retention {
-            writer = <codec::Closed<
+            writer = <__codec::Closed<
                 field_options::OptionRetention,
-            > as codec::Leaf>::put(136, value, writer);
+            > as __codec::Leaf>::put(136, value, writer);
         }
-        writer = codec::write_repeated::<
-            codec::Closed<field_options::OptionTargetType>,
+        writer = __codec::write_repeated::<
+            __codec::Closed<field_options::OptionTargetType>,
         >(152, self.targets, writer);
-        writer = codec::write_messages(162, self.edition_defaults, cache, writer);
+        writer = __codec::write_messages(162, self.edition_defaults, cache, writer);
         if let ::core::option::Option::Some(value) = self.features {
-            writer = codec::write_message(170, value, cache, writer);
+            writer = __codec::write_message(170, value, cache, writer);
         }
         if let ::core::option::Option::Some(value) = self.feature_support {
-            writer = codec::write_message(178, value, cache, writer);
+            writer = __codec::write_message(178, value, cache, writer);
         }
-        writer = codec::write_messages(7994, self.uninterpreted_option, cache, writer);
+        writer = __codec::write_messages(7994, self.uninterpreted_option, cache, writer);
         writer.unknown(self.unknown)
     }
     fn check_required(&self) -> ::core::result::Result<(), ::grpc_arena::DecodeError> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         for value in self.uninterpreted_option {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("uninterpreted_option"))?;
         }
         ::core::result::Result::Ok(())
@@ -5315,8 +5334,8 @@ pub mod field_options {
             cx: &mut ::grpc_arena::codec::Context<'a>,
             group: u32,
         ) -> ::grpc_arena::codec::Cursor<'a> {
-            use ::grpc_arena::codec;
-            let mut frame = codec::Frame::new();
+            use ::grpc_arena::codec as __codec;
+            let mut frame = __codec::Frame::new();
             'fields: loop {
                 let start = cursor;
                 let tag = cursor.tag(cx);
@@ -5326,7 +5345,7 @@ pub mod field_options {
                             18 => break 'f2,
                             24 => break 'f3,
                             _ => {
-                                if codec::ends(tag) {
+                                if __codec::ends(tag) {
                                     cursor = cx
                                         .end(
                                             start,
@@ -5344,15 +5363,15 @@ pub mod field_options {
                         }
                         continue 'fields;
                     }
-                    cursor = codec::optional_text(cursor, cx, &mut self.value);
+                    cursor = __codec::optional_text(cursor, cx, &mut self.value);
                     if !cursor.expect(24) {
                         continue 'fields;
                     }
                 }
                 let number = cursor.varint(cx) as i32;
-                match <<codec::Closed<
+                match <<__codec::Closed<
                     super::Edition,
-                > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
+                > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(number) {
                     ::core::option::Option::Some(value) => {
                         self.edition = ::core::option::Option::Some(value);
                     }
@@ -5365,16 +5384,16 @@ pub mod field_options {
             cursor
         }
         fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
-            use ::grpc_arena::codec;
+            use ::grpc_arena::codec as __codec;
             let mut size = 0;
             if let ::core::option::Option::Some(value) = self.value {
-                size += <codec::Text as codec::Leaf>::field_len(1, value);
+                size += <__codec::Text as __codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.edition {
                 size
-                    += <codec::Closed<
+                    += <__codec::Closed<
                         super::Edition,
-                    > as codec::Leaf>::field_len(1, value);
+                    > as __codec::Leaf>::field_len(1, value);
             }
             size + self.unknown.encoded_len()
         }
@@ -5383,15 +5402,15 @@ pub mod field_options {
             _: &mut ::grpc_arena::SizeCache,
             writer: ::grpc_arena::codec::Writer<'w>,
         ) -> ::grpc_arena::codec::Writer<'w> {
-            use ::grpc_arena::codec;
+            use ::grpc_arena::codec as __codec;
             let mut writer = writer;
             if let ::core::option::Option::Some(value) = self.value {
-                writer = <codec::Text as codec::Leaf>::put(18, value, writer);
+                writer = <__codec::Text as __codec::Leaf>::put(18, value, writer);
             }
             if let ::core::option::Option::Some(value) = self.edition {
-                writer = <codec::Closed<
+                writer = <__codec::Closed<
                     super::Edition,
-                > as codec::Leaf>::put(24, value, writer);
+                > as __codec::Leaf>::put(24, value, writer);
             }
             writer.unknown(self.unknown)
         }
@@ -5517,8 +5536,8 @@ pub mod field_options {
             cx: &mut ::grpc_arena::codec::Context<'a>,
             group: u32,
         ) -> ::grpc_arena::codec::Cursor<'a> {
-            use ::grpc_arena::codec;
-            let mut frame = codec::Frame::new();
+            use ::grpc_arena::codec as __codec;
+            let mut frame = __codec::Frame::new();
             'fields: loop {
                 let start = cursor;
                 let tag = cursor.tag(cx);
@@ -5534,7 +5553,7 @@ pub mod field_options {
                                         32 => break 'f4,
                                         42 => break 'f5,
                                         _ => {
-                                            if codec::ends(tag) {
+                                            if __codec::ends(tag) {
                                                 cursor = cx
                                                     .end(
                                                         start,
@@ -5553,9 +5572,9 @@ pub mod field_options {
                                     continue 'fields;
                                 }
                                 let number = cursor.varint(cx) as i32;
-                                match <<codec::Closed<
+                                match <<__codec::Closed<
                                     super::Edition,
-                                > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                                > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(
                                     number,
                                 ) {
                                     ::core::option::Option::Some(value) => {
@@ -5573,9 +5592,9 @@ pub mod field_options {
                                 }
                             }
                             let number = cursor.varint(cx) as i32;
-                            match <<codec::Closed<
+                            match <<__codec::Closed<
                                 super::Edition,
-                            > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                            > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(
                                 number,
                             ) {
                                 ::core::option::Option::Some(value) => {
@@ -5592,7 +5611,7 @@ pub mod field_options {
                                 continue 'fields;
                             }
                         }
-                        cursor = codec::optional_text(
+                        cursor = __codec::optional_text(
                             cursor,
                             cx,
                             &mut self.deprecation_warning,
@@ -5602,9 +5621,11 @@ pub mod field_options {
                         }
                     }
                     let number = cursor.varint(cx) as i32;
-                    match <<codec::Closed<
+                    match <<__codec::Closed<
                         super::Edition,
-                    > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
+                    > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(
+                        number,
+                    ) {
                         ::core::option::Option::Some(value) => {
                             self.edition_removed = ::core::option::Option::Some(value);
                         }
@@ -5617,36 +5638,36 @@ pub mod field_options {
                         continue 'fields;
                     }
                 }
-                cursor = codec::optional_text(cursor, cx, &mut self.removal_error);
+                cursor = __codec::optional_text(cursor, cx, &mut self.removal_error);
             }
             cursor
         }
         fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
-            use ::grpc_arena::codec;
+            use ::grpc_arena::codec as __codec;
             let mut size = 0;
             if let ::core::option::Option::Some(value) = self.edition_introduced {
                 size
-                    += <codec::Closed<
+                    += <__codec::Closed<
                         super::Edition,
-                    > as codec::Leaf>::field_len(1, value);
+                    > as __codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.edition_deprecated {
                 size
-                    += <codec::Closed<
+                    += <__codec::Closed<
                         super::Edition,
-                    > as codec::Leaf>::field_len(1, value);
+                    > as __codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.deprecation_warning {
-                size += <codec::Text as codec::Leaf>::field_len(1, value);
+                size += <__codec::Text as __codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.edition_removed {
                 size
-                    += <codec::Closed<
+                    += <__codec::Closed<
                         super::Edition,
-                    > as codec::Leaf>::field_len(1, value);
+                    > as __codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.removal_error {
-                size += <codec::Text as codec::Leaf>::field_len(1, value);
+                size += <__codec::Text as __codec::Leaf>::field_len(1, value);
             }
             size + self.unknown.encoded_len()
         }
@@ -5655,28 +5676,28 @@ pub mod field_options {
             _: &mut ::grpc_arena::SizeCache,
             writer: ::grpc_arena::codec::Writer<'w>,
         ) -> ::grpc_arena::codec::Writer<'w> {
-            use ::grpc_arena::codec;
+            use ::grpc_arena::codec as __codec;
             let mut writer = writer;
             if let ::core::option::Option::Some(value) = self.edition_introduced {
-                writer = <codec::Closed<
+                writer = <__codec::Closed<
                     super::Edition,
-                > as codec::Leaf>::put(8, value, writer);
+                > as __codec::Leaf>::put(8, value, writer);
             }
             if let ::core::option::Option::Some(value) = self.edition_deprecated {
-                writer = <codec::Closed<
+                writer = <__codec::Closed<
                     super::Edition,
-                > as codec::Leaf>::put(16, value, writer);
+                > as __codec::Leaf>::put(16, value, writer);
             }
             if let ::core::option::Option::Some(value) = self.deprecation_warning {
-                writer = <codec::Text as codec::Leaf>::put(26, value, writer);
+                writer = <__codec::Text as __codec::Leaf>::put(26, value, writer);
             }
             if let ::core::option::Option::Some(value) = self.edition_removed {
-                writer = <codec::Closed<
+                writer = <__codec::Closed<
                     super::Edition,
-                > as codec::Leaf>::put(32, value, writer);
+                > as __codec::Leaf>::put(32, value, writer);
             }
             if let ::core::option::Option::Some(value) = self.removal_error {
-                writer = <codec::Text as codec::Leaf>::put(42, value, writer);
+                writer = <__codec::Text as __codec::Leaf>::put(42, value, writer);
             }
             writer.unknown(self.unknown)
         }
@@ -5989,8 +6010,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for OneofOptions<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -6000,7 +6021,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for OneofOptions<'a> {
                         10 => break 'f1,
                         7994 => break 'f999,
                         _ => {
-                            if codec::ends(tag) {
+                            if __codec::ends(tag) {
                                 cursor = cx
                                     .end(
                                         start,
@@ -6018,12 +6039,12 @@ impl<'a> ::grpc_arena::codec::Message<'a> for OneofOptions<'a> {
                     }
                     continue 'fields;
                 }
-                cursor = codec::message(cursor, cx, &mut self.features);
+                cursor = __codec::message(cursor, cx, &mut self.features);
                 if !cursor.expect(7994) {
                     continue 'fields;
                 }
             }
-            cursor = codec::messages(
+            cursor = __codec::messages(
                 cursor,
                 cx,
                 7994,
@@ -6034,12 +6055,12 @@ impl<'a> ::grpc_arena::codec::Message<'a> for OneofOptions<'a> {
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.features {
-            size += codec::message_len(1, value, cache);
+            size += __codec::message_len(1, value, cache);
         }
-        size += codec::messages_len(2, self.uninterpreted_option, cache);
+        size += __codec::messages_len(2, self.uninterpreted_option, cache);
         size
     }
     fn write<'w>(
@@ -6047,18 +6068,18 @@ impl<'a> ::grpc_arena::codec::Message<'a> for OneofOptions<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if let ::core::option::Option::Some(value) = self.features {
-            writer = codec::write_message(10, value, cache, writer);
+            writer = __codec::write_message(10, value, cache, writer);
         }
-        writer = codec::write_messages(7994, self.uninterpreted_option, cache, writer);
+        writer = __codec::write_messages(7994, self.uninterpreted_option, cache, writer);
         writer.unknown(self.unknown)
     }
     fn check_required(&self) -> ::core::result::Result<(), ::grpc_arena::DecodeError> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         for value in self.uninterpreted_option {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("uninterpreted_option"))?;
         }
         ::core::result::Result::Ok(())
@@ -6184,8 +6205,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumOptions<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -6201,7 +6222,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumOptions<'a> {
                                     58 => break 'f7,
                                     7994 => break 'f999,
                                     _ => {
-                                        if codec::ends(tag) {
+                                        if __codec::ends(tag) {
                                             cursor = cx
                                                 .end(
                                                     start,
@@ -6220,32 +6241,32 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumOptions<'a> {
                                 continue 'fields;
                             }
                             self.allow_alias = ::core::option::Option::Some(
-                                <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                             );
                             if !cursor.expect(24) {
                                 continue 'fields;
                             }
                         }
                         self.deprecated = ::core::option::Option::Some(
-                            <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                            <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                         );
                         if !cursor.expect(48) {
                             continue 'fields;
                         }
                     }
                     self.deprecated_legacy_json_field_conflicts = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                        <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                     );
                     if !cursor.expect(58) {
                         continue 'fields;
                     }
                 }
-                cursor = codec::message(cursor, cx, &mut self.features);
+                cursor = __codec::message(cursor, cx, &mut self.features);
                 if !cursor.expect(7994) {
                     continue 'fields;
                 }
             }
-            cursor = codec::messages(
+            cursor = __codec::messages(
                 cursor,
                 cx,
                 7994,
@@ -6256,23 +6277,23 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumOptions<'a> {
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.allow_alias {
-            size += <codec::Bool as codec::Leaf>::field_len(1, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.deprecated {
-            size += <codec::Bool as codec::Leaf>::field_len(1, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self
             .deprecated_legacy_json_field_conflicts
         {
-            size += <codec::Bool as codec::Leaf>::field_len(1, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.features {
-            size += codec::message_len(1, value, cache);
+            size += __codec::message_len(1, value, cache);
         }
-        size += codec::messages_len(2, self.uninterpreted_option, cache);
+        size += __codec::messages_len(2, self.uninterpreted_option, cache);
         size
     }
     fn write<'w>(
@@ -6280,29 +6301,29 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumOptions<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if let ::core::option::Option::Some(value) = self.allow_alias {
-            writer = <codec::Bool as codec::Leaf>::put(16, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(16, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.deprecated {
-            writer = <codec::Bool as codec::Leaf>::put(24, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(24, value, writer);
         }
         if let ::core::option::Option::Some(value) = self
             .deprecated_legacy_json_field_conflicts
         {
-            writer = <codec::Bool as codec::Leaf>::put(48, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(48, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.features {
-            writer = codec::write_message(58, value, cache, writer);
+            writer = __codec::write_message(58, value, cache, writer);
         }
-        writer = codec::write_messages(7994, self.uninterpreted_option, cache, writer);
+        writer = __codec::write_messages(7994, self.uninterpreted_option, cache, writer);
         writer.unknown(self.unknown)
     }
     fn check_required(&self) -> ::core::result::Result<(), ::grpc_arena::DecodeError> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         for value in self.uninterpreted_option {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("uninterpreted_option"))?;
         }
         ::core::result::Result::Ok(())
@@ -6421,8 +6442,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValueOptions<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -6438,7 +6459,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValueOptions<'a> {
                                     34 => break 'f4,
                                     7994 => break 'f999,
                                     _ => {
-                                        if codec::ends(tag) {
+                                        if __codec::ends(tag) {
                                             cursor = cx
                                                 .end(
                                                     start,
@@ -6457,30 +6478,30 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValueOptions<'a> {
                                 continue 'fields;
                             }
                             self.deprecated = ::core::option::Option::Some(
-                                <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                                <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                             );
                             if !cursor.expect(18) {
                                 continue 'fields;
                             }
                         }
-                        cursor = codec::message(cursor, cx, &mut self.features);
+                        cursor = __codec::message(cursor, cx, &mut self.features);
                         if !cursor.expect(24) {
                             continue 'fields;
                         }
                     }
                     self.debug_redact = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                        <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                     );
                     if !cursor.expect(34) {
                         continue 'fields;
                     }
                 }
-                cursor = codec::message(cursor, cx, &mut self.feature_support);
+                cursor = __codec::message(cursor, cx, &mut self.feature_support);
                 if !cursor.expect(7994) {
                     continue 'fields;
                 }
             }
-            cursor = codec::messages(
+            cursor = __codec::messages(
                 cursor,
                 cx,
                 7994,
@@ -6491,21 +6512,21 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValueOptions<'a> {
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.deprecated {
-            size += <codec::Bool as codec::Leaf>::field_len(1, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.features {
-            size += codec::message_len(1, value, cache);
+            size += __codec::message_len(1, value, cache);
         }
         if let ::core::option::Option::Some(value) = self.debug_redact {
-            size += <codec::Bool as codec::Leaf>::field_len(1, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.feature_support {
-            size += codec::message_len(1, value, cache);
+            size += __codec::message_len(1, value, cache);
         }
-        size += codec::messages_len(2, self.uninterpreted_option, cache);
+        size += __codec::messages_len(2, self.uninterpreted_option, cache);
         size
     }
     fn write<'w>(
@@ -6513,27 +6534,27 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValueOptions<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if let ::core::option::Option::Some(value) = self.deprecated {
-            writer = <codec::Bool as codec::Leaf>::put(8, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(8, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.features {
-            writer = codec::write_message(18, value, cache, writer);
+            writer = __codec::write_message(18, value, cache, writer);
         }
         if let ::core::option::Option::Some(value) = self.debug_redact {
-            writer = <codec::Bool as codec::Leaf>::put(24, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(24, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.feature_support {
-            writer = codec::write_message(34, value, cache, writer);
+            writer = __codec::write_message(34, value, cache, writer);
         }
-        writer = codec::write_messages(7994, self.uninterpreted_option, cache, writer);
+        writer = __codec::write_messages(7994, self.uninterpreted_option, cache, writer);
         writer.unknown(self.unknown)
     }
     fn check_required(&self) -> ::core::result::Result<(), ::grpc_arena::DecodeError> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         for value in self.uninterpreted_option {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("uninterpreted_option"))?;
         }
         ::core::result::Result::Ok(())
@@ -6630,8 +6651,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ServiceOptions<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -6643,7 +6664,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ServiceOptions<'a> {
                             274 => break 'f34,
                             7994 => break 'f999,
                             _ => {
-                                if codec::ends(tag) {
+                                if __codec::ends(tag) {
                                     cursor = cx
                                         .end(
                                             start,
@@ -6662,18 +6683,18 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ServiceOptions<'a> {
                         continue 'fields;
                     }
                     self.deprecated = ::core::option::Option::Some(
-                        <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                        <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                     );
                     if !cursor.expect(274) {
                         continue 'fields;
                     }
                 }
-                cursor = codec::message(cursor, cx, &mut self.features);
+                cursor = __codec::message(cursor, cx, &mut self.features);
                 if !cursor.expect(7994) {
                     continue 'fields;
                 }
             }
-            cursor = codec::messages(
+            cursor = __codec::messages(
                 cursor,
                 cx,
                 7994,
@@ -6684,15 +6705,15 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ServiceOptions<'a> {
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.deprecated {
-            size += <codec::Bool as codec::Leaf>::field_len(2, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.features {
-            size += codec::message_len(2, value, cache);
+            size += __codec::message_len(2, value, cache);
         }
-        size += codec::messages_len(2, self.uninterpreted_option, cache);
+        size += __codec::messages_len(2, self.uninterpreted_option, cache);
         size
     }
     fn write<'w>(
@@ -6700,21 +6721,21 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ServiceOptions<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if let ::core::option::Option::Some(value) = self.deprecated {
-            writer = <codec::Bool as codec::Leaf>::put(264, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(264, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.features {
-            writer = codec::write_message(274, value, cache, writer);
+            writer = __codec::write_message(274, value, cache, writer);
         }
-        writer = codec::write_messages(7994, self.uninterpreted_option, cache, writer);
+        writer = __codec::write_messages(7994, self.uninterpreted_option, cache, writer);
         writer.unknown(self.unknown)
     }
     fn check_required(&self) -> ::core::result::Result<(), ::grpc_arena::DecodeError> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         for value in self.uninterpreted_option {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("uninterpreted_option"))?;
         }
         ::core::result::Result::Ok(())
@@ -6825,8 +6846,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodOptions<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -6840,7 +6861,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodOptions<'a> {
                                 282 => break 'f35,
                                 7994 => break 'f999,
                                 _ => {
-                                    if codec::ends(tag) {
+                                    if __codec::ends(tag) {
                                         cursor = cx
                                             .end(
                                                 start,
@@ -6859,16 +6880,18 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodOptions<'a> {
                             continue 'fields;
                         }
                         self.deprecated = ::core::option::Option::Some(
-                            <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                            <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                         );
                         if !cursor.expect(272) {
                             continue 'fields;
                         }
                     }
                     let number = cursor.varint(cx) as i32;
-                    match <<codec::Closed<
+                    match <<__codec::Closed<
                         method_options::IdempotencyLevel,
-                    > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
+                    > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(
+                        number,
+                    ) {
                         ::core::option::Option::Some(value) => {
                             self.idempotency_level = ::core::option::Option::Some(value);
                         }
@@ -6887,12 +6910,12 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodOptions<'a> {
                         continue 'fields;
                     }
                 }
-                cursor = codec::message(cursor, cx, &mut self.features);
+                cursor = __codec::message(cursor, cx, &mut self.features);
                 if !cursor.expect(7994) {
                     continue 'fields;
                 }
             }
-            cursor = codec::messages(
+            cursor = __codec::messages(
                 cursor,
                 cx,
                 7994,
@@ -6903,21 +6926,21 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodOptions<'a> {
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
         if let ::core::option::Option::Some(value) = self.deprecated {
-            size += <codec::Bool as codec::Leaf>::field_len(2, value);
+            size += <__codec::Bool as __codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.idempotency_level {
             size
-                += <codec::Closed<
+                += <__codec::Closed<
                     method_options::IdempotencyLevel,
-                > as codec::Leaf>::field_len(2, value);
+                > as __codec::Leaf>::field_len(2, value);
         }
         if let ::core::option::Option::Some(value) = self.features {
-            size += codec::message_len(2, value, cache);
+            size += __codec::message_len(2, value, cache);
         }
-        size += codec::messages_len(2, self.uninterpreted_option, cache);
+        size += __codec::messages_len(2, self.uninterpreted_option, cache);
         size
     }
     fn write<'w>(
@@ -6925,26 +6948,26 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodOptions<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if let ::core::option::Option::Some(value) = self.deprecated {
-            writer = <codec::Bool as codec::Leaf>::put(264, value, writer);
+            writer = <__codec::Bool as __codec::Leaf>::put(264, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.idempotency_level {
-            writer = <codec::Closed<
+            writer = <__codec::Closed<
                 method_options::IdempotencyLevel,
-            > as codec::Leaf>::put(272, value, writer);
+            > as __codec::Leaf>::put(272, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.features {
-            writer = codec::write_message(282, value, cache, writer);
+            writer = __codec::write_message(282, value, cache, writer);
         }
-        writer = codec::write_messages(7994, self.uninterpreted_option, cache, writer);
+        writer = __codec::write_messages(7994, self.uninterpreted_option, cache, writer);
         writer.unknown(self.unknown)
     }
     fn check_required(&self) -> ::core::result::Result<(), ::grpc_arena::DecodeError> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         for value in self.uninterpreted_option {
-            codec::Message::check_required(value)
+            __codec::Message::check_required(value)
                 .map_err(|error| error.within("uninterpreted_option"))?;
         }
         ::core::result::Result::Ok(())
@@ -7147,8 +7170,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UninterpretedOption<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -7168,7 +7191,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UninterpretedOption<'a> {
                                             58 => break 'f7,
                                             66 => break 'f8,
                                             _ => {
-                                                if codec::ends(tag) {
+                                                if __codec::ends(tag) {
                                                     cursor = cx
                                                         .end(
                                                             start,
@@ -7186,7 +7209,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UninterpretedOption<'a> {
                                         }
                                         continue 'fields;
                                     }
-                                    cursor = codec::messages(
+                                    cursor = __codec::messages(
                                         cursor,
                                         cx,
                                         18,
@@ -7197,7 +7220,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UninterpretedOption<'a> {
                                         continue 'fields;
                                     }
                                 }
-                                cursor = codec::optional_text(
+                                cursor = __codec::optional_text(
                                     cursor,
                                     cx,
                                     &mut self.identifier_value,
@@ -7207,58 +7230,58 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UninterpretedOption<'a> {
                                 }
                             }
                             self.positive_int_value = ::core::option::Option::Some(
-                                <codec::Uint64 as codec::Leaf>::read(&mut cursor, cx),
+                                <__codec::Uint64 as __codec::Leaf>::read(&mut cursor, cx),
                             );
                             if !cursor.expect(40) {
                                 continue 'fields;
                             }
                         }
                         self.negative_int_value = ::core::option::Option::Some(
-                            <codec::Int64 as codec::Leaf>::read(&mut cursor, cx),
+                            <__codec::Int64 as __codec::Leaf>::read(&mut cursor, cx),
                         );
                         if !cursor.expect(49) {
                             continue 'fields;
                         }
                     }
                     self.double_value = ::core::option::Option::Some(
-                        <codec::Double as codec::Leaf>::read(&mut cursor, cx),
+                        <__codec::Double as __codec::Leaf>::read(&mut cursor, cx),
                     );
                     if !cursor.expect(58) {
                         continue 'fields;
                     }
                 }
                 self.string_value = ::core::option::Option::Some(
-                    <codec::Blob as codec::Leaf>::read(&mut cursor, cx),
+                    <__codec::Blob as __codec::Leaf>::read(&mut cursor, cx),
                 );
                 if !cursor.expect(66) {
                     continue 'fields;
                 }
             }
-            cursor = codec::optional_text(cursor, cx, &mut self.aggregate_value);
+            cursor = __codec::optional_text(cursor, cx, &mut self.aggregate_value);
         }
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
-        size += codec::messages_len(1, self.name, cache);
+        size += __codec::messages_len(1, self.name, cache);
         if let ::core::option::Option::Some(value) = self.identifier_value {
-            size += <codec::Text as codec::Leaf>::field_len(1, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.positive_int_value {
-            size += <codec::Uint64 as codec::Leaf>::field_len(1, value);
+            size += <__codec::Uint64 as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.negative_int_value {
-            size += <codec::Int64 as codec::Leaf>::field_len(1, value);
+            size += <__codec::Int64 as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.double_value {
-            size += <codec::Double as codec::Leaf>::field_len(1, value);
+            size += <__codec::Double as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.string_value {
-            size += <codec::Blob as codec::Leaf>::field_len(1, value);
+            size += <__codec::Blob as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.aggregate_value {
-            size += <codec::Text as codec::Leaf>::field_len(1, value);
+            size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
         size
     }
@@ -7267,33 +7290,34 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UninterpretedOption<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
-        writer = codec::write_messages(18, self.name, cache, writer);
+        writer = __codec::write_messages(18, self.name, cache, writer);
         if let ::core::option::Option::Some(value) = self.identifier_value {
-            writer = <codec::Text as codec::Leaf>::put(26, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(26, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.positive_int_value {
-            writer = <codec::Uint64 as codec::Leaf>::put(32, value, writer);
+            writer = <__codec::Uint64 as __codec::Leaf>::put(32, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.negative_int_value {
-            writer = <codec::Int64 as codec::Leaf>::put(40, value, writer);
+            writer = <__codec::Int64 as __codec::Leaf>::put(40, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.double_value {
-            writer = <codec::Double as codec::Leaf>::put(49, value, writer);
+            writer = <__codec::Double as __codec::Leaf>::put(49, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.string_value {
-            writer = <codec::Blob as codec::Leaf>::put(58, value, writer);
+            writer = <__codec::Blob as __codec::Leaf>::put(58, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.aggregate_value {
-            writer = <codec::Text as codec::Leaf>::put(66, value, writer);
+            writer = <__codec::Text as __codec::Leaf>::put(66, value, writer);
         }
         writer.unknown(self.unknown)
     }
     fn check_required(&self) -> ::core::result::Result<(), ::grpc_arena::DecodeError> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         for value in self.name {
-            codec::Message::check_required(value).map_err(|error| error.within("name"))?;
+            __codec::Message::check_required(value)
+                .map_err(|error| error.within("name"))?;
         }
         ::core::result::Result::Ok(())
     }
@@ -7386,8 +7410,8 @@ pub mod uninterpreted_option {
             cx: &mut ::grpc_arena::codec::Context<'a>,
             group: u32,
         ) -> ::grpc_arena::codec::Cursor<'a> {
-            use ::grpc_arena::codec;
-            let mut frame = codec::Frame::new();
+            use ::grpc_arena::codec as __codec;
+            let mut frame = __codec::Frame::new();
             'fields: loop {
                 let start = cursor;
                 let tag = cursor.tag(cx);
@@ -7397,7 +7421,7 @@ pub mod uninterpreted_option {
                             10 => break 'f1,
                             16 => break 'f2,
                             _ => {
-                                if codec::ends(tag) {
+                                if __codec::ends(tag) {
                                     cursor = cx
                                         .end(
                                             start,
@@ -7415,25 +7439,25 @@ pub mod uninterpreted_option {
                         }
                         continue 'fields;
                     }
-                    cursor = codec::optional_text(cursor, cx, &mut self.name_part);
+                    cursor = __codec::optional_text(cursor, cx, &mut self.name_part);
                     if !cursor.expect(16) {
                         continue 'fields;
                     }
                 }
                 self.is_extension = ::core::option::Option::Some(
-                    <codec::Bool as codec::Leaf>::read(&mut cursor, cx),
+                    <__codec::Bool as __codec::Leaf>::read(&mut cursor, cx),
                 );
             }
             cursor
         }
         fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
-            use ::grpc_arena::codec;
+            use ::grpc_arena::codec as __codec;
             let mut size = 0;
             if let ::core::option::Option::Some(value) = self.name_part {
-                size += <codec::Text as codec::Leaf>::field_len(1, value);
+                size += <__codec::Text as __codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.is_extension {
-                size += <codec::Bool as codec::Leaf>::field_len(1, value);
+                size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
             }
             size + self.unknown.encoded_len()
         }
@@ -7442,25 +7466,25 @@ pub mod uninterpreted_option {
             _: &mut ::grpc_arena::SizeCache,
             writer: ::grpc_arena::codec::Writer<'w>,
         ) -> ::grpc_arena::codec::Writer<'w> {
-            use ::grpc_arena::codec;
+            use ::grpc_arena::codec as __codec;
             let mut writer = writer;
             if let ::core::option::Option::Some(value) = self.name_part {
-                writer = <codec::Text as codec::Leaf>::put(10, value, writer);
+                writer = <__codec::Text as __codec::Leaf>::put(10, value, writer);
             }
             if let ::core::option::Option::Some(value) = self.is_extension {
-                writer = <codec::Bool as codec::Leaf>::put(16, value, writer);
+                writer = <__codec::Bool as __codec::Leaf>::put(16, value, writer);
             }
             writer.unknown(self.unknown)
         }
         fn check_required(
             &self,
         ) -> ::core::result::Result<(), ::grpc_arena::DecodeError> {
-            use ::grpc_arena::codec;
+            use ::grpc_arena::codec as __codec;
             if self.name_part.is_none() {
-                return ::core::result::Result::Err(codec::missing("name_part"));
+                return ::core::result::Result::Err(__codec::missing("name_part"));
             }
             if self.is_extension.is_none() {
-                return ::core::result::Result::Err(codec::missing("is_extension"));
+                return ::core::result::Result::Err(__codec::missing("is_extension"));
             }
             ::core::result::Result::Ok(())
         }
@@ -7649,8 +7673,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSet<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -7674,7 +7698,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSet<'a> {
                                                     64 => break 'f8,
                                                     72 => break 'f9,
                                                     _ => {
-                                                        if codec::ends(tag) {
+                                                        if __codec::ends(tag) {
                                                             cursor = cx
                                                                 .end(
                                                                     start,
@@ -7693,9 +7717,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSet<'a> {
                                                 continue 'fields;
                                             }
                                             let number = cursor.varint(cx) as i32;
-                                            match <<codec::Closed<
+                                            match <<__codec::Closed<
                                                 feature_set::FieldPresence,
-                                            > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                                            > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(
                                                 number,
                                             ) {
                                                 ::core::option::Option::Some(value) => {
@@ -7711,9 +7735,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSet<'a> {
                                             }
                                         }
                                         let number = cursor.varint(cx) as i32;
-                                        match <<codec::Closed<
+                                        match <<__codec::Closed<
                                             feature_set::EnumType,
-                                        > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                                        > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(
                                             number,
                                         ) {
                                             ::core::option::Option::Some(value) => {
@@ -7729,9 +7753,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSet<'a> {
                                         }
                                     }
                                     let number = cursor.varint(cx) as i32;
-                                    match <<codec::Closed<
+                                    match <<__codec::Closed<
                                         feature_set::RepeatedFieldEncoding,
-                                    > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                                    > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(
                                         number,
                                     ) {
                                         ::core::option::Option::Some(value) => {
@@ -7749,9 +7773,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSet<'a> {
                                     }
                                 }
                                 let number = cursor.varint(cx) as i32;
-                                match <<codec::Closed<
+                                match <<__codec::Closed<
                                     feature_set::Utf8Validation,
-                                > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                                > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(
                                     number,
                                 ) {
                                     ::core::option::Option::Some(value) => {
@@ -7767,9 +7791,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSet<'a> {
                                 }
                             }
                             let number = cursor.varint(cx) as i32;
-                            match <<codec::Closed<
+                            match <<__codec::Closed<
                                 feature_set::MessageEncoding,
-                            > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                            > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(
                                 number,
                             ) {
                                 ::core::option::Option::Some(value) => {
@@ -7785,9 +7809,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSet<'a> {
                             }
                         }
                         let number = cursor.varint(cx) as i32;
-                        match <<codec::Closed<
+                        match <<__codec::Closed<
                             feature_set::JsonFormat,
-                        > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                        > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(
                             number,
                         ) {
                             ::core::option::Option::Some(value) => {
@@ -7803,9 +7827,11 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSet<'a> {
                         }
                     }
                     let number = cursor.varint(cx) as i32;
-                    match <<codec::Closed<
+                    match <<__codec::Closed<
                         feature_set::EnforceNamingStyle,
-                    > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
+                    > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(
+                        number,
+                    ) {
                         ::core::option::Option::Some(value) => {
                             self.enforce_naming_style = ::core::option::Option::Some(
                                 value,
@@ -7821,9 +7847,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSet<'a> {
                     }
                 }
                 let number = cursor.varint(cx) as i32;
-                match <<codec::Closed<
+                match <<__codec::Closed<
                     feature_set::visibility_feature::DefaultSymbolVisibility,
-                > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
+                > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(number) {
                     ::core::option::Option::Some(value) => {
                         self.default_symbol_visibility = ::core::option::Option::Some(
                             value,
@@ -7839,9 +7865,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSet<'a> {
                 }
             }
             let number = cursor.varint(cx) as i32;
-            match <<codec::Closed<
+            match <<__codec::Closed<
                 feature_set::proto_limits_feature::EnforceProtoLimits,
-            > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
+            > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(number) {
                 ::core::option::Option::Some(value) => {
                     self.enforce_proto_limits = ::core::option::Option::Some(value);
                 }
@@ -7854,61 +7880,61 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSet<'a> {
         cursor
     }
     fn size(&self, _: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = 0;
         if let ::core::option::Option::Some(value) = self.field_presence {
             size
-                += <codec::Closed<
+                += <__codec::Closed<
                     feature_set::FieldPresence,
-                > as codec::Leaf>::field_len(1, value);
+                > as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.enum_type {
             size
-                += <codec::Closed<
+                += <__codec::Closed<
                     feature_set::EnumType,
-                > as codec::Leaf>::field_len(1, value);
+                > as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.repeated_field_encoding {
             size
-                += <codec::Closed<
+                += <__codec::Closed<
                     feature_set::RepeatedFieldEncoding,
-                > as codec::Leaf>::field_len(1, value);
+                > as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.utf8_validation {
             size
-                += <codec::Closed<
+                += <__codec::Closed<
                     feature_set::Utf8Validation,
-                > as codec::Leaf>::field_len(1, value);
+                > as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.message_encoding {
             size
-                += <codec::Closed<
+                += <__codec::Closed<
                     feature_set::MessageEncoding,
-                > as codec::Leaf>::field_len(1, value);
+                > as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.json_format {
             size
-                += <codec::Closed<
+                += <__codec::Closed<
                     feature_set::JsonFormat,
-                > as codec::Leaf>::field_len(1, value);
+                > as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.enforce_naming_style {
             size
-                += <codec::Closed<
+                += <__codec::Closed<
                     feature_set::EnforceNamingStyle,
-                > as codec::Leaf>::field_len(1, value);
+                > as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.default_symbol_visibility {
             size
-                += <codec::Closed<
+                += <__codec::Closed<
                     feature_set::visibility_feature::DefaultSymbolVisibility,
-                > as codec::Leaf>::field_len(1, value);
+                > as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.enforce_proto_limits {
             size
-                += <codec::Closed<
+                += <__codec::Closed<
                     feature_set::proto_limits_feature::EnforceProtoLimits,
-                > as codec::Leaf>::field_len(1, value);
+                > as __codec::Leaf>::field_len(1, value);
         }
         size + self.unknown.encoded_len()
     }
@@ -7917,52 +7943,52 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSet<'a> {
         _: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
         if let ::core::option::Option::Some(value) = self.field_presence {
-            writer = <codec::Closed<
+            writer = <__codec::Closed<
                 feature_set::FieldPresence,
-            > as codec::Leaf>::put(8, value, writer);
+            > as __codec::Leaf>::put(8, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.enum_type {
-            writer = <codec::Closed<
+            writer = <__codec::Closed<
                 feature_set::EnumType,
-            > as codec::Leaf>::put(16, value, writer);
+            > as __codec::Leaf>::put(16, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.repeated_field_encoding {
-            writer = <codec::Closed<
+            writer = <__codec::Closed<
                 feature_set::RepeatedFieldEncoding,
-            > as codec::Leaf>::put(24, value, writer);
+            > as __codec::Leaf>::put(24, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.utf8_validation {
-            writer = <codec::Closed<
+            writer = <__codec::Closed<
                 feature_set::Utf8Validation,
-            > as codec::Leaf>::put(32, value, writer);
+            > as __codec::Leaf>::put(32, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.message_encoding {
-            writer = <codec::Closed<
+            writer = <__codec::Closed<
                 feature_set::MessageEncoding,
-            > as codec::Leaf>::put(40, value, writer);
+            > as __codec::Leaf>::put(40, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.json_format {
-            writer = <codec::Closed<
+            writer = <__codec::Closed<
                 feature_set::JsonFormat,
-            > as codec::Leaf>::put(48, value, writer);
+            > as __codec::Leaf>::put(48, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.enforce_naming_style {
-            writer = <codec::Closed<
+            writer = <__codec::Closed<
                 feature_set::EnforceNamingStyle,
-            > as codec::Leaf>::put(56, value, writer);
+            > as __codec::Leaf>::put(56, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.default_symbol_visibility {
-            writer = <codec::Closed<
+            writer = <__codec::Closed<
                 feature_set::visibility_feature::DefaultSymbolVisibility,
-            > as codec::Leaf>::put(64, value, writer);
+            > as __codec::Leaf>::put(64, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.enforce_proto_limits {
-            writer = <codec::Closed<
+            writer = <__codec::Closed<
                 feature_set::proto_limits_feature::EnforceProtoLimits,
-            > as codec::Leaf>::put(72, value, writer);
+            > as __codec::Leaf>::put(72, value, writer);
         }
         writer.unknown(self.unknown)
     }
@@ -8030,14 +8056,14 @@ pub mod feature_set {
             cx: &mut ::grpc_arena::codec::Context<'a>,
             group: u32,
         ) -> ::grpc_arena::codec::Cursor<'a> {
-            use ::grpc_arena::codec;
-            let mut frame = codec::Frame::new();
+            use ::grpc_arena::codec as __codec;
+            let mut frame = __codec::Frame::new();
             'fields: loop {
                 let start = cursor;
                 let tag = cursor.tag(cx);
                 match tag {
                     _ => {
-                        if codec::ends(tag) {
+                        if __codec::ends(tag) {
                             cursor = cx
                                 .end(
                                     start,
@@ -8189,14 +8215,14 @@ pub mod feature_set {
             cx: &mut ::grpc_arena::codec::Context<'a>,
             group: u32,
         ) -> ::grpc_arena::codec::Cursor<'a> {
-            use ::grpc_arena::codec;
-            let mut frame = codec::Frame::new();
+            use ::grpc_arena::codec as __codec;
+            let mut frame = __codec::Frame::new();
             'fields: loop {
                 let start = cursor;
                 let tag = cursor.tag(cx);
                 match tag {
                     _ => {
-                        if codec::ends(tag) {
+                        if __codec::ends(tag) {
                             cursor = cx
                                 .end(
                                     start,
@@ -8734,8 +8760,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSetDefaults<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -8747,7 +8773,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSetDefaults<'a> {
                             32 => break 'f4,
                             40 => break 'f5,
                             _ => {
-                                if codec::ends(tag) {
+                                if __codec::ends(tag) {
                                     cursor = cx
                                         .end(
                                             start,
@@ -8765,7 +8791,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSetDefaults<'a> {
                         }
                         continue 'fields;
                     }
-                    cursor = codec::messages(
+                    cursor = __codec::messages(
                         cursor,
                         cx,
                         10,
@@ -8777,9 +8803,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSetDefaults<'a> {
                     }
                 }
                 let number = cursor.varint(cx) as i32;
-                match <<codec::Closed<
+                match <<__codec::Closed<
                     Edition,
-                > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
+                > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(number) {
                     ::core::option::Option::Some(value) => {
                         self.minimum_edition = ::core::option::Option::Some(value);
                     }
@@ -8793,9 +8819,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSetDefaults<'a> {
                 }
             }
             let number = cursor.varint(cx) as i32;
-            match <<codec::Closed<
+            match <<__codec::Closed<
                 Edition,
-            > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
+            > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(number) {
                 ::core::option::Option::Some(value) => {
                     self.maximum_edition = ::core::option::Option::Some(value);
                 }
@@ -8808,14 +8834,14 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSetDefaults<'a> {
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
-        size += codec::messages_len(1, self.defaults, cache);
+        size += __codec::messages_len(1, self.defaults, cache);
         if let ::core::option::Option::Some(value) = self.minimum_edition {
-            size += <codec::Closed<Edition> as codec::Leaf>::field_len(1, value);
+            size += <__codec::Closed<Edition> as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.maximum_edition {
-            size += <codec::Closed<Edition> as codec::Leaf>::field_len(1, value);
+            size += <__codec::Closed<Edition> as __codec::Leaf>::field_len(1, value);
         }
         size
     }
@@ -8824,14 +8850,14 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSetDefaults<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
-        writer = codec::write_messages(10, self.defaults, cache, writer);
+        writer = __codec::write_messages(10, self.defaults, cache, writer);
         if let ::core::option::Option::Some(value) = self.minimum_edition {
-            writer = <codec::Closed<Edition> as codec::Leaf>::put(32, value, writer);
+            writer = <__codec::Closed<Edition> as __codec::Leaf>::put(32, value, writer);
         }
         if let ::core::option::Option::Some(value) = self.maximum_edition {
-            writer = <codec::Closed<Edition> as codec::Leaf>::put(40, value, writer);
+            writer = <__codec::Closed<Edition> as __codec::Leaf>::put(40, value, writer);
         }
         writer.unknown(self.unknown)
     }
@@ -8932,8 +8958,8 @@ pub mod feature_set_defaults {
             cx: &mut ::grpc_arena::codec::Context<'a>,
             group: u32,
         ) -> ::grpc_arena::codec::Cursor<'a> {
-            use ::grpc_arena::codec;
-            let mut frame = codec::Frame::new();
+            use ::grpc_arena::codec as __codec;
+            let mut frame = __codec::Frame::new();
             'fields: loop {
                 let start = cursor;
                 let tag = cursor.tag(cx);
@@ -8945,7 +8971,7 @@ pub mod feature_set_defaults {
                                 34 => break 'f4,
                                 42 => break 'f5,
                                 _ => {
-                                    if codec::ends(tag) {
+                                    if __codec::ends(tag) {
                                         cursor = cx
                                             .end(
                                                 start,
@@ -8964,9 +8990,9 @@ pub mod feature_set_defaults {
                             continue 'fields;
                         }
                         let number = cursor.varint(cx) as i32;
-                        match <<codec::Closed<
+                        match <<__codec::Closed<
                             super::Edition,
-                        > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(
+                        > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(
                             number,
                         ) {
                             ::core::option::Option::Some(value) => {
@@ -8981,29 +9007,33 @@ pub mod feature_set_defaults {
                             continue 'fields;
                         }
                     }
-                    cursor = codec::message(cursor, cx, &mut self.overridable_features);
+                    cursor = __codec::message(
+                        cursor,
+                        cx,
+                        &mut self.overridable_features,
+                    );
                     if !cursor.expect(42) {
                         continue 'fields;
                     }
                 }
-                cursor = codec::message(cursor, cx, &mut self.fixed_features);
+                cursor = __codec::message(cursor, cx, &mut self.fixed_features);
             }
             cursor
         }
         fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-            use ::grpc_arena::codec;
+            use ::grpc_arena::codec as __codec;
             let mut size = self.unknown.encoded_len();
             if let ::core::option::Option::Some(value) = self.edition {
                 size
-                    += <codec::Closed<
+                    += <__codec::Closed<
                         super::Edition,
-                    > as codec::Leaf>::field_len(1, value);
+                    > as __codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.overridable_features {
-                size += codec::message_len(1, value, cache);
+                size += __codec::message_len(1, value, cache);
             }
             if let ::core::option::Option::Some(value) = self.fixed_features {
-                size += codec::message_len(1, value, cache);
+                size += __codec::message_len(1, value, cache);
             }
             size
         }
@@ -9012,18 +9042,18 @@ pub mod feature_set_defaults {
             cache: &mut ::grpc_arena::SizeCache,
             writer: ::grpc_arena::codec::Writer<'w>,
         ) -> ::grpc_arena::codec::Writer<'w> {
-            use ::grpc_arena::codec;
+            use ::grpc_arena::codec as __codec;
             let mut writer = writer;
             if let ::core::option::Option::Some(value) = self.edition {
-                writer = <codec::Closed<
+                writer = <__codec::Closed<
                     super::Edition,
-                > as codec::Leaf>::put(24, value, writer);
+                > as __codec::Leaf>::put(24, value, writer);
             }
             if let ::core::option::Option::Some(value) = self.overridable_features {
-                writer = codec::write_message(34, value, cache, writer);
+                writer = __codec::write_message(34, value, cache, writer);
             }
             if let ::core::option::Option::Some(value) = self.fixed_features {
-                writer = codec::write_message(42, value, cache, writer);
+                writer = __codec::write_message(42, value, cache, writer);
             }
             writer.unknown(self.unknown)
         }
@@ -9103,8 +9133,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for SourceCodeInfo<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -9112,7 +9142,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for SourceCodeInfo<'a> {
                 match tag {
                     10 => break 'f1,
                     _ => {
-                        if codec::ends(tag) {
+                        if __codec::ends(tag) {
                             cursor = cx
                                 .end(
                                     start,
@@ -9130,14 +9160,14 @@ impl<'a> ::grpc_arena::codec::Message<'a> for SourceCodeInfo<'a> {
                 }
                 continue 'fields;
             }
-            cursor = codec::messages(cursor, cx, 10, &mut self.location, &mut frame);
+            cursor = __codec::messages(cursor, cx, 10, &mut self.location, &mut frame);
         }
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
-        size += codec::messages_len(1, self.location, cache);
+        size += __codec::messages_len(1, self.location, cache);
         size
     }
     fn write<'w>(
@@ -9145,9 +9175,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for SourceCodeInfo<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
-        writer = codec::write_messages(10, self.location, cache, writer);
+        writer = __codec::write_messages(10, self.location, cache, writer);
         writer.unknown(self.unknown)
     }
 }
@@ -9254,8 +9284,8 @@ pub mod source_code_info {
             cx: &mut ::grpc_arena::codec::Context<'a>,
             group: u32,
         ) -> ::grpc_arena::codec::Cursor<'a> {
-            use ::grpc_arena::codec;
-            let mut frame = codec::Frame::new();
+            use ::grpc_arena::codec as __codec;
+            let mut frame = __codec::Frame::new();
             'fields: loop {
                 let start = cursor;
                 let tag = cursor.tag(cx);
@@ -9267,21 +9297,21 @@ pub mod source_code_info {
                                     match tag {
                                         10 => break 'f1,
                                         8 => {
-                                            cursor = codec::repeated::<
-                                                codec::Int32,
+                                            cursor = __codec::repeated::<
+                                                __codec::Int32,
                                             >(cursor, cx, 8, &mut self.path, &mut frame);
                                         }
                                         18 => break 'f2,
                                         16 => {
-                                            cursor = codec::repeated::<
-                                                codec::Int32,
+                                            cursor = __codec::repeated::<
+                                                __codec::Int32,
                                             >(cursor, cx, 16, &mut self.span, &mut frame);
                                         }
                                         26 => break 'f3,
                                         34 => break 'f4,
                                         50 => break 'f6,
                                         _ => {
-                                            if codec::ends(tag) {
+                                            if __codec::ends(tag) {
                                                 cursor = cx
                                                     .end(
                                                         start,
@@ -9299,21 +9329,21 @@ pub mod source_code_info {
                                     }
                                     continue 'fields;
                                 }
-                                cursor = codec::packed::<
-                                    codec::Int32,
+                                cursor = __codec::packed::<
+                                    __codec::Int32,
                                 >(cursor, cx, &mut self.path, &mut frame);
                                 if !cursor.expect(18) {
                                     continue 'fields;
                                 }
                             }
-                            cursor = codec::packed::<
-                                codec::Int32,
+                            cursor = __codec::packed::<
+                                __codec::Int32,
                             >(cursor, cx, &mut self.span, &mut frame);
                             if !cursor.expect(26) {
                                 continue 'fields;
                             }
                         }
-                        cursor = codec::optional_text(
+                        cursor = __codec::optional_text(
                             cursor,
                             cx,
                             &mut self.leading_comments,
@@ -9322,7 +9352,7 @@ pub mod source_code_info {
                             continue 'fields;
                         }
                     }
-                    cursor = codec::optional_text(
+                    cursor = __codec::optional_text(
                         cursor,
                         cx,
                         &mut self.trailing_comments,
@@ -9331,25 +9361,27 @@ pub mod source_code_info {
                         continue 'fields;
                     }
                 }
-                cursor = codec::repeated::<
-                    codec::Text,
+                cursor = __codec::repeated::<
+                    __codec::Text,
                 >(cursor, cx, 50, &mut self.leading_detached_comments, &mut frame);
             }
             cursor
         }
         fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-            use ::grpc_arena::codec;
+            use ::grpc_arena::codec as __codec;
             let mut size = self.unknown.encoded_len();
-            size += codec::packed_len::<codec::Int32>(1, self.path, cache);
-            size += codec::packed_len::<codec::Int32>(1, self.span, cache);
+            size += __codec::packed_len::<__codec::Int32>(1, self.path, cache);
+            size += __codec::packed_len::<__codec::Int32>(1, self.span, cache);
             if let ::core::option::Option::Some(value) = self.leading_comments {
-                size += <codec::Text as codec::Leaf>::field_len(1, value);
+                size += <__codec::Text as __codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.trailing_comments {
-                size += <codec::Text as codec::Leaf>::field_len(1, value);
+                size += <__codec::Text as __codec::Leaf>::field_len(1, value);
             }
             size
-                += codec::repeated_len::<codec::Text>(1, self.leading_detached_comments);
+                += __codec::repeated_len::<
+                    __codec::Text,
+                >(1, self.leading_detached_comments);
             size
         }
         fn write<'w>(
@@ -9357,18 +9389,22 @@ pub mod source_code_info {
             cache: &mut ::grpc_arena::SizeCache,
             writer: ::grpc_arena::codec::Writer<'w>,
         ) -> ::grpc_arena::codec::Writer<'w> {
-            use ::grpc_arena::codec;
+            use ::grpc_arena::codec as __codec;
             let mut writer = writer;
-            writer = codec::write_packed::<codec::Int32>(10, self.path, cache, writer);
-            writer = codec::write_packed::<codec::Int32>(18, self.span, cache, writer);
+            writer = __codec::write_packed::<
+                __codec::Int32,
+            >(10, self.path, cache, writer);
+            writer = __codec::write_packed::<
+                __codec::Int32,
+            >(18, self.span, cache, writer);
             if let ::core::option::Option::Some(value) = self.leading_comments {
-                writer = <codec::Text as codec::Leaf>::put(26, value, writer);
+                writer = <__codec::Text as __codec::Leaf>::put(26, value, writer);
             }
             if let ::core::option::Option::Some(value) = self.trailing_comments {
-                writer = <codec::Text as codec::Leaf>::put(34, value, writer);
+                writer = <__codec::Text as __codec::Leaf>::put(34, value, writer);
             }
-            writer = codec::write_repeated::<
-                codec::Text,
+            writer = __codec::write_repeated::<
+                __codec::Text,
             >(50, self.leading_detached_comments, writer);
             writer.unknown(self.unknown)
         }
@@ -9445,8 +9481,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for GeneratedCodeInfo<'a> {
         cx: &mut ::grpc_arena::codec::Context<'a>,
         group: u32,
     ) -> ::grpc_arena::codec::Cursor<'a> {
-        use ::grpc_arena::codec;
-        let mut frame = codec::Frame::new();
+        use ::grpc_arena::codec as __codec;
+        let mut frame = __codec::Frame::new();
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
@@ -9454,7 +9490,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for GeneratedCodeInfo<'a> {
                 match tag {
                     10 => break 'f1,
                     _ => {
-                        if codec::ends(tag) {
+                        if __codec::ends(tag) {
                             cursor = cx
                                 .end(
                                     start,
@@ -9472,14 +9508,14 @@ impl<'a> ::grpc_arena::codec::Message<'a> for GeneratedCodeInfo<'a> {
                 }
                 continue 'fields;
             }
-            cursor = codec::messages(cursor, cx, 10, &mut self.annotation, &mut frame);
+            cursor = __codec::messages(cursor, cx, 10, &mut self.annotation, &mut frame);
         }
         cursor
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
-        size += codec::messages_len(1, self.annotation, cache);
+        size += __codec::messages_len(1, self.annotation, cache);
         size
     }
     fn write<'w>(
@@ -9487,9 +9523,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for GeneratedCodeInfo<'a> {
         cache: &mut ::grpc_arena::SizeCache,
         writer: ::grpc_arena::codec::Writer<'w>,
     ) -> ::grpc_arena::codec::Writer<'w> {
-        use ::grpc_arena::codec;
+        use ::grpc_arena::codec as __codec;
         let mut writer = writer;
-        writer = codec::write_messages(10, self.annotation, cache, writer);
+        writer = __codec::write_messages(10, self.annotation, cache, writer);
         writer.unknown(self.unknown)
     }
 }
@@ -9609,8 +9645,8 @@ pub mod generated_code_info {
             cx: &mut ::grpc_arena::codec::Context<'a>,
             group: u32,
         ) -> ::grpc_arena::codec::Cursor<'a> {
-            use ::grpc_arena::codec;
-            let mut frame = codec::Frame::new();
+            use ::grpc_arena::codec as __codec;
+            let mut frame = __codec::Frame::new();
             'fields: loop {
                 let start = cursor;
                 let tag = cursor.tag(cx);
@@ -9622,8 +9658,8 @@ pub mod generated_code_info {
                                     match tag {
                                         10 => break 'f1,
                                         8 => {
-                                            cursor = codec::repeated::<
-                                                codec::Int32,
+                                            cursor = __codec::repeated::<
+                                                __codec::Int32,
                                             >(cursor, cx, 8, &mut self.path, &mut frame);
                                         }
                                         18 => break 'f2,
@@ -9631,7 +9667,7 @@ pub mod generated_code_info {
                                         32 => break 'f4,
                                         40 => break 'f5,
                                         _ => {
-                                            if codec::ends(tag) {
+                                            if __codec::ends(tag) {
                                                 cursor = cx
                                                     .end(
                                                         start,
@@ -9649,14 +9685,14 @@ pub mod generated_code_info {
                                     }
                                     continue 'fields;
                                 }
-                                cursor = codec::packed::<
-                                    codec::Int32,
+                                cursor = __codec::packed::<
+                                    __codec::Int32,
                                 >(cursor, cx, &mut self.path, &mut frame);
                                 if !cursor.expect(18) {
                                     continue 'fields;
                                 }
                             }
-                            cursor = codec::optional_text(
+                            cursor = __codec::optional_text(
                                 cursor,
                                 cx,
                                 &mut self.source_file,
@@ -9666,23 +9702,23 @@ pub mod generated_code_info {
                             }
                         }
                         self.begin = ::core::option::Option::Some(
-                            <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                            <__codec::Int32 as __codec::Leaf>::read(&mut cursor, cx),
                         );
                         if !cursor.expect(32) {
                             continue 'fields;
                         }
                     }
                     self.end = ::core::option::Option::Some(
-                        <codec::Int32 as codec::Leaf>::read(&mut cursor, cx),
+                        <__codec::Int32 as __codec::Leaf>::read(&mut cursor, cx),
                     );
                     if !cursor.expect(40) {
                         continue 'fields;
                     }
                 }
                 let number = cursor.varint(cx) as i32;
-                match <<codec::Closed<
+                match <<__codec::Closed<
                     annotation::Semantic,
-                > as codec::Leaf>::Value as codec::ClosedEnum>::from_number(number) {
+                > as __codec::Leaf>::Value as __codec::ClosedEnum>::from_number(number) {
                     ::core::option::Option::Some(value) => {
                         self.semantic = ::core::option::Option::Some(value);
                     }
@@ -9695,23 +9731,23 @@ pub mod generated_code_info {
             cursor
         }
         fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
-            use ::grpc_arena::codec;
+            use ::grpc_arena::codec as __codec;
             let mut size = self.unknown.encoded_len();
-            size += codec::packed_len::<codec::Int32>(1, self.path, cache);
+            size += __codec::packed_len::<__codec::Int32>(1, self.path, cache);
             if let ::core::option::Option::Some(value) = self.source_file {
-                size += <codec::Text as codec::Leaf>::field_len(1, value);
+                size += <__codec::Text as __codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.begin {
-                size += <codec::Int32 as codec::Leaf>::field_len(1, value);
+                size += <__codec::Int32 as __codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.end {
-                size += <codec::Int32 as codec::Leaf>::field_len(1, value);
+                size += <__codec::Int32 as __codec::Leaf>::field_len(1, value);
             }
             if let ::core::option::Option::Some(value) = self.semantic {
                 size
-                    += <codec::Closed<
+                    += <__codec::Closed<
                         annotation::Semantic,
-                    > as codec::Leaf>::field_len(1, value);
+                    > as __codec::Leaf>::field_len(1, value);
             }
             size
         }
@@ -9720,22 +9756,24 @@ pub mod generated_code_info {
             cache: &mut ::grpc_arena::SizeCache,
             writer: ::grpc_arena::codec::Writer<'w>,
         ) -> ::grpc_arena::codec::Writer<'w> {
-            use ::grpc_arena::codec;
+            use ::grpc_arena::codec as __codec;
             let mut writer = writer;
-            writer = codec::write_packed::<codec::Int32>(10, self.path, cache, writer);
+            writer = __codec::write_packed::<
+                __codec::Int32,
+            >(10, self.path, cache, writer);
             if let ::core::option::Option::Some(value) = self.source_file {
-                writer = <codec::Text as codec::Leaf>::put(18, value, writer);
+                writer = <__codec::Text as __codec::Leaf>::put(18, value, writer);
             }
             if let ::core::option::Option::Some(value) = self.begin {
-                writer = <codec::Int32 as codec::Leaf>::put(24, value, writer);
+                writer = <__codec::Int32 as __codec::Leaf>::put(24, value, writer);
             }
             if let ::core::option::Option::Some(value) = self.end {
-                writer = <codec::Int32 as codec::Leaf>::put(32, value, writer);
+                writer = <__codec::Int32 as __codec::Leaf>::put(32, value, writer);
             }
             if let ::core::option::Option::Some(value) = self.semantic {
-                writer = <codec::Closed<
+                writer = <__codec::Closed<
                     annotation::Semantic,
-                > as codec::Leaf>::put(40, value, writer);
+                > as __codec::Leaf>::put(40, value, writer);
             }
             writer.unknown(self.unknown)
         }

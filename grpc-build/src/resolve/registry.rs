@@ -47,6 +47,20 @@ pub(super) struct Registry {
     absent: HashSet<String>,
     oneofs: HashMap<(String, String), RustType>,
     extensions: HashMap<String, RustType>,
+    services: HashMap<String, ServiceNames>,
+}
+
+/// What is generated for a service, all at the root of its package.
+#[derive(Clone)]
+pub(super) struct ServiceNames {
+    /// The handler trait.
+    pub(super) handler: Ident,
+    /// The client stub.
+    pub(super) client: Ident,
+    /// The module of the methods.
+    pub(super) methods: Ident,
+    /// The function that registers a handler.
+    pub(super) register: Ident,
 }
 
 /// The full name of what is declared in a scope.
@@ -66,11 +80,18 @@ impl Registry {
                 absent: HashSet::new(),
                 oneofs: HashMap::new(),
                 extensions: HashMap::new(),
+                services: HashMap::new(),
             },
             externals: externals_by_length(externals)?,
             taken: HashMap::new(),
+            functions: HashMap::new(),
             uses: Vec::new(),
         };
+        // Whose names are written down by their users comes first; others get an underscore where names run into each
+        // other.
+        for file in set.file {
+            builder.package(Home::of(file, wanted));
+        }
         for file in set.file {
             let (features, home) = (file_features(file)?, Home::of(file, wanted));
             for message in file.message_type {
@@ -80,7 +101,12 @@ impl Registry {
                 builder.r#enum(declared, home.package, home, &[], features);
             }
         }
-        // Last, so that they give way to messages and enums.
+        for file in set.file {
+            let home = Home::of(file, wanted);
+            for service in file.service {
+                builder.service(service.name.unwrap_or_default(), home);
+            }
+        }
         for file in set.file {
             let home = Home::of(file, wanted);
             builder.extensions(file.extension, home.package, home, &[]);
@@ -101,6 +127,10 @@ impl Registry {
     /// The type that reads and writes the extension with this full name.
     pub(super) fn extension(&self, name: &str) -> Option<&RustType> {
         self.extensions.get(name)
+    }
+
+    pub(super) fn service(&self, name: &str) -> Option<&ServiceNames> {
+        self.services.get(name)
     }
 
     pub(super) fn oneof(&self, message: &str, name: &str) -> Option<&RustType> {
@@ -189,11 +219,38 @@ struct Builder {
     externals: Vec<(String, syn::Path)>,
     /// The names of types and modules that are taken in each module of each package.
     taken: HashMap<(String, Vec<String>), HashSet<String>>,
+    /// The names of functions that are taken at the root of each package.
+    functions: HashMap<String, HashSet<String>>,
     /// Which message has fields of which other one.
     uses: Vec<(String, String)>,
 }
 
 impl Builder {
+    /// Takes the names of the modules that a package lies in.
+    fn package(&mut self, home: Home<'_>) {
+        if !home.wanted {
+            return;
+        }
+        let mut around = String::new();
+        for part in home.package.split('.').filter(|part| !part.is_empty()) {
+            let module = names::ident(&names::module(part)).to_string();
+            self.taken(&around, &[]).insert(module);
+            around = join(&around, part);
+        }
+    }
+
+    fn service(&mut self, name: &str, home: Home<'_>) {
+        let (camel, snake) = (names::camel(name), names::snake(name));
+        let taken = self.taken(home.package, &[]);
+        let handler = names::unique(camel.clone(), taken);
+        let client = names::unique(format!("{camel}Client"), taken);
+        let methods = names::unique(format!("{snake}_methods"), taken);
+        let functions = self.functions.entry(home.package.to_owned()).or_default();
+        let register = names::unique(format!("register_{snake}"), functions);
+        let names = ServiceNames { handler, client, methods, register };
+        self.registry.services.insert(join(home.package, name), names);
+    }
+
     fn message(
         &mut self,
         message: &DescriptorProto<'_>,
@@ -207,7 +264,7 @@ impl Builder {
         let features = features.overridden(message.options.and_then(|options| options.features));
         let is_map_entry = message.options.is_some_and(|options| options.map_entry == Some(true));
         let (rust, module, external) = match self.origin(&full_name, home) {
-            Origin::Elsewhere(rust) => (rust, names::ident(&names::snake(name)), true),
+            Origin::Elsewhere(rust) => (rust, names::ident(&names::module(name)), true),
             Origin::Nowhere => {
                 self.absent(message, full_name);
                 return;
@@ -220,7 +277,7 @@ impl Builder {
             Origin::Here => {
                 let taken = self.taken(home.package, modules);
                 let ident = names::unique(names::camel(name), taken);
-                let module = names::unique(names::snake(name), taken);
+                let module = names::unique(names::module(name), taken);
                 (RustType::generated(home.package, modules, ident), module, false)
             }
         };
@@ -375,7 +432,7 @@ impl Builder {
 fn behind(mut path: syn::Path, rest: &str) -> RustType {
     let parts = rest.split('.').filter(|part| !part.is_empty()).collect::<Vec<_>>();
     for (i, part) in parts.iter().enumerate() {
-        let name = if i + 1 == parts.len() { names::camel(part) } else { names::snake(part) };
+        let name = if i + 1 == parts.len() { names::camel(part) } else { names::module(part) };
         path.segments.push(names::ident(&name).into());
     }
     RustType::external(path)

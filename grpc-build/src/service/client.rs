@@ -1,24 +1,30 @@
 //! The client stub.
 
-use proc_macro2::{Ident, TokenStream};
-use quote::{format_ident, quote};
+use proc_macro2::TokenStream;
+use quote::quote;
 
 use super::{Kind, docs, marker_path};
+use crate::generate::{deprecated, lints};
 use crate::model::{Method, Scope, Service};
 
 pub(super) fn generate(service: &Service, scope: &Scope) -> TokenStream {
-    let ident = format_ident!("{}Client", service.ident);
+    let ident = &service.client;
     let doc = format!(" Calls `{}`.", service.full_name);
     let methods = service.methods.iter().map(|method| stub(service, method, scope));
+    // Deprecation is for those who call: whoever serves an old method has no choice.
+    let (deprecated, lints) = (deprecated(service.deprecated), lints());
     quote! {
         #[doc = #doc]
         #[doc = ""]
         #[doc = " A method returns a call that is set up with its builder methods and then awaited."]
+        #deprecated
+        #lints
         #[derive(Clone, Debug)]
         pub struct #ident {
             channel: ::grpc_service::Channel,
         }
 
+        #lints
         impl #ident {
             /// A client whose calls go to `channel`.
             pub fn new(channel: ::grpc_service::Channel) -> Self {
@@ -36,7 +42,7 @@ pub(super) fn generate(service: &Service, scope: &Scope) -> TokenStream {
 }
 
 fn stub(service: &Service, method: &Method, scope: &Scope) -> TokenStream {
-    let ident = stub_ident(&method.ident);
+    let ident = &method.stub;
     let marker = marker_path(service, method);
     let kind = Kind::of(method);
     let fallback = format!("Calls `{}`.", method.path);
@@ -47,7 +53,7 @@ fn stub(service: &Service, method: &Method, scope: &Scope) -> TokenStream {
         Kind::Bidi => "Awaiting it gives the streams of both directions.",
     };
     let doc = docs(&method.comments, &fallback, more);
-    let deprecated = method.deprecated.then(|| quote!(#[deprecated]));
+    let deprecated = deprecated(method.deprecated);
     let call = quote!(::grpc_service::client::Call);
     let body = match kind {
         Kind::Unary => {
@@ -91,9 +97,4 @@ fn stub(service: &Service, method: &Method, scope: &Scope) -> TokenStream {
         #deprecated
         #body
     }
-}
-
-/// A method's name, unless the stub has one of its own by that name.
-fn stub_ident(ident: &Ident) -> Ident {
-    if ident == "new" || ident == "channel" { format_ident!("{ident}_") } else { ident.clone() }
 }

@@ -1,16 +1,15 @@
 //! The handler trait, and the adapter that puts it into a router.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use quote::quote;
 
-use super::{Kind, docs, marker, marker_path};
+use super::{Kind, docs, marker_path};
+use crate::generate::lints;
 use crate::model::{Method, Scope, Service};
-use crate::names;
 
 pub(super) fn generate(service: &Service, scope: &Scope) -> TokenStream {
-    let ident = &service.ident;
+    let (ident, register) = (&service.handler, &service.register);
     let fallback = format!("Serves `{}`.", service.full_name);
-    let register = format_ident!("register_{}", names::snake(&service.name));
     let more = format!("Implement it for a server, and put it into a router with [`{register}`].");
     let doc = docs(&service.comments, &fallback, &more);
     let signatures = service.methods.iter().map(|method| signature(method, scope));
@@ -27,29 +26,33 @@ pub(super) fn generate(service: &Service, scope: &Scope) -> TokenStream {
     });
     let register_doc =
         format!(" Lets `router` serve the methods of `{}` with `service`.", service.full_name);
+    let lints = lints();
     quote! {
         #doc
+        #lints
         #[allow(async_fn_in_trait)] // handlers stay on their thread
         pub trait #ident: 'static {
             #(#signatures)*
         }
 
         #[doc = #register_doc]
-        pub fn #register<S: #ident>(
+        #lints
+        pub fn #register(
             router: &mut ::grpc_service::Router,
-            service: ::std::rc::Rc<S>,
+            service: ::std::rc::Rc<impl #ident>,
         ) {
-            struct Serve<S>(::std::rc::Rc<S>);
+            // No type of a schema begins with an underscore.
+            struct _Serve<_S>(::std::rc::Rc<_S>);
 
-            impl<S> ::core::clone::Clone for Serve<S> {
+            impl<_S> ::core::clone::Clone for _Serve<_S> {
                 fn clone(&self) -> Self {
-                    Serve(::std::rc::Rc::clone(&self.0))
+                    _Serve(::std::rc::Rc::clone(&self.0))
                 }
             }
 
             #(#handlers)*
 
-            let serve = Serve(service);
+            let serve = _Serve(service);
             #(#routes)*
         }
     }
@@ -57,7 +60,7 @@ pub(super) fn generate(service: &Service, scope: &Scope) -> TokenStream {
 
 /// A method as the handler trait declares it.
 fn signature(method: &Method, scope: &Scope) -> TokenStream {
-    let (ident, marker) = (&method.ident, marker(method));
+    let (ident, marker) = (&method.ident, &method.marker);
     let kind = Kind::of(method);
     let fallback = format!("Serves `{}`.", method.path);
     let more = match kind {
@@ -123,14 +126,15 @@ fn call_trait(kind: Kind) -> TokenStream {
 
 /// A method as the router calls it: the trait's future handed on, without one of its own around it.
 fn handler(service: &Service, method: &Method, scope: &Scope) -> TokenStream {
-    let (service_ident, ident) = (&service.ident, &method.ident);
-    let (marker, path) = (marker(method), marker_path(service, method));
+    let (handler, marker, path) = (&service.handler, &method.marker, marker_path(service, method));
+    // By the trait's name, since `Rc` has methods of its own.
+    let (ident, service_) = (&method.ident, quote!(<_S as #handler>));
     let request = method.input.message(scope, "'a");
     match Kind::of(method) {
         Kind::Unary => {
             let response = method.output.message(scope, "'a");
             quote! {
-                impl<S: #service_ident> ::grpc_service::server::UnaryHandler<#path> for Serve<S> {
+                impl<_S: #handler> ::grpc_service::server::UnaryHandler<#path> for _Serve<_S> {
                     fn call<'a>(
                         &self,
                         cx: &::grpc_service::Cx<'a>,
@@ -138,7 +142,7 @@ fn handler(service: &Service, method: &Method, scope: &Scope) -> TokenStream {
                     ) -> impl ::core::future::Future<
                         Output = ::core::result::Result<#response, ::grpc_service::Status>,
                     > {
-                        self.0.#ident(cx, request)
+                        #service_::#ident(&*self.0, cx, request)
                     }
                 }
             }
@@ -146,8 +150,8 @@ fn handler(service: &Service, method: &Method, scope: &Scope) -> TokenStream {
         Kind::ServerStreaming => {
             let response = method.output.message(scope, "'static");
             quote! {
-                impl<S: #service_ident> ::grpc_service::server::ServerStreamingHandler<#path>
-                    for Serve<S>
+                impl<_S: #handler> ::grpc_service::server::ServerStreamingHandler<#path>
+                    for _Serve<_S>
                 {
                     fn call<'a>(
                         &self,
@@ -157,19 +161,19 @@ fn handler(service: &Service, method: &Method, scope: &Scope) -> TokenStream {
                     ) -> impl ::core::future::Future<
                         Output = ::core::result::Result<(), ::grpc_service::Status>,
                     > {
-                        self.0.#ident(cx, request, out)
+                        #service_::#ident(&*self.0, cx, request, out)
                     }
                 }
             }
         }
         kind => {
-            let handler = match kind {
+            let call = match kind {
                 Kind::ClientStreaming => quote!(::grpc_service::server::ClientStreamingHandler),
                 _ => quote!(::grpc_service::server::BidiHandler),
             };
             quote! {
-                impl<S: #service_ident> #handler<#path> for Serve<S> {
-                    type Call<'s> = S::#marker<'s>;
+                impl<_S: #handler> #call<#path> for _Serve<_S> {
+                    type Call<'s> = #service_::#marker<'s>;
 
                     fn open<'s>(
                         &'s self,
@@ -177,7 +181,7 @@ fn handler(service: &Service, method: &Method, scope: &Scope) -> TokenStream {
                     ) -> impl ::core::future::Future<
                         Output = ::core::result::Result<Self::Call<'s>, ::grpc_service::Status>,
                     > {
-                        self.0.#ident(cx)
+                        #service_::#ident(&*self.0, cx)
                     }
                 }
             }

@@ -1,5 +1,6 @@
 //! What users of the generator see: errors that point at the place, output that does not change, the plugin.
 
+mod names;
 mod sources;
 mod well_known;
 
@@ -79,8 +80,8 @@ fn extensions_of_a_message_set_are_written_as_items_and_others_as_fields() {
     let proto = folder.write("sets.proto", &text);
     folder.compile(&mut Config::new(), &[&proto]).unwrap();
     let made = folder.read("_.rs");
-    assert_eq!(made.matches("codec::write_message_set_item(5, ").count(), 1, "{made}");
-    assert_eq!(made.matches("codec::write_message(42, ").count(), 1, "{made}");
+    assert_eq!(made.matches("__codec::write_message_set_item(5, ").count(), 1, "{made}");
+    assert_eq!(made.matches("__codec::write_message(42, ").count(), 1, "{made}");
 }
 
 #[test]
@@ -202,6 +203,21 @@ fn comments_become_documentation_and_deprecation_an_attribute() {
     let made = folder.read("_.rs");
     assert!(made.contains("/// Says hello.") && made.contains("/// To \\<whom\\>."), "{made}");
     assert!(made.contains("#[deprecated]\n    pub name: &'a str"), "{made}");
+}
+
+#[test]
+fn what_is_deprecated_in_a_service_is_so_for_those_who_call() {
+    let folder = Folder::new("deprecated");
+    let text = "syntax = \"proto3\";\nmessage M {}\nservice S {\n  option deprecated = true;\n  \
+        rpc Get(M) returns (M) {\n    option deprecated = true;\n  }\n}\n";
+    let proto = folder.write("old.proto", text);
+    folder.compile(&mut Config::new(), &[&proto]).unwrap();
+    let made = folder.read("_.rs");
+    let before = |item: &str| made.split(item).next().unwrap().rsplit("\n///").next().unwrap();
+    assert!(before("pub struct SClient").contains("#[deprecated]"), "{made}");
+    assert!(before("pub fn get<'r, 'a>(").contains("#[deprecated]"), "{made}");
+    assert!(!before("pub trait S:").contains("#[deprecated]"), "{made}");
+    assert!(!before("async fn get<'a>(").contains("#[deprecated]"), "{made}");
 }
 
 #[test]
