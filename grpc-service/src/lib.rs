@@ -42,7 +42,7 @@ pub use grpc_arena::Arena;
 pub use grpc_proto::{Code, Instant, Metadata, Status};
 
 pub use client::{
-    Backoff, Channel, ChannelOptions, ClientConnection, Connectivity, ResponseMetadata,
+    Backoff, Channel, ChannelOptions, ClientConnection, Connectivity, OptionError, ResponseMetadata,
 };
 pub use compression::{Compression, Encoding};
 pub use endpoint::{Endpoint, OUT_MARK};

@@ -193,6 +193,31 @@ fn a_unix_socket_is_served_too() {
 }
 
 #[test]
+fn the_authority_of_any_address_is_one_for_other_libraries_too() {
+    let (host, options) = (MonoioHost::new(), ChannelOptions::default());
+    let connector = Rc::new(TcpConnector::new(Rc::clone(&host)));
+    for (address, authority) in [
+        ("10.0.0.1:50051", "10.0.0.1:50051"),
+        ("[::1]:50051", "[::1]:50051"),
+        ("a_b.example", "a_b.example"),
+        ("!$&'()*+,;=~", "!$&'()*+,;=~"),
+        ("unix:/run/a socket", "localhost"),
+        ("unix:a", "localhost"),
+        ("fe80::1", "localhost"),
+        ("[fe80::1%eth0]:1", "localhost"),
+        ("user@host", "localhost"),
+        ("http://a/b", "localhost"),
+        ("a%41", "localhost"),
+        ("", "localhost"),
+    ] {
+        let channel = Channel::to(address, &options, Rc::clone(&host), Rc::clone(&connector) as _);
+        assert_eq!(channel.authority(), authority);
+        let parsed: http::uri::Authority = authority.parse().expect("others take it");
+        assert_eq!(parsed.as_str(), authority);
+    }
+}
+
+#[test]
 fn garbage_and_sudden_ends_leave_other_connections_alone() {
     use std::io::Write;
     let workers = start(1);

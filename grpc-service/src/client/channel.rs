@@ -3,104 +3,16 @@
 use std::fmt;
 use std::rc::Rc;
 
-use grpc_arena::DecodeLimits;
+use grpc_proto::Config;
 use grpc_proto::http2::Side;
-use grpc_proto::{Config, ConfigError, Limits};
 
 use super::dialer::{Connectivity, Dialer};
 use super::link::Link;
-use super::{Backoff, ClientConnection};
-use crate::compression::{Codecs, Compression, Encoding};
-use crate::pool::{Pool, PoolLimits};
+use super::{ChannelOptions, ClientConnection};
+use crate::compression::{Codecs, Encoding};
+use crate::pool::Pool;
 use crate::recording::connect;
-use crate::{ConnectError, Connector, Host, Recordings};
-
-/// How the connections of a channel behave.
-#[derive(Clone, Debug)]
-pub struct ChannelOptions {
-    pub(super) config: Config,
-    decode: DecodeLimits,
-    pool: PoolLimits,
-    compression: Compression,
-    recordings: Option<Recordings>,
-    secure: bool,
-    pub(super) backoff: Backoff,
-}
-
-impl ChannelOptions {
-    /// Options with these limits of the protocol, and defaults for the rest.
-    ///
-    /// Stream credit is always granted by hand here, when the caller takes a message.
-    ///
-    /// # Errors
-    /// The rule that the limits break.
-    pub fn new(mut limits: Limits) -> Result<Self, ConfigError> {
-        limits.manual_credit = true;
-        Ok(Self {
-            config: Config::new(limits)?,
-            decode: DecodeLimits::DEFAULT,
-            pool: PoolLimits::default(),
-            compression: Compression::none(),
-            recordings: None,
-            secure: false,
-            backoff: Backoff::default(),
-        })
-    }
-
-    /// Sets what decoding one message may cost.
-    #[must_use]
-    pub fn decode_limits(mut self, limits: DecodeLimits) -> Self {
-        self.decode = limits;
-        self
-    }
-
-    /// Sets what the connection's pool of buffers may hold.
-    #[must_use]
-    pub fn pool_limits(mut self, limits: PoolLimits) -> Self {
-        self.pool = limits;
-        self
-    }
-
-    /// Sets which encodings requests go out in, and responses may come in; a call may choose another one
-    /// ([`Call::compress`](super::Call::compress)).
-    #[must_use]
-    pub fn compression(mut self, compression: Compression) -> Self {
-        self.compression = compression;
-        self
-    }
-
-    /// Sets which connections are recorded, and where to; by default none is.
-    #[must_use]
-    pub fn record(mut self, recordings: Recordings) -> Self {
-        self.recordings = Some(recordings);
-        self
-    }
-
-    /// Sets how attempts to connect are paced, for channels that connect by themselves.
-    #[must_use]
-    pub fn backoff(mut self, backoff: Backoff) -> Self {
-        self.backoff = backoff;
-        self
-    }
-
-    /// What calls are compressed with that do not say otherwise.
-    pub(super) fn preferred_encoding(&self) -> Option<Encoding> {
-        self.compression.preferred()
-    }
-
-    /// Says `https` in `:scheme`: for transports that are encrypted.
-    #[must_use]
-    pub fn secure(mut self, secure: bool) -> Self {
-        self.secure = secure;
-        self
-    }
-}
-
-impl Default for ChannelOptions {
-    fn default() -> Self {
-        Self::new(Limits::default()).expect("the default limits are consistent")
-    }
-}
+use crate::{ConnectError, Connector, Host};
 
 /// Where calls go: stubs are made from it, and clones share its connection.
 ///
@@ -121,7 +33,7 @@ pub(super) enum Route {
 }
 
 impl Channel {
-    /// A channel to `address`, which also names the authority; it connects when it is first called, and again, when
+    /// A channel to `address`, which also names the authority unless the options do; it connects when it is first called, and again, when
     /// called, after its connection was lost or told to go.
     ///
     /// Attempts that fail are [paced](ChannelOptions::backoff). A call that finds the last one failed and the next one
@@ -138,17 +50,19 @@ impl Channel {
         Channel { route: Route::Dialed(Rc::new(dialer)) }
     }
 
-    /// A channel to `authority`, and the one connection that is to be driven for it.
+    /// A channel to `address`, which also names the authority unless the options do, and the one connection that is to
+    /// be driven for it.
     pub fn new(
-        authority: &str,
+        address: &str,
         options: &ChannelOptions,
         host: Rc<dyn Host>,
     ) -> (Channel, ClientConnection) {
-        let (held, connection) = Held::new(authority, options, &options.config, host);
+        let (held, connection) =
+            Held::new(options.authority_of(address), options, &options.config, host);
         (Channel { route: Route::One(held) }, connection)
     }
 
-    /// Connects to `address`, which also names the authority, once.
+    /// Connects to `address`, which also names the authority unless the options do, once.
     ///
     /// # Errors
     /// Those of the transport.
@@ -175,7 +89,7 @@ impl Channel {
     pub fn authority(&self) -> &str {
         match &self.route {
             Route::One(held) => &held.link().authority,
-            Route::Dialed(dialer) => dialer.address(),
+            Route::Dialed(dialer) => dialer.authority(),
         }
     }
 
@@ -217,9 +131,7 @@ impl Held {
         let recordings = options.recordings.as_ref();
         let connection = connect(recordings, Side::Client, &authority, config, &*host);
         let pool = Pool::new(options.pool, Codecs::new(options.compression.clone()));
-        let authority = authority.to_owned();
-        let link = Link::new(connection, host, pool, options.decode, authority, options.secure);
-        let link = Rc::new(link);
+        let link = Rc::new(Link::new(connection, host, pool, authority, options));
         link.channels.set(1);
         (Held { link: Rc::clone(&link) }, ClientConnection::new(link))
     }

@@ -20,9 +20,9 @@ use std::task::{Context, Poll};
 
 use grpc_proto::{Code, Config, Instant, Status};
 
-use super::ClientConnection;
-use super::channel::{ChannelOptions, Held};
+use super::channel::Held;
 use super::link::Link;
+use super::{ChannelOptions, ClientConnection};
 use crate::queue::{Ticket, WaitQueue};
 use crate::{ConnectError, Connector, Host};
 
@@ -99,8 +99,8 @@ impl Dialer {
         }
     }
 
-    pub(crate) fn address(&self) -> &str {
-        &self.address
+    pub(crate) fn authority(&self) -> &str {
+        self.options.authority_of(&self.address)
     }
 
     pub(crate) fn options(&self) -> &ChannelOptions {
@@ -237,7 +237,8 @@ async fn dial(dialer: Weak<Dialer>) {
         let delay = backoff.delay(this.failures.get().saturating_add(1), entropy);
         this.due.set(started + delay);
         let config = this.config.borrow().clone();
-        let (held, connection) = Held::new(&this.address, &this.options, &config, Rc::clone(&host));
+        let (held, connection) =
+            Held::new(this.authority(), &this.options, &config, Rc::clone(&host));
         let connecting = connect(Rc::clone(&this.connector), this.address.clone(), connection);
         drop(this);
         let connected = {

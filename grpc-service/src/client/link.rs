@@ -11,6 +11,7 @@ use grpc_proto::http2::OpenError;
 use grpc_proto::record::Recorder;
 use grpc_proto::{CallHead, CallKey, Client, Code, Instant, Metadata, SendError, Status};
 
+use super::ChannelOptions;
 use crate::Host;
 use crate::compression::{Encoding, not_agreed};
 use crate::inbox::{Arrived, Batch, Inbox};
@@ -43,6 +44,8 @@ pub(crate) struct Link {
     pub(crate) pool: Pool,
     pub(crate) decode: DecodeLimits,
     pub(crate) authority: String,
+    /// What calls say in `user-agent`, where it is not the library's own name.
+    user_agent: Option<String>,
     pub(crate) secure: bool,
 }
 
@@ -69,14 +72,12 @@ pub(crate) struct Record {
 }
 
 impl Link {
-    #[allow(clippy::too_many_arguments)] // a constructor of plain parts
     pub(crate) fn new(
         connection: Recorder<Client>,
         host: Rc<dyn Host>,
         pool: Pool,
-        decode: DecodeLimits,
-        authority: String,
-        secure: bool,
+        authority: &str,
+        options: &ChannelOptions,
     ) -> Self {
         Self {
             connection: RefCell::new(connection),
@@ -89,9 +90,10 @@ impl Link {
             progress: Progress::default(),
             host,
             pool,
-            decode,
-            authority,
-            secure,
+            decode: options.decode,
+            authority: authority.to_owned(),
+            user_agent: options.user_agent.clone(),
+            secure: options.secure,
         }
     }
 
@@ -106,6 +108,9 @@ impl Link {
         let mut head = CallHead::new(path, &self.authority);
         head.metadata = metadata;
         head.secure = self.secure;
+        if let Some(user_agent) = &self.user_agent {
+            head.user_agent = user_agent;
+        }
         head.encoding = encoding.map(Encoding::name);
         head.accept_encoding = self.pool.codecs.accepted();
         let key = self.connection.borrow_mut().call(&head, deadline, self.host.now())?;

@@ -6,11 +6,13 @@ mod channel;
 mod connection;
 mod dialer;
 mod link;
+mod options;
 mod streaming;
 
 pub use backoff::Backoff;
 pub use call::{Bidi, Call, ClientStreaming, ResponseMetadata, ServerStreaming, Unary};
-pub use channel::{Channel, ChannelOptions};
+pub use channel::Channel;
 pub use connection::ClientConnection;
 pub use dialer::Connectivity;
+pub use options::{ChannelOptions, OptionError};
 pub use streaming::{BidiStream, ClientStream, Receiving, Sending};
