@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use common::{Bytes, BytesClient, Raw, connect, connect_with};
 use grpc_arena::Arena;
-use grpc_proto::{Code, Instant, Limits, Metadata, Status};
+use grpc_proto::{Code, Instant, Limits, Metadata, Processed, Status};
 use grpc_service::server::{BidiCall, ClientStreamingCall};
-use grpc_service::testing::join_all;
-use grpc_service::{Cx, Endpoint, ResponseMetadata, Sink};
+use grpc_service::testing::{MemoryHost, Pair, join_all};
+use grpc_service::{
+    ChannelOptions, Cx, Endpoint, Host, ResponseMetadata, Router, Server, ServerOptions, Sink,
+};
 
 /// Does what its requests say.
 #[derive(Default, Clone)]
@@ -224,6 +226,76 @@ fn a_message_that_does_not_decode_is_internal() {
     let failed = pair.block_on(stub.echo(&Raw(b"!"), &arena)).unwrap_err();
     assert_eq!(failed.code(), Code::Internal);
     assert!(failed.message().contains("Raw: the wire type"), "{failed:?}");
+}
+
+#[test]
+fn nothing_follows_a_response_that_does_not_decode() {
+    // One call is over when it is read, the other one goes on for longer than the windows let through.
+    for rest in [2, 100_000] {
+        let (stub, mut pair) = connect(Puppet::default());
+        let mut arena = Arena::new();
+        let request = [&b"a!"[..], &vec![b'b'; rest]].concat();
+        let mut stream = pair.block_on(stub.split(&Raw(&request))).unwrap();
+        pair.settle();
+        assert_eq!(pair.block_on(stream.next(&mut arena)), Ok(Some(Raw(b"aaa"))));
+        for _ in 0..3 {
+            let failed = pair.block_on(stream.next(&mut arena)).unwrap_err();
+            assert_eq!(failed.code(), Code::Internal, "{failed:?}");
+            pair.settle();
+        }
+        assert_eq!(pair.server().open_calls(), 0);
+    }
+}
+
+#[test]
+fn response_metadata_holds_nothing_of_the_call_before() {
+    let mut client = Limits::default();
+    client.max_send_message = 100;
+    let (stub, mut pair) = connect_with(Puppet::default(), Limits::default(), client);
+    let (arena, mut response, mut metadata) =
+        (Arena::new(), ResponseMetadata::default(), Metadata::new());
+    metadata.append("trace", "7").unwrap();
+    let answered = |response: &ResponseMetadata| {
+        let is_there = response.headers.iter().next().is_some();
+        assert_eq!(is_there, response.trailers.iter().next().is_some());
+        (is_there, response.processed)
+    };
+    let good = stub.echo(&Raw(b"ab"), &arena).metadata(&metadata).response(&mut response);
+    assert_eq!(pair.block_on(good), Ok(Raw(b"ba")));
+    assert_eq!(answered(&response), (true, Some(Processed::Maybe)));
+    let large = [7; 101];
+    let large = pair.block_on(stub.echo(&Raw(&large), &arena).response(&mut response));
+    assert_eq!(large.unwrap_err().code(), Code::ResourceExhausted);
+    assert_eq!(answered(&response), (false, None));
+
+    let good = stub.echo(&Raw(b"ab"), &arena).metadata(&metadata).response(&mut response);
+    assert_eq!(pair.block_on(good), Ok(Raw(b"ba")));
+    pair.cut();
+    let unsent = pair.block_on(stub.echo(&Raw(b"ab"), &arena).response(&mut response));
+    assert_eq!(unsent.unwrap_err().code(), Code::Unavailable);
+    assert_eq!(answered(&response), (false, Some(Processed::No)));
+}
+
+#[test]
+fn a_call_names_the_channels_authority_and_its_user_agent() {
+    let host = MemoryHost::new(7);
+    let mut router = Router::new();
+    common::register(&mut router, Rc::new(Puppet::default()));
+    let server =
+        Server::new(router, ServerOptions::default(), Rc::new(Rc::clone(&host)) as Rc<dyn Host>);
+    let options = ChannelOptions::default();
+    let options = options.authority("shop.example").unwrap().user_agent("shop/1.2").unwrap();
+    let (channel, mut pair) = Pair::new(&host, &server, &options);
+    assert_eq!(channel.authority(), "shop.example");
+    let stub = BytesClient::new(channel);
+    let (arena, mut response) = (Arena::new(), ResponseMetadata::default());
+    let call = stub.echo(&Raw(b"ab"), &arena).response(&mut response);
+    assert_eq!(pair.block_on(call), Ok(Raw(b"ba")));
+    // The handler sends back what it was told.
+    let agents: Vec<_> =
+        response.headers.iter().filter(|entry| entry.name == b"user-agent").collect();
+    assert_eq!(agents.len(), 1);
+    assert!(agents[0].value.starts_with(b"shop/1.2 grpc-proto/"));
 }
 
 #[test]

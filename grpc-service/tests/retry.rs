@@ -61,6 +61,8 @@ enum Deed {
     /// GOAWAY that names no stream at all.
     GoAway,
     Cancel,
+    /// The head of an answer, and then REFUSED_STREAM.
+    BeginAndRefuse,
     /// An empty message and OK.
     Answer,
 }
@@ -115,6 +117,11 @@ impl Servers {
                             Deed::Refuse => line.server.reset(stream, ErrorCode::REFUSED_STREAM),
                             Deed::Cancel => line.server.reset(stream, ErrorCode::CANCEL),
                             Deed::Answer => answer(&mut line.server, stream),
+                            Deed::BeginAndRefuse => {
+                                line.server.respond(stream, head()).unwrap();
+                                line.server.poll_transmit(&mut out, now);
+                                line.server.reset(stream, ErrorCode::REFUSED_STREAM);
+                            }
                             Deed::GoAway => {}
                         }
                         if deed == Deed::GoAway {
@@ -135,24 +142,55 @@ impl Servers {
     }
 }
 
-fn answer(server: &mut Session, stream: grpc_proto::http2::StreamKey) {
+fn head() -> FieldList {
     let mut head = FieldList::new();
     head.push(b":status", b"200");
     head.push(b"content-type", b"application/grpc");
+    head
+}
+
+fn answer(server: &mut Session, stream: grpc_proto::http2::StreamKey) {
     let mut trailers = FieldList::new();
     trailers.push(b"grpc-status", b"0");
-    server.respond(stream, head).unwrap();
+    server.respond(stream, head()).unwrap();
     server.write(stream, b"\0\0\0\0\0").unwrap();
     server.finish(stream, Some(trailers)).unwrap();
 }
 
 /// The outcome of one call, what its metadata says of it, and how many requests and connections there were.
-fn call(script: &[Deed]) -> (Code, Option<Processed>, usize, usize) {
+type Told = (Code, Option<Processed>, usize, usize);
+
+/// On a channel that connects by itself.
+fn call(script: &[Deed]) -> Told {
+    call_over(script, |options, host, servers| {
+        Channel::to("test", options, host, Rc::new(servers.clone()))
+    })
+}
+
+/// On a channel of one connection.
+fn call_on_one(script: &[Deed]) -> Told {
+    call_over(script, |options, host, servers| {
+        let (channel, connection) = Channel::new("test", options, host);
+        let connected = pin!(servers.connect("test", connection));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(matches!(connected.poll(&mut cx), Poll::Ready(Ok(()))));
+        // SETTINGS come before anything that the script says.
+        for _ in 0..2 {
+            servers.turn(&mut cx);
+        }
+        channel
+    })
+}
+
+fn call_over(
+    script: &[Deed],
+    channel: impl Fn(&ChannelOptions, Rc<dyn Host>, &Servers) -> Channel,
+) -> Told {
     let host = Rc::new(Stepping::default());
     let state = State { script: script.to_vec(), seen: 0, lines: Vec::new() };
     let servers = Servers(Rc::new(RefCell::new(state)));
     let shared = Rc::clone(&host) as Rc<dyn Host>;
-    let channel = Channel::to("test", &ChannelOptions::default(), shared, Rc::new(servers.clone()));
+    let channel = channel(&ChannelOptions::default(), shared, &servers);
     let stub = BytesClient::new(channel);
     let (arena, mut response) = (Arena::new(), ResponseMetadata::default());
     let request = Raw(b"request");
@@ -191,6 +229,23 @@ fn rule_41_a_call_above_the_last_stream_of_a_goaway_is_sent_again_elsewhere_once
     let twice = call(&[GoAway, GoAway, Answer]);
     assert_eq!(twice, (Code::Unavailable, Some(Processed::Refused), 2, 2));
     assert_eq!(call(&[GoAway, Refuse, Answer]).0, Code::Unavailable);
+}
+
+#[test]
+fn rule_41_a_channel_of_one_connection_sends_a_refused_call_again_on_it_once() {
+    use Deed::{Answer, GoAway, Refuse};
+    let again = call_on_one(&[Refuse, Answer]);
+    assert_eq!(again, (Code::Ok, Some(Processed::Maybe), 2, 1));
+    let twice = call_on_one(&[Refuse, Refuse, Answer]);
+    assert_eq!(twice, (Code::Unavailable, Some(Processed::Refused), 2, 1));
+    let gone = call_on_one(&[GoAway, Answer]);
+    assert_eq!(gone, (Code::Unavailable, Some(Processed::Refused), 1, 1));
+}
+
+#[test]
+fn rule_41_a_call_whose_answer_has_begun_is_not_sent_again() {
+    let begun = call(&[Deed::BeginAndRefuse, Deed::Answer]);
+    assert_eq!(begun, (Code::Unavailable, Some(Processed::Refused), 1, 1));
 }
 
 #[test]

@@ -89,8 +89,18 @@ pub struct ResponseMetadata {
     pub headers: Metadata,
     /// The trailers.
     pub trailers: Metadata,
-    /// Whether the server can have seen the call: what a retry must know.
+    /// Whether the server can have seen the call: what a retry must know. `None` where the call ended here, for what it
+    /// sent or received, and before it is over.
     pub processed: Option<Processed>,
+}
+
+impl ResponseMetadata {
+    /// Forgets what the last call left, and keeps the memory.
+    fn clear(&mut self) {
+        self.headers.clear();
+        self.trailers.clear();
+        self.processed = None;
+    }
 }
 
 impl<'r, M: Method, K> Call<'r, M, K> {
@@ -241,8 +251,9 @@ impl<'r, 'a, M: Method> Call<'r, M, Unary<'r, 'a, M>> {
         )
     }
 
-    /// Puts what comes beside the message into `response`.
+    /// Puts what comes beside the message into `response`, which is cleared now.
     pub fn response(mut self, response: &'r mut ResponseMetadata) -> Self {
+        response.clear();
         self.kind.response = Some(response);
         self
     }
@@ -305,17 +316,25 @@ impl<'a, M: Method> Future for Call<'_, M, Unary<'_, 'a, M>> {
 impl<M: Method> Call<'_, M, Unary<'_, '_, M>> {
     /// Forgets an attempt that the server provably did not process, so that the next poll makes another (gRFC A6).
     fn tries_again(&mut self) -> bool {
-        let Route::Dialed(dialer) = self.channel.route() else { return false };
         let Some(open) = &self.kind.open else { return false };
         let processed = open.call.outcome.borrow().as_ref().map(|outcome| outcome.processed);
-        match processed {
-            Some(Processed::No) => {}
-            Some(Processed::Refused) if !self.kind.refused => self.kind.refused = true,
+        let is_again = match processed {
+            Some(Processed::No) => false,
+            Some(Processed::Refused) if !self.kind.refused => true,
             _ => return false,
+        };
+        // Whoever has answered has processed something, whatever he says: headers commit the call.
+        if open.has_answer() {
+            return false;
         }
         if !open.link.is_open() {
-            dialer.retire(&open.link);
+            match self.channel.route() {
+                Route::Dialed(dialer) => dialer.retire(&open.link),
+                // There is no other connection to try.
+                Route::One(_) => return false,
+            }
         }
+        self.kind.refused |= is_again;
         self.kind.open = None;
         self.kind.sent = false;
         true
@@ -380,6 +399,11 @@ impl OpenCall {
             }
             Err(error) => Poll::Ready(Err(send_failed(&error))),
         }
+    }
+
+    /// Whether any of a response has come.
+    fn has_answer(&self) -> bool {
+        self.call.headers.borrow().is_some() || !self.call.inbox.borrow().is_empty()
     }
 
     /// The response of a call that has ended with exactly one.

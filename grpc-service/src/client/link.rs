@@ -447,17 +447,25 @@ impl OpenCall {
     /// Cancels the call, if it is not over; `status` is what its other half will hear.
     pub(crate) fn abandon(&self, status: Status) {
         if let Some(key) = self.call.key.get() {
-            let old = self.call.verdict.replace(Some(status));
-            drop(old);
+            self.call.verdict.borrow_mut().get_or_insert(status);
             self.link.dropped.borrow_mut().push(key);
             self.link.notify();
         }
     }
 
-    /// How the call ended, if that was not with OK.
+    /// Ends the call with `status`, though it may be over, because what came makes no sense: nor will what came behind.
+    pub(crate) fn reject(&self, status: Status) {
+        let mut connection = self.link.connection.borrow_mut();
+        self.call.inbox.borrow_mut().clear(&mut connection, &self.link.pool);
+        drop(connection);
+        self.call.verdict.borrow_mut().get_or_insert(status.clone());
+        self.abandon(status);
+    }
+
+    /// How the call ended, if that was not with OK; our own verdict goes before what came afterwards.
     fn failure(&self) -> Option<Status> {
         let (outcome, verdict) = (self.call.outcome.borrow(), self.call.verdict.borrow());
-        let status = outcome.as_ref().map(|outcome| &outcome.status).or(verdict.as_ref())?;
+        let status = verdict.as_ref().or(outcome.as_ref().map(|outcome| &outcome.status))?;
         if status.is_ok() { None } else { Some(status.clone()) }
     }
 

@@ -38,19 +38,18 @@ impl<M: Method> Receiving<M> {
         arena: &'a mut Arena,
     ) -> Result<Option<Response<'a, M>>, Status> {
         arena.reset();
-        if let Some(outcome) = &self.outcome {
-            return outcome_of(&outcome.status);
-        }
         match poll_fn(|cx| self.call.poll_message(cx)).await {
             Ok(Some(message)) => {
                 let decoded = self.call.decode::<M::Response>(message, arena);
                 if let Err(status) = &decoded {
-                    self.call.abandon(status.clone());
+                    self.call.reject(status.clone());
                 }
                 decoded.map(Some)
             }
             ended => {
-                self.take_end();
+                if self.outcome.is_none() {
+                    self.take_end();
+                }
                 ended.map(|_| None)
             }
         }
@@ -96,14 +95,11 @@ impl<M: Method> Receiving<M> {
         }
         self.outcome = self.call.call.outcome.take();
         if let Some(outcome) = &self.outcome {
-            // The sending half may still ask.
-            self.call.call.verdict.replace(Some(outcome.status.clone()));
+            // Whoever asks again, or sends, still hears of it.
+            let mut verdict = self.call.call.verdict.borrow_mut();
+            verdict.get_or_insert_with(|| outcome.status.clone());
         }
     }
-}
-
-fn outcome_of<T>(status: &Status) -> Result<Option<T>, Status> {
-    if status.code() == Code::Ok { Ok(None) } else { Err(status.clone()) }
 }
 
 /// The requests of one call.
