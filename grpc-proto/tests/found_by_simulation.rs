@@ -5,7 +5,7 @@ mod common;
 use bytes::Bytes;
 use common::{Pair, Seen, echo};
 use grpc_proto::http2::Violation;
-use grpc_proto::{Code, Limits, Metadata, Reason, SendError, Status, server};
+use grpc_proto::{Code, Limits, Metadata, Reason, SendError, Status, Transmit, server};
 
 fn is_ok(seen: &[Seen]) -> usize {
     let ok = |seen: &&Seen| matches!(seen, Seen::Status(_, outcome) if outcome.status.is_ok());
@@ -195,4 +195,44 @@ fn a_call_that_leaves_the_line_is_told_of_the_room_that_those_behind_it_took() {
     }
     let seen = pair.run(echo);
     assert_eq!(is_ok(&seen), 2, "{seen:?}");
+}
+
+/// A stream that both ends gave up at once was reset by each, though one had read the other's RST_STREAM by the time that
+/// its own left (RFC 9113 §6.4: no frames but PRIORITY after one has come).
+#[test]
+fn a_reset_that_waits_is_dropped_when_that_of_the_peer_comes_first() {
+    for by_client in [true, false] {
+        let mut pair = Pair::new();
+        let call = pair.call("/a/b");
+        let mut served = None;
+        pair.run(|_, event, _| {
+            if let server::Event::Request(call, _) = event {
+                served = Some(call);
+            }
+        });
+        pair.client.cancel(call);
+        pair.server.release(served.expect("a request"));
+        let (mut first, mut second) = (Transmit::new(), Transmit::new());
+        let now = pair.now;
+        match by_client {
+            true => {
+                pair.client.poll_transmit(&mut first, now);
+                let input = first.chunks().flatten().copied().collect::<Vec<u8>>();
+                assert_eq!(pair.server.poll_event(&mut &input[..], now), Ok(None));
+                pair.server.poll_transmit(&mut second, now);
+            }
+            false => {
+                pair.server.poll_transmit(&mut first, now);
+                let input = first.chunks().flatten().copied().collect::<Vec<u8>>();
+                assert_eq!(pair.client.poll_event(&mut &input[..], now), Ok(None));
+                pair.client.poll_transmit(&mut second, now);
+            }
+        }
+        assert_eq!((first.len(), second.len()), (13, 0), "by the client: {by_client}");
+        // What is left of it takes no place under the stream limit.
+        assert_eq!((pair.client.open_calls(), pair.server.open_calls()), (0, 0));
+        let call = pair.call("/a/b");
+        pair.client.end(call).unwrap();
+        assert_eq!(is_ok(&pair.run(echo)), 1);
+    }
 }

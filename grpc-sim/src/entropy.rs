@@ -20,9 +20,11 @@ pub enum Concern {
     Adversary,
     /// Calls that come and go together.
     Crowd,
+    /// Limits that must fit the calls of a world to be met at all.
+    Limits,
 }
 
-const CONCERNS: usize = 6;
+const CONCERNS: usize = 7;
 
 /// A source of choices.
 pub trait Entropy {

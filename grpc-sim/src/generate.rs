@@ -3,6 +3,7 @@
 use crate::adversary;
 use crate::entropy::{Concern, Draw, Entropy};
 use crate::scenario::*;
+use crate::services::BESIDE;
 
 /// Which parts of the generator a world uses. Fewer at once go deeper.
 struct Swarm {
@@ -107,7 +108,17 @@ pub fn generate(entropy: &mut dyn Entropy) -> Scenario {
         let draw = &mut Draw::new(entropy, Concern::Crowd);
         if draw.one_in(3) {
             crowd(draw, &mut scenario);
+            // A crowd has windows of its own.
+            for knobs in scenario.clients.iter_mut().chain(&mut scenario.servers) {
+                let least = least_assembly_budget(knobs);
+                if u64::from(limits_of(knobs).assembly_budget) < least {
+                    knobs.insert(Knob::AssemblyBudget, least);
+                }
+            }
         }
+    }
+    if swarm.odd_limits {
+        scarce(&mut Draw::new(entropy, Concern::Limits), &mut scenario);
     }
     scenario
 }
@@ -239,7 +250,8 @@ fn knobs(draw: &mut Draw<'_>, swarm: &Swarm) -> Knobs {
     maybe(draw, Knob::MaxHeaderListSize, &[800, 64 << 10, 64 << 10]);
     maybe(draw, Knob::MaxContinuations, &[2, 20]);
     maybe(draw, Knob::MaxReceiveMessage, &[0, 100, 5000, 100_000]);
-    maybe(draw, Knob::AssemblyBudget, &[4 << 20, 5 << 20]);
+    // Beyond the least that is possible.
+    maybe(draw, Knob::AssemblyBudget, &[0, 2000]);
     maybe(draw, Knob::SendMark, &[1, 5, 100, 5000]);
     maybe(draw, Knob::SendBudget, &[0, 1, 10_000]);
     maybe(draw, Knob::MaxQueuedCalls, &[1, 3]);
@@ -260,7 +272,50 @@ fn knobs(draw: &mut Draw<'_>, swarm: &Swarm) -> Knobs {
     maybe(draw, Knob::SettingsAckTimeoutMs, &[50]);
     maybe(draw, Knob::TrimAfterMs, &[0, 1]);
     maybe(draw, Knob::ResetBurst, &[3]);
+    if let Some(&beyond) = knobs.get(&Knob::AssemblyBudget) {
+        knobs.insert(Knob::AssemblyBudget, least_assembly_budget(&knobs) + beyond);
+    }
     knobs
+}
+
+/// The smallest assembly budget that is possible with the other limits: what a largest message exceeds its window by.
+fn least_assembly_budget(knobs: &Knobs) -> u64 {
+    let limits = limits_of(knobs);
+    // Its prefix, and the padding of its last frames.
+    let largest = u64::from(limits.max_receive_message) + 5 + 1024;
+    largest.saturating_sub(limits.stream_window.into())
+}
+
+/// Limits that only the calls of this world tell how to meet: a message as large as may be, memory for hardly more than
+/// one of them, and one that may not be sent.
+fn scarce(draw: &mut Draw<'_>, scenario: &mut Scenario) {
+    let services = scenario.layer != Layer::Core;
+    let mut largest: Vec<u64> = scenario.calls.iter().flat_map(CallPlan::sizes).collect();
+    largest.sort_unstable();
+    let beside = if services { u64::from(BESIDE) } else { 0 };
+    for knobs in scenario.clients.iter_mut().chain(&mut scenario.servers) {
+        if draw.one_in(3) {
+            let message = largest.last().copied().unwrap_or_default() + beside;
+            knobs.insert(Knob::MaxReceiveMessage, message);
+            knobs.insert(Knob::StreamWindow, draw.pick(&[0, 100, 1000, 10_000]));
+            let beyond = draw.pick(&[0, 100, message / 2]);
+            knobs.insert(Knob::AssemblyBudget, least_assembly_budget(knobs) + beyond);
+        }
+        if !largest.is_empty() && draw.one_in(8) {
+            // What an attacked end says stays below.
+            let most = (draw.pick(&largest) + beside).max(500) - 1;
+            knobs.insert(Knob::MaxSendMessage, most);
+        }
+        let mut maybe = |draw: &mut Draw<'_>, knob, values: &[u64]| {
+            if draw.one_in(4) {
+                knobs.insert(knob, draw.pick(values));
+            }
+        };
+        // More than any list of the model has, or as many as only the longest one exceeds.
+        maybe(draw, Knob::MaxHeaderFields, &[20, 60, 1000]);
+        maybe(draw, Knob::MaxEmptyData, &[1, 3, 1000]);
+        maybe(draw, Knob::ResetRate, &[1, 1000]);
+    }
 }
 
 fn pipe(draw: &mut Draw<'_>, swarm: &Swarm) -> PipePlan {
@@ -378,4 +433,23 @@ fn fault(draw: &mut Draw<'_>, links: u64, servers: u64) -> FaultPlan {
         _ => Fault::Close { link, client: up },
     };
     FaultPlan { at_us: draw.skewed(50_000) as u32, fault }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::{Seeded, Tape};
+
+    #[test]
+    fn every_end_of_a_generated_world_has_limits_that_are_possible() {
+        let check = |scenario: &Scenario, which: u64| {
+            assert_eq!(scenario.check(), Ok(()), "{which}: {scenario:?}");
+        };
+        for seed in 0..2000 {
+            check(&generate(&mut Seeded::new(seed)), seed);
+            // Tapes as a fuzzer has them: short, and full of equal bytes.
+            let bytes = [seed as u8, (seed >> 8) as u8].repeat(seed as usize % 300);
+            check(&generate(&mut Tape::new(&bytes)), seed);
+        }
+    }
 }

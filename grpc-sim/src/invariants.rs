@@ -5,6 +5,14 @@ use grpc_proto::http2::{Session, Side};
 
 use crate::monitor::Monitor;
 
+/// The end across from one.
+pub(crate) fn other(side: Side) -> Side {
+    match side {
+        Side::Client => Side::Server,
+        Side::Server => Side::Client,
+    }
+}
+
 /// Granted = consumed + under way + what may still be sent, from one end to the other: says what does not add up.
 pub(crate) fn windows_differ(
     monitor: &Monitor,
@@ -12,7 +20,7 @@ pub(crate) fn windows_differ(
     from: &Session,
     to: &Session,
 ) -> Option<String> {
-    let back = if side == Side::Client { Side::Server } else { Side::Client };
+    let back = other(side);
     let expected = |stream, window| {
         window - monitor.data_under_way(side, stream) - monitor.credit_under_way(back, stream)
     };

@@ -26,6 +26,8 @@ marks! {
     NeverSent => "a call ended without having been sent";
     Refused => "a call was refused unseen";
     TooLarge => "a message exceeded the receiver's limit";
+    BudgetWaited => "a message waited for the assembly budget";
+    SendTooLarge => "a message exceeded the sender's limit";
     SendFull => "a send was refused for want of room";
     Writable => "a refused send was invited again";
     Assembled => "a message arrived in pieces";
@@ -71,6 +73,7 @@ marks! {
     ServiceDeadline => "services: a deadline passed";
     ServiceUnavailable => "services: a call ended with UNAVAILABLE";
     ServiceTooLarge => "services: a message exceeded a limit";
+    ServiceSendTooLarge => "services: a message exceeded the sender's limit";
     ServiceRepelled => "services: an attack ended its connection";
     ServiceTolerated => "services: an attacker below the limit was served";
     Restarted => "services: a server came back with another identity";

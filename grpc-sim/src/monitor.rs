@@ -25,6 +25,8 @@ pub(crate) struct Monitor {
 struct Way {
     written: u64,
     read: u64,
+    /// What had been read before it was read on: what the reader has said since knows of that for sure.
+    known: u64,
     preface_left: usize,
     header: Vec<u8>,
     payload: Vec<u8>,
@@ -36,8 +38,8 @@ struct Way {
     settings: BTreeMap<u16, u32>,
     settings_sent: u32,
     settings_acked: u32,
-    pings: u32,
-    acks: u32,
+    /// Payloads of PINGs that the other end has not acknowledged yet.
+    pings: VecDeque<Vec<u8>>,
     goaway: Option<u32>,
     /// Connection credit given to the other side, and DATA sent on it by this one.
     granted: i64,
@@ -73,6 +75,8 @@ struct UnderWay {
 struct Stream {
     ended: [bool; 2],
     reset: [bool; 2],
+    /// Where RST_STREAM ends in what the side has written.
+    reset_at: [u64; 2],
     heads: [u32; 2],
     sent: [i64; 2],
     granted: [i64; 2],
@@ -103,6 +107,7 @@ impl Monitor {
         let way = |preface_left| Way {
             written: 0,
             read: 0,
+            known: 0,
             preface_left,
             header: Vec::new(),
             payload: Vec::new(),
@@ -113,8 +118,7 @@ impl Monitor {
             settings: BTreeMap::new(),
             settings_sent: 0,
             settings_acked: 0,
-            pings: 0,
-            acks: 0,
+            pings: VecDeque::new(),
             goaway: None,
             granted: DEFAULT_WINDOW,
             sent: 0,
@@ -182,6 +186,7 @@ impl Monitor {
     /// The other end has read `bytes` more of what `side` has written.
     pub(crate) fn read(&mut self, side: Side, bytes: usize) {
         let way = &mut self.ways[side as usize];
+        way.known = way.read;
         way.read += bytes as u64;
         while way.under_way.front().is_some_and(|front| front.at <= way.read) {
             way.under_way.pop_front();
@@ -225,6 +230,27 @@ impl Monitor {
         {
             return Err("a field block is interrupted".into());
         }
+        let of_connection = matches!(header.kind, kind::SETTINGS | kind::PING | kind::GOAWAY);
+        if of_connection && header.stream != 0 {
+            return Err(format!("a frame of the connection on stream {}", header.stream));
+        }
+        let fits = match header.kind {
+            kind::RST_STREAM | kind::WINDOW_UPDATE => header.len == 4,
+            kind::SETTINGS if header.flags & 1 != 0 => header.len == 0,
+            kind::SETTINGS => header.len.is_multiple_of(6),
+            kind::PING => header.len == 8,
+            kind::GOAWAY => header.len >= 8,
+            _ => true,
+        };
+        if !fits {
+            return Err(format!("a frame of type {} has {} bytes", header.kind, header.len));
+        }
+        // A block goes on whatever has come meanwhile; of RST_STREAM, the code is looked at too.
+        let goes_on = matches!(header.kind, kind::CONTINUATION | kind::RST_STREAM);
+        if !goes_on && self.is_given_up(1 - at, header.stream) {
+            let text = "after the peer's RST_STREAM was read";
+            return Err(format!("type {} on stream {} {text}", header.kind, header.stream));
+        }
         if header.kind == kind::DATA {
             let len = header.len as i64;
             let initial = self.window_for(1 - at);
@@ -254,6 +280,12 @@ impl Monitor {
             }
         }
         Ok(())
+    }
+
+    /// Whether a side has reset a stream, and the other one has known of it when it said what it says now.
+    fn is_given_up(&self, by: usize, stream: u32) -> bool {
+        let stream = self.streams.get(&stream);
+        stream.is_some_and(|s| s.reset[by] && s.reset_at[by] <= self.ways[by].known)
     }
 
     /// The largest initial window that the sender of DATA may believe in; `receiver` announced it.
@@ -320,14 +352,15 @@ impl Monitor {
                 Ok(())
             }
             kind::PING if end => {
-                self.ways[at].acks += 1;
-                if self.ways[at].acks > self.ways[1 - at].pings {
+                let pings = &mut self.ways[1 - at].pings;
+                let Some(asked) = pings.iter().position(|asked| asked == payload) else {
                     return Err("a PING was acknowledged that was not sent".into());
-                }
+                };
+                pings.remove(asked);
                 Ok(())
             }
             kind::PING => {
-                self.ways[at].pings += 1;
+                self.ways[at].pings.push_back(payload.to_vec());
                 Ok(())
             }
             kind::GOAWAY => {
@@ -410,6 +443,12 @@ impl Monitor {
     }
 
     fn reset(&mut self, at: usize, id: u32, code: u32) -> Result<(), String> {
+        // A request that a server refuses, REFUSED_STREAM or ENHANCE_YOUR_CALM for its fields, is replied to at once: that
+        // leaves with the other replies, whatever follows the request.
+        let refuses = at == 1 && matches!(code, 7 | 11);
+        if !refuses && self.is_given_up(1 - at, id) {
+            return Err(format!("RST_STREAM {code} on stream {id} after the peer's was read"));
+        }
         let stream = self.streams.get_mut(&id).ok_or("RST_STREAM on an idle stream")?;
         if blames(code) {
             return Err(format!("RST_STREAM {code} on stream {id} between honest ends"));
@@ -421,6 +460,7 @@ impl Monitor {
             self.open -= 1;
         }
         stream.reset[at] = true;
+        stream.reset_at[at] = self.ways[at].written;
         Ok(())
     }
 

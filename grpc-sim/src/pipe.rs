@@ -26,6 +26,8 @@ pub(crate) struct Pipe {
     last_at: u64,
     /// Nothing is delivered before this.
     stalled_until: u64,
+    /// Bandwidths below the planned one, each with its end.
+    clogs: Vec<(u32, u64)>,
     fin: Option<u64>,
     fin_delivered: bool,
     cuts: u64,
@@ -55,6 +57,7 @@ impl Pipe {
             delivered: 0,
             last_at: 0,
             stalled_until: 0,
+            clogs: Vec::new(),
             fin: None,
             fin_delivered: false,
             cuts: 0,
@@ -92,10 +95,11 @@ impl Pipe {
             self.start = 0;
         }
         self.bytes.extend_from_slice(data);
+        let bandwidth = self.bandwidth(now);
         let mut rest = data.len();
         while rest > 0 {
             let len = self.next_cut(rest);
-            let sending = match self.plan.bandwidth {
+            let sending = match bandwidth {
                 0 => 0,
                 per_ms => len as u64 * 1_000_000 / u64::from(per_ms),
             };
@@ -205,14 +209,16 @@ impl Pipe {
         self.stalled_until = self.stalled_until.max(until);
     }
 
-    /// Changes the bandwidth, in bytes a millisecond.
-    pub(crate) fn clog(&mut self, bandwidth: u32) {
-        self.plan.bandwidth = bandwidth;
+    /// Takes so many bytes a millisecond until then; the narrowest of several clogs counts.
+    pub(crate) fn clog(&mut self, bandwidth: u32, until: u64) {
+        self.clogs.push((bandwidth, until));
     }
 
     /// The bandwidth, in bytes a millisecond; 0 has no bound.
-    pub(crate) fn bandwidth(&self) -> u32 {
-        self.plan.bandwidth
+    fn bandwidth(&mut self, now: u64) -> u32 {
+        self.clogs.retain(|&(_, until)| until > now);
+        let clogged = self.clogs.iter().map(|&(bandwidth, _)| bandwidth);
+        clogged.chain([self.plan.bandwidth]).filter(|&bandwidth| bandwidth > 0).min().unwrap_or(0)
     }
 
     /// Whether nothing is under way, the end neither.
@@ -265,6 +271,15 @@ mod tests {
         assert_eq!(pipe.space(), 0);
         pipe.deliver(0, &mut Vec::new());
         assert_eq!(pipe.space(), 10);
+    }
+
+    #[test]
+    fn clogs_that_overlap_end_each_at_its_time_and_leave_the_bandwidth_that_was_planned() {
+        const MS: u64 = 1_000_000;
+        let mut pipe = Pipe::new(PipePlan { bandwidth: 1000, ..PipePlan::default() }, 1);
+        pipe.clog(10, 5 * MS);
+        pipe.clog(100, 9 * MS);
+        assert_eq!([0, 5, 9].map(|ms| pipe.bandwidth(ms * MS)), [10, 100, 1000]);
     }
 
     #[test]

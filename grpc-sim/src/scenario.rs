@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use grpc_proto::{Config, Limits};
+use grpc_proto::{Config, ConfigError, Limits};
 use serde::{Deserialize, Serialize};
 
 /// Everything that happens to a world.
@@ -149,9 +149,9 @@ impl Knob {
     }
 }
 
-/// The configuration that some knobs make; an impossible one falls back to the default.
+/// The configuration that some knobs make; see [`Scenario::check`].
 pub(crate) fn config_of(knobs: &Knobs) -> Config {
-    Config::new(limits_of(knobs)).unwrap_or_default()
+    Config::new(limits_of(knobs)).expect("a scenario's limits are possible")
 }
 
 /// The limits that some knobs make, possible or not.
@@ -445,6 +445,65 @@ impl Scenario {
         calls + self.faults.len() + self.attacks.len()
     }
 
+    /// Whether the limits of every end are possible: a world does not run with others.
+    ///
+    /// # Errors
+    /// The first rule that they break.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let ends = self.clients.iter().chain(&self.servers);
+        ends.map(limits_of).try_for_each(|limits| Config::new(limits).map(drop))
+    }
+
+    /// The limits of both ends of a link.
+    fn ends(&self, link: usize) -> (&Knobs, &Knobs) {
+        let plan = &self.links[link];
+        (&self.clients[usize::from(plan.client)], &self.servers[usize::from(plan.server)])
+    }
+
+    /// Whether either end of a link has one of these limits.
+    pub(crate) fn has_knob(&self, link: usize, knobs: &[Knob]) -> bool {
+        let (client, server) = self.ends(link);
+        knobs.iter().any(|knob| client.contains_key(knob) || server.contains_key(knob))
+    }
+
+    /// Whether the network takes a few bytes a round trip: even an honest peer then misses timers.
+    fn crawls(&self, link: usize) -> bool {
+        let link = &self.links[link];
+        let slow = |pipe: &PipePlan| pipe.buffer > 0 && pipe.buffer < 1000 && pipe.delay_us >= 1000;
+        slow(&link.up) || slow(&link.down)
+    }
+
+    /// Whether a timer of either end may end calls without a fault.
+    pub(crate) fn is_slow(&self, link: usize) -> bool {
+        self.crawls(link)
+            || self.has_knob(link, &[Knob::SendStallTimeoutMs, Knob::ProgressTimeoutMs])
+    }
+
+    /// Whether either end of a link may end its connections by itself.
+    pub(crate) fn is_restless(&self, link: usize) -> bool {
+        self.crawls(link)
+            || self.has_knob(
+                link,
+                &[
+                    Knob::MaxIdleMs,
+                    Knob::MaxAgeMs,
+                    Knob::SettingsTimeoutMs,
+                    Knob::SettingsAckTimeoutMs,
+                    Knob::KeepaliveMs,
+                    Knob::ResetBurst,
+                ],
+            )
+    }
+
+    /// Whether a list of a call may exceed a limit of its receiver.
+    pub(crate) fn has_small_lists(&self, call: usize) -> bool {
+        let plan = &self.calls[call];
+        plan.metadata == 8
+            || plan.trailers == 8
+            || self.has_knob(plan.link.into(), &[Knob::MaxHeaderListSize, Knob::MaxHeaderFields])
+                && (plan.metadata > 3 || plan.trailers > 3)
+    }
+
     /// A number that stands for the whole scenario.
     pub fn fingerprint(&self) -> u64 {
         let text = serde_json::to_string(self).unwrap_or_default();
@@ -461,6 +520,11 @@ impl CallPlan {
             true => self.requests.clone(),
             false => vec![self.requests.first().copied().unwrap_or_default()],
         }
+    }
+
+    /// Sizes of all its messages, in both directions.
+    pub(crate) fn sizes(&self) -> impl Iterator<Item = u64> {
+        self.requests.iter().chain(&self.responses).map(|&len| len.into())
     }
 
     fn operations(&self) -> usize {

@@ -119,8 +119,6 @@ enum Event {
     /// An operation of an adapter's loop completes.
     Complete(usize, Side, Direction),
     Fault(NetworkFault),
-    /// A clogged address has its bandwidths back.
-    Heal(Vec<(usize, u32)>),
 }
 
 /// Who was woken.

@@ -32,6 +32,8 @@ const SETTLED_BY: Duration = Duration::from_secs(1000);
 const REST: Duration = Duration::from_secs(400);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+pub(crate) use part::BESIDE;
+
 /// Runs a scenario; `keep` keeps the trace's entries.
 pub(crate) fn run(scenario: &Scenario, keep: bool, tapes: Option<&Tapes>) -> Report {
     let trace = if keep { Trace::kept() } else { Trace::default() };
@@ -63,6 +65,8 @@ struct Stage {
 #[derive(Debug, Default)]
 struct CallState {
     deadline: Option<Instant>,
+    /// Which of its link's connections it is made on.
+    connection: u64,
     /// When there was a channel for it.
     opened: Instant,
     over: bool,
@@ -82,11 +86,12 @@ struct CallState {
 #[derive(Debug, Default)]
 struct LinkState {
     channel: Option<(u64, Channel)>,
+    /// Connections that were begun; they are numbered from 1.
     connections: u64,
-    /// A fault has touched it: its calls may end with UNAVAILABLE.
-    blamed: bool,
-    /// An end has announced that it goes away.
-    leaving: bool,
+    /// Connections up to this one were touched by a fault: their calls may end with UNAVAILABLE.
+    blamed_through: u64,
+    /// An end of the connections up to this one has announced that it goes away.
+    leaving_through: u64,
     /// Its server has crashed since it was connected.
     restarted: bool,
 }
@@ -149,18 +154,22 @@ impl Stage {
             options = options.record(tapes.recordings());
         }
         let address = address(link);
+        let number = {
+            let state = &mut self.links.borrow_mut()[link];
+            state.connections += 1;
+            state.connections
+        };
         let connected = Channel::connect(&address, &options, self.sim.host(), &self.sim);
         let channel = connected.await.inspect_err(|_| self.reach(Mark::ConnectRefused))?;
         let state = &mut self.links.borrow_mut()[link];
-        state.connections += 1;
-        if state.connections > 1 {
+        if number > 1 {
             self.reach(Mark::Reconnected);
         }
         if std::mem::take(&mut state.restarted) {
             self.reach(Mark::Restarted);
         }
-        state.channel = Some((state.connections, channel.clone()));
-        Ok((state.connections, channel))
+        state.channel = Some((number, channel.clone()));
+        Ok((number, channel))
     }
 
     /// A connection takes no calls any more: the next one needs another.
@@ -263,9 +272,9 @@ fn address(link: usize) -> String {
     format!("link-{link}")
 }
 
-/// Options with the limits of some knobs; impossible ones fall back to the default.
-fn options<O: Default>(knobs: &Knobs, new: fn(Limits) -> Result<O, grpc_proto::ConfigError>) -> O {
-    new(limits_of(knobs)).unwrap_or_default()
+/// Options with the limits of some knobs; see [`Scenario::check`].
+fn options<O>(knobs: &Knobs, new: fn(Limits) -> Result<O, grpc_proto::ConfigError>) -> O {
+    new(limits_of(knobs)).unwrap_or_else(|error| panic!("a scenario's limits: {error}"))
 }
 
 fn pool_limits(knobs: &Knobs) -> PoolLimits {

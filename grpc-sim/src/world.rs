@@ -45,6 +45,9 @@ pub struct Report {
 }
 
 /// Runs a scenario; `keep` keeps the trace's entries.
+///
+/// # Panics
+/// When its limits are impossible: [`Scenario::check`] tells.
 pub fn run(scenario: &Scenario, keep: bool) -> Report {
     run_on(scenario, keep, None)
 }
@@ -86,7 +89,6 @@ enum Event {
     Release(usize),
     GiveUp(usize),
     Fault(usize),
-    Heal(usize, u32),
     Attack(usize),
     /// The hostile peer's next step.
     Strike(usize),
@@ -300,12 +302,6 @@ impl<'s> World<'s> {
             Event::Release(call) => self.release_call(call),
             Event::GiveUp(call) => self.give_up(call),
             Event::Fault(fault) => self.on_fault(fault),
-            Event::Heal(link, bandwidth) => {
-                if let Some(conn) = self.links[link].current {
-                    self.conns[conn].up.clog(bandwidth);
-                    self.conns[conn].down.clog(bandwidth);
-                }
-            }
             Event::Attack(attack) => self.begin_attack(attack),
             Event::Strike(conn) => self.strike(conn),
         }

@@ -22,9 +22,10 @@ use grpc_proto::{ConnectionError, Instant, Transmit};
 use grpc_service::Endpoint;
 use grpc_service::drive::{Close, Orders, Phase, ReadHalf, Transport, WriteHalf, drive};
 
-use super::link::{Either, other};
+use super::link::Either;
 use super::{Event, Place, Sim, State};
 use crate::entropy::mix;
+use crate::invariants::other;
 use crate::marks::Mark;
 use crate::oracle::Oracle;
 

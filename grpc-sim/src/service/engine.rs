@@ -1,8 +1,8 @@
 //! What happens in a world of services: turns, deliveries, faults, and looks at what should be at rest.
 
 use super::adapter::Line;
-use super::link::other;
 use super::*;
+use crate::invariants::other;
 use crate::marks::Mark;
 
 impl Sim {
@@ -47,12 +47,6 @@ impl Sim {
                 self.0.borrow_mut().complete(link, side, direction);
             }
             Some(Event::Fault(fault)) => self.happen(&fault),
-            Some(Event::Heal(clogged)) => {
-                let state = &mut *self.0.borrow_mut();
-                for (link, bandwidth) in clogged {
-                    state.links[link].clog(bandwidth);
-                }
-            }
         }
         true
     }
@@ -175,7 +169,6 @@ impl Sim {
             let state = &mut *self.0.borrow_mut();
             let now = state.queue.now_ns();
             state.trace.note(now, None, &[1], || format!("{fault:?}"));
-            let mut clogged = Vec::new();
             for index in 0..state.links.len() {
                 let link = &mut state.links[index];
                 if link.address != *fault.address() || link.is_over() {
@@ -189,9 +182,7 @@ impl Sim {
                     NetworkFault::Stall(_, span) => link.stall(until(span), true, true),
                     NetworkFault::StallUp(_, span) => link.stall(until(span), true, false),
                     NetworkFault::StallDown(_, span) => link.stall(until(span), false, true),
-                    NetworkFault::Clog(_, bandwidth, _) => {
-                        clogged.push((index, link.clog(*bandwidth)));
-                    }
+                    NetworkFault::Clog(_, bandwidth, span) => link.clog(*bandwidth, until(span)),
                     NetworkFault::Drain(_) => link.leave(Side::Server, true, at),
                     NetworkFault::Leave(_) => link.leave(Side::Client, true, at),
                     NetworkFault::Abort(_) => link.leave(Side::Server, false, at),
@@ -222,9 +213,6 @@ impl Sim {
                 NetworkFault::Refuse(address, span) | NetworkFault::Crash(address, span) => {
                     let until = now + span.as_nanos() as u64;
                     state.refused.insert(address.clone(), until);
-                }
-                NetworkFault::Clog(_, _, span) => {
-                    state.queue.after(span.as_nanos() as u64, Event::Heal(clogged));
                 }
                 _ => {}
             }

@@ -1,8 +1,9 @@
 //! Hostile peers of channels and servers: an attacker stands where the other end would.
 
-use super::link::{Either, other};
+use super::link::Either;
 use super::*;
 use crate::adversary::Attacker;
+use crate::invariants::other;
 
 impl Sim {
     /// The server that takes the connections to `address`.

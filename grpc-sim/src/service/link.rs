@@ -12,7 +12,7 @@ use grpc_service::{ClientConnection, Endpoint, OUT_MARK, ServerConnection};
 use super::adapter::{Direction, Socket};
 use crate::adversary::Attacker;
 use crate::entropy::mix;
-use crate::invariants::{holds_too_much, tables_differ, waits_too_much, windows_differ};
+use crate::invariants::{holds_too_much, other, tables_differ, waits_too_much, windows_differ};
 use crate::marks::{Mark, Marks};
 use crate::monitor::Monitor;
 use crate::oracle::Oracle;
@@ -231,13 +231,6 @@ pub(super) struct Link {
     turns: u32,
 }
 
-pub(super) fn other(side: Side) -> Side {
-    match side {
-        Side::Client => Side::Server,
-        Side::Server => Side::Client,
-    }
-}
-
 impl Link {
     pub(super) fn new(
         address: String,
@@ -424,11 +417,9 @@ impl Link {
         self.stalled_until
     }
 
-    pub(super) fn clog(&mut self, bandwidth: u32) -> u32 {
-        let before = self.up.bandwidth();
-        self.up.clog(bandwidth);
-        self.down.clog(bandwidth);
-        before
+    pub(super) fn clog(&mut self, bandwidth: u32, until: u64) {
+        self.up.clog(bandwidth, until);
+        self.down.clog(bandwidth, until);
     }
 
     /// One direction ends in the midst of things; when the other end is to hear of it.

@@ -81,7 +81,10 @@ impl Stage {
             }
             self.sleep_us(RETRY_US).await;
         };
-        self.calls.borrow_mut()[n].opened = self.now();
+        {
+            let call = &mut self.calls.borrow_mut()[n];
+            (call.connection, call.opened) = (connection, self.now());
+        }
         let outcome = self.exchange(n, channel, deadline).await;
         if let Outcome::Status(status, _) = &outcome
             && status.code() == Code::Unavailable

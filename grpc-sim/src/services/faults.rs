@@ -66,13 +66,19 @@ impl Stage {
 
     fn strike(&self, link: Option<usize>, blamed: bool, fault: impl Fn(String) -> NetworkFault) {
         let Some(link) = link else { return };
-        self.links.borrow_mut()[link].blamed |= blamed;
+        if blamed {
+            let state = &mut self.links.borrow_mut()[link];
+            state.blamed_through = state.connections;
+        }
         self.sim.plan(Duration::ZERO, fault(address(link)));
     }
 
     fn leave(&self, link: Option<usize>, fault: impl Fn(String) -> NetworkFault) {
         let Some(link) = link else { return };
-        self.links.borrow_mut()[link].leaving = true;
+        {
+            let state = &mut self.links.borrow_mut()[link];
+            state.leaving_through = state.connections;
+        }
         self.sim.plan(Duration::ZERO, fault(address(link)));
     }
 }

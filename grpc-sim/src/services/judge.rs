@@ -1,13 +1,15 @@
 //! What must hold of a call's end, and of what is left when all have ended.
 
-use grpc_proto::{Code, Metadata, Status};
+use std::time::Duration;
 
-use super::Stage;
+use grpc_proto::{Code, Limits, Metadata, Status};
+
 use super::caller::Outcome;
 use super::part::BESIDE;
+use super::{CallState, Stage};
 use crate::marks::Mark;
 use crate::oracle::Oracle;
-use crate::scenario::{Ending, Knob, Method, PipePlan};
+use crate::scenario::{Ending, Knob, Method, limits_of};
 use crate::world::app;
 
 impl Stage {
@@ -51,7 +53,7 @@ impl Stage {
                 let text = format!("its handler ended with {:?}", call.verdict);
                 return Err((Oracle::OneEnd, text));
             }
-            let explained = self.explains(n, status, call.deadline.is_some());
+            let explained = self.explains(n, status, call);
             return explained.map_err(|text| (Oracle::OneEnd, text));
         }
         let streams = plan.method.streams().1;
@@ -80,29 +82,36 @@ impl Stage {
     }
 
     /// A status that the handler did not give: something must explain it.
-    fn explains(&self, n: usize, status: &Status, has_deadline: bool) -> Result<(), String> {
+    fn explains(&self, n: usize, status: &Status, call: &CallState) -> Result<(), String> {
         let plan = &self.scenario.calls[n];
-        let links = self.links.borrow();
-        let link = &links[usize::from(plan.link)];
-        let disturbed = link.blamed || self.is_restless(n);
+        let link = usize::from(plan.link);
+        let state = &self.links.borrow()[link];
+        let disturbed = call.connection <= state.blamed_through || self.scenario.is_restless(link);
+        // The server's deadline is rounded down to what `grpc-timeout` can say.
+        let near = self.now() + Duration::from_millis(1);
+        let is_late = call.deadline.is_some_and(|deadline| deadline <= near);
         let explained = match status.code() {
             Code::DeadlineExceeded => {
                 self.reach(Mark::ServiceDeadline);
-                has_deadline
+                is_late
             }
             Code::Unavailable => {
                 self.reach(Mark::ServiceUnavailable);
                 disturbed
-                    || link.leaving
-                    || self.has_knob(n, &[Knob::MaxConcurrentStreams])
+                    || call.connection <= state.leaving_through
+                    || self.scenario.has_knob(link, &[Knob::MaxConcurrentStreams])
                     || self.scenario.calls.len() > 45
             }
             Code::ResourceExhausted => {
                 self.reach(Mark::ServiceTooLarge);
-                self.has_large_message(n) || self.has_small_lists(n) || disturbed || self.is_slow(n)
+                self.sends_too_much(n)
+                    || self.has_large_message(n)
+                    || self.scenario.has_small_lists(n)
+                    || disturbed
+                    || self.scenario.is_slow(link)
             }
-            // The server's deadline is rounded down to what `grpc-timeout` can say.
-            Code::Cancelled => has_deadline || disturbed,
+            // A client that may not send one of its messages drops its sending half.
+            Code::Cancelled => is_late || disturbed || self.sends_too_much(n),
             Code::Internal => plan.ending == Ending::Abandon,
             _ => false,
         };
@@ -112,54 +121,28 @@ impl Stage {
         }
     }
 
-    fn has_knob(&self, n: usize, knobs: &[Knob]) -> bool {
-        let link = &self.scenario.links[usize::from(self.scenario.calls[n].link)];
-        let client = &self.scenario.clients[usize::from(link.client)];
-        let server = &self.scenario.servers[usize::from(link.server)];
-        knobs.iter().any(|knob| client.contains_key(knob) || server.contains_key(knob))
-    }
-
-    fn is_slow(&self, n: usize) -> bool {
-        self.has_knob(n, &[Knob::SendStallTimeoutMs, Knob::ProgressTimeoutMs])
-    }
-
-    /// Whether an end of the call's connection may end it by itself.
-    fn is_restless(&self, n: usize) -> bool {
-        let link = &self.scenario.links[usize::from(self.scenario.calls[n].link)];
-        let slow = |pipe: &PipePlan| pipe.buffer > 0 && pipe.buffer < 1000 && pipe.delay_us >= 1000;
-        slow(&link.up)
-            || slow(&link.down)
-            || self.has_knob(
-                n,
-                &[
-                    Knob::MaxIdleMs,
-                    Knob::MaxAgeMs,
-                    Knob::SettingsTimeoutMs,
-                    Knob::SettingsAckTimeoutMs,
-                    Knob::KeepaliveMs,
-                    Knob::ResetBurst,
-                ],
-            )
-    }
-
-    fn has_small_lists(&self, n: usize) -> bool {
+    /// The largest request and response, and the limits of the client and the server.
+    fn largest(&self, n: usize) -> ([u32; 2], [Limits; 2]) {
         let plan = &self.scenario.calls[n];
-        plan.metadata == 8
-            || plan.trailers == 8
-            || self.has_knob(n, &[Knob::MaxHeaderListSize])
-                && (plan.metadata > 3 || plan.trailers > 3)
+        let link = &self.scenario.links[usize::from(plan.link)];
+        let client = limits_of(&self.scenario.clients[usize::from(link.client)]);
+        let server = limits_of(&self.scenario.servers[usize::from(link.server)]);
+        let largest = |lens: &[u32]| lens.iter().copied().max().unwrap_or(0) + BESIDE;
+        ([largest(&plan.requests_sent()), largest(&plan.responses)], [client, server])
     }
 
     fn has_large_message(&self, n: usize) -> bool {
-        let knobs = |knobs: &crate::scenario::Knobs| {
-            knobs.get(&Knob::MaxReceiveMessage).copied().unwrap_or(4 << 20)
-        };
-        let plan = &self.scenario.calls[n];
-        let link = &self.scenario.links[usize::from(plan.link)];
-        let client = knobs(&self.scenario.clients[usize::from(link.client)]);
-        let server = knobs(&self.scenario.servers[usize::from(link.server)]);
-        let largest = |lens: &[u32]| u64::from(lens.iter().copied().max().unwrap_or(0) + BESIDE);
-        largest(&plan.requests_sent()) > server || largest(&plan.responses) > client
+        let ([request, response], [client, server]) = self.largest(n);
+        request > server.max_receive_message || response > client.max_receive_message
+    }
+
+    fn sends_too_much(&self, n: usize) -> bool {
+        let ([request, response], [client, server]) = self.largest(n);
+        let too_much = request > client.max_send_message || response > server.max_send_message;
+        if too_much {
+            self.reach(Mark::ServiceSendTooLarge);
+        }
+        too_much
     }
 
     /// No call is left at either end: nothing may be held for one.

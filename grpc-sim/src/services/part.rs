@@ -14,7 +14,7 @@ pub(super) mod generated {
 pub(super) use generated::Part;
 
 /// What a message has beside its body, at most, when it is encoded.
-pub(super) const BESIDE: u32 = 400;
+pub(crate) const BESIDE: u32 = 400;
 
 /// Message `index` of a call in one direction.
 pub(super) fn part(call: usize, up: bool, index: usize, len: u32, arena: &Arena) -> Part<'_> {

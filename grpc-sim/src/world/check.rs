@@ -8,7 +8,7 @@ use super::{Phase, World};
 use crate::invariants::{holds_too_much, tables_differ, windows_differ};
 use crate::marks::Mark;
 use crate::oracle::Oracle;
-use crate::scenario::{Knob, PipePlan};
+use crate::scenario::Knob;
 
 /// Heap of a connection without calls, tables not counted: design goal of the core.
 const IDLE_HEAP: usize = 16 << 10;
@@ -25,40 +25,17 @@ impl World<'_> {
     }
 
     fn has_knob(&self, ci: usize, knobs: &[Knob]) -> bool {
-        let link = &self.scenario.links[self.conns[ci].link];
-        let client = &self.scenario.clients[usize::from(link.client)];
-        let server = &self.scenario.servers[usize::from(link.server)];
-        knobs.iter().any(|knob| client.contains_key(knob) || server.contains_key(knob))
+        self.scenario.has_knob(self.conns[ci].link, knobs)
     }
 
-    /// Whether a timer of either end may end calls without a fault.
+    /// Whether a timer of either end may end calls.
     pub(super) fn is_slow(&self, ci: usize) -> bool {
-        self.conns[ci].blamed
-            || self.crawls(ci)
-            || self.has_knob(ci, &[Knob::SendStallTimeoutMs, Knob::ProgressTimeoutMs])
-    }
-
-    /// Whether the network takes a few bytes a round trip: even an honest peer then misses timers.
-    fn crawls(&self, ci: usize) -> bool {
-        let link = &self.scenario.links[self.conns[ci].link];
-        let slow = |pipe: &PipePlan| pipe.buffer > 0 && pipe.buffer < 1000 && pipe.delay_us >= 1000;
-        slow(&link.up) || slow(&link.down)
+        self.conns[ci].blamed || self.scenario.is_slow(self.conns[ci].link)
     }
 
     /// Whether either end may end the connection by itself.
     pub(super) fn is_restless(&self, ci: usize) -> bool {
-        self.crawls(ci)
-            || self.has_knob(
-                ci,
-                &[
-                    Knob::MaxIdleMs,
-                    Knob::MaxAgeMs,
-                    Knob::SettingsTimeoutMs,
-                    Knob::SettingsAckTimeoutMs,
-                    Knob::KeepaliveMs,
-                    Knob::ResetBurst,
-                ],
-            )
+        self.scenario.is_restless(self.conns[ci].link)
     }
 
     pub(super) fn may_refuse(&self, ci: usize) -> bool {
@@ -67,15 +44,6 @@ impl World<'_> {
             || self.is_restless(ci)
             || self.scenario.calls.iter().any(|call| call.hold_us > 0)
             || self.scenario.calls.len() > 90
-    }
-
-    pub(super) fn has_small_lists(&self, n: usize) -> bool {
-        let Some(ci) = self.calls[n].conn else { return false };
-        let plan = &self.scenario.calls[n];
-        plan.metadata == 8
-            || plan.trailers == 8
-            || self.has_knob(ci, &[Knob::MaxHeaderListSize])
-                && (plan.metadata > 3 || plan.trailers > 3)
     }
 
     pub(super) fn has_large_request(&self, n: usize) -> bool {
@@ -225,6 +193,9 @@ impl World<'_> {
                 reached.push(Mark::ConnectionFull);
             }
             for stream in session.streams() {
+                if stream.wanted > 0 {
+                    reached.push(Mark::BudgetWaited);
+                }
                 if stream.id == 0 {
                     reached.push(Mark::QueuedCall);
                 } else if stream.send_window < 0 {
@@ -333,13 +304,19 @@ impl World<'_> {
                     .filter(|end| !end.closed)
                     .map(|e| (e.conn.heap_bytes(), e.conn.session())),
             ];
+            let trimmed = [
+                conn.client.as_ref().filter(|end| !end.closed).map(|end| end.conn.is_trimmed()),
+                conn.server.as_ref().filter(|end| !end.closed).map(|end| end.conn.is_trimmed()),
+            ];
             let broken = ends.into_iter().flatten().find_map(|(heap, session)| {
                 let limits = session.limits();
                 let tables = limits.header_table_size + limits.encoder_table_size;
                 let bound = IDLE_HEAP + 3 * tables.min(128 << 10) as usize;
                 (heap > bound).then(|| format!("{:?} keeps {heap} bytes", session.side()))
             });
-            self.marks.reach(Mark::Trimmed);
+            if trimmed.contains(&Some(true)) {
+                self.marks.reach(Mark::Trimmed);
+            }
             if let Some(text) = broken {
                 self.fail(Oracle::Memory, format!("connection {ci} when idle: {text}"));
             }
@@ -385,13 +362,13 @@ impl World<'_> {
                 continue;
             }
             let conn = &self.conns[ci];
-            let pings = [
-                conn.client.as_ref().map(|end| end.conn.stats().pings_received),
-                conn.server.as_ref().map(|end| end.conn.stats().pings_received),
-            ];
-            if pings[1] > Some(0) {
+            // PINGs also measure windows that may grow: without those, a client has no other reason for one.
+            let limits = self.client_configs_of(ci);
+            let asked = conn.server.as_ref().is_some_and(|end| end.conn.stats().pings_received > 0);
+            if asked && limits.max_window <= limits.stream_window {
                 self.marks.reach(Mark::Keepalive);
             }
+            let conn = &self.conns[ci];
             let work = [
                 conn.client.as_ref().map(|end| end.work),
                 conn.server.as_ref().map(|end| end.work),

@@ -9,7 +9,7 @@ use super::end::End;
 use super::{Event, Side, US, World, app};
 use crate::marks::Mark;
 use crate::oracle::Oracle;
-use crate::scenario::{CancelPlan, Ending};
+use crate::scenario::CancelPlan;
 
 /// Time after which a call that found no connection tries again.
 const RETRY: u64 = 20_000 * US;
@@ -77,6 +77,7 @@ impl World<'_> {
     pub(super) fn pump_client(&mut self, end: &mut End<Client>, n: usize) {
         let plan = &self.scenario.calls[n];
         let Some(key) = self.calls[n].client_key else { return };
+        let most = end.conn.session().limits().max_send_message;
         while !self.calls[n].paced && self.calls[n].sent < plan.requests.len() {
             let sent = self.calls[n].sent;
             if plan.cancel == Some(CancelPlan::AfterSent(sent as u8)) {
@@ -84,6 +85,9 @@ impl World<'_> {
             }
             let message = app::payload(n, true, sent, plan.requests[sent]);
             match end.conn.send_encoded(key, message, false) {
+                Ok(()) if plan.requests[sent] > most => {
+                    return self.fail(Oracle::OneEnd, format!("call {n} sends more than {most}"));
+                }
                 Ok(()) => {
                     self.calls[n].sent += 1;
                     self.calls[n].send_blocked = false;
@@ -97,6 +101,10 @@ impl World<'_> {
                     return self.marks.reach(Mark::SendFull);
                 }
                 Err(SendError::Ended) => return,
+                Err(SendError::TooLarge) if plan.requests[sent] > most => {
+                    self.marks.reach(Mark::SendTooLarge);
+                    return self.cancel_call(end, n);
+                }
                 Err(error) => {
                     return self.fail(Oracle::OneEnd, format!("call {n} cannot send: {error}"));
                 }
@@ -338,8 +346,8 @@ impl World<'_> {
             }
             Reason::Reset(ErrorCode::NO_ERROR) => false,
             Reason::Reset(ErrorCode::REFUSED_STREAM) => self.may_refuse(ci),
-            Reason::Reset(ErrorCode::ENHANCE_YOUR_CALM) => slow || self.has_small_lists(n),
-            Reason::PeerMisbehaved(_) => slow || self.has_small_lists(n),
+            Reason::Reset(ErrorCode::ENHANCE_YOUR_CALM) => slow || self.scenario.has_small_lists(n),
+            Reason::PeerMisbehaved(_) => slow || self.scenario.has_small_lists(n),
             Reason::Connection(_) | Reason::NeverSent(_) | Reason::GoAway(_) => {
                 conn.blamed || conn.leaving || slow || self.is_restless(ci)
             }
@@ -350,7 +358,7 @@ impl World<'_> {
             }
             _ => false,
         };
-        if !explained && plan.ending != Ending::Never {
+        if !explained {
             let text = format!("call {n} ended by {reason:?}, which nothing explains");
             self.fail(Oracle::OneEnd, text);
         }

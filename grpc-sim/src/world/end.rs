@@ -5,6 +5,7 @@ use grpc_proto::record::Recorder;
 use grpc_proto::{CallKey, Client, ConnectionError, Instant, Role, Server, Transmit, Violation};
 
 use super::{Conn, Event, World};
+use crate::invariants::other;
 use crate::marks::Mark;
 use crate::oracle::Oracle;
 
@@ -133,13 +134,6 @@ impl Actor for Server {
 
     fn is_pending(world: &World<'_>, call: usize) -> bool {
         !world.calls[call].server_cancelled && !world.calls[call].finished
-    }
-}
-
-fn other(side: Side) -> Side {
-    match side {
-        Side::Client => Side::Server,
-        Side::Server => Side::Client,
     }
 }
 

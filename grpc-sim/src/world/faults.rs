@@ -1,10 +1,11 @@
 //! Faults as they happen.
 
+use grpc_proto::Server;
 use grpc_proto::http2::ErrorCode;
-use grpc_proto::{Client, Server};
 
 use super::end::Actor;
-use super::{Event, Side, US, World};
+use super::{Side, US, World};
+use crate::invariants::other;
 use crate::marks::Mark;
 use crate::scenario::Fault;
 
@@ -23,12 +24,11 @@ impl World<'_> {
             }
             Fault::Clog { link, bandwidth, for_us } => {
                 let Some(ci) = self.conn_of(link.into()) else { return };
-                let before = self.conns[ci].up.bandwidth();
-                self.conns[ci].up.clog(bandwidth);
-                self.conns[ci].down.clog(bandwidth);
+                let until = now + u64::from(for_us) * US;
+                self.conns[ci].up.clog(bandwidth, until);
+                self.conns[ci].down.clog(bandwidth, until);
                 // What is written meanwhile is under way for long.
                 self.conns[ci].blamed |= bandwidth < 100;
-                self.queue.after(u64::from(for_us) * US, Event::Heal(link.into(), before));
             }
             Fault::Reset { link } => {
                 if let Some(ci) = self.conn_of(link.into()) {
@@ -39,12 +39,9 @@ impl World<'_> {
                 let Some(ci) = self.conn_of(link.into()) else { return };
                 self.marks.reach(Mark::HalfClosed);
                 self.conns[ci].blamed = true;
-                let (from, to) = match up {
-                    true => (Side::Client, Side::Server),
-                    false => (Side::Server, Side::Client),
-                };
+                let from = if up { Side::Client } else { Side::Server };
                 let due = self.conns[ci].pipe_from(from).finish(now);
-                self.schedule_delivery(ci, to, due);
+                self.schedule_delivery(ci, other(from), due);
             }
             Fault::Refuse { link, for_us } => {
                 if let Some(link) = self.links.get_mut(usize::from(link)) {
@@ -106,8 +103,7 @@ impl World<'_> {
         self.conns[ci].blamed |= for_us > 40_000;
         for &side in from {
             self.conns[ci].pipe_from(side).stall(until);
-            let to = if side == Side::Client { Side::Server } else { Side::Client };
-            self.schedule_delivery(ci, to, until);
+            self.schedule_delivery(ci, other(side), until);
         }
     }
 
@@ -142,7 +138,6 @@ impl World<'_> {
                 self.marks.reach(Mark::Crashed);
             }
             self.reset_conn(ci);
-            let _ = Client::slot(&mut self.conns[ci]);
         }
     }
 }

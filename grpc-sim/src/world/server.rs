@@ -171,6 +171,7 @@ impl World<'_> {
             return;
         }
         let all = plan.responses.len();
+        let most = end.conn.session().limits().max_send_message;
         let due = match plan.respond {
             Respond::AtOnce => all,
             _ if self.calls[n].served_end => all,
@@ -181,6 +182,10 @@ impl World<'_> {
             let sent = self.calls[n].served_sent;
             let message = app::payload(n, false, sent, plan.responses[sent]);
             match end.conn.send_encoded(key, message, false) {
+                Ok(()) if plan.responses[sent] > most => {
+                    let text = format!("the handler of call {n} sends more than {most}");
+                    return self.fail(Oracle::OneEnd, text);
+                }
                 Ok(()) => {
                     self.calls[n].served_sent += 1;
                     self.calls[n].served_blocked = false;
@@ -188,6 +193,11 @@ impl World<'_> {
                 Err(SendError::Full) => {
                     self.calls[n].served_blocked = true;
                     return self.marks.reach(Mark::SendFull);
+                }
+                Err(SendError::TooLarge) if plan.responses[sent] > most => {
+                    self.marks.reach(Mark::SendTooLarge);
+                    self.calls[n].abandoned = true;
+                    return self.let_go(end, n);
                 }
                 Err(error) => {
                     let text = format!("the handler of call {n} cannot send: {error}");

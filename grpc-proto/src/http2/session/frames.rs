@@ -9,6 +9,7 @@ use super::{ResetReason, Session, Side};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::frame::{self, flag, kind};
 use crate::http2::state::{Cause, State};
+use crate::http2::stream::Ready;
 use crate::http2::violation::Violation;
 use crate::planted::{self, Bug};
 use crate::time::Instant;
@@ -24,7 +25,11 @@ impl Session {
     pub(super) fn on_reset(&mut self, id: u32, code: ErrorCode, now: Instant) -> Handled {
         self.stats.resets_received += 1;
         let Some(slot) = self.ids.find(id) else {
-            return if self.is_idle(id) { Err(Violation::FrameOnIdleStream) } else { Ok(None) };
+            if self.is_idle(id) {
+                return Err(Violation::FrameOnIdleStream);
+            }
+            self.drop_reset(id);
+            return Ok(None);
         };
         if self.side == Side::Server && !planted::is(Bug::ResetsUncounted) && !self.resets.take(now)
         {
@@ -43,6 +48,24 @@ impl Session {
         }
         self.vacate_if_done(slot);
         Ok(told.then(|| self.tell_reset(key, ResetReason::Peer(code))))
+    }
+
+    /// A stream of which our own reset has not left yet was reset by its peer: after that nothing may be sent on it
+    /// (RFC 9113 §6.4).
+    fn drop_reset(&mut self, id: u32) {
+        // Whoever waits to send a reset stands there: nobody where output was pulled.
+        let waits = |&slot: &u32| {
+            let stream = &self.streams[slot as usize];
+            stream.id == id && stream.reset.is_some()
+        };
+        let found = self.urgent.iter().position(waits);
+        let Some(slot) = found.and_then(|at| self.urgent.remove(at)) else { return };
+        let stream = &mut self.streams[slot as usize];
+        (stream.reset, stream.ready) = (None, Ready::No);
+        if self.side == Side::Client {
+            self.open_on_wire -= 1;
+        }
+        self.vacate_if_done(slot);
     }
 
     pub(super) fn on_window_update(&mut self, id: u32, increment: u32) -> Handled {

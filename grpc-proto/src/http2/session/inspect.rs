@@ -22,6 +22,8 @@ pub struct StreamView {
     pub held: u32,
     /// What the window may exceed its base by.
     pub reserved: u32,
+    /// What its message waits for of the assembly budget.
+    pub wanted: u32,
     /// Bytes that wait to be sent.
     pub queued: usize,
     /// Whether the application waits to hear of room.
@@ -42,6 +44,7 @@ impl Session {
                 recv_window: stream.recv.window(),
                 held: stream.recv.held(),
                 reserved: stream.reserved,
+                wanted: stream.wanted,
                 queued: stream.queue.len(),
                 wants_room: stream.wants_room,
                 is_terminal: stream.terminal,

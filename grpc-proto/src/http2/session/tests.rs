@@ -121,6 +121,7 @@ fn what_a_session_shows_of_itself_is_what_came_and_went() {
         recv_window: 65_535 - 7,
         held: 5,
         reserved: 0,
+        wanted: 0,
         queued: 0,
         wants_room: false,
         is_terminal: false,
