@@ -3,6 +3,7 @@
 //! `cargo run --example blocking`, and `cargo run --example greeter -- call 127.0.0.1:50051` beside it.
 
 use std::collections::HashMap;
+use std::io::ErrorKind::{Interrupted, WouldBlock};
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant as Clock};
@@ -60,6 +61,8 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
     let started = Clock::now();
     let now = || Instant::from_nanos(started.elapsed().as_nanos() as u64);
     stream.set_nodelay(true)?;
+    // A client that never reads does not hold the thread for ever.
+    stream.set_write_timeout(Some(Duration::from_secs(60)))?;
     let mut conn = Connection::<Server>::new(&Config::default(), 0, now());
     let (mut calls, mut out, mut arena) = (Calls::new(), Transmit::new(), Arena::new());
     let mut buffer = vec![0; 64 << 10];
@@ -68,7 +71,7 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
         stream.set_read_timeout(wait)?;
         let mut input = match stream.read(&mut buffer) {
             Ok(len @ 1..) => &buffer[..len],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => &[],
+            Err(error) if matches!(error.kind(), WouldBlock | Interrupted) => &[],
             end => return end.map(drop),
         };
         loop {

@@ -137,14 +137,15 @@ impl<E: Mounted> Driven<'_, E> {
     fn feed(&mut self, part: &[u8]) {
         let mut input = part;
         let mut turns = 0;
-        self.flag.take();
         while self.error.is_none() {
             turns += 1;
             assert!(turns < MOST_TURNS, "turns without end");
             let left = input.len();
+            // Only what wakes the endpoint from now on is a reason for another turn: its turn must see all before.
+            self.flag.take();
             let wrote = self.turn(&mut input);
-            let ran = self.host.run();
-            let moved = wrote || ran || input.len() < left;
+            self.host.run();
+            let moved = wrote || input.len() < left;
             if !moved && !self.flag.take() && !self.is_due() {
                 assert!(input.is_empty(), "input is left although there is no output");
                 // Once more, without a reason: nothing was waiting for it.

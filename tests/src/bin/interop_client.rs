@@ -39,6 +39,11 @@ fn main() -> ExitCode {
         None if heavy => checks::heavy(),
         None => checks::all(),
     };
+    let unknown = names.iter().find(|name| !checks.iter().any(|check| *name == check.name));
+    if let Some(name) = unknown {
+        eprintln!("there is no check {name}");
+        return ExitCode::FAILURE;
+    }
     checks.retain(|check| names.is_empty() || names.iter().any(|name| name == check.name));
     let mut limits = Limits::default();
     if group.as_deref() == Some("pings") {
