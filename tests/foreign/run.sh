@@ -50,6 +50,20 @@ install() {
         --python_out="$generated" --grpc_python_out="$generated" tests/proto/interop.proto
 }
 
+# Where the kernel has no io_uring, the driver falls back to epoll without a word: says which one our server runs on.
+check_driver() {
+    local child
+    # What `timeout` has started.
+    read -r child _ <"/proc/$server_pid/task/$server_pid/children" || true
+    if find "/proc/$child/fd" -lname '*io_uring*' 2>/dev/null | grep -q .; then
+        echo "our server runs on io_uring"
+    elif [ -n "${MONOIO_FORCE_LEGACY_DRIVER:-}" ]; then
+        echo "our server runs on epoll"
+    else
+        echo "our server runs on epoll: there is NO io_uring here, and it is not tested" | tee -a "$lines"
+    fi
+}
+
 # Starts a server on a free port; leaves where it listens in $address.
 start_server() {
     local log=$work/server.log
@@ -58,7 +72,10 @@ start_server() {
     server_pid=$!
     for _ in $(seq 100); do
         address=$(sed -n 's/^listening on //p' "$log")
-        [ -z "$address" ] || return 0
+        if [ -n "$address" ]; then
+            case $1 in */interop_server) check_driver ;; esac
+            return 0
+        fi
         kill -0 "$server_pid" 2>/dev/null || break
         sleep 0.1
     done
