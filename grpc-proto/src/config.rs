@@ -140,7 +140,7 @@ impl Limits {
     /// The most heap memory in bytes that a peer can make one connection hold for what it receives.
     ///
     /// What the application queues for sending comes on top (at most `max_concurrent_streams` ×
-    /// `send_mark` + `send_budget` and one message), and so do messages and metadata that were handed
+    /// `send_mark` + `send_budget` and two messages), and so do messages and metadata that were handed
     /// out and are still held, or were handed out as [`crate::Payload::Assembled`]. The terms are
     /// explained in `docs/limits.md`; tests hold the allocator's count against it under each attack.
     pub const fn memory_bound(&self) -> u64 {
