@@ -133,6 +133,9 @@ impl<'r, M: Method, K> Call<'r, M, K> {
     }
 
     /// Sends `metadata` with the request.
+    ///
+    /// A `user-agent` in it, such as one that is passed on, goes out beside the channel's own; to name an application
+    /// use [`ChannelOptions::user_agent`](crate::ChannelOptions::user_agent).
     pub fn metadata(mut self, metadata: &'r Metadata) -> Self {
         self.metadata = Some(metadata);
         self
