@@ -81,7 +81,7 @@ pub(crate) enum Ready {
     No,
     /// In the queue for field blocks and resets, served first.
     Urgent,
-    /// In the round of those that have DATA.
+    /// In the round of those that have DATA, where `in_bulk` says that it stands.
     Bulk,
 }
 
@@ -119,6 +119,8 @@ pub(crate) struct Stream {
     // Sending.
     pub(crate) send: SendWindow,
     pub(crate) ready: Ready,
+    /// The slot stands in the round, for this stream or for one before it that has ended there.
+    pub(crate) in_bulk: bool,
     pub(crate) head: Pending,
     /// The deadline that the head's `grpc-timeout` will tell, or `NEVER`.
     pub(crate) deadline: Instant,
@@ -159,6 +161,7 @@ impl Stream {
             sampled: 0,
             send: SendWindow::new(0),
             ready: Ready::No,
+            in_bulk: false,
             head: Pending::None,
             deadline: Instant::NEVER,
             queue: SendQueue::default(),
@@ -175,11 +178,12 @@ impl Stream {
 
     /// Makes a vacant slot a new stream.
     ///
-    /// Field by field: what the end of the last stream has left clean already (its queue, its heads,
-    /// its places in the session's queues) is not touched, which halves the cost of a call's record.
+    /// Field by field: what the end of the last stream has left clean already (its queue, its heads) is not touched,
+    /// which halves the cost of a call's record; nor are the slot's places in the session's queues, which outlive it.
     pub(crate) fn occupy(&mut self, generation: u32, id: u32, recv_window: u32, send_window: u32) {
         debug_assert!(!self.occupied && self.reset.is_none() && self.queue.is_empty());
         debug_assert!(!self.head.is_some() && !self.trailers.is_some());
+        debug_assert!(self.ready != Ready::Bulk);
         self.generation = generation;
         self.id = id;
         self.state = State::Idle;

@@ -159,7 +159,7 @@ impl Session {
         let key = self.key_of(slot);
         self.streams[slot as usize].reset = Some(violation.code());
         self.step(slot, Input::SendReset);
-        self.make_urgent(slot);
+        self.make_ready(slot);
         if told {
             self.ended.push_back((key, ResetReason::Violation(violation)));
         }

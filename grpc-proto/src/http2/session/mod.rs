@@ -113,7 +113,10 @@ pub struct Session {
     encode_memos: Vec<EncodeMemo>,
     conn_send: SendWindow,
     urgent: VecDeque<u32>,
+    /// The round of streams that have DATA, each slot once at most; one whose stream is over is skipped.
     bulk: VecDeque<u32>,
+    /// Streams in it that are not.
+    bulk_live: u32,
     /// Streams without an identifier yet, under the peer's limit.
     waiting: VecDeque<u32>,
     credit: VecDeque<u32>,
@@ -215,6 +218,7 @@ impl Session {
             conn_send: SendWindow::new(DEFAULT_WINDOW),
             urgent: VecDeque::new(),
             bulk: VecDeque::new(),
+            bulk_live: 0,
             waiting: VecDeque::new(),
             credit: VecDeque::new(),
             writable: VecDeque::new(),

@@ -86,6 +86,14 @@ impl Session {
         stream.wants_room = false;
         stream.stalled_since = Instant::NEVER;
         stream.receiving_since = Instant::NEVER;
+        if stream.ready == Ready::Bulk {
+            // Its place in the round stays, or a mass of ends would search the round each time.
+            stream.ready = Ready::No;
+            self.bulk_live -= 1;
+            if self.bulk_live == 0 {
+                self.timers.window = Instant::NEVER;
+            }
+        }
         let id = stream.id;
         if stream.head.is_some() || stream.trailers.is_some() {
             let heads = [core::mem::take(&mut stream.head), core::mem::take(&mut stream.trailers)];
@@ -144,16 +152,6 @@ impl Session {
         }
     }
 
-    /// Queues a reset, past the round that a closed connection window may hold up.
-    pub(super) fn make_urgent(&mut self, slot: u32) {
-        let stream = &mut self.streams[slot as usize];
-        if stream.ready != Ready::Urgent {
-            // An entry in the round is skipped there when its stream is marked otherwise.
-            stream.ready = Ready::Urgent;
-            self.urgent.push_back(slot);
-        }
-    }
-
     /// Starts the reset of a stream whose state is not closed.
     pub(super) fn reset_slot(&mut self, slot: u32, code: ErrorCode) {
         let stream = &mut self.streams[slot as usize];
@@ -169,6 +167,6 @@ impl Session {
         }
         stream.reset = Some(code);
         self.step(slot, Input::SendReset);
-        self.make_urgent(slot);
+        self.make_ready(slot);
     }
 }

@@ -449,3 +449,83 @@ fn a_writer_whose_stream_ends_before_it_is_told_of_room_is_not_told() {
         assert_eq!(session.poll(&mut &[][..], Instant::ZERO), Ok(None));
     }
 }
+
+/// SETTINGS_INITIAL_WINDOW_SIZE of 100,000: more than the connection's window.
+const LARGE_WINDOWS: [u8; 15] = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0x86, 0xa0];
+
+/// A stream whose DATA uses the connection's window up, and has more to send.
+fn blocked_by_the_connection(session: &mut Session, id: u8) -> StreamKey {
+    poll(session, &request(id, 0));
+    let key = *keys(session).last().expect("a stream");
+    session.respond(key, FieldList::new()).unwrap();
+    session.write(key, &[7; 65_536]).unwrap();
+    for _ in 0..5 {
+        poll(session, &[]);
+    }
+    assert_eq!(session.send_window(), 0);
+    key
+}
+
+/// The slot of a stream that stood in the round goes to the next one, whose head needs no window.
+#[test]
+fn a_stream_does_not_inherit_the_wait_of_the_one_before_it_in_its_slot() {
+    let mut session = server();
+    poll(&mut session, &LARGE_WINDOWS);
+    let blocked = blocked_by_the_connection(&mut session, 1);
+    poll(&mut session, &[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 8]);
+    session.release(blocked);
+    for id in [3, 5] {
+        poll(&mut session, &request(id, 1));
+        let key = keys(&session)[0];
+        assert_eq!(key.index(), blocked.index());
+        session.respond(key, FieldList::new()).unwrap();
+        session.finish(key, Some(FieldList::new())).unwrap();
+        assert!(session.has_output());
+        poll(&mut session, &[]);
+        session.release(key);
+        assert_eq!(session.occupied(), 0, "{id} has been answered");
+    }
+}
+
+#[test]
+fn a_closed_connection_window_for_which_nothing_waits_any_more_ends_nothing() {
+    // The peer resets the stream that waits for it, or we do.
+    for ours in [false, true] {
+        let mut session = server();
+        poll(&mut session, &LARGE_WINDOWS);
+        let blocked = blocked_by_the_connection(&mut session, 1);
+        let now = Instant::from_millis(30_000);
+        match ours {
+            true => session.reset(blocked, ErrorCode::CANCEL),
+            false => {
+                let mut reset = &[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 8][..];
+                while session.poll(&mut reset, now).unwrap().is_some() {}
+                session.release(blocked);
+            }
+        }
+        // Whether or not anything is pulled meanwhile.
+        for _ in 0..u8::from(ours) {
+            session.poll_transmit(&mut Transmit::new(), now);
+        }
+        assert_eq!(session.poll(&mut &[][..], Instant::from_millis(60_000)), Ok(None));
+        session.poll_transmit(&mut Transmit::new(), Instant::from_millis(60_000));
+        assert_eq!(session.poll(&mut &[][..], Instant::from_millis(200_000)), Ok(None));
+    }
+}
+
+/// However often streams that wait for the connection's window are reset and others take their slots.
+#[test]
+fn the_round_is_no_longer_than_there_are_slots() {
+    let mut session = server();
+    poll(&mut session, &LARGE_WINDOWS);
+    blocked_by_the_connection(&mut session, 1);
+    for id in (3..=253).step_by(2) {
+        poll(&mut session, &request(id, 0));
+        let key = *keys(&session).last().expect("a stream");
+        session.write(key, b"x").unwrap();
+        poll(&mut session, &[]);
+        poll(&mut session, &[0, 0, 4, 3, 0, 0, 0, 0, id, 0, 0, 0, 8]);
+        session.release(key);
+    }
+    assert!(session.bulk.len() <= session.slots(), "{}", session.bulk.len());
+}

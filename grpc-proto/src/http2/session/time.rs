@@ -240,7 +240,7 @@ impl Session {
     /// The connection's window is closed: DATA that waits for it does not wait for ever.
     #[cold]
     pub(super) fn note_closed_window(&mut self, now: Instant) {
-        if self.bulk.is_empty() {
+        if self.bulk_live == 0 {
             self.timers.window = Instant::NEVER;
         } else if self.timers.window == Instant::NEVER {
             self.timers.window = now + self.limits.send_stall_timeout;

@@ -63,7 +63,10 @@ impl Session {
             } else if self.conn_send.available() > 0
                 && let Some(slot) = self.bulk.pop_front()
             {
-                if self.streams[slot as usize].ready == Ready::Bulk {
+                let stream = &mut self.streams[slot as usize];
+                stream.in_bulk = false;
+                if stream.ready == Ready::Bulk {
+                    self.bulk_live -= 1;
                     self.serve(slot, out, now);
                 }
             } else {
@@ -233,7 +236,11 @@ impl Session {
         if !stream.queue.is_empty() {
             if stream.send.available() > 0 {
                 stream.ready = Ready::Bulk;
-                self.bulk.push_back(slot);
+                self.bulk_live += 1;
+                if !stream.in_bulk {
+                    stream.in_bulk = true;
+                    self.bulk.push_back(slot);
+                }
             }
             if (stream.send.available() == 0 || self.conn_send.available() == 0)
                 && stream.stalled_since == Instant::NEVER
