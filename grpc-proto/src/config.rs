@@ -118,7 +118,7 @@ pub struct Limits {
     /// Time between the start of a drain and its hard end. Default none: calls end by themselves.
     pub drain_grace: Option<Duration>,
     /// Time that queued output of a call may wait for the peer's window, or creep through it at less than 128 bytes, and
-    /// that input may be left because replies are not pulled. Default 60 s.
+    /// that output, or input that is left for want of it, may wait for a pull. Default 60 s.
     pub send_stall_timeout: Duration,
     /// Time that a message may take from its first byte to its last without progress, which is 128 bytes. Default 60 s.
     pub progress_timeout: Duration,

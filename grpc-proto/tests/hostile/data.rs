@@ -208,6 +208,87 @@ fn a_connection_whose_window_stays_closed_ends_in_time() {
     assert_eq!(victim.cancelled.len(), 3);
 }
 
+/// A server whose peer has opened every window and asked for far more than one write.
+fn with_replies_for_open_windows() -> Victim {
+    let mut victim = Victim::new(|_| {});
+    victim.handlers = Handlers::Stuck;
+    victim.feed(&settings(&[(4, 0x7fff_ffff)]));
+    victim.feed(&window_update(0, 0x7fff_ffff - 65_535));
+    let calls = [(); 100].map(|()| {
+        let stream = 2 * victim.running as u32 + 1;
+        victim.feed(&headers(stream, END_STREAM, &wire::call()));
+        victim.last_call.expect("a call")
+    });
+    victim.pull();
+    for call in calls {
+        victim.conn.send_encoded(call, vec![7; 60_000].into(), false).unwrap();
+    }
+    victim.feed(b"");
+    victim
+}
+
+/// CVE-2019-9517: the windows of HTTP/2 are open, that of TCP is closed. What the transport does not take is not pulled.
+#[test]
+fn a_peer_that_opens_its_windows_and_takes_nothing_loses_its_connection_in_time() {
+    // One write is under way, or not even that; a sign of life now and then changes nothing.
+    for pulls in [0, 1] {
+        let mut victim = with_replies_for_open_windows();
+        for _ in 0..pulls {
+            victim.pull_once();
+        }
+        let mut wakes = 0;
+        while victim.error.is_none() {
+            victim.now = victim.conn.poll_timeout().expect("a timer");
+            victim.feed(&frame(PRIORITY, 0, 1, &[0; 5]));
+            wakes += 1;
+            assert!(wakes < 10_000);
+        }
+        // An end that is still sent something reads that first, for a second at most.
+        let late = victim.now - Instant::from_millis(60_000);
+        assert!(late <= std::time::Duration::from_secs(1), "{late:?}");
+        assert_eq!(victim.error, Some(ConnectionError::TimedOut(TimedOut::Backlog)));
+        assert_eq!(victim.cancelled.len(), 100);
+    }
+}
+
+#[test]
+fn a_peer_that_takes_its_replies_slowly_keeps_its_connection() {
+    let mut victim = with_replies_for_open_windows();
+    for n in 1.. {
+        victim.now = Instant::from_millis(n * 59_999);
+        victim.feed(b"");
+        if victim.pull_once() == 0 {
+            break;
+        }
+    }
+    assert!(victim.now > Instant::from_millis(80 * 59_999));
+    // Nothing is left to be taken, so nothing is waited for.
+    victim.now = victim.now + std::time::Duration::from_secs(3600);
+    victim.feed(b"");
+    victim.expect_open();
+    victim.is_crowded = true;
+}
+
+/// Nobody could pull while the whole process stood still.
+#[test]
+fn a_server_that_wakes_late_pulls_before_it_gives_a_peer_up_that_took_nothing() {
+    for pulls in [false, true] {
+        let mut victim = with_replies_for_open_windows();
+        victim.pull_once();
+        victim.now = Instant::from_millis(3_600_000);
+        victim.feed(b"");
+        victim.expect_open();
+        if pulls {
+            victim.pull_once();
+        }
+        victim.now = Instant::from_millis(3_601_000);
+        victim.feed(b"");
+        let closed = ConnectionError::TimedOut(TimedOut::Backlog);
+        assert_eq!(victim.error, (!pulls).then_some(closed));
+        victim.is_crowded = true;
+    }
+}
+
 #[test]
 fn every_byte_is_credited_exactly_once() {
     // DATA of all kinds, on live, ended, reset and refused streams, with padding: in the end the peer has its

@@ -152,6 +152,14 @@ impl Victim {
         }
     }
 
+    /// Takes the output of one write away, and tells how much that was.
+    pub fn pull_once(&mut self) -> usize {
+        self.conn.poll_transmit(&mut self.out, self.now);
+        let len = self.out.len();
+        self.out.clear();
+        len
+    }
+
     /// Takes all output and reads it.
     pub fn sent(&mut self) -> Vec<Sent> {
         let mut sent = Vec::new();

@@ -101,7 +101,7 @@ pub enum TimedOut {
     Keepalive,
     /// Room in the connection's window, for which output waited.
     Window,
-    /// A pull of output, for which input waited: the peer takes none of our replies.
+    /// A pull of output that was there to be sent, or for which input waited: the peer takes nothing.
     Backlog,
     /// The calls that were open when a drain began.
     Drain,
@@ -116,7 +116,7 @@ impl TimedOut {
             TimedOut::SettingsAck => "SETTINGS were not acknowledged in time",
             TimedOut::Keepalive => "a keepalive PING was not acknowledged in time",
             TimedOut::Window => "the connection's window stayed closed while output waited",
-            TimedOut::Backlog => "replies were not taken while more was asked for",
+            TimedOut::Backlog => "what there was to send was not taken in time",
             TimedOut::Drain => "calls outlived the grace period of the drain",
         }
     }

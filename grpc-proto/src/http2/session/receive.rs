@@ -157,6 +157,12 @@ impl Session {
                     if self.timers.just_idle {
                         self.start_idling(now);
                     }
+                    // Input that is left waits for a pull too.
+                    if self.timers.backlog == Instant::NEVER
+                        && (!input.is_empty() || self.has_output())
+                    {
+                        self.note_backlog(now);
+                    }
                     return Ok(None);
                 }
                 Ok(step) => return Ok(step),
@@ -174,9 +180,6 @@ impl Session {
             match self.reading {
                 Reading::Header => {
                     if self.is_backlogged() {
-                        if !input.is_empty() {
-                            self.note_backlog(now);
-                        }
                         return Ok(None);
                     }
                     let Some(header) = self.take_header(input) else { return Ok(None) };

@@ -40,8 +40,10 @@ pub(super) struct Timers {
     pub(super) window: Instant,
     /// What had been sent when that wait began.
     pub(super) window_since: u64,
-    /// End of the wait for a pull of output, while input is left for want of it.
+    /// End of the wait for a pull, while there is output or input is left for want of one.
     pub(super) backlog: Instant,
+    /// That wait was over when we woke late, and goes on for a moment.
+    backlog_put_off: bool,
     pub(super) trim: Instant,
     /// When the first stalled stream may be due.
     pub(super) stall: Instant,
@@ -97,6 +99,7 @@ impl Timers {
             window: Instant::NEVER,
             window_since: 0,
             backlog: Instant::NEVER,
+            backlog_put_off: false,
             trim: Instant::NEVER,
             stall: Instant::NEVER,
             last_read: now,
@@ -142,6 +145,20 @@ impl Timers {
             self.next = now + A_LITTLE;
         }
         put_off
+    }
+
+    /// Output was pulled: whoever has some to write is not held up by the peer.
+    #[inline]
+    pub(super) fn pulled(&mut self) {
+        (self.backlog, self.backlog_put_off) = (Instant::NEVER, false);
+    }
+
+    /// Whoever wakes late could not pull meanwhile, and has a moment to do so.
+    fn pull_first(&mut self, now: Instant) {
+        let woken = now.min(self.late_since);
+        if self.backlog + A_LITTLE < woken && !self.backlog_put_off {
+            (self.backlog, self.backlog_put_off) = (now + READ_FIRST, true);
+        }
     }
 
     /// Notes that a timer was set to `at`, or earlier than it was.
@@ -227,14 +244,13 @@ impl Session {
         }
     }
 
-    /// Input is left until output is pulled, which a peer that takes nothing does not let happen for ever: two ends that
-    /// both write before they read would wait for each other.
-    #[cold]
+    /// Output waits to be pulled, or input for that, and a transport whose peer takes nothing does not let it happen. The
+    /// windows of HTTP/2 do not tell: the peer may have opened them all and closed that of TCP (CVE-2019-9517), and two
+    /// ends that both write before they read would wait for each other.
+    #[inline]
     pub(super) fn note_backlog(&mut self, now: Instant) {
-        if self.timers.backlog == Instant::NEVER {
-            self.timers.backlog = now + self.limits.send_stall_timeout;
-            self.timers.no_later_than(self.timers.backlog);
-        }
+        self.timers.backlog = now + self.limits.send_stall_timeout;
+        self.timers.no_later_than(self.timers.backlog);
     }
 
     /// The connection's window is closed: DATA that waits for it does not wait for ever.
@@ -280,11 +296,12 @@ impl Session {
 
     #[cold]
     fn fire(&mut self, now: Instant) {
-        self.timers.late_since = Instant::NEVER;
         if self.failed.is_some() {
             self.timers.next = Instant::NEVER;
             return;
         }
+        self.timers.pull_first(now);
+        self.timers.late_since = Instant::NEVER;
         let timed_out = [
             (self.timers.preface, TimedOut::Preface, ErrorCode::PROTOCOL_ERROR),
             (self.timers.settings, TimedOut::Settings, ErrorCode::SETTINGS_TIMEOUT),

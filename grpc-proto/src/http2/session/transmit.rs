@@ -38,7 +38,7 @@ impl Session {
     fn write_frames(&mut self, out: &mut Transmit, now: Instant) {
         let budget = out.len() + self.limits.transmit_budget as usize;
         self.opens = 0;
-        self.timers.backlog = Instant::NEVER;
+        self.timers.pulled();
         if !self.control.is_empty() {
             out.head().extend_from_slice(&self.control);
             self.control.clear();
@@ -48,7 +48,13 @@ impl Session {
             return;
         }
         self.put_credit(out, now);
-        while out.len() < budget {
+        loop {
+            if out.len() >= budget {
+                if self.has_output() {
+                    self.note_backlog(now);
+                }
+                break;
+            }
             // New streams and streams that have something new take turns, so that neither starves the other.
             let opened = self.open_next();
             if let Some(slot) = opened {
