@@ -292,3 +292,60 @@ fn rule_31_a_connection_that_is_closed_at_once_ends_its_calls_and_says_why() {
         assert!(matches!(bench.sent()[..], [Sent::GoAway { last: 1, code: 2, .. }]));
     });
 }
+
+/// A client that drains while the server's limit holds calls back: the GOAWAY comes behind the last of their heads, or a
+/// server that has no call left in between would hang up on them.
+#[test]
+fn rule_32_a_client_that_drains_sends_the_calls_that_it_has_accepted_before_it_says_so() {
+    let ended = |stream: u32| headers(stream, END_STREAM, &trailers_only("0"));
+    client(|bench| {
+        bench.feed(settings(&[(3, 1)]));
+        bench.ask();
+        let (second, third) = (bench.start(), bench.start());
+        bench.conn.end(second).unwrap();
+        bench.sent();
+        bench.conn.shutdown(bench.now);
+        assert!(!bench.conn.has_output());
+        assert_eq!(bench.sent(), []);
+        assert_eq!(code(&bench.feed(ended(1))), Code::Ok);
+        let sent = bench.sent();
+        assert!(!sent.is_empty() && sent.iter().all(|frame| frame.stream() == 3), "{sent:?}");
+        // The last of them is given up before it is sent.
+        bench.conn.cancel(third);
+        assert!(bench.conn.has_output());
+        assert!(matches!(bench.sent()[..], [Sent::GoAway { last: 0, code: NO_ERROR, .. }]));
+        assert!(!bench.conn.is_drained());
+        let events = bench.feed(ended(3));
+        let [AtClient::Status(call, _)] = &events[..] else { panic!("{events:?}") };
+        assert_eq!(*call, second);
+        bench.sent();
+        assert!(bench.conn.is_drained());
+    });
+    client(|bench| {
+        bench.feed(settings(&[(3, 1)]));
+        bench.ask();
+        let last = bench.start();
+        bench.conn.end(last).unwrap();
+        bench.conn.shutdown(bench.now);
+        bench.feed(ended(1));
+        assert!(!bench.conn.is_drained());
+        let sent = bench.sent();
+        assert_eq!(sent[0].stream(), 3, "{sent:?}");
+        assert!(matches!(sent.last(), Some(Sent::GoAway { last: 0, code: NO_ERROR, .. })));
+    });
+}
+
+#[test]
+fn rule_32_a_client_whose_last_call_in_line_ends_with_the_one_before_it_says_so_before_it_goes() {
+    client(|bench| {
+        bench.feed(settings(&[(3, 0)]));
+        bench.sent();
+        let call = bench.start();
+        bench.conn.shutdown(bench.now);
+        assert_eq!(bench.sent(), []);
+        bench.conn.cancel(call);
+        assert!(!bench.conn.is_drained());
+        assert!(matches!(bench.sent()[..], [Sent::GoAway { last: 0, code: NO_ERROR, .. }]));
+        assert!(bench.conn.is_drained());
+    });
+}

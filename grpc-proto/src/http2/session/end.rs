@@ -50,7 +50,8 @@ impl Session {
     /// Drains: streams that are open go on, new ones are not accepted.
     ///
     /// A server announces it with GOAWAY(2³¹ − 1) and a PING, and names the last stream when the PING
-    /// is acknowledged, so that no request that is under way is lost (RFC 9113 §6.8).
+    /// is acknowledged, so that no request that is under way is lost (RFC 9113 §6.8). A client says GOAWAY behind the
+    /// head of the last call that it has accepted: a server that has heard it may close as soon as it has no calls.
     pub fn shutdown(&mut self, now: Instant) {
         if self.draining || self.failed.is_some() {
             return;
@@ -59,23 +60,27 @@ impl Session {
         if let Some(grace) = self.limits.drain_grace {
             self.timers.drain_by(now + grace);
         }
-        match self.side {
-            Side::Server => {
-                frame::put_goaway(
-                    &mut self.control,
-                    0x7fff_ffff,
-                    ErrorCode::NO_ERROR,
-                    "graceful shutdown",
-                );
-                let payload = self.drain_payload();
-                frame::put_ping(&mut self.control, false, payload);
-                self.timers.drain_ping_by(now + self.limits.keepalive_timeout);
-            }
-            Side::Client => {
-                frame::put_goaway(&mut self.control, 0, ErrorCode::NO_ERROR, "graceful shutdown");
-                self.goaway_sent = Some(0);
-            }
+        if self.side == Side::Server {
+            frame::put_goaway(
+                &mut self.control,
+                0x7fff_ffff,
+                ErrorCode::NO_ERROR,
+                "graceful shutdown",
+            );
+            let payload = self.drain_payload();
+            frame::put_ping(&mut self.control, false, payload);
+            self.timers.drain_ping_by(now + self.limits.keepalive_timeout);
         }
+    }
+
+    /// Whether a client that drains has sent all the heads that there will be, and is still to say so.
+    #[inline]
+    pub(super) fn owes_goaway(&self) -> bool {
+        self.draining
+            && self.side == Side::Client
+            && self.goaway_sent.is_none()
+            && self.waiting.is_empty()
+            && self.failed.is_none()
     }
 
     /// The round trip of the drain is over: names the last stream that will be served.
@@ -98,7 +103,7 @@ impl Session {
             Side::Server => self.goaway_sent.is_some() || self.goaway_received.is_some(),
             Side::Client => self.draining || self.goaway_received.is_some(),
         };
-        announced && self.occupied == 0 && self.control.is_empty()
+        announced && self.occupied == 0 && self.control.is_empty() && !self.owes_goaway()
     }
 
     /// Whether new streams are still accepted.

@@ -2,6 +2,7 @@
 
 use super::time::LEAST_PROGRESS;
 use super::{Session, Side};
+use crate::http2::error_code::ErrorCode;
 use crate::http2::frame::{self, flag, kind};
 use crate::http2::state::{Input, State};
 use crate::http2::stream::Ready;
@@ -79,6 +80,10 @@ impl Session {
                 break;
             }
         }
+        if self.owes_goaway() {
+            self.goaway_sent = Some(0);
+            frame::put_goaway(out.head(), 0, ErrorCode::NO_ERROR, "graceful shutdown");
+        }
     }
 
     /// Whether [`Session::poll_transmit`] is worth a call: `false` says that it would append nothing, and it is
@@ -91,6 +96,7 @@ impl Session {
                     || (!self.bulk.is_empty() && self.conn_send.available() > 0)
                     || self.conn_recv.has_credit(self.estimate.connection_window())
                     || self.may_sample()
+                    || self.owes_goaway()
                     || (!self.waiting.is_empty() && self.may_open()))
     }
 
@@ -199,7 +205,7 @@ impl Session {
             || (stream.state.can_receive() && planted::is(Bug::EarlyReset));
         if stream.released && self.side == Side::Server && over {
             // The answer is complete before the request is: the client may stop sending (RFC 9113 §8.1).
-            self.reset_slot(slot, crate::http2::ErrorCode::NO_ERROR);
+            self.reset_slot(slot, ErrorCode::NO_ERROR);
             return;
         }
         self.vacate_if_done(slot);
