@@ -132,7 +132,8 @@ pub struct Session {
     // Ending.
     /// [`Session::poll`] has something to tell that does not wait for input or time.
     attention: bool,
-    /// Streams that ended by a violation and whose event is still to be taken; at most one a frame.
+    /// Streams that ended by a violation and whose event is still to be taken: as many as had a slot at most, because
+    /// those that stall are found together, and nothing is read before they are taken.
     ended: VecDeque<(StreamKey, ResetReason)>,
     /// Resets that the peer provoked and that are still to be counted.
     violation_resets: u32,

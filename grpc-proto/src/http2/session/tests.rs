@@ -529,3 +529,117 @@ fn the_round_is_no_longer_than_there_are_slots() {
     }
     assert!(session.bulk.len() <= session.slots(), "{}", session.bulk.len());
 }
+
+fn sent(session: &mut Session) -> Vec<u8> {
+    let mut out = Transmit::new();
+    session.poll_transmit(&mut out, Instant::ZERO);
+    out.chunks().flatten().copied().collect()
+}
+
+/// The slot of a stream that is over has no deadline: neither the next stream gets it, nor nobody.
+#[test]
+fn a_deadline_that_is_set_on_a_stream_that_is_over_never_comes() {
+    for again in [false, true] {
+        let mut session = server();
+        poll(&mut session, &request(1, 1));
+        let [key] = keys(&session)[..] else { panic!("one stream") };
+        session.respond(key, FieldList::new()).unwrap();
+        session.finish(key, Some(FieldList::new())).unwrap();
+        poll(&mut session, &[]);
+        session.set_deadline(key, Instant::from_millis(10_000));
+        session.release(key);
+        assert_eq!(session.occupied(), 0);
+        if again {
+            poll(&mut session, &request(3, 1));
+        }
+        for millis in [0, 1_000, 10_000] {
+            assert_eq!(session.poll(&mut &[][..], Instant::from_millis(millis)), Ok(None));
+            session.poll_transmit(&mut Transmit::new(), Instant::from_millis(millis));
+        }
+    }
+}
+
+/// A client with two streams whose server opens no window for their DATA, and the moment at which both are given up.
+fn stalled() -> (Session, Instant) {
+    let limits = Limits { trim_after: core::time::Duration::ZERO, ..Limits::default() };
+    let config = Config::new(limits).unwrap();
+    let mut session = Session::new(Side::Client, &config, 0, Instant::ZERO);
+    // SETTINGS that leave streams no window, and an acknowledgement of ours.
+    poll(&mut session, &[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0]);
+    for _ in 0..2 {
+        let stream = session.open(FieldList::new(), Instant::ZERO).unwrap();
+        session.write(stream, b"x").unwrap();
+    }
+    poll(&mut session, &[]);
+    (session, Instant::from_millis(60_000))
+}
+
+#[test]
+fn ends_that_were_not_told_yet_outlive_the_memory_of_their_streams() {
+    let (mut session, later) = stalled();
+    for _ in 0..2 {
+        let event = session.poll(&mut &[][..], later);
+        assert!(matches!(event, Ok(Some(Event::Reset(..)))), "{event:?}");
+        session.poll_transmit(&mut Transmit::new(), later);
+    }
+    assert_eq!(session.occupied(), 0);
+    assert_eq!(session.poll(&mut &[][..], later), Ok(None));
+    assert!(session.is_trimmed());
+}
+
+#[test]
+fn no_event_follows_when_a_stream_is_let_go_of_whose_end_is_still_to_be_told() {
+    for how in 0..4 {
+        let (mut session, later) = stalled();
+        let [first, second] = keys(&session)[..] else { panic!("two streams") };
+        let event = session.poll(&mut &[][..], later);
+        let reason = ResetReason::Violation(crate::http2::Violation::SendStalled);
+        assert_eq!(event, Ok(Some(Event::Reset(first, reason))));
+        match how {
+            0 => session.release(second),
+            1 => session.reset(second, ErrorCode::CANCEL),
+            2 => session.abort(second, ErrorCode::CANCEL),
+            _ => session.mute(second),
+        }
+        assert_eq!(session.poll(&mut &[][..], later), Ok(None), "{how}");
+    }
+}
+
+/// Nobody waits for the answer, so the server is to stop: a request that has left is cancelled, one that has not never
+/// leaves.
+#[test]
+fn a_client_that_lets_go_of_a_request_cancels_it() {
+    const CANCELLED: [u8; 13] = [0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 8];
+    for (pulls, whole, wanted) in [
+        (false, true, &[][..]),
+        (false, false, &[]),
+        (true, true, &CANCELLED),
+        (true, false, &CANCELLED),
+    ] {
+        let mut session = client();
+        poll(&mut session, &[0, 0, 0, 4, 0, 0, 0, 0, 0]);
+        let stream = session.open(FieldList::new(), Instant::ZERO).unwrap();
+        session.write(stream, b"x").unwrap();
+        if pulls {
+            poll(&mut session, &[]);
+        }
+        if whole {
+            session.finish(stream, None).unwrap();
+            if pulls {
+                poll(&mut session, &[]);
+            }
+        }
+        session.release(stream);
+        assert_eq!(sent(&mut session), wanted, "{pulls} {whole}");
+        assert_eq!(session.occupied(), 0, "{pulls} {whole}");
+    }
+    // The end of the request is still to be sent when the client lets go.
+    let mut session = client();
+    poll(&mut session, &[0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    let stream = session.open(FieldList::new(), Instant::ZERO).unwrap();
+    poll(&mut session, &[]);
+    session.finish(stream, None).unwrap();
+    session.release(stream);
+    assert_eq!(sent(&mut session), CANCELLED);
+    assert_eq!(session.occupied(), 0);
+}

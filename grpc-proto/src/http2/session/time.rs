@@ -437,7 +437,8 @@ impl Session {
         self.received = Default::default();
         self.block.shrink();
         self.control.shrink_to(0);
-        self.ended = Default::default();
+        // What is still to be told stays too.
+        self.ended.shrink_to(0);
         self.decoder.shrink_idle();
         self.encoder.shrink_idle();
         for memo in &mut self.memos {

@@ -204,6 +204,7 @@ impl Session {
 
     /// Ends the stream at once, in both directions; no event follows.
     pub fn reset(&mut self, key: StreamKey, code: ErrorCode) {
+        self.tell_no_end(key);
         let Some(stream) = self.stream_mut(key) else { return };
         stream.released = true;
         stream.terminal = true;
@@ -216,6 +217,7 @@ impl Session {
 
     /// Ends the stream at once like [`reset`](Self::reset), but keeps its slot until [`release`](Self::release).
     pub(crate) fn abort(&mut self, key: StreamKey, code: ErrorCode) {
+        self.tell_no_end(key);
         let Some(stream) = self.stream_mut(key) else { return };
         stream.terminal = true;
         if !stream.state.is_closed() {
@@ -225,6 +227,7 @@ impl Session {
 
     /// No event concerns the stream any more, but its slot stays until [`release`](Self::release).
     pub(crate) fn mute(&mut self, key: StreamKey) {
+        self.tell_no_end(key);
         if let Some(stream) = self.stream_mut(key) {
             stream.terminal = true;
         }
@@ -232,10 +235,14 @@ impl Session {
 
     /// Lets go of a stream: no event follows, its slot is free once the wire is done with it.
     ///
-    /// A stream whose own side was not ended is reset with CANCEL.
+    /// A server's stream whose own side was not ended, and a client's that is not over, is reset with CANCEL: nobody
+    /// waits for the rest of it.
     pub fn release(&mut self, key: StreamKey) {
+        self.tell_no_end(key);
+        let is_client = self.side == Side::Client;
         let Some(stream) = self.stream_mut(key) else { return };
-        if !stream.ending && !stream.state.is_closed() && stream.state.can_send() {
+        let unfinished = is_client || (!stream.ending && stream.state.can_send());
+        if unfinished && !stream.state.is_closed() {
             return self.reset(key, ErrorCode::CANCEL);
         }
         stream.released = true;
@@ -271,9 +278,18 @@ impl Session {
         self.feed_hungry();
     }
 
-    /// Calls `deadline` an event at `at`; replaces an earlier setting.
+    /// The application lets go of a stream whose end may be still to be told.
+    #[inline]
+    fn tell_no_end(&mut self, key: StreamKey) {
+        if !self.ended.is_empty() {
+            self.ended.retain(|(ended, _)| *ended != key);
+        }
+    }
+
+    /// Calls `deadline` an event at `at`; replaces an earlier setting. A stream that is over has none.
     pub fn set_deadline(&mut self, key: StreamKey, at: Instant) {
-        if self.stream(key).is_some() {
+        // The end of a stream takes its deadline out, and comes once.
+        if self.stream(key).is_some_and(|stream| !stream.state.is_closed()) {
             self.deadlines.set(key.slot(), at);
         }
     }
