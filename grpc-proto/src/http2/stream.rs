@@ -138,6 +138,8 @@ pub(crate) struct Stream {
     pub(crate) stalled_since: Instant,
     /// Bytes sent since then, where that is not `NEVER`.
     pub(crate) sent_since: u32,
+    /// What the connection had sent by then, modulo 2³².
+    pub(crate) sent_before: u32,
 }
 
 impl Stream {
@@ -173,6 +175,7 @@ impl Stream {
             send_reserved: 0,
             stalled_since: Instant::NEVER,
             sent_since: 0,
+            sent_before: 0,
         }
     }
 

@@ -227,6 +227,50 @@ fn with_replies_for_open_windows() -> Victim {
     victim
 }
 
+/// A server with a hundred replies that wait for the connection's window and for nothing else.
+fn with_replies_for_one_window() -> Victim {
+    let mut victim = Victim::new(|_| {});
+    victim.handlers = Handlers::Stuck;
+    victim.feed(&settings(&[(4, 1 << 20)]));
+    for stream in 0..100 {
+        answered_call(&mut victim, 2 * stream + 1, 60_000);
+    }
+    assert_eq!(victim.conn.stats().data_sent, 65_535);
+    victim.is_crowded = true;
+    victim
+}
+
+/// A round takes longer than a stream may stall, and none of them does: the peer takes what it can.
+#[test]
+fn replies_that_wait_their_turn_on_a_slow_connection_are_not_ended_as_stalled() {
+    let mut victim = with_replies_for_one_window();
+    for second in 1..=250 {
+        victim.now = Instant::from_millis(second * 1000);
+        victim.feed(&window_update(0, 16_384));
+        victim.pull();
+        assert_eq!(victim.cancelled, [], "{second} s");
+    }
+    assert_eq!(victim.conn.stats().data_sent, 65_535 + 250 * 16_384);
+}
+
+/// 128 bytes for each reply within 60 s are progress; a connection that opens by less ends those that had none of it.
+#[test]
+fn a_connections_window_that_creeps_ends_the_replies_that_wait_for_it() {
+    for (each, ends) in [(128, false), (127, true)] {
+        let mut victim = with_replies_for_one_window();
+        let waiting = victim.conn.session().streams().filter(|stream| stream.queued > 0).count();
+        for _ in 0..20 {
+            victim.now = victim.now + std::time::Duration::from_secs(3);
+            victim.feed(&window_update(0, (each * waiting as u32).div_ceil(20)));
+            victim.pull();
+        }
+        // What has come is read first, for a second.
+        victim.now = victim.now + std::time::Duration::from_secs(1);
+        victim.feed(b"");
+        assert_eq!(victim.cancelled.is_empty(), !ends, "{each}");
+    }
+}
+
 /// CVE-2019-9517: the windows of HTTP/2 are open, that of TCP is closed. What the transport does not take is not pulled.
 #[test]
 fn a_peer_that_opens_its_windows_and_takes_nothing_loses_its_connection_in_time() {

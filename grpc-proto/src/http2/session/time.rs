@@ -6,6 +6,7 @@ use super::{ConnectionError, Session, Side, TimedOut};
 use crate::config::Limits;
 use crate::http2::error_code::ErrorCode;
 use crate::http2::frame;
+use crate::http2::stream::Ready;
 use crate::http2::violation::Violation;
 use crate::time::{Instant, saturating_nanos};
 
@@ -391,10 +392,21 @@ impl Session {
     /// Ends the streams that have made no progress for too long, and finds the next that may.
     fn end_stalled(&mut self, now: Instant) {
         self.timers.stall = Instant::NEVER;
+        // The connection serves one stream after the other: what is progress of one, of it is that times those that wait.
+        let (sent, round) =
+            (self.stats.data_sent as u32, self.bulk_live.saturating_mul(LEAST_PROGRESS));
         for slot in 0..self.streams.len() as u32 {
-            let stream = &self.streams[slot as usize];
+            let stream = &mut self.streams[slot as usize];
             if !stream.occupied || stream.state.is_closed() {
                 continue;
+            }
+            if stream.stalled_since != Instant::NEVER
+                && stream.ready == Ready::Bulk
+                && stream.send.available() > 0
+                && sent.wrapping_sub(stream.sent_before) >= round
+            {
+                // Its own window is open, and the connection's has only to come round to it.
+                (stream.stalled_since, stream.sent_since, stream.sent_before) = (now, 0, sent);
             }
             let send_due = stream.stalled_since + self.limits.send_stall_timeout;
             // Behind a closed window the peer cannot go on; the time begins anew when we open it.

@@ -259,6 +259,7 @@ impl Session {
             {
                 stream.stalled_since = now;
                 stream.sent_since = 0;
+                stream.sent_before = self.stats.data_sent as u32;
                 self.timers.sweep_by(now + self.limits.send_stall_timeout);
             }
         }
