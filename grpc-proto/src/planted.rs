@@ -49,7 +49,6 @@ bugs! {
     ResetsUncounted => "session/frames: resets by the peer are not counted";
     EscapeLost => "status: a byte behind an escape is lost";
     ArenaKept => "service/pool: an arena goes back to its pool without being reset";
-    TurnLost => "service/pool: a call that gives up in its turn for an arena does not pass the turn on";
     BatchOverwritten => "service/inbox: messages that came meanwhile are lost when a batch is given back";
     SinkAsleep => "service/server: a sink is not told of room while messages wait for its handler";
     TrailersKept => "service/server: trailers stay in a call's place for the next call";

@@ -1,24 +1,21 @@
 //! Memory that calls lease from their thread: arenas, and buffers for messages.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
 use grpc_arena::Arena;
 
 use crate::compression::Codecs;
-use crate::queue::{Ticket, WaitQueue};
 
 /// What a pool may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolLimits {
-    /// Arenas that may be leased at once. Default 1024.
+    /// Arenas that calls may lease at once. Default 1024.
     ///
-    /// A call holds one from its message's decoding until its handler is done with the message. While none is
-    /// free, messages wait undecoded: so this times the largest message bounds what handlers can hold.
+    /// A call holds one from its message's decoding until its handler is done with the message. A call beyond these
+    /// gets an arena of its own, which goes back to the heap: it must not wait, because handlers may hold theirs for
+    /// as long as they, or their clients, like. This times `arena_retained` is what the pool keeps.
     pub leases: usize,
     /// Bytes that an arena keeps between two leases. Default 64 KiB.
     pub arena_retained: usize,
@@ -38,7 +35,7 @@ impl Default for PoolLimits {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolUse {
-    /// Arenas that calls hold.
+    /// Arenas that calls hold, those beyond [`PoolLimits::leases`] included.
     pub leased: usize,
     /// Bytes of heap that arenas keep which wait for a call.
     pub arena_bytes: usize,
@@ -55,8 +52,6 @@ pub(crate) struct Pool {
     free: RefCell<Vec<Arena>>,
     leased: Cell<usize>,
     buffers: RefCell<Vec<Vec<u8>>>,
-    /// Calls that wait for a lease, first come first served.
-    waiting: WaitQueue,
 }
 
 impl Pool {
@@ -67,7 +62,6 @@ impl Pool {
             free: RefCell::default(),
             leased: Cell::new(0),
             buffers: RefCell::default(),
-            waiting: WaitQueue::default(),
         }
     }
 
@@ -102,23 +96,16 @@ impl Pool {
         drop((free, buffers));
     }
 
-    /// Leases an arena as soon as one is free.
-    pub(crate) fn lease(self: &Rc<Self>) -> Leasing<'_> {
-        Leasing { pool: self, ticket: Ticket::default() }
-    }
-
-    fn try_lease(self: &Rc<Self>) -> Option<Lease> {
-        if self.leased.get() >= self.limits.leases {
-            return None;
-        }
+    /// Leases an arena.
+    pub(crate) fn lease(self: &Rc<Self>) -> Lease {
         let arena = self.free.borrow_mut().pop();
         let arena = arena.unwrap_or_else(|| Arena::new().with_retained(self.limits.arena_retained));
         self.leased.set(self.leased.get() + 1);
-        Some(Lease { arena, pool: Rc::clone(self) })
+        Lease { arena, pool: Rc::clone(self) }
     }
 }
 
-/// An arena that goes back to its pool, reset, when dropped.
+/// An arena that goes back to its pool, reset, when dropped, if there is a place for it.
 pub(crate) struct Lease {
     arena: Arena,
     pool: Rc<Pool>,
@@ -132,46 +119,16 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        let left = self.pool.leased.get() - 1;
+        self.pool.leased.set(left);
+        if left >= self.pool.limits.leases {
+            return;
+        }
         let mut arena = std::mem::take(&mut self.arena);
         if !planted!(ArenaKept) {
             arena.reset();
         }
         self.pool.free.borrow_mut().push(arena);
-        self.pool.leased.set(self.pool.leased.get() - 1);
-        self.pool.waiting.wake_next();
-    }
-}
-
-/// Waits for a [`Lease`].
-pub(crate) struct Leasing<'p> {
-    pool: &'p Rc<Pool>,
-    ticket: Ticket,
-}
-
-impl Future for Leasing<'_> {
-    type Output = Lease;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Lease> {
-        let this = &mut *self;
-        if !this.pool.waiting.may_try(&this.ticket, cx) {
-            return Poll::Pending;
-        }
-        match this.pool.try_lease() {
-            Some(lease) => {
-                this.pool.waiting.leave(&mut this.ticket, true);
-                Poll::Ready(lease)
-            }
-            None => {
-                this.pool.waiting.join(&mut this.ticket, cx);
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl Drop for Leasing<'_> {
-    fn drop(&mut self) {
-        self.pool.waiting.leave(&mut self.ticket, planted!(TurnLost));
     }
 }
 
@@ -179,49 +136,19 @@ impl Drop for Leasing<'_> {
 mod tests {
     use super::*;
     use crate::Compression;
-    use std::pin::pin;
-    use std::task::Waker;
-
-    fn pool(leases: usize) -> Rc<Pool> {
-        let limits = PoolLimits { leases, ..PoolLimits::default() };
-        Rc::new(Pool::new(limits, Codecs::new(Compression::none())))
-    }
-
-    fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
-        future.poll(&mut Context::from_waker(Waker::noop()))
-    }
 
     #[test]
-    fn a_lease_that_is_given_back_serves_the_next_in_line() {
-        let pool = pool(1);
-        let Poll::Ready(first) = poll(pin!(pool.lease())) else { panic!("one is free") };
-        let mut second = pin!(pool.lease());
-        assert!(poll(second.as_mut()).is_pending());
-        drop(first);
-        assert!(poll(second.as_mut()).is_ready());
-    }
-
-    #[test]
-    fn a_waiter_that_is_dropped_in_its_turn_passes_the_turn_on() {
-        let pool = pool(1);
-        let Poll::Ready(first) = poll(pin!(pool.lease())) else { panic!("one is free") };
-        let mut second = Box::pin(pool.lease());
-        let mut third = pin!(pool.lease());
-        assert!(poll(second.as_mut()).is_pending());
-        assert!(poll(third.as_mut()).is_pending());
-        drop(first);
-        drop(second);
-        assert!(pool.waiting.is_empty(), "the third was woken");
-        assert!(poll(third.as_mut()).is_ready());
-    }
-
-    #[test]
-    fn a_waiter_that_gives_up_leaves_nothing_behind() {
-        let pool = pool(1);
-        let Poll::Ready(_first) = poll(pin!(pool.lease())) else { panic!("one is free") };
-        let mut second = Box::pin(pool.lease());
-        assert!(poll(second.as_mut()).is_pending());
-        drop(second);
-        assert!(pool.waiting.is_empty());
+    fn a_call_beyond_the_leases_gets_an_arena_of_its_own_that_is_not_kept() {
+        let limits = PoolLimits { leases: 2, ..PoolLimits::default() };
+        let pool = Rc::new(Pool::new(limits, Codecs::new(Compression::none())));
+        for _ in 0..3 {
+            let leases: Vec<_> = (0..5).map(|_| pool.lease()).collect();
+            for lease in &leases {
+                lease.arena().alloc_slice(&[7; 1000]);
+            }
+            assert_eq!((pool.in_use().leased, pool.free.borrow().len()), (5, 0));
+            drop(leases);
+            assert_eq!((pool.in_use().leased, pool.free.borrow().len()), (0, 2));
+        }
     }
 }

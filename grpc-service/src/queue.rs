@@ -31,12 +31,18 @@ impl WaitQueue {
         false
     }
 
-    /// The holder tried in vain, and goes to the end of the line.
+    /// The holder tried in vain, and goes to the end of the line; to its old place if it was its turn, which it lost to
+    /// somebody who did not stand in line.
     pub(crate) fn join(&self, ticket: &mut Ticket, cx: &Context<'_>) {
-        let number = self.tickets.get();
-        self.tickets.set(number + 1);
-        self.waiting.borrow_mut().push_back((number, cx.waker().clone()));
-        ticket.0 = Some(number);
+        let number = *ticket.0.get_or_insert_with(|| {
+            let number = self.tickets.get();
+            self.tickets.set(number + 1);
+            number
+        });
+        let waker = cx.waker().clone();
+        let mut waiting = self.waiting.borrow_mut();
+        let place = waiting.partition_point(|(other, _)| *other < number);
+        waiting.insert(place, (number, waker));
     }
 
     /// The holder is done, or gives up.
@@ -74,4 +80,28 @@ impl WaitQueue {
 /// Where a ticket stands; their numbers grow from the first in line to the last.
 fn place_of(waiting: &VecDeque<(u64, Waker)>, number: u64) -> Option<usize> {
     waiting.binary_search_by_key(&number, |(other, _)| *other).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_woken_in_vain_is_the_next_to_be_woken() {
+        let (line, cx) = (WaitQueue::default(), Context::from_waker(Waker::noop()));
+        let mut tickets: [Ticket; 3] = Default::default();
+        for ticket in &mut tickets {
+            line.join(ticket, &cx);
+        }
+        let [first, second, third] = &mut tickets;
+        line.wake_next();
+        assert!(line.may_try(first, &cx) && !line.may_try(second, &cx));
+        line.join(first, &cx);
+        line.wake_next();
+        assert!(line.may_try(first, &cx) && !line.may_try(second, &cx));
+        line.leave(first, false);
+        assert!(line.may_try(second, &cx) && !line.may_try(third, &cx), "the turn was passed on");
+        line.leave(third, false);
+        assert!(line.is_empty());
+    }
 }

@@ -13,10 +13,11 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use common::{BytesClient, Raw, methods};
+use grpc_arena::Arena;
 use grpc_proto::Status;
-use grpc_service::server::{BidiCall, BidiHandler, ServerStreamingHandler};
+use grpc_service::server::{BidiCall, BidiHandler, ServerStreamingHandler, UnaryHandler};
 use grpc_service::testing::{MemoryHost, Pair};
-use grpc_service::{ChannelOptions, Cx, Router, Server, ServerOptions, Sink};
+use grpc_service::{ChannelOptions, Cx, PoolLimits, Router, Server, ServerOptions, Sink};
 
 #[global_allocator]
 static ALLOCATOR: counting::Counting = counting::Counting;
@@ -81,11 +82,16 @@ impl Wake for Own {
 }
 
 fn pair() -> (BytesClient, Pair) {
+    pair_with(ServerOptions::default())
+}
+
+fn pair_with(options: ServerOptions) -> (BytesClient, Pair) {
     let host = MemoryHost::new(1);
     let mut router = Router::new();
     router.bidi::<methods::Chat, _>(Pushing);
     router.server_streaming::<methods::Split, _>(Pushing);
-    let server = Server::new(router, ServerOptions::default(), Rc::new(Rc::clone(&host)));
+    router.unary::<methods::Echo, _>(Pushing);
+    let server = Server::new(router, options, Rc::new(Rc::clone(&host)));
     let (channel, pair) = Pair::new(&host, &server, &ChannelOptions::default());
     (BytesClient::new(channel), pair)
 }
@@ -117,4 +123,33 @@ fn a_blocked_call_holds_no_more_however_often_it_tries_to_send() {
     pair.advance(Duration::from_millis(5000));
     let more = counting::live() - before;
     assert!(more < 1 << 10, "{more} bytes more for messages that were not sent");
+}
+
+impl UnaryHandler<methods::Echo> for Pushing {
+    async fn call<'a>(&self, _: &Cx<'a>, request: Raw<'a>) -> Result<Raw<'a>, Status> {
+        Ok(request)
+    }
+}
+
+// A stream of responses holds its request, and an answer that waits for room its message: for as long as clients like.
+#[test]
+fn calls_that_hold_every_arena_of_the_thread_do_not_hold_up_other_calls() {
+    let mut limits = PoolLimits::default();
+    limits.leases = 2;
+    let (client, mut pair) = pair_with(ServerOptions::default().pool_limits(limits));
+    let request = Raw(&[7; 1000]);
+    let streams: Vec<_> = (0..5)
+        .map(|_| {
+            let stream = pair.block_on(client.split(&request)).expect("a stream");
+            pair.advance(Duration::from_millis(100));
+            stream
+        })
+        .collect();
+    let arena = Arena::new();
+    let hello = Raw(b"hello");
+    let echo = client.echo(&hello, &arena).timeout(Duration::from_secs(1));
+    assert_eq!(pair.block_on(echo), Ok(hello));
+    drop(streams);
+    pair.settle();
+    assert_eq!(pair.server().open_calls(), 0);
 }

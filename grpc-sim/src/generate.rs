@@ -174,27 +174,16 @@ fn scattered(draw: &mut Draw<'_>, scenario: &mut Scenario, link: u16) {
     }
 }
 
-/// All calls but one are given up at once, when all have come to the narrow place: arenas, or the line for a stream.
+/// All calls but one are given up at once, when all have come to the narrow place: the line for a stream.
 fn flight(draw: &mut Draw<'_>, scenario: &mut Scenario, link: u16, lead_us: u32) {
     let (client, server) = ends(scenario, link);
-    let arenas = draw.below(2) == 0;
-    if arenas {
-        client.remove(&Knob::MaxQueuedCalls);
-        server.remove(&Knob::MaxConcurrentStreams);
-        server.insert(Knob::Leases, draw.pick(&[1, 2]));
-    } else {
-        client.insert(Knob::MaxQueuedCalls, draw.pick(&[1, 2]));
-        server.insert(Knob::MaxConcurrentStreams, draw.pick(&[1, 2]));
-    }
+    client.insert(Knob::MaxQueuedCalls, draw.pick(&[1, 2]));
+    server.insert(Knob::MaxConcurrentStreams, draw.pick(&[1, 2]));
     let away_us = 2 * lead_us + draw.skewed(10_000) as u32;
     // The first one is in the narrow place.
     let patient = draw.within(1, (scenario.calls.len() as u64).max(2) - 1) as usize;
     for (n, call) in scenario.calls.iter_mut().enumerate() {
         call.deadline_us = None;
-        if arenas && draw.below(2) == 0 {
-            // Its handler holds its arena to the end.
-            call.method = Method::One;
-        }
         if n == patient {
             call.cancel = None;
             continue;

@@ -21,7 +21,7 @@ pub(crate) async fn unary<M: Method, H: UnaryHandler<M>>(handler: H, scope: Scop
     let head = scope.take_head();
     let (batch, message) = scope.take_message();
     let outcome = async {
-        let lease = scope.shared.pool.lease().await;
+        let lease = scope.shared.pool.lease();
         let request = scope.decode::<M::Request>(&batch, &message, lease.arena())?;
         let cx = Cx::new(&scope, &head, lease.arena());
         let response = handler.call(&cx, request).await?;
@@ -38,7 +38,7 @@ pub(crate) async fn server_streaming<M: Method, H: ServerStreamingHandler<M>>(
     let head = scope.take_head();
     let (batch, message) = scope.take_message();
     let outcome = async {
-        let lease = scope.shared.pool.lease().await;
+        let lease = scope.shared.pool.lease();
         let request = scope.decode::<M::Request>(&batch, &message, lease.arena())?;
         let cx = Cx::new(&scope, &head, lease.arena());
         handler.call(&cx, request, &mut Sink::new(&scope, Sender::Replies)).await
@@ -54,12 +54,12 @@ pub(crate) async fn client_streaming<M: Method, H: ClientStreamingHandler<M>>(
     let head = scope.take_head();
     let outcome = async {
         let mut call = {
-            let lease = scope.shared.pool.lease().await;
+            let lease = scope.shared.pool.lease();
             handler.open(&Cx::new(&scope, &head, lease.arena())).await?
         };
         while let Some(mut batch) = poll_fn(|_| scope.poll_batch()).await {
             while let Some(message) = batch.pop() {
-                let lease = scope.shared.pool.lease().await;
+                let lease = scope.shared.pool.lease();
                 let taken = async {
                     let request = scope.decode::<M::Request>(&batch, &message, lease.arena())?;
                     call.on_message(&Cx::new(&scope, &head, lease.arena()), request).await
@@ -71,7 +71,7 @@ pub(crate) async fn client_streaming<M: Method, H: ClientStreamingHandler<M>>(
             }
             scope.give_back(batch);
         }
-        let lease = scope.shared.pool.lease().await;
+        let lease = scope.shared.pool.lease();
         let response = call.finish(&Cx::new(&scope, &head, lease.arena())).await?;
         poll_fn(|cx| scope.poll_send(&response, Sender::Replies, cx)).await
     }
@@ -105,7 +105,7 @@ async fn converse<M: Method, C: BidiCall<M::Request, M::Response>>(
     let mut out = Sink::new(scope, Sender::Replies);
     while let Some(mut batch) = poll_fn(|_| scope.poll_batch()).await {
         while let Some(message) = batch.pop() {
-            let lease = scope.shared.pool.lease().await;
+            let lease = scope.shared.pool.lease();
             let taken = async {
                 let request = scope.decode::<M::Request>(&batch, &message, lease.arena())?;
                 call.on_message(&Cx::new(scope, head, lease.arena()), request, &mut out).await
@@ -117,7 +117,7 @@ async fn converse<M: Method, C: BidiCall<M::Request, M::Response>>(
         }
         scope.give_back(batch);
     }
-    let lease = scope.shared.pool.lease().await;
+    let lease = scope.shared.pool.lease();
     call.finish(&Cx::new(scope, head, lease.arena()), &mut out).await
 }
 
