@@ -13,8 +13,8 @@ mod http;
 ///
 /// Names are lower-case; a name that ends in `-bin` carries arbitrary bytes, which travel as base64.
 /// A value of this type that came from a peer shares its buffer with the whole field list it was
-/// decoded from: iteration skips what belongs to HTTP/2 and gRPC.
-#[derive(Clone, Default, PartialEq)]
+/// decoded from: iteration, comparing and printing skip what belongs to HTTP/2 and gRPC.
+#[derive(Clone, Default)]
 pub struct Metadata {
     fields: FieldList,
     /// The list holds more than the application's fields.
@@ -60,6 +60,8 @@ impl Metadata {
     }
 
     /// Appends an ASCII entry.
+    ///
+    /// What is sent is held to gRPC's own rule; what a peer sends, only to HTTP/2's.
     ///
     /// # Errors
     /// The rule that name or value break: [`MetadataError`].
@@ -140,16 +142,25 @@ impl Metadata {
 
     /// All values of a `-bin` name in order, decoded; one entry that was joined with `,` gives several.
     pub fn bin_values<'m>(&'m self, name: &'m str) -> impl Iterator<Item = Vec<u8>> + 'm {
-        self.values(name).flat_map(|value| value.split(|&b| b == b',')).filter_map(decode_bin)
+        let parts = self.values(name).flat_map(|value| value.split(|&b| b == b','));
+        parts.filter_map(|part| decode_bin(part.trim_ascii()))
     }
 }
 
+/// The same entries in the same order, whatever list they stand in.
+impl PartialEq for Metadata {
+    fn eq(&self, other: &Self) -> bool {
+        let entries = other.iter().map(|field| (field.name, field.value));
+        self.iter().map(|field| (field.name, field.value)).eq(entries)
+    }
+}
+
+impl Eq for Metadata {}
+
+/// Prints the entries as escaped text; sensitive values are left out, since this ends up in logs.
 impl fmt::Debug for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |bytes| alloc::string::String::from_utf8_lossy(bytes);
-        f.debug_list()
-            .entries(self.iter().map(|field| (text(field.name), text(field.value))))
-            .finish()
+        f.debug_list().entries(self.iter()).finish()
     }
 }
 
@@ -180,12 +191,15 @@ pub enum MetadataError {
     InvalidName,
     /// Names that begin with `grpc-` and those of HTTP/2 itself are reserved.
     ReservedName,
-    /// A value may not hold NUL, CR or LF, nor begin or end with white space (RFC 9113 §8.2.1).
+    /// A value consists of printable ASCII and spaces, 0x20 to 0x7E (PROTOCOL-HTTP2, "ASCII-Value"), and neither begins
+    /// nor ends with a space (RFC 9113 §8.2.1). Other text goes into a `-bin` entry.
     InvalidValue,
     /// A name in `-bin` takes bytes: use [`Metadata::append_bin`].
     BinaryNameForText,
     /// Bytes want a name in `-bin`: use [`Metadata::append`] for text.
     TextNameForBinary,
+    /// The headers of a response leave with its first message at the latest, and nothing can join them then.
+    HeadersSent,
 }
 
 impl fmt::Display for MetadataError {
@@ -194,10 +208,11 @@ impl fmt::Display for MetadataError {
             MetadataError::InvalidName => "metadata names consist of [0-9a-z_.-]",
             MetadataError::ReservedName => "the name is reserved for gRPC or HTTP/2",
             MetadataError::InvalidValue => {
-                "metadata values hold no control characters and no outer white space"
+                "metadata values consist of printable ASCII and inner spaces"
             }
             MetadataError::BinaryNameForText => "a name in -bin carries bytes: use append_bin",
             MetadataError::TextNameForBinary => "bytes are carried by a name in -bin",
+            MetadataError::HeadersSent => "the response headers have been sent",
         })
     }
 }
@@ -298,7 +313,67 @@ mod tests {
         let mut both = received(&[("x", "y")]);
         both.extend(&metadata);
         assert_eq!(both.iter().count(), 6);
-        assert_eq!(format!("{:?}", received(&[("a", "1")])), r#"[("a", "1")]"#);
+    }
+
+    #[test]
+    fn credentials_are_kept_out_of_what_is_printed() {
+        let mut own = Metadata::new();
+        own.append("x-user", "me").unwrap();
+        own.append("authorization", "Bearer secret").unwrap();
+        let mut list = FieldList::new();
+        list.push(b"x-user", b"me");
+        list.push(b"authorization", b"Bearer secret");
+        for text in [
+            format!("{own:?}"),
+            format!("{:?}", Metadata::from_fields(list.clone())),
+            format!("{list:?}"),
+            format!("{:?}", list.iter()),
+            format!("{:?}", list.iter().collect::<Vec<_>>()),
+        ] {
+            assert_eq!(text, "[x-user: me, authorization: <sensitive>]");
+        }
+    }
+
+    #[test]
+    fn what_was_joined_with_white_space_is_found_as_it_was_accepted() {
+        let metadata = received(&[("x-bin", "AQ, Ag ,\tAw==")]);
+        assert_eq!(metadata.bin_values("x-bin").collect::<Vec<_>>(), [[1], [2], [3]]);
+    }
+
+    #[test]
+    fn a_value_has_printable_characters_and_inner_spaces() {
+        for byte in 0..=0xffu8 {
+            let character = char::from(byte);
+            for len in 0..20 {
+                let text = format!("a{:len$}{character}{:len$}a", "", "");
+                let valid = matches!(byte, 0x20..=0x7e);
+                let wanted = if valid { Ok(()) } else { Err(MetadataError::InvalidValue) };
+                assert_eq!(Metadata::new().append("x", &text), wanted, "{text:?}");
+            }
+        }
+        for (text, valid) in [("", true), ("a", true), (" ", false), (" a", false), ("a ", false)] {
+            assert_eq!(Metadata::new().append("x", text).is_ok(), valid, "{text:?}");
+        }
+        // Others may be less strict: what came is told, and passed on.
+        let came = received(&[("x", "a\u{1}é")]);
+        assert_eq!(came.value("x"), Some("a\u{1}é".as_bytes()));
+    }
+
+    #[test]
+    fn metadata_with_the_same_entries_is_equal_wherever_it_came_from() {
+        let entries = [("a", "1"), ("b", "2"), ("a", "3")];
+        let mut own = Metadata::new();
+        for (name, value) in entries {
+            own.append(name, value).unwrap();
+        }
+        let mut all = alloc::vec![(":status", "200"), ("grpc-status", "0")];
+        all.extend(entries);
+        assert_eq!(own, received(&all));
+        assert_eq!(received(&entries), received(&all));
+        assert_eq!(Metadata::new(), received(&all[..2]));
+        all.swap(2, 3);
+        assert_ne!(own, received(&all));
+        assert_ne!(own, received(&entries[..2]));
     }
 
     #[test]

@@ -187,14 +187,16 @@ impl Connection<Client> {
     ///
     /// # Errors
     /// [`SendError::Closing`] when a new connection is needed, [`SendError::TooManyCalls`] at the
-    /// limit of queued calls.
+    /// limit of queued calls, [`SendError::Misuse`] for a head that no field can carry.
     pub fn call(
         &mut self,
         head: &CallHead<'_>,
         deadline: Option<Instant>,
         now: Instant,
     ) -> Result<CallKey, SendError> {
-        let block = self.role.templates.head(head, deadline.is_some(), &mut self.session);
+        // A time that never comes is none, and there is no grpc-timeout that could tell it.
+        let deadline = deadline.filter(|&at| at != Instant::NEVER);
+        let block = self.role.templates.head(head, deadline.is_some(), &mut self.session)?;
         let key = self.session.open_with(block, now)?;
         let call = self.open_call(key);
         call.may_compress = is_compression(head.encoding);

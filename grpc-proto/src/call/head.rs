@@ -4,7 +4,7 @@ use crate::hpack::{FieldList, Token};
 use crate::metadata::Metadata;
 use crate::time::Instant;
 use crate::timeout::parse_timeout;
-use crate::{Code, Reason, base64};
+use crate::{ApiMisuse, Code, Reason, SendError, base64};
 
 /// What begins a call at the client.
 #[derive(Clone, Copy, Debug)]
@@ -41,18 +41,42 @@ impl<'a> CallHead<'a> {
             accept_encoding: None,
         }
     }
+
+    /// Whether fields can carry the head's own texts; metadata was checked when it was made.
+    pub(super) fn check(&self) -> Result<(), SendError> {
+        let optional = [self.encoding, self.accept_encoding];
+        let texts = [self.path, self.authority, self.user_agent].into_iter();
+        check_texts(texts.chain(optional.into_iter().flatten()))
+    }
+}
+
+/// Whether fields can carry texts of the application: they have no control characters, and neither begin nor end with
+/// white space (RFC 9113 §8.2.1).
+pub(super) fn check_texts<'a>(mut texts: impl Iterator<Item = &'a str>) -> Result<(), SendError> {
+    let valid = |text: &str| {
+        text.trim_ascii().len() == text.len() && !text.bytes().any(|byte| byte.is_ascii_control())
+    };
+    if texts.all(valid) { Ok(()) } else { Err(SendError::Misuse(ApiMisuse::HeadText)) }
 }
 
 /// The head of a request, as a server received and checked it.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct RequestHead {
     /// The call's metadata; [`Metadata::fields`] has the whole list.
     pub metadata: Metadata,
     path: u16,
     authority: u16,
     encoding: u16,
+    /// The first of its fields.
     accept_encoding: u16,
     deadline: Instant,
+}
+
+/// The same fields in the same order, and the same deadline; the rest follows from the fields.
+impl PartialEq for RequestHead {
+    fn eq(&self, other: &Self) -> bool {
+        self.metadata.fields() == other.metadata.fields() && self.deadline == other.deadline
+    }
 }
 
 const ABSENT: u16 = u16::MAX;
@@ -79,17 +103,19 @@ impl RequestHead {
         self.text(self.encoding)
     }
 
-    /// `grpc-accept-encoding`: what the client can decompress.
-    pub fn accept_encoding(&self) -> Option<&str> {
-        self.text(self.accept_encoding)
+    /// `grpc-accept-encoding`: what the client can decompress, in its order.
+    pub fn accept_encodings(&self) -> impl Iterator<Item = &str> {
+        // A list may come in several fields (RFC 9110 §5.3).
+        let fields = self.metadata.fields().iter().skip(usize::from(self.accept_encoding));
+        fields
+            .filter(|field| field.token == Token::GrpcAcceptEncoding)
+            .filter_map(|field| core::str::from_utf8(field.value).ok())
+            .flat_map(|list| list.split(',').map(str::trim_ascii))
     }
 
     /// Whether the client can decompress `encoding`; `identity` is always accepted.
     pub fn accepts(&self, encoding: &str) -> bool {
-        encoding == "identity"
-            || self.accept_encoding().is_some_and(|accepted| {
-                accepted.split(',').any(|offered| offered.trim_ascii() == encoding)
-            })
+        encoding == "identity" || self.accept_encodings().any(|offered| offered == encoding)
     }
 
     fn text(&self, index: u16) -> Option<&str> {
@@ -132,7 +158,9 @@ impl RequestHead {
                     None => refusal = Some(Refusal::Timeout),
                 },
                 Token::GrpcEncoding if value() != b"identity" => head.encoding = index,
-                Token::GrpcAcceptEncoding => head.accept_encoding = index,
+                Token::GrpcAcceptEncoding if head.accept_encoding == ABSENT => {
+                    head.accept_encoding = index;
+                }
                 _ if flags.is_binary() && !is_binary_value(value()) => {
                     refusal = refusal.or(Some(Refusal::Binary));
                 }

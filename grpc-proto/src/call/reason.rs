@@ -151,6 +151,8 @@ pub enum ApiMisuse {
     HeadersSent,
     /// A compressed message on a call whose head names no `grpc-encoding`.
     CompressedWithoutEncoding,
+    /// A path, an authority, a user agent or an encoding with control characters or outer white space.
+    HeadText,
 }
 
 impl From<StreamError> for SendError {
@@ -189,6 +191,9 @@ impl fmt::Display for SendError {
             }
             SendError::Misuse(ApiMisuse::CompressedWithoutEncoding) => {
                 "a compressed message needs a grpc-encoding in the head of the call"
+            }
+            SendError::Misuse(ApiMisuse::HeadText) => {
+                "texts of a head hold no control characters and no outer white space"
             }
         })
     }

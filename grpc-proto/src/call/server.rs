@@ -1,8 +1,9 @@
 //! The server's side of calls.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::head::{Refusal, RequestHead, is_compression};
+use super::head::{Refusal, RequestHead, check_texts, is_compression};
 use super::sealed::{self, Head};
 use super::{CallKey, Connection, Message, Reason, Role, SendError};
 use crate::hpack::{FieldList, Token};
@@ -171,7 +172,8 @@ impl Connection<Server> {
     /// Without this a plain head goes out with the first message.
     ///
     /// # Errors
-    /// [`SendError::Misuse`] after the first message or the second time, [`SendError::Ended`] when the call is over.
+    /// [`SendError::Misuse`] after the first message or the second time, or for an encoding that no field can carry;
+    /// [`SendError::Ended`] when the call is over.
     pub fn headers(&mut self, call: CallKey, metadata: &Metadata) -> Result<(), SendError> {
         self.respond(call, &ResponseHead { metadata: Some(metadata), ..ResponseHead::default() })
     }
@@ -190,6 +192,7 @@ impl Connection<Server> {
         if self.calls[call.index()].head {
             return Err(SendError::Misuse(super::ApiMisuse::HeadersSent));
         }
+        check_texts([head.encoding, head.accept_encoding].into_iter().flatten())?;
         let mut list = self.session.take_fields();
         write_response(&mut list, b"200", b"application/grpc");
         if let Some(encoding) = head.encoding {
@@ -251,12 +254,10 @@ impl Connection<Server> {
         }
         let trailers_only = !core::mem::replace(&mut call.head, true);
         let mut list = self.session.take_fields();
-        if trailers_only {
-            write_response(&mut list, b"200", b"application/grpc");
-        }
-        write_status(&mut list, status);
-        if let Some(trailers) = trailers {
-            trailers.append_to(&mut list);
+        write_end(&mut list, trailers_only, status, trailers);
+        let limit = self.session.peer_settings().max_header_list_size as usize;
+        if list.size() > limit {
+            shorten_end(&mut list, trailers_only, status, trailers, limit);
         }
         if trailers_only {
             self.session.respond(key, list)?;
@@ -299,6 +300,62 @@ impl Connection<Server> {
 fn write_response(list: &mut FieldList, status: &[u8], content_type: &[u8]) {
     list.push_known(Token::Status, status);
     list.push_known(Token::ContentType, content_type);
+}
+
+/// The list that ends a call.
+fn write_end(
+    list: &mut FieldList,
+    trailers_only: bool,
+    status: &Status,
+    trailers: Option<&Metadata>,
+) {
+    if trailers_only {
+        write_response(list, b"200", b"application/grpc");
+    }
+    write_status(list, status);
+    if let Some(trailers) = trailers {
+        trailers.append_to(list);
+    }
+}
+
+/// Writes the list that ends a call anew, without what exceeds the peer's limit (RFC 9113 §6.5.2): a client that refuses
+/// the list has no status at all. Details go first, which nobody can read in part, and then the end of the message. The
+/// code and the application's trailers stay.
+#[cold]
+fn shorten_end(
+    list: &mut FieldList,
+    trailers_only: bool,
+    status: &Status,
+    trailers: Option<&Metadata>,
+    limit: usize,
+) {
+    list.clear();
+    write_end(list, trailers_only, &Status::of(status.code()), trailers);
+    let room = limit.saturating_sub(list.size());
+    let message = shortened_message(status.message(), room);
+    if !message.is_empty() {
+        list.clear();
+        let status = Status::new(status.code(), String::from(message));
+        write_end(list, trailers_only, &status, trailers);
+    }
+}
+
+/// As much of a message as a field of `room` bytes can carry.
+fn shortened_message(message: &str, room: usize) -> &str {
+    // The field counts 32 bytes and its name, and spaces at both ends are escaped.
+    const BESIDE: usize = 32 + "grpc-message".len() + 4;
+    let mut left = room.saturating_sub(BESIDE);
+    for (at, character) in message.char_indices() {
+        let len = match character {
+            ' '..='$' | '&'..='~' => 1,
+            _ => 3 * character.len_utf8(),
+        };
+        match left.checked_sub(len) {
+            Some(rest) => left = rest,
+            None => return &message[..at],
+        }
+    }
+    message
 }
 
 /// `grpc-status` and what belongs to it.

@@ -6,6 +6,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::SendError;
 use super::head::CallHead;
 use crate::hpack::{FieldList, Token};
 use crate::http2::Session;
@@ -61,13 +62,13 @@ impl Templates {
         head: &CallHead<'_>,
         has_timeout: bool,
         session: &mut Session,
-    ) -> Pending {
+    ) -> Result<Pending, SendError> {
         let place = match self.kept.iter().position(|template| template.matches(head)) {
             Some(place) => place,
-            None => match self.keep(head, session) {
+            None => match self.keep(head, session)? {
                 Some(place) => place,
                 // Every kept head is still waiting to be sent: this one is written for itself.
-                None => return write_whole(head, has_timeout, session),
+                None => return Ok(write_whole(head, has_timeout, session)),
             },
         };
         let own = match head.metadata {
@@ -78,20 +79,27 @@ impl Templates {
             }
             _ => FieldList::new(),
         };
-        Pending::Call { place: Prepared::request(place), own }
+        Ok(Pending::Call { place: Prepared::request(place), own })
     }
 
     /// Keeps a head in the place of one that nothing refers to.
+    ///
+    /// Every head comes by here before it is sent for the first time, and is checked here.
     #[cold]
-    fn keep(&mut self, head: &CallHead<'_>, session: &mut Session) -> Option<usize> {
+    fn keep(
+        &mut self,
+        head: &CallHead<'_>,
+        session: &mut Session,
+    ) -> Result<Option<usize>, SendError> {
+        head.check()?;
         let template = Template::new(head);
-        let place = if self.kept.len() < KEPT {
-            self.kept.len()
-        } else {
-            (0..KEPT)
+        let unused = match self.kept.len() {
+            KEPT => (0..KEPT)
                 .map(|n| (self.next + n) % KEPT)
-                .find(|&place| !session.is_call_awaited(Prepared::request(place)))?
+                .find(|&place| !session.is_call_awaited(Prepared::request(place))),
+            next => Some(next),
         };
+        let Some(place) = unused else { return Ok(None) };
         let (before, after) = lists(head);
         session.prepare(Prepared::request(place), before);
         session.prepare(Prepared::request(place).after(), after);
@@ -101,7 +109,7 @@ impl Templates {
             self.kept[place] = template;
         }
         self.next = (place + 1) % KEPT;
-        Some(place)
+        Ok(Some(place))
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
@@ -181,7 +189,7 @@ mod tests {
         fn call(&mut self, method: usize) -> Option<Prepared> {
             let path = format!("/a.B/{method}");
             let head = CallHead::new(&path, "localhost");
-            let pending = self.templates.head(&head, false, &mut self.session);
+            let pending = self.templates.head(&head, false, &mut self.session).expect("a head");
             let place = match &pending {
                 Pending::Call { place, .. } => Some(*place),
                 _ => None,

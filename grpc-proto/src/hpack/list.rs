@@ -16,7 +16,9 @@ pub(super) use text::{copy_array, copy_part, is_same};
 pub(super) const FIELD_OVERHEAD: usize = 32;
 
 /// One field, borrowed from a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// Its `Debug` is the field as escaped text, without the value of a sensitive one: this ends up in logs.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Field<'a> {
     /// What the name is known as.
     pub token: Token,
@@ -26,6 +28,16 @@ pub struct Field<'a> {
     pub value: &'a [u8],
     /// What is known about the two.
     pub flags: FieldFlags,
+}
+
+impl fmt::Debug for Field<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name.escape_ascii();
+        match self.flags.is_sensitive() {
+            true => write!(f, "{name}: <sensitive>"),
+            false => write!(f, "{name}: {}", self.value.escape_ascii()),
+        }
+    }
 }
 
 /// What was found out about a field when it entered its list.
@@ -173,16 +185,16 @@ impl FieldList {
         self.contents_mut().append_unknown(FieldFlags::NONE, name, value);
     }
 
-    /// Appends a field whose name was recognised and found valid; says whether its value is valid too,
-    /// and appends nothing if it is not.
+    /// Appends a field whose name was recognised and found valid; says whether its value may be sent,
+    /// and appends nothing if it may not.
     #[inline]
     pub(crate) fn push_checked(&mut self, token: Token, name: &[u8], value: &[u8]) -> bool {
-        let flags = validate::value_flags(value);
-        if flags.is_value_valid() {
-            let flags = flags.union(validate::valid_name_flags(token, name));
+        let valid = validate::is_ascii_value(value);
+        if valid {
+            let flags = validate::valid_name_flags(token, name);
             self.contents_mut().append(token, flags, name, value);
         }
-        flags.is_value_valid()
+        valid
     }
 
     /// Appends a field with the name of `token`, which needs neither recognition nor checks.
@@ -331,19 +343,9 @@ impl<N: AsRef<[u8]>, V: AsRef<[u8]>> Extend<(N, V)> for FieldList {
     }
 }
 
-/// Prints the fields as escaped text; sensitive values are left out, since this ends up in logs.
 impl fmt::Debug for FieldList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut list = f.debug_list();
-        for field in self {
-            let (name, value) = (field.name.escape_ascii(), field.value.escape_ascii());
-            if field.flags.is_sensitive() {
-                list.entry(&format_args!("{name}: <sensitive>"));
-            } else {
-                list.entry(&format_args!("{name}: {value}"));
-            }
-        }
-        list.finish()
+        self.iter().fmt(f)
     }
 }
 

@@ -39,6 +39,8 @@ pub use encoder::Encoder;
 pub use error::DecodeError;
 pub use list::{Field, FieldFlags, FieldList, Fields};
 pub use token::Token;
+#[cfg(feature = "http")]
+pub(crate) use validate::is_ascii_value;
 
 /// The size of both dynamic tables until SETTINGS say otherwise (RFC 9113 §6.5.2).
 pub const DEFAULT_TABLE_SIZE: u32 = 4096;

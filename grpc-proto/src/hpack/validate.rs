@@ -58,6 +58,28 @@ pub(super) fn value_flags(value: &[u8]) -> FieldFlags {
     value_flags_given(has_line_or_nul(value), value)
 }
 
+/// Whether a value is what may be sent: printable ASCII and inner spaces, eight bytes at a time.
+#[inline]
+pub(crate) fn is_ascii_value(value: &[u8]) -> bool {
+    let (words, rest) = value.as_chunks::<8>();
+    let inside = match value.last_chunk::<8>() {
+        // Bytes seen twice do no harm and save the loop over single bytes.
+        Some(tail) => words.iter().chain([tail]).all(|word| is_printable(*word)),
+        None => rest.iter().all(|byte| matches!(byte, b' '..=b'~')),
+    };
+    inside && value.first() != Some(&b' ') && value.last() != Some(&b' ')
+}
+
+/// Whether all bytes are from 0x20 to 0x7E: adding one sets the top bit of DEL, subtracting 0x20 borrows through that of
+/// controls. Carries and borrows reach other bytes only from one that is not printable itself.
+#[inline]
+const fn is_printable(word: [u8; 8]) -> bool {
+    let word = u64::from_le_bytes(word);
+    let every = u64::from_le_bytes([1; 8]);
+    let outside = word | word.wrapping_add(every) | word.wrapping_sub(every * 0x20);
+    outside & (every << 7) == 0
+}
+
 /// The flags of a value of which it is known whether it holds NUL, CR or LF.
 #[inline]
 pub(super) fn value_flags_given(line_or_nul: bool, value: &[u8]) -> FieldFlags {

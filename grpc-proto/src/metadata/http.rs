@@ -6,13 +6,14 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri, Version};
 
 use super::{Metadata, MetadataError, check_name};
+use crate::hpack::is_ascii_value;
 use crate::{CallHead, RequestHead};
 
 /// Takes the entries that are an application's: what belongs to HTTP/2 or gRPC itself is left out.
 ///
 /// # Errors
 /// [`MetadataError::InvalidName`] for a name that HTTP allows and gRPC does not, such as `x!`, and
-/// [`MetadataError::InvalidValue`] for a value with outer white space.
+/// [`MetadataError::InvalidValue`] for a value with outer white space, or with a byte outside of printable ASCII.
 impl TryFrom<&HeaderMap> for Metadata {
     type Error = MetadataError;
 
@@ -24,12 +25,10 @@ impl TryFrom<&HeaderMap> for Metadata {
                 checked => checked?,
             };
             if value.is_sensitive() {
-                let before = metadata.fields.len();
-                metadata.fields.push_sensitive(name.as_str().as_bytes(), value.as_bytes());
-                let field = metadata.fields.get(before);
-                if !field.is_some_and(|field| field.flags.is_value_valid()) {
+                if !is_ascii_value(value.as_bytes()) {
                     return Err(MetadataError::InvalidValue);
                 }
+                metadata.fields.push_sensitive(name.as_str().as_bytes(), value.as_bytes());
             } else {
                 metadata.push(token, name.as_str(), value.as_bytes())?;
             }
@@ -141,8 +140,9 @@ mod tests {
         value.set_sensitive(true);
         headers.insert("x", value);
         assert_eq!(Metadata::try_from(&headers), Err(MetadataError::InvalidValue));
-        let mut metadata = Metadata::new();
-        metadata.append("x", "a\u{1}b").unwrap();
+        let mut fields = crate::hpack::FieldList::new();
+        fields.push(b"x", b"a\x01b");
+        let metadata = Metadata::from_fields(fields);
         assert_eq!(HeaderMap::try_from(&metadata), Err(MetadataError::InvalidValue));
     }
 

@@ -54,6 +54,9 @@ use tape::Tape;
 /// Whoever does I/O in it does it on the connection's thread. It is dropped when the recording is over.
 pub type Sink = Box<dyn FnMut(&[u8])>;
 
+/// The record that closes a recording whose connection was dropped: a sink is called with it alone, and last.
+pub const END: &[u8] = &[wire::tag::END];
+
 /// How much is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

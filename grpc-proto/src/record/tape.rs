@@ -358,7 +358,7 @@ impl Tape {
 impl Drop for Tape {
     fn drop(&mut self) {
         if let Some(mut sink) = self.sink.take() {
-            sink(&[tag::END]);
+            sink(super::END);
         }
     }
 }
@@ -381,5 +381,6 @@ fn code_of(error: SendError) -> u8 {
         SendError::Misuse(ApiMisuse::AfterEnd) => 6,
         SendError::Misuse(ApiMisuse::HeadersSent) => 7,
         SendError::Misuse(ApiMisuse::CompressedWithoutEncoding) => 8,
+        SendError::Misuse(ApiMisuse::HeadText) => 9,
     }
 }

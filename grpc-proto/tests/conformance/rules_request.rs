@@ -1,6 +1,9 @@
 //! Rules 1–10: how a call begins.
 
-use grpc_proto::{CallHead, Instant, Metadata, MetadataError, Reason, Status};
+use grpc_proto::server::ResponseHead;
+use grpc_proto::{
+    ApiMisuse, CallHead, Instant, Metadata, MetadataError, Reason, SendError, Status,
+};
 
 use crate::harness::{AtServer, Bench, client, outcome, server, server_with};
 use crate::wire::*;
@@ -274,6 +277,60 @@ fn rule_7_duplicate_keys_keep_their_order_and_any_value_that_http_allows_passes(
 }
 
 #[test]
+fn rule_6_a_deadline_that_never_comes_is_not_told() {
+    client(|bench| {
+        // More methods than heads are kept, none of which has been sent.
+        for method in 0..20 {
+            let path = format!("/a.B/{method}");
+            let head = CallHead::new(&path, "localhost");
+            bench.conn.call(&head, Some(Instant::NEVER), bench.now).unwrap();
+        }
+        let sent = bench.sent();
+        assert_eq!(sent.len(), 20);
+        for frame in sent {
+            assert_eq!(frame.field("grpc-timeout"), None, "{frame:?}");
+        }
+    });
+}
+
+#[test]
+fn rule_7_a_head_that_no_field_can_carry_is_refused() {
+    let with = |change: fn(&mut CallHead<'static>)| {
+        let mut head = CallHead::new("/a.B/C", "localhost");
+        change(&mut head);
+        head
+    };
+    let bad = [
+        with(|head| head.path = "/a.B/C\r\nx: y"),
+        with(|head| head.path = "/a.B/C "),
+        with(|head| head.authority = "local\0host"),
+        with(|head| head.user_agent = "me\n"),
+        with(|head| head.encoding = Some("gz\x7fip")),
+        with(|head| head.accept_encoding = Some("\tgzip")),
+    ];
+    client(|bench| {
+        for head in bad {
+            let refused = Err(SendError::Misuse(ApiMisuse::HeadText));
+            assert_eq!(bench.conn.call(&head, None, bench.now), refused, "{head:?}");
+        }
+        assert_eq!(bench.sent(), []);
+        bench.conn.call(&with(|_| {}), None, bench.now).unwrap();
+        assert_eq!(bench.sent().len(), 1);
+    });
+    server(|bench| {
+        let call = bench.open(1, END_STREAM);
+        for head in [
+            ResponseHead { encoding: Some("gzip\r\n"), ..ResponseHead::default() },
+            ResponseHead { accept_encoding: Some("gzip\0"), ..ResponseHead::default() },
+        ] {
+            let refused = Err(SendError::Misuse(ApiMisuse::HeadText));
+            assert_eq!(bench.conn.respond(call, &head), refused, "{head:?}");
+        }
+        bench.conn.respond(call, &ResponseHead::default()).unwrap();
+    });
+}
+
+#[test]
 fn rule_7_names_that_are_not_ours_to_give_are_refused() {
     let mut metadata = Metadata::new();
     for (name, error) in [
@@ -289,7 +346,7 @@ fn rule_7_names_that_are_not_ours_to_give_are_refused() {
     ] {
         assert_eq!(metadata.append(name, "v"), Err(error), "{name}");
     }
-    for value in ["a\nb", " a", "a ", "\0"] {
+    for value in ["a\nb", " a", "a ", "\0", "a\u{1}b", "a\tb", "\u{7f}", "é"] {
         assert_eq!(metadata.append("x", value), Err(MetadataError::InvalidValue), "{value:?}");
     }
     assert!(metadata.is_empty());

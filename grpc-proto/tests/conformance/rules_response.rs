@@ -122,6 +122,49 @@ fn rule_17_a_message_that_does_not_decode_never_loses_the_code() {
 }
 
 #[test]
+fn rule_17_a_status_is_shortened_to_the_list_that_the_client_takes() {
+    let long = "ä\u{1f600}%x".repeat(2000);
+    let status = Status::new(Code::NotFound, long.clone()).with_details(vec![7; 1000]);
+    let mut trailers = Metadata::new();
+    trailers.append("x-end", "1").unwrap();
+    for (limit, with_message, with_details) in [
+        (u32::MAX, true, true),
+        // Half of the message fits, then hardly more than the code, then not even that.
+        (20_000, true, false),
+        (300, true, false),
+        (10, false, false),
+    ] {
+        for begun in [true, false] {
+            server(|bench| {
+                bench.feed(settings(&[(6, limit)]));
+                let call = bench.open(1, END_STREAM);
+                if begun {
+                    bench.conn.headers(call, &Metadata::new()).unwrap();
+                    bench.sent();
+                }
+                bench.conn.finish(call, &status, &trailers).unwrap();
+                let sent = bench.sent_on(1);
+                let Sent::Headers { fields, .. } = &sent[0] else { panic!("{sent:?}") };
+                let size: usize =
+                    fields.iter().map(|(name, value)| name.len() + value.len() + 32).sum();
+                assert!(size <= (limit as usize).max(300), "{size} of {limit}");
+                assert_eq!(sent[0].field("grpc-status"), Some("5"));
+                assert_eq!(sent[0].field("x-end"), Some("1"));
+                let message = sent[0]
+                    .field("grpc-message")
+                    .map(|text| grpc_proto::decode_message(text.as_bytes()));
+                assert_eq!(message.is_some(), with_message);
+                if let Some(message) = message {
+                    assert!(long.starts_with(&message), "{message}");
+                    assert!(limit > 300 || size > 250, "{size}: there was room for more");
+                }
+                assert_eq!(sent[0].field("grpc-status-details-bin").is_some(), with_details);
+            });
+        }
+    }
+}
+
+#[test]
 fn rule_18_bad_details_are_dropped_and_the_rest_is_kept() {
     for (wire, details) in [("AQID", &[1, 2, 3][..]), ("!!", &[]), ("A", &[])] {
         let trailers = block(&[

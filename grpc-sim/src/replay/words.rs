@@ -4,7 +4,7 @@ use grpc_proto::record::{Outcome, Verb};
 use grpc_proto::{CallKey, Metadata};
 
 /// The names of errors, by their number in a recording.
-const ERRORS: [&str; 8] = [
+const ERRORS: [&str; 9] = [
     "Full",
     "Ended",
     "TooLarge",
@@ -13,6 +13,7 @@ const ERRORS: [&str; 8] = [
     "Misuse(AfterEnd)",
     "Misuse(HeadersSent)",
     "Misuse(CompressedWithoutEncoding)",
+    "Misuse(HeadText)",
 ];
 
 fn error(number: u8) -> String {
