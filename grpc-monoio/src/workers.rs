@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
@@ -10,14 +11,14 @@ use std::time::Duration;
 use grpc_service::{Router, Server, ServerOptions};
 use monoio::net::{ListenerOpts, TcpListener};
 
-use crate::accept::{Stopper, serve, stopper};
+use crate::accept::{Stop, Stopper, serve, stopper};
 use crate::host::{MonoioHost, block_on};
 
 /// How many workers there are, and what each one is like.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WorkerOptions {
-    /// Threads. Default 1.
+    /// Threads. Default: as many as the process may run at once ([`thread::available_parallelism`]).
     ///
     /// Each has its own sockets, connections and memory, and nothing is shared between them. The kernel spreads new
     /// connections over the threads by a hash of their addresses (SO_REUSEPORT): evenly for many connections, and by
@@ -31,7 +32,8 @@ pub struct WorkerOptions {
 
 impl Default for WorkerOptions {
     fn default() -> Self {
-        Self { threads: 1, server: ServerOptions::default(), backlog: 1024 }
+        let threads = thread::available_parallelism().map_or(1, NonZero::get);
+        Self { threads, server: ServerOptions::default(), backlog: 1024 }
     }
 }
 
@@ -80,47 +82,56 @@ impl Workers {
         let routes = Arc::new(routes);
         let (stopper, stop) = stopper();
         let mut workers = Workers { address, stopper, threads: Vec::new() };
-        for index in 0..options.threads.max(1) {
-            let (options, routes, stop) = (options.clone(), Arc::clone(&routes), stop.clone());
-            let address = workers.address;
-            let (report, started) = mpsc::channel();
-            let name = format!("grpc-{index}");
-            let thread = thread::Builder::new().name(name).spawn(move || {
-                let failure = report.clone();
-                let ran = block_on(async move {
-                    let opts = ListenerOpts::new().backlog(options.backlog);
-                    let listener = match TcpListener::bind_with_config(address, &opts) {
-                        Ok(listener) => listener,
-                        Err(error) => return drop(report.send(Err(error))),
-                    };
-                    let mut router = Router::new();
-                    routes(&mut router);
-                    let server = Server::new(router, options.server, MonoioHost::new());
-                    let bound = listener.local_addr();
-                    let serving = bound.is_ok();
-                    // Nobody listens any more only if the start was given up.
-                    if report.send(bound).is_ok() && serving {
-                        serve(listener, &server, stop).await;
-                    }
-                });
-                if let Err(error) = ran {
-                    drop(failure.send(Err(error)));
-                }
-            })?;
-            workers.threads.push(thread);
-            let bound = started.recv().unwrap_or_else(|_| {
-                Err(io::Error::other("a worker thread ended before it had started"))
-            });
-            match bound {
-                // The other threads bind the port that the first one got.
-                Ok(bound) => workers.address = bound,
-                Err(error) => {
-                    workers.stop(Duration::ZERO);
-                    return Err(error);
-                }
+        for _ in 0..options.threads.max(1) {
+            if let Err(error) = workers.start_one(options.clone(), Arc::clone(&routes), &stop) {
+                workers.stop(Duration::ZERO);
+                return Err(error);
             }
         }
         Ok(workers)
+    }
+
+    /// Starts a thread, which has bound the address when this returns.
+    fn start_one<F>(
+        &mut self,
+        options: WorkerOptions,
+        routes: Arc<F>,
+        stop: &Stop,
+    ) -> io::Result<()>
+    where
+        F: Fn(&mut Router) + Send + Sync + 'static,
+    {
+        let (address, stop) = (self.address, stop.clone());
+        let (report, started) = mpsc::channel();
+        let name = format!("grpc-{}", self.threads.len());
+        let thread = thread::Builder::new().name(name).spawn(move || {
+            let failure = report.clone();
+            let ran = block_on(async move {
+                let opts = ListenerOpts::new().backlog(options.backlog);
+                let listener = match TcpListener::bind_with_config(address, &opts) {
+                    Ok(listener) => listener,
+                    Err(error) => return drop(report.send(Err(error))),
+                };
+                let mut router = Router::new();
+                routes(&mut router);
+                let server = Server::new(router, options.server, MonoioHost::new());
+                let bound = listener.local_addr();
+                let serving = bound.is_ok();
+                // Nobody listens any more only if the start was given up.
+                if report.send(bound).is_ok() && serving {
+                    serve(listener, &server, stop).await;
+                }
+            });
+            if let Err(error) = ran {
+                drop(failure.send(Err(error)));
+            }
+        })?;
+        self.threads.push(thread);
+        // The other threads bind the port that the first one got.
+        self.address = started.recv().unwrap_or_else(|_| {
+            Err(io::Error::other("a worker thread ended before it had started"))
+        })?;
+        Ok(())
     }
 
     /// The address that is served.

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 use grpc_proto::http2::Side;
-use grpc_proto::record::{Options, Recorder, Sink};
+use grpc_proto::record::{END, Options, Recorder, Sink};
 use grpc_proto::{Config, Connection, Role};
 
 use crate::Host;
@@ -47,8 +48,9 @@ impl Recordings {
     /// Records every connection into a file of its own in `dir`, which is made if it is not there.
     ///
     /// Files are named `SIDE-PROCESS-NUMBER.grpcrec`. On Unix their owner alone can read them. They are written
-    /// through a buffer, on the connection's thread, and end with the connection. A file that cannot be made or
-    /// written ends its recording and nothing else: its replay tells that it breaks off.
+    /// record by record, on the connection's thread, so that they outlive a process that is killed, and end with the
+    /// connection. A file that cannot be made or written ends its recording and nothing else: its replay tells that it
+    /// breaks off.
     ///
     /// # Errors
     /// The directory cannot be made.
@@ -60,7 +62,7 @@ impl Recordings {
         maker.recursive(true).create(&dir)?;
         let made = AtomicU64::new(0);
         Ok(Self::new(move |side, _| {
-            let mut file = Some(BufWriter::new(create(&dir, side, &made).ok()?));
+            let mut file = Some(create(&dir, side, &made).ok()?);
             Some(Box::new(move |bytes| {
                 if let Some(open) = &mut file
                     && open.write_all(bytes).is_err()
@@ -117,8 +119,14 @@ pub(crate) fn connect<R: Role>(
 ) -> Recorder<R> {
     let (entropy, now) = (host.entropy(), host.now());
     let sink = recordings.and_then(|recordings| {
-        let sink = (recordings.open)(side, &peer.to_string())?;
-        Some((&recordings.options, sink))
+        let mut sink = (recordings.open)(side, &peer.to_string())?;
+        let unless_torn: Sink = Box::new(move |bytes| {
+            // A panic that drops the connection came out of what was written last: that recording has no end.
+            if bytes != END || !thread::panicking() {
+                sink(bytes);
+            }
+        });
+        Some((&recordings.options, unless_torn))
     });
     match sink {
         None => Recorder::from(Connection::new(config, entropy, now)),

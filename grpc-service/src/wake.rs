@@ -17,7 +17,9 @@ pub(crate) struct ReadySet {
 
 #[derive(Default)]
 struct Inner {
-    /// Indices of calls; each at most once, guarded by [`CallWaker::woken`].
+    /// Indices of calls, those whose [`CallWaker::woken`] is set among them. A call that was polled since, because a
+    /// message came, may stand here in vain, and once more if it woke itself in that poll: at most once for each event
+    /// of a turn.
     queue: Vec<u32>,
     /// The driving task's waker; absent while that task runs, because it will look at the queue by itself.
     root: Option<Waker>,

@@ -3,14 +3,18 @@
 mod common;
 
 use std::rc::Rc;
+use std::task::{Context, Waker};
 
 use common::{Raw, methods};
 use grpc_arena::Arena;
-use grpc_proto::{Code, Status};
+use grpc_proto::client::Event;
+use grpc_proto::{CallHead, Client, Code, Config, Connection, Instant, Status, Transmit};
 use grpc_service::client::Call;
 use grpc_service::server::UnaryHandler;
 use grpc_service::testing::{MemoryHost, Pair};
-use grpc_service::{Channel, ChannelOptions, Cx, Method, Router, Server, ServerOptions};
+use grpc_service::{
+    Channel, ChannelOptions, Cx, Endpoint, Method, Peer, Router, Server, ServerOptions,
+};
 
 #[derive(Clone)]
 struct Handler;
@@ -129,5 +133,42 @@ fn zero_or_two_responses_where_one_belongs_are_unimplemented() {
         assert_eq!(code, expected);
         pair.settle();
         assert_eq!((pair.client().open_calls(), pair.server().open_calls()), (0, 0));
+    }
+}
+
+#[test]
+fn a_path_or_encoding_that_nobody_knows_is_told_in_part() {
+    let host = MemoryHost::new(1);
+    let mut router = Router::new();
+    router.unary::<methods::Echo, _>(Handler);
+    let server = Server::new(router, ServerOptions::default(), Rc::new(Rc::clone(&host)));
+    let path = format!("/{}", "ä".repeat(4000));
+    let encoding = "x".repeat(4000);
+    let by_path = CallHead::new(&path, "test");
+    let mut by_encoding = CallHead::new(methods::Echo::PATH, "test");
+    by_encoding.encoding = Some(&encoding);
+    for (head, whole) in [(by_path, &path), (by_encoding, &encoding)] {
+        let now = Instant::ZERO;
+        let mut client = Connection::<Client>::new(&Config::default(), 1, now);
+        client.call(&head, None, now).expect("room for a call");
+        let (mut asked, mut answer) = (Transmit::new(), Transmit::new());
+        client.poll_transmit(&mut asked, now);
+        let asked: Vec<u8> = asked.chunks().flatten().copied().collect();
+        let mut connection = server.accept(Peer::Memory);
+        let mut cx = Context::from_waker(Waker::noop());
+        connection.drive(&mut &asked[..], &mut answer, &mut cx, now).expect("it stays");
+        let answer: Vec<u8> = answer.chunks().flatten().copied().collect();
+        let mut input = &answer[..];
+        // The encodings that the server takes may come ahead of the status.
+        let told = loop {
+            match client.poll_event(&mut input, now).expect("it stays") {
+                Some(Event::Headers(..)) => {}
+                Some(Event::Status(_, outcome)) => break outcome.status,
+                event => panic!("{event:?}"),
+            }
+        };
+        assert_eq!(told.code(), Code::Unimplemented);
+        let told = told.message();
+        assert!(told.len() < 300 && told.contains(&whole[..199]), "{told}");
     }
 }

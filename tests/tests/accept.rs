@@ -124,7 +124,9 @@ fn accept_failures_are_survived_and_later_clients_served() {
     // The real thing: as many sockets as descriptors, and more that wait.
     let loopback = "127.0.0.1:0".parse().expect("an address");
     let routes = |router: &mut Router| register_bytes(router, Rc::new(Echoing));
-    let workers = Workers::start(loopback, WorkerOptions::default(), routes).expect("a server");
+    // One listener, so that all sockets wait in one line.
+    let options = WorkerOptions::default().threads(1);
+    let workers = Workers::start(loopback, options, routes).expect("a server");
     let address = workers.address().to_string();
     block_on(async {
         let early = stub(&address).await;

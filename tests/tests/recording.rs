@@ -62,7 +62,8 @@ fn converse(max_bytes: u64) -> (Vec<u8>, Vec<u8>) {
     let scratch = Scratch::new();
     let recordings =
         Recordings::into_dir(&scratch.0).unwrap().max_bytes(max_bytes).output_bytes(true);
-    let options = WorkerOptions::default().server(ServerOptions::default().record(recordings));
+    let options =
+        WorkerOptions::default().threads(1).server(ServerOptions::default().record(recordings));
     let workers = Workers::start("127.0.0.1:0".parse().unwrap(), options, |router| {
         register_greeter(router, Rc::new(Polite));
     });
@@ -191,4 +192,37 @@ fn connections_that_nobody_wants_recorded_are_not() {
     let mut cx = Context::from_waker(Waker::noop());
     connection.drive(&mut &[][..], &mut Transmit::new(), &mut cx, Instant::ZERO).unwrap();
     assert_eq!(*asked.lock().unwrap(), 1);
+}
+
+/// A client's connection that is recorded, in its first turn.
+fn begun(recordings: Recordings) -> (Channel, impl Endpoint) {
+    let options = ChannelOptions::default().record(recordings);
+    let (channel, mut connection) = Channel::new("somewhere", &options, MonoioHost::new());
+    let mut cx = Context::from_waker(Waker::noop());
+    connection.drive(&mut &[][..], &mut Transmit::new(), &mut cx, Instant::ZERO).unwrap();
+    (channel, connection)
+}
+
+#[test]
+fn a_recording_in_a_directory_is_written_as_it_happens() {
+    let scratch = Scratch::new();
+    let connection = begun(Recordings::into_dir(&scratch.0).unwrap());
+    let written = || std::fs::read(&scratch.files()[0]).unwrap();
+    let so_far = equal(&written());
+    assert!(so_far.verbs > 0 && so_far.ending == Some(Ending::Torn), "{so_far:?}");
+    drop(connection);
+    assert_eq!(equal(&written()).ending, Some(Ending::Complete));
+}
+
+#[test]
+fn a_recording_whose_connection_is_dropped_by_a_panic_is_torn() {
+    let scratch = Scratch::new();
+    let connection = begun(Recordings::into_dir(&scratch.0).unwrap());
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _connection = connection;
+        panic!("as intended");
+    }));
+    panicked.unwrap_err();
+    let written = std::fs::read(&scratch.files()[0]).unwrap();
+    assert_eq!(equal(&written).ending, Some(Ending::Torn));
 }

@@ -11,7 +11,7 @@ fn main() -> std::io::Result<()> {
         .nth(1)
         .and_then(|address| address.parse().ok())
         .expect("an address to listen on");
-    let workers = Workers::start(address, WorkerOptions::default(), |router| {
+    let workers = Workers::start(address, WorkerOptions::default().threads(1), |router| {
         register_echo(router, Rc::new(Echoing))
     })?;
     workers.wait();

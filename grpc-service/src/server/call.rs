@@ -180,8 +180,13 @@ impl Scope {
         };
         drop(connection);
         match sent {
-            Ok(()) => Poll::Ready(Ok(())),
+            Ok(()) => {
+                // Without headers of ours the core has sent plain ones before the message.
+                self.call.headers_sent.set(true);
+                Poll::Ready(Ok(()))
+            }
             Err(SendError::Full) => {
+                self.call.headers_sent.set(true);
                 self.call.block(sender, cx);
                 Poll::Pending
             }

@@ -82,7 +82,7 @@ impl ServerConnection {
     fn on_request(&mut self, key: CallKey, head: RequestHead) {
         let routes = self.routes.router();
         let Some(entry) = routes.find(head.path()) else {
-            let text = format!("no method {} here", head.path());
+            let text = format!("no method {} here", beginning(head.path()));
             return self.refuse(key, head, Status::new(Code::Unimplemented, text));
         };
         let codecs = &self.shared.pool.codecs;
@@ -180,8 +180,10 @@ impl ServerConnection {
     /// Answers a request whose messages nobody here can read, and says what can be read (compression.md).
     #[cold]
     fn refuse_encoding(&self, key: CallKey, head: RequestHead) {
-        let text =
-            format!("grpc-encoding {} is not supported", head.encoding().unwrap_or_default());
+        let text = format!(
+            "grpc-encoding {} is not supported",
+            beginning(head.encoding().unwrap_or_default())
+        );
         let accept_encoding = Some(self.shared.pool.codecs.all_accepted());
         let answer = ResponseHead { accept_encoding, ..ResponseHead::default() };
         // An error means that the call is over already.
@@ -266,6 +268,16 @@ impl ServerConnection {
         drop(connection);
         call.reset();
     }
+}
+
+/// As much of a peer's text as is told back to it: it may be of the size of a field list, and thrice that once escaped.
+fn beginning(text: &str) -> &str {
+    const TOLD: usize = 256;
+    let mut end = text.len().min(TOLD);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 impl Turn for ServerConnection {

@@ -99,17 +99,17 @@ impl<'a> Cx<'a> {
     /// accompany it.
     ///
     /// # Errors
-    /// The rule that name or value break.
+    /// The rule that name or value break; [`MetadataError::HeadersSent`] once the headers are on their way.
     pub fn append_header(&self, name: &str, value: &str) -> Result<(), MetadataError> {
-        self.headers().append(name, value)
+        self.headers()?.append(name, value)
     }
 
     /// Appends a binary entry to the response headers; `name` ends in `-bin`.
     ///
     /// # Errors
-    /// The rule that the name breaks.
+    /// The rule that the name breaks; [`MetadataError::HeadersSent`] once the headers are on their way.
     pub fn append_header_bin(&self, name: &str, value: &[u8]) -> Result<(), MetadataError> {
-        self.headers().append_bin(name, value)
+        self.headers()?.append_bin(name, value)
     }
 
     /// Says whether the replies that are sent from now on may be compressed, where compression was agreed upon.
@@ -120,7 +120,7 @@ impl<'a> Cx<'a> {
         self.scope.call.compresses.set(on);
     }
 
-    /// Sends the response headers now, rather than with the first message.
+    /// Sends the response headers now, rather than with the first message; does nothing where they are on their way.
     ///
     /// # Errors
     /// CANCELLED once the call is over.
@@ -150,8 +150,11 @@ impl<'a> Cx<'a> {
         self.scope.call.cancelled.borrow().clone()
     }
 
-    fn headers(&self) -> RefMut<'a, Metadata> {
-        self.scope.call.headers.borrow_mut()
+    fn headers(&self) -> Result<RefMut<'a, Metadata>, MetadataError> {
+        match self.scope.call.headers_sent.get() {
+            true => Err(MetadataError::HeadersSent),
+            false => Ok(self.scope.call.headers.borrow_mut()),
+        }
     }
 
     fn trailers(&self) -> RefMut<'a, Metadata> {

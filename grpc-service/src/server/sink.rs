@@ -34,7 +34,7 @@ impl<'s, T: Schema> Sink<'s, T> {
         poll_fn(|cx| self.scope.poll_send(item, self.sender, cx)).await
     }
 
-    /// Sends the response headers now, rather than with the first message.
+    /// Sends the response headers now, rather than with the first message; does nothing where they are on their way.
     ///
     /// # Errors
     /// CANCELLED once the call is over.
