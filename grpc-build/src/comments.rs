@@ -44,41 +44,69 @@ impl<'a> SourceInfo<'a> {
 
 /// Comments as rustdoc takes them without a warning: what looks like HTML, a link or a test is none.
 fn to_markdown(text: &str) -> Comments {
-    let mut lines = text
-        .trim_end()
-        .lines()
-        .map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end())
-        .peekable();
+    let mut lines = text.trim_end().lines().map(plain).peekable();
     let mut out = Vec::new();
-    let mut fenced = false;
     let mut after_blank = true;
     while let Some(line) = lines.next() {
-        if line.trim_start().starts_with("```") {
-            fenced = !fenced;
-            // A fence without a language would be compiled and run as a test.
-            out.push(if fenced { "```text".to_owned() } else { "```".to_owned() });
-        } else if fenced {
-            out.push(line.to_owned());
+        if let Some(fence) = fence(&line) {
+            // Without a language it would be compiled and run as a test.
+            out.push(format!("{fence}text"));
+            out.extend(lines.by_ref().take_while(|line| !closes(line, fence)));
+            out.push(fence.to_owned());
         } else if line.starts_with("    ") && after_blank {
             out.push("```text".to_owned());
-            out.push(line.to_owned());
+            out.push(line.clone());
             while let Some(code) = lines.next_if(|line| line.starts_with("    ") || line.is_empty())
             {
-                out.push(code.to_owned());
+                out.push(code);
             }
             out.push("```".to_owned());
         } else {
-            out.push(escape(line.trim_start_matches(' ')));
+            out.push(escape(&item(line.trim_start())));
         }
         after_blank = line.is_empty();
-    }
-    if fenced {
-        out.push("```".to_owned());
     }
     while out.first().is_some_and(String::is_empty) {
         out.remove(0);
     }
     out
+}
+
+/// A line without the space that follows the slashes, and with spaces for the tabs it begins with, which Markdown takes
+/// for as many.
+fn plain(line: &str) -> String {
+    let line = line.strip_prefix(' ').unwrap_or(line).trim_end();
+    let text = line.trim_start();
+    let indent = &line[..line.len() - text.len()];
+    format!("{}{text}", indent.replace('\t', "    "))
+}
+
+/// The fence that a line opens: three backquotes or tildes, or more.
+fn fence(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let mark = line.chars().next().filter(|c| "`~".contains(*c))?;
+    let rest = line.trim_start_matches(mark);
+    let fence = &line[..line.len() - rest.len()];
+    (fence.len() >= 3 && !(mark == '`' && rest.contains('`'))).then_some(fence)
+}
+
+fn closes(line: &str, fence: &str) -> bool {
+    let line = line.trim();
+    line.starts_with(fence) && line.chars().all(|c| fence.starts_with(c))
+}
+
+/// A line that begins an item of a list without the space that would make it code.
+fn item(line: &str) -> String {
+    match line.split_once(char::is_whitespace) {
+        Some((mark, text))
+            if ["-", "+", "*"].contains(&mark)
+                || mark.ends_with(['.', ')'])
+                    && mark[..mark.len() - 1].bytes().all(|b| b.is_ascii_digit()) =>
+        {
+            format!("{mark} {}", text.trim_start())
+        }
+        _ => line.to_owned(),
+    }
 }
 
 /// Escapes what Markdown and rustdoc would read as markup, outside of code spans.
@@ -116,7 +144,7 @@ fn escape(line: &str) -> String {
 fn markup(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
-        if "<>[]".contains(c) {
+        if "<>[]~".contains(c) {
             out.push('\\');
         }
         out.push(c);
@@ -146,7 +174,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_indented_is_no_test_however_it_is() {
+        for code in ["\tcode();", " \tcode();", "     code();", "  \t code();"] {
+            let made = to_markdown(&format!(" Text:\n\n{code}\n"));
+            assert_eq!((made[2].as_str(), made[4].as_str()), ("```text", "```"), "{code:?}");
+            assert_eq!(to_markdown(&format!(" Text\n{code}\n"))[1], "code();", "{code:?}");
+        }
+        assert_eq!(to_markdown(" -     code();\n 1)\tcode();"), ["- code();", "1) code();"]);
+    }
+
+    #[test]
     fn a_fence_is_no_test() {
         assert_eq!(to_markdown(" ```\n code <T>\n ```\n"), ["```text", "code <T>", "```"]);
+        let tildes = " ~~~~ rust\n ```\n ~~~\n ~~~~~\n Text.";
+        assert_eq!(to_markdown(tildes), ["~~~~text", "```", "~~~", "~~~~", "Text."]);
+        assert_eq!(to_markdown(" ```\n left open"), ["```text", "left open", "```"]);
+        assert_eq!(to_markdown(" ```in``` line\n - ~~~"), ["```in``` line", "- \\~\\~\\~"]);
     }
 }
