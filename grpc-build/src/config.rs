@@ -31,6 +31,7 @@ pub struct Config {
     protoc: Option<PathBuf>,
     externals: Vec<(String, String)>,
     attributes: Vec<(String, String)>,
+    without_services: bool,
 }
 
 impl Config {
@@ -74,14 +75,26 @@ impl Config {
         self
     }
 
-    /// Puts an attribute, as `#[derive(Eq)]`, on the type, field or value `proto`, and on all that is declared in it
-    /// when it is a package: `.a.b.Person`, `.a.b.Person.name`, `.a`.
+    /// Puts an attribute, as `#[must_use]`, on what has exactly the name `proto`: a type, a field or an enum's value, as
+    /// `.a.b.Person`, `.a.b.Person.name`; not on what is declared within. The name of a package stands for all types of
+    /// the package: messages, enums, oneofs and extensions, nested ones too, but none of a package within; `.` stands
+    /// for those of all packages.
+    ///
+    /// Messages and oneofs derive `Clone`, `Copy`, `Debug` and `PartialEq` by themselves, enums also `Eq`, `PartialOrd`,
+    /// `Ord` and `Hash`.
     pub fn attribute(
         &mut self,
         proto: impl Into<String>,
         attribute: impl Into<String>,
     ) -> &mut Self {
         self.attributes.push((proto.into(), attribute.into()));
+        self
+    }
+
+    /// Whether handlers and stubs are generated for services, as they are by default. Without, the code needs
+    /// `grpc_arena` alone; with, `grpc_service` too.
+    pub fn services(&mut self, generate: bool) -> &mut Self {
+        self.without_services = !generate;
         self
     }
 
@@ -156,7 +169,7 @@ impl Config {
         set: &FileDescriptorSet<'_>,
         wanted: &HashSet<String>,
     ) -> Result<Vec<(String, String)>, Error> {
-        let packages = resolve::resolve(set, wanted, &self.externals)?;
+        let packages = resolve::resolve(set, wanted, &self.externals, !self.without_services)?;
         let mut files = Vec::new();
         for package in &packages {
             files.push((

@@ -10,7 +10,6 @@ pub(crate) struct Features {
     pub(crate) presence: f::FieldPresence,
     pub(crate) enums: f::EnumType,
     pub(crate) repeated: f::RepeatedFieldEncoding,
-    pub(crate) utf8: f::Utf8Validation,
     pub(crate) messages: f::MessageEncoding,
 }
 
@@ -21,14 +20,12 @@ impl Features {
             presence: f::FieldPresence::Explicit,
             enums: f::EnumType::Open,
             repeated: f::RepeatedFieldEncoding::Packed,
-            utf8: f::Utf8Validation::Verify,
             messages: f::MessageEncoding::LengthPrefixed,
         };
         match syntax {
             "" | "proto2" => Some(Self {
                 enums: f::EnumType::Closed,
                 repeated: f::RepeatedFieldEncoding::Expanded,
-                utf8: f::Utf8Validation::None,
                 ..modern
             }),
             "proto3" => Some(Self { presence: f::FieldPresence::Implicit, ..modern }),
@@ -47,7 +44,6 @@ impl Features {
             self.presence = with.field_presence.unwrap_or(self.presence);
             self.enums = with.enum_type.unwrap_or(self.enums);
             self.repeated = with.repeated_field_encoding.unwrap_or(self.repeated);
-            self.utf8 = with.utf8_validation.unwrap_or(self.utf8);
             self.messages = with.message_encoding.unwrap_or(self.messages);
         }
         self

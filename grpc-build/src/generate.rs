@@ -21,7 +21,7 @@ pub(crate) fn file_name(package: &str) -> String {
 /// The source of a package's file, formatted.
 pub(crate) fn package(package: &Package, attributes: &[(String, String)]) -> Result<String, Error> {
     let scope = Scope::package(&package.name);
-    let generator = Generator { attributes };
+    let generator = Generator { package: &package.name, attributes };
     let mut out = TokenStream::new();
     for message in &package.messages {
         out.extend(generator.message(message, &scope)?);
@@ -78,6 +78,7 @@ pub(crate) fn include_file(packages: &[&str]) -> String {
 
 /// What the generators of all kinds of items share.
 struct Generator<'g> {
+    package: &'g str,
     attributes: &'g [(String, String)],
 }
 
@@ -88,11 +89,7 @@ impl Generator<'_> {
         let mut out = TokenStream::new();
         for (name, attribute) in self.attributes {
             let name = name.trim_start_matches('.');
-            let inside = is_type
-                && full_name.strip_prefix(name).is_some_and(|rest| {
-                    name.is_empty()
-                        || rest.starts_with('.') && rest[1..].starts_with(char::is_uppercase)
-                });
+            let inside = is_type && (name.is_empty() || name == self.package);
             if name == full_name || inside {
                 let tokens = attribute.parse::<TokenStream>().map_err(|error| {
                     Error::new(format!("`{attribute}` on `{full_name}` is no attribute: {error}"))

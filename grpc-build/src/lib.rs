@@ -16,6 +16,8 @@
 //! }
 //! ```
 //!
+//! The code needs `grpc_arena`, and where there are services `grpc_service` ([`Config::services`]).
+//!
 //! Packages that refer to each other are easier to include together, through the file that
 //! [`Config::include_file`] writes: it holds a module for each part of each package's name.
 //!
@@ -34,7 +36,7 @@ mod descriptor;
 mod error;
 mod features;
 mod generate;
-pub mod model;
+mod model;
 mod names;
 mod plugin;
 mod resolve;

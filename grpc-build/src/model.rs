@@ -8,74 +8,74 @@ use quote::{format_ident, quote};
 use crate::names;
 
 /// The comments of a declaration, as lines of Markdown that rustdoc renders safely. Empty when there are none.
-pub type Comments = Vec<String>;
+pub(crate) type Comments = Vec<String>;
 
 /// One package: everything that goes into one Rust file.
 #[derive(Debug)]
-pub struct Package {
+pub(crate) struct Package {
     /// The full name, as `a.b`; empty for files without one.
-    pub name: String,
+    pub(crate) name: String,
     /// The messages at the outermost level, in order of the files and of declaration.
-    pub messages: Vec<Message>,
+    pub(crate) messages: Vec<Message>,
     /// The enums at the outermost level.
-    pub enums: Vec<Enum>,
+    pub(crate) enums: Vec<Enum>,
     /// The extensions at the outermost level.
-    pub extensions: Vec<Extension>,
+    pub(crate) extensions: Vec<Extension>,
     /// The services.
-    pub services: Vec<Service>,
+    pub(crate) services: Vec<Service>,
 }
 
 /// A message.
 #[derive(Debug)]
-pub struct Message {
+pub(crate) struct Message {
     /// The full name in the schema, as `a.b.Person.Phone`.
-    pub full_name: String,
+    pub(crate) full_name: String,
     /// Where the struct lies.
-    pub rust: RustType,
+    pub(crate) rust: RustType,
     /// The module for what is declared within.
-    pub module: Ident,
+    pub(crate) module: Ident,
     /// The comments.
-    pub comments: Comments,
+    pub(crate) comments: Comments,
     /// Whether it is deprecated.
-    pub deprecated: bool,
+    pub(crate) deprecated: bool,
     /// The fields in ascending order of their numbers, those of oneofs included.
-    pub fields: Vec<Field>,
+    pub(crate) fields: Vec<Field>,
     /// The oneofs; synthetic ones of `optional` fields are no part of them.
-    pub oneofs: Vec<Oneof>,
+    pub(crate) oneofs: Vec<Oneof>,
     /// The messages declared within, without the entries of maps.
-    pub messages: Vec<Message>,
+    pub(crate) messages: Vec<Message>,
     /// The enums declared within.
-    pub enums: Vec<Enum>,
+    pub(crate) enums: Vec<Enum>,
     /// The extensions declared within.
-    pub extensions: Vec<Extension>,
+    pub(crate) extensions: Vec<Extension>,
     /// Whether a `required` field lies here or, through any path of fields, within.
-    pub requires: bool,
+    pub(crate) requires: bool,
 }
 
 /// A field.
 #[derive(Debug)]
-pub struct Field {
+pub(crate) struct Field {
     /// The name in the schema.
-    pub name: String,
+    pub(crate) name: String,
     /// The name in Rust.
-    pub ident: Ident,
+    pub(crate) ident: Ident,
     /// The number.
-    pub number: u32,
+    pub(crate) number: u32,
     /// The comments.
-    pub comments: Comments,
+    pub(crate) comments: Comments,
     /// Whether it is deprecated.
-    pub deprecated: bool,
+    pub(crate) deprecated: bool,
     /// The type of a value.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// How often it occurs, and how absence is told.
-    pub shape: Shape,
+    pub(crate) shape: Shape,
     /// The declared default of a scalar with explicit presence.
-    pub default: Option<Literal>,
+    pub(crate) default: Option<Literal>,
 }
 
 /// How often a field occurs, and how absence is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// Once; absent is the same as the default value.
     Implicit,
     /// Once or not at all.
@@ -96,11 +96,11 @@ pub enum Shape {
 }
 
 /// The key of a map: one of the leaves but floating point and bytes.
-pub type MapKey = Scalar;
+pub(crate) type MapKey = Scalar;
 
 /// The type of a value.
 #[derive(Clone, Debug)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A number, a string, or bytes.
     Scalar(Scalar),
     /// An enum.
@@ -124,9 +124,8 @@ pub enum Kind {
 }
 
 /// A number, a string, or bytes.
-#[allow(missing_docs)] // they are the names of the schema language
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scalar {
+pub(crate) enum Scalar {
     Double,
     Float,
     Int32,
@@ -146,7 +145,7 @@ pub enum Scalar {
 
 /// A declared default.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Literal {
+pub(crate) enum Literal {
     /// Of a number or bool, as Rust writes it.
     Plain(String),
     /// Of a string.
@@ -159,115 +158,115 @@ pub enum Literal {
 
 /// A oneof.
 #[derive(Debug)]
-pub struct Oneof {
+pub(crate) struct Oneof {
     /// The name in the schema.
-    pub name: String,
+    pub(crate) name: String,
     /// The name of the field in Rust.
-    pub ident: Ident,
+    pub(crate) ident: Ident,
     /// Where the enum lies.
-    pub rust: RustType,
+    pub(crate) rust: RustType,
     /// The comments.
-    pub comments: Comments,
+    pub(crate) comments: Comments,
     /// The variants: the name in Rust and the index into the message's fields.
-    pub variants: Vec<(Ident, usize)>,
+    pub(crate) variants: Vec<(Ident, usize)>,
     /// Whether a variant borrows, so that the enum has a lifetime parameter.
-    pub borrows: bool,
+    pub(crate) borrows: bool,
 }
 
 /// An enum.
 #[derive(Debug)]
-pub struct Enum {
+pub(crate) struct Enum {
     /// The full name in the schema.
-    pub full_name: String,
+    pub(crate) full_name: String,
     /// Where the type lies.
-    pub rust: RustType,
+    pub(crate) rust: RustType,
     /// The comments.
-    pub comments: Comments,
+    pub(crate) comments: Comments,
     /// Whether it is deprecated.
-    pub deprecated: bool,
+    pub(crate) deprecated: bool,
     /// Whether it holds named values only.
-    pub closed: bool,
+    pub(crate) closed: bool,
     /// The values in order of declaration.
-    pub values: Vec<EnumValue>,
+    pub(crate) values: Vec<EnumValue>,
 }
 
 /// A value of an enum.
 #[derive(Debug)]
-pub struct EnumValue {
+pub(crate) struct EnumValue {
     /// The name in the schema.
-    pub name: String,
+    pub(crate) name: String,
     /// The name in Rust: of a constant when the enum is open, of a variant when it is closed.
-    pub ident: Ident,
+    pub(crate) ident: Ident,
     /// The number.
-    pub number: i32,
+    pub(crate) number: i32,
     /// The comments.
-    pub comments: Comments,
+    pub(crate) comments: Comments,
     /// Whether it is deprecated.
-    pub deprecated: bool,
+    pub(crate) deprecated: bool,
     /// Whether a value before it has the same number.
-    pub alias: bool,
+    pub(crate) alias: bool,
 }
 
 /// An extension: a field of a message that is declared elsewhere.
 #[derive(Debug)]
-pub struct Extension {
+pub(crate) struct Extension {
     /// The message that is extended.
-    pub extendee: RustType,
+    pub(crate) extendee: RustType,
     /// The full name of that message.
-    pub extendee_name: String,
+    pub(crate) extendee_name: String,
     /// A message of the one field, whose name in Rust is `value`.
-    pub message: Message,
+    pub(crate) message: Message,
 }
 
 /// A service.
 #[derive(Debug)]
-pub struct Service {
+pub(crate) struct Service {
     /// The full name in the schema, as `helloworld.Greeter`.
-    pub full_name: String,
+    pub(crate) full_name: String,
     /// The handler trait, as `Greeter`.
-    pub handler: Ident,
+    pub(crate) handler: Ident,
     /// The client stub, as `GreeterClient`.
-    pub client: Ident,
+    pub(crate) client: Ident,
     /// The module of the methods, as `greeter_methods`.
-    pub module: Ident,
+    pub(crate) module: Ident,
     /// The function that registers a handler, as `register_greeter`.
-    pub register: Ident,
+    pub(crate) register: Ident,
     /// The comments.
-    pub comments: Comments,
+    pub(crate) comments: Comments,
     /// Whether it is deprecated.
-    pub deprecated: bool,
+    pub(crate) deprecated: bool,
     /// The methods in order of declaration.
-    pub methods: Vec<Method>,
+    pub(crate) methods: Vec<Method>,
 }
 
 /// A method of a service.
 #[derive(Debug)]
-pub struct Method {
+pub(crate) struct Method {
     /// The name in the handler trait, as `say_hello`.
-    pub ident: Ident,
+    pub(crate) ident: Ident,
     /// The name in the client stub, as `say_hello`.
-    pub stub: Ident,
+    pub(crate) stub: Ident,
     /// The type that stands for it, as `SayHello`.
-    pub marker: Ident,
+    pub(crate) marker: Ident,
     /// The path of its calls, as `/helloworld.Greeter/SayHello`.
-    pub path: String,
+    pub(crate) path: String,
     /// The comments.
-    pub comments: Comments,
+    pub(crate) comments: Comments,
     /// Whether it is deprecated.
-    pub deprecated: bool,
+    pub(crate) deprecated: bool,
     /// The type of the requests.
-    pub input: RustType,
+    pub(crate) input: RustType,
     /// The type of the responses.
-    pub output: RustType,
+    pub(crate) output: RustType,
     /// Whether the client sends any number of requests.
-    pub client_streaming: bool,
+    pub(crate) client_streaming: bool,
     /// Whether the server sends any number of responses.
-    pub server_streaming: bool,
+    pub(crate) server_streaming: bool,
 }
 
 /// Where a Rust type lies.
 #[derive(Clone, Debug)]
-pub struct RustType {
+pub(crate) struct RustType {
     /// The modules from the root of the generated tree; `None` for a type given by `extern_path`.
     place: Option<Place>,
     /// The path of an external type.
@@ -294,7 +293,7 @@ impl RustType {
     }
 
     /// Its own name.
-    pub fn ident(&self) -> Ident {
+    pub(crate) fn ident(&self) -> Ident {
         match (&self.place, &self.external) {
             (Some(place), _) => place.ident.clone(),
             (None, Some(path)) => path.segments.last().expect("a path has a segment").ident.clone(),
@@ -303,7 +302,7 @@ impl RustType {
     }
 
     /// The path to it from `from`, without lifetime arguments.
-    pub fn path(&self, from: &Scope) -> TokenStream {
+    pub(crate) fn path(&self, from: &Scope) -> TokenStream {
         let Some(place) = &self.place else {
             let path = &self.external;
             return quote!(#path);
@@ -329,7 +328,7 @@ impl RustType {
     }
 
     /// The path of a message with the lifetime `lifetime`, as `super::Person<'a>`.
-    pub fn message(&self, from: &Scope, lifetime: &str) -> TokenStream {
+    pub(crate) fn message(&self, from: &Scope, lifetime: &str) -> TokenStream {
         let path = self.path(from);
         let lifetime = syn::Lifetime::new(lifetime, proc_macro2::Span::call_site());
         quote!(#path<#lifetime>)
@@ -338,20 +337,20 @@ impl RustType {
 
 /// The module that code is generated for, from which paths start.
 #[derive(Clone, Debug)]
-pub struct Scope {
+pub(crate) struct Scope {
     package: Vec<Ident>,
     modules: Vec<Ident>,
 }
 
 impl Scope {
     /// The root of a package's file.
-    pub fn package(name: &str) -> Self {
+    pub(crate) fn package(name: &str) -> Self {
         Self { package: names::package_modules(name), modules: Vec::new() }
     }
 
     /// A module within.
     #[must_use]
-    pub fn module(&self, ident: &Ident) -> Self {
+    pub(crate) fn module(&self, ident: &Ident) -> Self {
         let mut inner = self.clone();
         inner.modules.push(ident.clone());
         inner

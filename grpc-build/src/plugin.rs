@@ -54,6 +54,7 @@ fn generate(request: &CodeGeneratorRequest<'_>) -> Result<Vec<(String, String)>,
     for option in request.parameter().split(',').filter(|option| !option.is_empty()) {
         match option.split_once('=') {
             Some(("include_file", name)) => config.include_file(name),
+            Some(("services", "true" | "false")) => config.services(option.ends_with("true")),
             Some(("extern_path", pair)) => match pair.split_once('=') {
                 Some((proto, rust)) => config.extern_path(proto, rust),
                 None => {

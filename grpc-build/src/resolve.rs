@@ -27,11 +27,12 @@ pub(crate) use registry::WELL_KNOWN;
 pub(crate) use registry::is_google;
 
 /// The packages of those files whose names are in `wanted`, in order of their names. `externals` are pairs of a name
-/// in the schema, as `.google.protobuf`, and the Rust path that stands for it.
+/// in the schema, as `.google.protobuf`, and the Rust path that stands for it. Services are left out unless `services`.
 pub(crate) fn resolve(
     set: &FileDescriptorSet<'_>,
     wanted: &HashSet<String>,
     externals: &[(String, String)],
+    services: bool,
 ) -> Result<Vec<Package>, Error> {
     let named = |name: &String| set.file.iter().any(|file| file.name == Some(name));
     if let Some(name) = wanted.iter().filter(|name| !named(name)).min() {
@@ -41,7 +42,7 @@ pub(crate) fn resolve(
             "the file was asked for and is not among the descriptors",
         ));
     }
-    let registry = Registry::new(set, wanted, externals)?;
+    let registry = Registry::new(set, wanted, externals, services)?;
     let mut packages = Vec::<Package>::new();
     for file in set.file.iter().filter(|file| file.name.is_some_and(|name| wanted.contains(name))) {
         let name = file.package.unwrap_or_default();
@@ -122,10 +123,10 @@ impl<'a> FileResolver<'a> {
             package.messages.extend(self.message(message, scope, &[4, index(i)], self.features)?);
         }
         for (i, declared) in self.file.enum_type.iter().enumerate() {
-            package.enums.extend(self.r#enum(declared, scope, &[5, index(i)], self.features)?);
+            package.enums.extend(self.r#enum(declared, scope, &[5, index(i)])?);
         }
         for (i, service) in self.file.service.iter().enumerate() {
-            package.services.push(self.service(service, scope, &[6, index(i)])?);
+            package.services.extend(self.service(service, scope, &[6, index(i)])?);
         }
         for (i, extension) in self.file.extension.iter().enumerate() {
             package.extensions.extend(self.extension(
@@ -173,6 +174,10 @@ impl<'a> FileResolver<'a> {
         else {
             return Ok(None);
         };
+        if *message_set && self.file.syntax == Some("proto3") {
+            let what = format!("`{full_name}` is a MessageSet, which proto3 has not");
+            return Err(self.error(at, what));
+        }
         if *message_set && !message.field.is_empty() {
             let what = format!("`{full_name}` is a MessageSet, which has extensions and no fields");
             return Err(self.error(&path(at, &[2, 0]), what));
@@ -200,12 +205,7 @@ impl<'a> FileResolver<'a> {
             )?);
         }
         for (i, nested) in message.enum_type.iter().enumerate() {
-            out.enums.extend(self.r#enum(
-                nested,
-                &out.full_name,
-                &path(at, &[4, index(i)]),
-                features,
-            )?);
+            out.enums.extend(self.r#enum(nested, &out.full_name, &path(at, &[4, index(i)]))?);
         }
         for (i, extension) in message.extension.iter().enumerate() {
             out.extensions.extend(self.extension(
@@ -270,6 +270,7 @@ impl<'a> FileResolver<'a> {
             if let Some(place) = oneof {
                 resolved.shape = Shape::Oneof(place);
             }
+            self.check_closed(&resolved, &at, inherited)?;
             fields.push(resolved);
         }
         fields.sort_by_key(|field| field.number);
@@ -320,10 +321,6 @@ impl<'a> FileResolver<'a> {
                 (kind, shape)
             }
         };
-        if shape == Shape::Implicit && matches!(kind, Kind::Enum { closed: true, .. }) {
-            let what = "its enum is closed, so the field needs explicit presence: its zero may have no name";
-            return Err(self.error(at, format!("`{name}`: {what}")));
-        }
         let default = match field.default_value {
             Some(text) => Some(self.default(text, &kind, field, at)?),
             None => None,
@@ -338,6 +335,28 @@ impl<'a> FileResolver<'a> {
             shape,
             default,
         })
+    }
+
+    /// Refuses a closed enum where an absent value is a zero, which may have no name. proto3 has none at all; there the
+    /// parser lets them pass.
+    fn check_closed(&self, field: &Field, at: &[i32], inherited: Features) -> Result<(), Error> {
+        if !matches!(field.kind, Kind::Enum { closed: true, .. }) {
+            return Ok(());
+        }
+        let implicit = match field.shape {
+            Shape::Implicit => true,
+            // The value in an entry inherits what holds around it.
+            Shape::Map(_) => inherited.presence == feature_set::FieldPresence::Implicit,
+            _ => false,
+        };
+        let what = if self.file.syntax == Some("proto3") {
+            "its enum is closed, and messages of proto3 have open ones only"
+        } else if implicit {
+            "its enum is closed, so the field needs explicit presence: its zero may have no name"
+        } else {
+            return Ok(());
+        };
+        Err(self.error(at, format!("`{}`: {what}", field.name)))
     }
 
     /// The kinds of key and value when the field is a map.
@@ -471,6 +490,7 @@ impl<'a> FileResolver<'a> {
         if resolved.shape == Shape::Implicit {
             resolved.shape = Shape::Explicit;
         }
+        self.check_closed(&resolved, at, features)?;
         if *message_set {
             let message = matches!(resolved.kind, Kind::Message { group: false, .. });
             if !message || resolved.shape != Shape::Explicit {
@@ -505,7 +525,6 @@ impl<'a> FileResolver<'a> {
         declared: &'a EnumDescriptorProto<'a>,
         scope: &str,
         at: &[i32],
-        _features: Features,
     ) -> Result<Option<Enum>, Error> {
         let full_name = registry::join(scope, declared.name.unwrap_or_default());
         let Entry::Enum { rust, closed, values, external: false } = self.entry(&full_name, at)?
@@ -536,24 +555,20 @@ impl<'a> FileResolver<'a> {
         }))
     }
 
+    /// A service; `None` when none are to be generated.
     fn service(
         &self,
         service: &'a ServiceDescriptorProto<'a>,
         scope: &str,
         at: &[i32],
-    ) -> Result<Service, Error> {
-        let name = service.name.unwrap_or_default();
-        let full_name = registry::join(scope, name);
-        let names = self
-            .registry
-            .service(&full_name)
-            .ok_or_else(|| self.error(at, "a service is lost"))?
-            .clone();
+    ) -> Result<Option<Service>, Error> {
+        let full_name = registry::join(scope, service.name.unwrap_or_default());
+        let Some(names) = self.registry.service(&full_name).cloned() else { return Ok(None) };
         let mut taken = MethodNames::new();
         let methods = service.method.iter().enumerate().map(|(i, method)| {
             self.method(method, &full_name, &path(at, &[2, index(i)]), &mut taken)
         });
-        Ok(Service {
+        Ok(Some(Service {
             handler: names.handler,
             client: names.client,
             module: names.methods,
@@ -562,7 +577,7 @@ impl<'a> FileResolver<'a> {
             deprecated: service.options.is_some_and(|options| options.deprecated == Some(true)),
             methods: methods.collect::<Result<_, _>>()?,
             full_name,
-        })
+        }))
     }
 
     fn method(

@@ -379,3 +379,25 @@ fn messages_from_descriptors_refer_to_the_well_known_types_that_all_share() {
     let arena = Arena::new();
     assert_eq!(decode::<options::Audited<'static>>(&bytes, &arena).unwrap(), message);
 }
+
+#[test]
+fn closed_enums_are_told_from_absent_ones_in_lists_oneofs_and_extensions_of_a_file_without_presence()
+ {
+    use edition::{FarShut, Mixed, Shut, mixed::Choice};
+    let message = Mixed {
+        required: Some(0),
+        shuts: &[Shut::Zero, Shut::One],
+        choice: Some(Choice::OneShut(Shut::Zero)),
+        ..Mixed::EMPTY
+    };
+    let arena = Arena::new();
+    let mut extended = message;
+    let far = FarShut { value: Some(Shut::Zero), ..FarShut::EMPTY };
+    far.add_to(&mut extended, &arena).unwrap();
+    let bytes = encode(&extended);
+    assert_eq!(bytes, [24, 0, 98, 2, 0, 1, 104, 0, 160, 6, 0]);
+    let read = decode::<Mixed<'static>>(&bytes, &arena).unwrap();
+    assert_eq!((read.shuts, read.choice), (message.shuts, message.choice));
+    let far = FarShut::of(&read, &arena, &DecodeLimits::DEFAULT).unwrap();
+    assert_eq!(far.value, Some(Shut::Zero));
+}

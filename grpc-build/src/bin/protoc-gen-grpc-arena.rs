@@ -1,6 +1,6 @@
 //! The plugin for `protoc`: `protoc --grpc-arena_out=OUT [--grpc-arena_opt=OPTION,..] FILE..`.
 //!
-//! Options: `include_file=NAME`, `extern_path=.proto.name=::rust::path`.
+//! Options: `include_file=NAME`, `extern_path=.proto.name=::rust::path`, `services=false`.
 
 use std::io::{Read, Write};
 use std::process::ExitCode;

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use proc_macro2::Ident;
+use syn::ext::IdentExt as _;
 
 use super::{file_features, value_idents};
 use crate::Error;
@@ -73,6 +74,7 @@ impl Registry {
         set: &FileDescriptorSet<'_>,
         wanted: &HashSet<String>,
         externals: &[(String, String)],
+        services: bool,
     ) -> Result<Self, Error> {
         let mut builder = Builder {
             registry: Self {
@@ -103,7 +105,7 @@ impl Registry {
         }
         for file in set.file {
             let home = Home::of(file, wanted);
-            for service in file.service {
+            for service in file.service.iter().filter(|_| services) {
                 builder.service(service.name.unwrap_or_default(), home);
             }
         }
@@ -367,7 +369,7 @@ impl Builder {
 
     /// Where the code of a type is. Whoever compiles files of [`GOOGLE`] gets types of their own.
     fn origin(&self, full_name: &str, home: Home<'_>) -> Origin {
-        if let Some(rust) = self.external(full_name) {
+        if let Some(rust) = self.external(full_name, home) {
             return Origin::Elsewhere(rust);
         }
         if home.wanted || !is_google(home.package) {
@@ -393,12 +395,22 @@ impl Builder {
     }
 
     /// The external type that stands for a name, if one does: the given path, and behind it what the name has more.
-    fn external(&self, full_name: &str) -> Option<RustType> {
-        let (rest, path) = self.externals.iter().find_map(|(prefix, path)| {
-            let rest = full_name.strip_prefix(prefix.as_str())?;
-            (rest.is_empty() || rest.starts_with('.') || prefix.is_empty()).then_some((rest, path))
-        })?;
-        Some(behind(path.clone(), rest))
+    fn external(&self, full_name: &str, home: Home<'_>) -> Option<RustType> {
+        let lies_in = |name: &str, outer: &str| {
+            let rest = name.strip_prefix(outer);
+            outer.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let (prefix, path) =
+            self.externals.iter().find(|(prefix, _)| lies_in(full_name, prefix))?;
+        let (rest, mut path) = (&full_name[prefix.len()..], path.clone());
+        // What is declared in a message lies in the module beside its struct.
+        if !rest.is_empty()
+            && !lies_in(home.package, prefix)
+            && let Some(last) = path.segments.last_mut()
+        {
+            last.ident = names::ident(&names::module(&last.ident.unraw().to_string()));
+        }
+        Some(behind(path, rest))
     }
 
     /// Marks all messages that reach a `required` field through their fields, however far.

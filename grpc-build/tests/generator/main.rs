@@ -1,6 +1,8 @@
 //! What users of the generator see: errors that point at the place, output that does not change, the plugin.
 
 mod names;
+mod refused;
+mod settings;
 mod sources;
 mod well_known;
 
