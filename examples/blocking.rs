@@ -8,10 +8,10 @@ use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant as Clock};
 
-use examples::helloworld::{HelloReply, HelloRequest};
 use grpc_arena::{Arena, DecodeLimits, Schema};
 use grpc_proto::server::{Event, Server};
 use grpc_proto::{CallKey, Code, Config, Connection, Instant, Metadata, Status, Transmit};
+include!(concat!(env!("OUT_DIR"), "/messages/helloworld.rs")); // with `Config::services(false)`
 
 /// The answers to the messages of calls that have not ended: one each, if all is well.
 type Calls = HashMap<CallKey, Vec<Result<String, Status>>>;

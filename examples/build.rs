@@ -1,5 +1,11 @@
 //! Generates the examples' messages, handler traits and stubs.
 
 fn main() -> Result<(), grpc_build::Error> {
-    grpc_build::compile_protos(&["proto/helloworld.proto", "proto/route_guide.proto"], &["proto"])
+    grpc_build::compile_protos(&["proto/helloworld.proto", "proto/route_guide.proto"], &["proto"])?;
+    // For the example without a runtime: messages alone, which need `grpc-arena` alone.
+    let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    grpc_build::Config::new()
+        .services(false)
+        .out_dir(out.join("messages"))
+        .compile_protos(&["proto/helloworld.proto"], &["proto"])
 }
