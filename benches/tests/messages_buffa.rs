@@ -6,9 +6,7 @@
 
 use benches::peers::messages::{buffa as theirs, prost as others};
 use benches::{dataset, ours::messages as ours};
-use buffa::Message as _;
 use grpc_arena::{Arena, DecodeLimits, Encode, Schema, SizeCache};
-use prost::Message as _;
 
 fn encode(message: &impl Encode) -> Vec<u8> {
     let (mut cache, mut out) = (SizeCache::new(), Vec::new());

@@ -201,10 +201,8 @@ fn header_map(metadata: &Metadata) {
     let headers = HeaderMap::try_from(metadata).expect("what may be sent is a header");
     let back = Metadata::try_from(&headers).expect("what came from metadata is metadata");
     let sorted = |metadata: &Metadata| {
-        let mut fields: Vec<_> = metadata
-            .iter()
-            .map(|field| (field.name.to_vec(), field.value.to_vec()))
-            .collect();
+        let mut fields: Vec<_> =
+            metadata.iter().map(|field| (field.name.to_vec(), field.value.to_vec())).collect();
         // Stable: values of one name keep their order.
         fields.sort_by(|one, two| one.0.cmp(&two.0));
         fields

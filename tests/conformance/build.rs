@@ -2,7 +2,9 @@ use std::path::Path;
 
 fn main() -> Result<(), grpc_build::Error> {
     // Both are installed by run.sh, the suite's own files and those that `protoc` brings along.
-    let env = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set; start run.sh instead"));
+    let env = |name: &str| {
+        std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set; start run.sh instead"))
+    };
     let (suite, library) = (env("CONFORMANCE_PROTOS"), env("PROTOBUF_INCLUDE"));
     println!("cargo:rerun-if-env-changed=CONFORMANCE_PROTOS");
     println!("cargo:rerun-if-env-changed=PROTOBUF_INCLUDE");

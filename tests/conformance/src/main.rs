@@ -38,7 +38,11 @@ fn main() -> std::io::Result<()> {
 
 fn answer(request: &[u8], arena: &Arena, cache: &mut SizeCache, reply: &mut Vec<u8>) {
     let mut encoded = Vec::new();
-    let result = match <ConformanceRequest<'static> as Schema>::decode(request, arena, &DecodeLimits::DEFAULT) {
+    let result = match <ConformanceRequest<'static> as Schema>::decode(
+        request,
+        arena,
+        &DecodeLimits::DEFAULT,
+    ) {
         Ok(request) => round_trip(&request, arena, cache, &mut encoded),
         Err(error) => Outcome::RuntimeError(arena.alloc_str(&error.to_string())),
     };
@@ -59,7 +63,11 @@ fn round_trip<'a>(
     out: &mut Vec<u8>,
 ) -> Outcome<'a> {
     let payload = match request.payload {
-        Some(Payload::ProtobufPayload(payload)) if request.requested_output_format == WireFormat::PROTOBUF => payload,
+        Some(Payload::ProtobufPayload(payload))
+            if request.requested_output_format == WireFormat::PROTOBUF =>
+        {
+            payload
+        }
         _ => return Outcome::Skipped("only the binary format is spoken"),
     };
     let result = match request.message_type {
@@ -71,13 +79,19 @@ fn round_trip<'a>(
             recode::<messages::proto3::TestAllTypesProto3<'static>>(payload, arena, cache, out)
         }
         "protobuf_test_messages.editions.TestAllTypesEdition2023" => {
-            recode::<messages::editions::TestAllTypesEdition2023<'static>>(payload, arena, cache, out)
+            recode::<messages::editions::TestAllTypesEdition2023<'static>>(
+                payload, arena, cache, out,
+            )
         }
         "protobuf_test_messages.editions.proto2.TestAllTypesProto2" => {
-            recode::<messages::editions::proto2::TestAllTypesProto2<'static>>(payload, arena, cache, out)
+            recode::<messages::editions::proto2::TestAllTypesProto2<'static>>(
+                payload, arena, cache, out,
+            )
         }
         "protobuf_test_messages.editions.proto3.TestAllTypesProto3" => {
-            recode::<messages::editions::proto3::TestAllTypesProto3<'static>>(payload, arena, cache, out)
+            recode::<messages::editions::proto3::TestAllTypesProto3<'static>>(
+                payload, arena, cache, out,
+            )
         }
         other => return Outcome::Skipped(arena.alloc_str(&format!("{other} is not known"))),
     };
