@@ -5,7 +5,7 @@
 set -euo pipefail
 
 PROTOC_BIN=33.2
-# As many cases as the suite of this version has for what we ask of it.
+# As many binary cases as the suite of this version has for what we ask of it; those of JSON and text are skipped.
 CASES=2805
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -74,7 +74,7 @@ testee=${CARGO_TARGET_DIR:-$root/target}/conformance/release/conformance
     --output_dir "$tools" "$testee" 2>&1 | tee "$tools/output.txt" | grep -E 'CONFORMANCE|ERROR|^Unexpected|^  [A-Z]' || true
 # A suite that leaves cases out would pass too.
 if grep -q 'CONFORMANCE SUITE FAILED' "$tools/output.txt" ||
-    ! grep -q "CONFORMANCE SUITE PASSED: $CASES successes, 0 skipped, 0 expected failures" "$tools/output.txt"; then
+    ! grep -Eq "CONFORMANCE SUITE PASSED: $CASES successes, [0-9]+ skipped, 0 expected failures, 0 unexpected" "$tools/output.txt"; then
     echo "FAILED: not the $CASES successes that there should be"
     exit 1
 fi
