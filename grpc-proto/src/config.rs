@@ -132,7 +132,7 @@ pub struct Limits {
     pub keepalive_without_calls: bool,
     /// Server: least time between PINGs that a client may take. Default 5 min.
     ///
-    /// More than two PINGs that come sooner end the connection with `too_many_pings`.
+    /// More than two PINGs that come sooner end the connection with `too_many_pings`; with zero none does.
     pub min_ping_interval: Duration,
 }
 

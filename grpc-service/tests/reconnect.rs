@@ -3,14 +3,14 @@
 
 mod common;
 
-use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn, ready};
+use std::cell::RefCell;
+use std::future::{Future, ready};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use common::{BytesClient, Raw};
+use common::{BytesClient, Raw, Ticking};
 use grpc_arena::Arena;
 use grpc_proto::{Code, Instant, Limits, Status, Transmit};
 use grpc_service::{
@@ -20,33 +20,6 @@ use grpc_service::{
 
 const TICK: Duration = Duration::from_millis(10);
 const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
-
-/// A host whose time passes by ticks, and whose tasks run in each.
-#[derive(Default)]
-struct Ticking {
-    now: Rc<Cell<Instant>>,
-    tasks: RefCell<Vec<LocalFuture<()>>>,
-}
-
-impl Host for Ticking {
-    fn now(&self) -> Instant {
-        self.now.get()
-    }
-
-    fn timer(&self, at: Instant) -> LocalFuture<()> {
-        let now = Rc::clone(&self.now);
-        Box::pin(poll_fn(move |_| if now.get() >= at { Poll::Ready(()) } else { Poll::Pending }))
-    }
-
-    fn spawn(&self, task: LocalFuture<()>) {
-        self.tasks.borrow_mut().push(task);
-    }
-
-    fn entropy(&self) -> u64 {
-        // Neither longer nor shorter than told.
-        u64::MAX / 2
-    }
-}
 
 /// What each connection's server says, one segment a tick, whatever it hears.
 #[derive(Clone, Default)]
@@ -81,11 +54,8 @@ impl Servers {
     }
 
     fn tick(&self, cx: &mut Context<'_>) {
-        let now = self.host.now.get() + TICK;
-        self.host.now.set(now);
-        let mut tasks = self.host.tasks.take();
-        tasks.retain_mut(|task| task.as_mut().poll(cx).is_pending());
-        self.host.tasks.borrow_mut().append(&mut tasks);
+        self.host.pass(TICK, cx);
+        let now = self.host.now();
         let mut out = Transmit::new();
         for line in &mut *self.lines.borrow_mut() {
             let said = self.script.get(line.said).map_or(&[][..], |segment| segment);

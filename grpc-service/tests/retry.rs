@@ -2,14 +2,14 @@
 
 mod common;
 
-use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn, ready};
+use std::cell::RefCell;
+use std::future::{Future, ready};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use common::{BytesClient, Raw};
+use common::{BytesClient, Raw, Ticking};
 use grpc_arena::Arena;
 use grpc_proto::hpack::FieldList;
 use grpc_proto::http2::{Event, Session, Side};
@@ -18,41 +18,6 @@ use grpc_service::{
     Channel, ChannelOptions, ClientConnection, ConnectError, Connector, Endpoint, Host,
     LocalFuture, ResponseMetadata,
 };
-
-/// A host whose tasks run when told to, a second later each time: attempts to connect are that far apart.
-#[derive(Default)]
-struct Stepping {
-    now: Rc<Cell<Instant>>,
-    tasks: RefCell<Vec<LocalFuture<()>>>,
-}
-
-impl Host for Stepping {
-    fn now(&self) -> Instant {
-        self.now.get()
-    }
-
-    fn timer(&self, at: Instant) -> LocalFuture<()> {
-        let now = Rc::clone(&self.now);
-        Box::pin(poll_fn(move |_| if now.get() >= at { Poll::Ready(()) } else { Poll::Pending }))
-    }
-
-    fn spawn(&self, task: LocalFuture<()>) {
-        self.tasks.borrow_mut().push(task);
-    }
-
-    fn entropy(&self) -> u64 {
-        1
-    }
-}
-
-impl Stepping {
-    fn run(&self, cx: &mut Context<'_>) {
-        self.now.set(self.now.get() + Duration::from_secs(1));
-        let mut tasks = self.tasks.take();
-        tasks.retain_mut(|task| task.as_mut().poll(cx).is_pending());
-        self.tasks.borrow_mut().append(&mut tasks);
-    }
-}
 
 /// What a server does to a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -186,7 +151,7 @@ fn call_over(
     script: &[Deed],
     channel: impl Fn(&ChannelOptions, Rc<dyn Host>, &Servers) -> Channel,
 ) -> Told {
-    let host = Rc::new(Stepping::default());
+    let host = Rc::new(Ticking::default());
     let state = State { script: script.to_vec(), seen: 0, lines: Vec::new() };
     let servers = Servers(Rc::new(RefCell::new(state)));
     let shared = Rc::clone(&host) as Rc<dyn Host>;
@@ -204,7 +169,8 @@ fn call_over(
                 outcome = Some(ended.map_or_else(|status| status.code(), |()| Code::Ok));
                 break;
             }
-            host.run(&mut cx);
+            // Attempts to connect are so far apart.
+            host.pass(Duration::from_secs(1), &mut cx);
             servers.turn(&mut cx);
         }
         outcome.expect("the call ends")

@@ -6,7 +6,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Backoff {
-    /// From the start of an attempt to the start of the next, after one that succeeded or the first that fails. Default 1 s.
+    /// From the start of an attempt to the start of the next, after one that succeeded or the first that fails. Default
+    /// 1 s.
     pub initial: Duration,
     /// What that grows by with each failure. Default 1.6.
     pub multiplier: f64,

@@ -33,8 +33,8 @@ pub(super) enum Route {
 }
 
 impl Channel {
-    /// A channel to `address`, which also names the authority unless the options do; it connects when it is first called, and again, when
-    /// called, after its connection was lost or told to go.
+    /// A channel to `address`, which also names the authority unless the options do; it connects when it is first
+    /// called, and again, when called, after its connection was lost or told to go.
     ///
     /// Attempts that fail are [paced](ChannelOptions::backoff). A call that finds the last one failed and the next one
     /// not due fails with UNAVAILABLE; with [`wait_for_ready`](super::Call::wait_for_ready) it waits, as all calls do

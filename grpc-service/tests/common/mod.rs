@@ -2,17 +2,60 @@
 
 #![allow(dead_code, unreachable_pub)] // each test file uses its part
 
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use grpc_arena::{Arena, DecodeError, DecodeLimits, DecodeRule, Encode, Schema, SizeCache};
-use grpc_proto::{Limits, Status};
+use grpc_proto::{Instant, Limits, Status};
 use grpc_service::client::{Bidi, Call, ClientStreaming, ServerStreaming, Unary};
 use grpc_service::server::{
     BidiCall, BidiHandler, ClientStreamingCall, ClientStreamingHandler, ServerStreamingHandler,
     UnaryHandler,
 };
 use grpc_service::testing::{MemoryHost, Pair};
-use grpc_service::{Channel, ChannelOptions, Cx, Method, Router, Server, ServerOptions, Sink};
+use grpc_service::{
+    Channel, ChannelOptions, Cx, Host, LocalFuture, Method, Router, Server, ServerOptions, Sink,
+};
+
+/// A host whose time is set by the test, and whose tasks run when it passes.
+#[derive(Default)]
+pub struct Ticking {
+    now: Rc<Cell<Instant>>,
+    tasks: RefCell<Vec<LocalFuture<()>>>,
+}
+
+impl Host for Ticking {
+    fn now(&self) -> Instant {
+        self.now.get()
+    }
+
+    fn timer(&self, at: Instant) -> LocalFuture<()> {
+        let now = Rc::clone(&self.now);
+        Box::pin(poll_fn(move |_| if now.get() >= at { Poll::Ready(()) } else { Poll::Pending }))
+    }
+
+    fn spawn(&self, task: LocalFuture<()>) {
+        self.tasks.borrow_mut().push(task);
+    }
+
+    fn entropy(&self) -> u64 {
+        // Makes what is paced neither longer nor shorter than told.
+        u64::MAX / 2
+    }
+}
+
+impl Ticking {
+    /// Lets time pass, and then every task run once.
+    pub fn pass(&self, span: Duration, cx: &mut Context<'_>) {
+        self.now.set(self.now.get() + span);
+        let mut tasks = self.tasks.take();
+        tasks.retain_mut(|task| task.as_mut().poll(cx).is_pending());
+        self.tasks.borrow_mut().append(&mut tasks);
+    }
+}
 
 /// A message that is its bytes. Those that begin with `!` do not decode.
 #[derive(Clone, Copy, Debug, PartialEq)]

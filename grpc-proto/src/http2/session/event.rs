@@ -83,7 +83,7 @@ pub enum ConnectionError {
     TimedOut(TimedOut),
     /// The application closed the connection with this code.
     ClosedByUs(ErrorCode),
-    /// The drain is complete, or its grace period has passed.
+    /// The drain is complete; one that outlives its grace period is [`TimedOut::Drain`].
     Drained,
 }
 
