@@ -303,7 +303,8 @@ fn scarce(draw: &mut Draw<'_>, scenario: &mut Scenario) {
         // More than any list of the model has, or as many as only the longest one exceeds.
         maybe(draw, Knob::MaxHeaderFields, &[20, 60, 1000]);
         maybe(draw, Knob::MaxEmptyData, &[1, 3, 1000]);
-        maybe(draw, Knob::ResetRate, &[1, 1000]);
+        // As slow as the default at most: an attack must meet its limit before much of it comes back.
+        maybe(draw, Knob::ResetRate, &[1, 20]);
     }
 }
 

@@ -83,15 +83,40 @@ struct CallState {
     verdict: Option<Status>,
 }
 
+/// Which of a link's connections something has happened to.
+#[derive(Debug, Default)]
+struct Through {
+    last: u64,
+    at: Option<Instant>,
+}
+
+impl Through {
+    /// It happens at `now`, behind whatever else does; `last` is the last connection that was begun.
+    fn happen(&mut self, last: u64, now: Instant) {
+        *self = Self { last, at: Some(now) };
+    }
+
+    /// A connection begins; in the instant of what happens it may be there when that does.
+    fn begin(&mut self, number: u64, now: Instant) {
+        if self.at == Some(now) {
+            self.last = number;
+        }
+    }
+
+    fn covers(&self, number: u64) -> bool {
+        number <= self.last
+    }
+}
+
 #[derive(Debug, Default)]
 struct LinkState {
     channel: Option<(u64, Channel)>,
     /// Connections that were begun; they are numbered from 1.
     connections: u64,
-    /// Connections up to this one were touched by a fault: their calls may end with UNAVAILABLE.
-    blamed_through: u64,
-    /// An end of the connections up to this one has announced that it goes away.
-    leaving_through: u64,
+    /// Those that a fault has touched: their calls may end with UNAVAILABLE.
+    blamed: Through,
+    /// Those of which an end has announced that it goes away.
+    leaving: Through,
     /// Its server has crashed since it was connected.
     restarted: bool,
 }
@@ -157,7 +182,10 @@ impl Stage {
         let number = {
             let state = &mut self.links.borrow_mut()[link];
             state.connections += 1;
-            state.connections
+            let (number, now) = (state.connections, self.now());
+            state.blamed.begin(number, now);
+            state.leaving.begin(number, now);
+            number
         };
         let connected = Channel::connect(&address, &options, self.sim.host(), &self.sim);
         let channel = connected.await.inspect_err(|_| self.reach(Mark::ConnectRefused))?;

@@ -310,6 +310,9 @@ pub(super) fn write(name: &str, over: i8, limits: &Limits, out: &mut Writer) -> 
             ends(Violation::FrameOnIdleStream)
         }
         "frame-after-end" => {
+            if limits.max_empty_data < 2 {
+                return write("priority-churn", over, limits, out);
+            }
             // The handler's answer must not have gone out: both come in one write.
             let stream = out.next_stream();
             out.request(stream, false);

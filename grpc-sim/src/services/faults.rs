@@ -68,7 +68,7 @@ impl Stage {
         let Some(link) = link else { return };
         if blamed {
             let state = &mut self.links.borrow_mut()[link];
-            state.blamed_through = state.connections;
+            state.blamed.happen(state.connections, self.now());
         }
         self.sim.plan(Duration::ZERO, fault(address(link)));
     }
@@ -77,7 +77,7 @@ impl Stage {
         let Some(link) = link else { return };
         {
             let state = &mut self.links.borrow_mut()[link];
-            state.leaving_through = state.connections;
+            state.leaving.happen(state.connections, self.now());
         }
         self.sim.plan(Duration::ZERO, fault(address(link)));
     }

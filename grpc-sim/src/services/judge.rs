@@ -88,7 +88,7 @@ impl Stage {
         let plan = &self.scenario.calls[n];
         let link = usize::from(plan.link);
         let state = &self.links.borrow()[link];
-        let disturbed = call.connection <= state.blamed_through || self.scenario.is_restless(link);
+        let disturbed = state.blamed.covers(call.connection) || self.scenario.is_restless(link);
         // The server's deadline is rounded down to what `grpc-timeout` can say.
         let near = self.now() + Duration::from_millis(1);
         let is_late = call.deadline.is_some_and(|deadline| deadline <= near);
@@ -100,7 +100,7 @@ impl Stage {
             Code::Unavailable => {
                 self.reach(Mark::ServiceUnavailable);
                 disturbed
-                    || call.connection <= state.leaving_through
+                    || state.leaving.covers(call.connection)
                     || self.scenario.has_knob(link, &[Knob::MaxConcurrentStreams])
                     || self.scenario.calls.len() > 45
             }

@@ -1,7 +1,7 @@
 //! The oracles over connections: at every turn, at rest, and at the end of the world.
 
 use grpc_proto::http2::Side;
-use grpc_proto::{ConnectionError, Limits, Reason, Transmit, Violation};
+use grpc_proto::{ConnectionError, Limits, Reason, TimedOut, Transmit, Violation};
 
 use super::end::{Actor, End};
 use super::{Phase, World};
@@ -66,6 +66,8 @@ impl World<'_> {
                 self.has_knob(ci, &[Knob::KeepaliveMs])
             }
             ConnectionError::PeerMisbehaved(_) | ConnectionError::Compression(_) => false,
+            // Nothing is pulled while a slow pipe is full.
+            ConnectionError::TimedOut(TimedOut::Backlog) if self.is_slow(ci) => true,
             ConnectionError::TimedOut(_) => {
                 self.conns[ci].blamed
                     || self.is_restless(ci)
@@ -94,6 +96,11 @@ impl World<'_> {
             }
             Reason::Reset(_) => call.is_over(),
             Reason::MessageTooLarge => self.has_large_request(n),
+            Reason::Connection(ConnectionError::TimedOut(TimedOut::Backlog))
+                if self.is_slow(ci) =>
+            {
+                true
+            }
             Reason::Connection(_) => {
                 self.conns[ci].blamed || self.conns[ci].leaving || self.is_restless(ci)
             }
