@@ -287,7 +287,7 @@ impl<R: Party> End<R> {
         let held = grpc_sim::holds_too_much(self.conn.heap_bytes(), session);
         assert_eq!(held, None);
         let limits = session.limits();
-        let mut reserved = 0u64;
+        let mut budgeted = 0u64;
         for stream in session.streams() {
             // What exceeds the largest window ends the stream (RFC 9113 §6.9.1).
             let within = stream.send_window < 1 << 31 && stream.recv_window < 1 << 31;
@@ -296,13 +296,13 @@ impl<R: Party> End<R> {
             let most = i64::from(base) + i64::from(stream.reserved);
             let (window, held) = (stream.recv_window, i64::from(stream.held));
             assert!(window + held <= most || stream.is_terminal, "{most}: {stream:?}");
-            reserved += u64::from(stream.reserved);
+            budgeted += u64::from(stream.budgeted);
         }
         let (window, held) = (session.recv_window(), session.recv_held());
         let target = session.connection_window().max(65_535);
         assert!(window + i64::from(held) <= target.into(), "{window} and {held} of {target}");
         let (left, budget) = (session.assembly_left(), limits.assembly_budget);
-        assert_eq!(u64::from(left) + reserved, u64::from(budget), "assembly budget");
+        assert_eq!(u64::from(left) + budgeted, u64::from(budget), "assembly budget");
         if R::SERVES {
             let most = limits.max_concurrent_streams as usize;
             assert!(self.open.len() <= most, "{} handlers of {most}", self.open.len());

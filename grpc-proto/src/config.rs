@@ -3,7 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::http2::flow::{MAX_WINDOW, PADDING_ROOM};
+use crate::http2::flow::MAX_WINDOW;
 
 /// The limits of one connection; plain data with defaults, turned into a [`Config`] by [`Config::new`].
 ///
@@ -62,7 +62,8 @@ pub struct Limits {
     /// Memory for messages that exceed the base window, over all calls. Default 8 MiB.
     ///
     /// A call reserves the excess of its message whole, first come first served, before its window
-    /// opens that far. At least one largest message must fit, or it could never arrive.
+    /// opens that far. At least one largest message must fit, or it could never arrive. The room that a
+    /// window has beside its message, 1 KiB for the padding of the last frames, is not taken from here.
     pub assembly_budget: u32,
     /// What one call may queue for sending before [`crate::SendError::Full`]. Default 64 KiB.
     ///
@@ -249,7 +250,7 @@ impl Config {
         if limits.max_send_message > MAX_WINDOW - 5 || limits.max_receive_message > MAX_WINDOW - 5 {
             return Err(ConfigError::MessageTooLarge);
         }
-        let largest = u64::from(limits.max_receive_message) + 5 + u64::from(PADDING_ROOM);
+        let largest = u64::from(limits.max_receive_message) + 5;
         if largest > u64::from(limits.stream_window) + u64::from(limits.assembly_budget) {
             return Err(ConfigError::AssemblyBudgetBelowMessage);
         }
@@ -283,8 +284,7 @@ pub enum ConfigError {
     FrameSizeOutOfRange,
     /// A message limit exceeds what one flow-control window can ever carry.
     MessageTooLarge,
-    /// `stream_window + assembly_budget` cannot hold one message of `max_receive_message`, its prefix
-    /// and 1 KiB for the padding of its last frames.
+    /// `stream_window + assembly_budget` cannot hold one message of `max_receive_message` and its prefix.
     AssemblyBudgetBelowMessage,
     /// A limit of zero under which the connection could never make progress.
     ZeroWouldStall,
@@ -301,7 +301,7 @@ impl fmt::Display for ConfigError {
             ConfigError::FrameSizeOutOfRange => "max_frame_size must lie within 16384 and 16777215",
             ConfigError::MessageTooLarge => "a message limit exceeds 2147483642 bytes",
             ConfigError::AssemblyBudgetBelowMessage => {
-                "stream_window + assembly_budget is below max_receive_message + 1029: raise assembly_budget"
+                "stream_window + assembly_budget is below max_receive_message + 5: raise assembly_budget"
             }
             ConfigError::ZeroWouldStall => {
                 "opens_per_transmit, max_pending_replies, transmit_budget and max_queued_calls must be at least 1"

@@ -236,3 +236,75 @@ fn a_reset_that_waits_is_dropped_when_that_of_the_peer_comes_first() {
         assert_eq!(is_ok(&pair.run(echo)), 1);
     }
 }
+
+/// Calls that send messages of `sizes` each, all at once, to a server with memory for hardly more than one message of
+/// 3000 bytes. What is done with is granted when nothing moves any more, if the server does so itself.
+fn send_all_with_a_scarce_budget(calls: &[&[usize]], window: u32, manual: bool) {
+    let mut pair = Pair::with(
+        |_| {},
+        |limits| {
+            limits.stream_window = window;
+            limits.max_receive_message = 3000;
+            limits.assembly_budget = 4129;
+            limits.manual_credit = manual;
+        },
+    );
+    // The client knows of the window from here on.
+    pair.run(|_, _, _| {});
+    let mut wanted = 0;
+    for sizes in calls {
+        let call = pair.call("/a/b");
+        for &size in *sizes {
+            pair.client.send_encoded(call, vec![7; size].into(), false).unwrap();
+        }
+        pair.client.end(call).unwrap();
+        wanted += sizes.len();
+    }
+    let (mut came, mut ended) = (0, 0);
+    loop {
+        let mut grants = Vec::new();
+        let seen = pair.run(|conn, event, _| match event {
+            server::Event::Message(call, message) => {
+                came += 1;
+                grants.push((call, message.wire_len()));
+            }
+            server::Event::End(call) => conn.finish(call, &Status::OK, &Metadata::new()).unwrap(),
+            _ => {}
+        });
+        ended += is_ok(&seen);
+        for &(call, bytes) in grants.iter().filter(|_| manual) {
+            pair.server.grant(call, bytes);
+        }
+        if grants.is_empty() || !manual {
+            break;
+        }
+    }
+    assert_eq!((came, ended), (wanted, calls.len()), "{calls:?}, window {window}, {manual}");
+    assert_eq!(pair.server.session().assembly_left(), 4129);
+}
+
+/// When a message was complete, up to 1 KiB of the next one had come through its room for padding and kept that much of
+/// the assembly budget: the message in line before it waited for those bytes, and it for that message.
+#[test]
+fn what_follows_a_message_through_its_room_for_padding_keeps_no_budget_from_those_in_line() {
+    for window in [0, 5, 100, 1000, 2000] {
+        for (first, second) in [(0, 3000), (1, 1448), (1, 3000), (1500, 3000), (3000, 3000)] {
+            for (third, fourth) in [(0, 3000), (1, 1448), (1, 3000), (3000, 1500)] {
+                for manual in [false, true] {
+                    let calls = [&[first, second][..], &[third, fourth], &[fourth, first, 3000]];
+                    send_all_with_a_scarce_budget(&calls, window, manual);
+                }
+            }
+        }
+    }
+}
+
+/// Under manual credit a message that had to wait kept what the budget had given for the one before it, whatever was
+/// granted since: two such messages waited for each other.
+#[test]
+fn a_message_in_line_keeps_nothing_for_the_one_before_it_that_is_done_with() {
+    let calls = [&[500, 3000][..], &[500, 3000], &[500, 3000]];
+    for window in [0, 5, 100] {
+        send_all_with_a_scarce_budget(&calls, window, true);
+    }
+}

@@ -270,8 +270,8 @@ fn knobs(draw: &mut Draw<'_>, swarm: &Swarm) -> Knobs {
 /// The smallest assembly budget that is possible with the other limits: what a largest message exceeds its window by.
 fn least_assembly_budget(knobs: &Knobs) -> u64 {
     let limits = limits_of(knobs);
-    // Its prefix, and the padding of its last frames.
-    let largest = u64::from(limits.max_receive_message) + 5 + 1024;
+    let prefix = 5;
+    let largest = u64::from(limits.max_receive_message) + prefix;
     largest.saturating_sub(limits.stream_window.into())
 }
 

@@ -2,7 +2,7 @@
 
 use crate::planted::{self, Bug};
 /// Window beyond the end of a message that is being assembled: a peer that pads its frames, by at most 256
-/// bytes each, could not send the last of them otherwise.
+/// bytes each, could not send the last of them otherwise. It is beside the assembly budget.
 pub(crate) const PADDING_ROOM: u32 = 1024;
 /// The largest window, 2³¹ − 1.
 pub const MAX_WINDOW: u32 = (1 << 31) - 1;
@@ -136,6 +136,12 @@ impl RecvWindow {
     /// Bytes received and not released.
     pub(crate) const fn held(self) -> u32 {
         self.held
+    }
+
+    /// What may be held before the peer is given more: what is held, and what it may still send.
+    pub(crate) const fn open_to(self) -> u32 {
+        let open = self.window + self.held as i64;
+        if open > 0 { open as u32 } else { 0 }
     }
 
     /// What the peer may still send.

@@ -99,10 +99,13 @@ pub(crate) struct Stream {
 
     // Receiving.
     pub(crate) recv: RecvWindow,
-    /// What the window may exceed the base by, taken from the assembly budget.
+    /// What the window may exceed the base by: what of it exceeds the room for padding is taken from the assembly budget.
     pub(crate) reserved: u32,
-    /// What is wanted beyond `reserved` while the budget is exhausted.
-    pub(crate) wanted: u32,
+    /// What the message under way takes of the window, its prefix and the room for padding included; 0 where none was
+    /// announced.
+    pub(crate) expected: u32,
+    /// The stream waits in the session's line for the assembly budget.
+    pub(crate) in_line: bool,
     pub(crate) head_received: bool,
     /// DATA that `content-length` still announces; negative without one.
     pub(crate) content_left: i64,
@@ -153,7 +156,8 @@ impl Stream {
             terminal: false,
             recv: RecvWindow::new(0),
             reserved: 0,
-            wanted: 0,
+            expected: 0,
+            in_line: false,
             head_received: false,
             content_left: -1,
             in_credit: false,
@@ -195,7 +199,8 @@ impl Stream {
         self.terminal = false;
         self.recv = RecvWindow::new(recv_window);
         self.reserved = 0;
-        self.wanted = 0;
+        self.expected = 0;
+        self.in_line = false;
         self.head_received = false;
         self.content_left = -1;
         self.receiving_since = Instant::NEVER;
@@ -206,6 +211,11 @@ impl Stream {
         self.wants_room = false;
         self.send_reserved = 0;
         self.stalled_since = Instant::NEVER;
+    }
+
+    /// What the message under way still wants beyond `reserved`, with `base` for the window of each stream.
+    pub(crate) fn wanted(&self, base: u32) -> u32 {
+        self.expected.saturating_sub(base).saturating_sub(self.reserved)
     }
 
     /// Heap bytes that wait to be sent, payload handles of the application not counted.

@@ -267,11 +267,11 @@ fn messages_that_fit_without_the_room_that_they_wait_for_leave_nothing_behind() 
 
 /// What is taken of the assembly budget.
 fn reserved(victim: &Victim) -> u32 {
-    victim.conn.session().streams().map(|stream| stream.reserved).sum()
+    victim.conn.session().streams().map(|stream| stream.budgeted).sum()
 }
 
 fn reserved_by(victim: &Victim, id: u32) -> u32 {
-    victim.conn.session().streams().find(|stream| stream.id == id).map_or(0, |s| s.reserved)
+    victim.conn.session().streams().find(|stream| stream.id == id).map_or(0, |s| s.budgeted)
 }
 
 #[test]

@@ -1,12 +1,18 @@
 //! Who may hold how much: receive credit, the assembly budget, the send budget.
 
 use super::Session;
+use crate::http2::flow::PADDING_ROOM;
 use crate::http2::streams::StreamKey;
 use crate::planted::{self, Bug};
-use crate::time::Instant;
 
 /// Bytes of a message's prefix: with less of a window than this, no message could ever say how long it is.
 const LEAST_WINDOW: u32 = 5;
+
+/// What a window that exceeds its base by `reserved` takes of the assembly budget: the room for padding takes nothing.
+/// The peer may use it for its next message, which then waits in line with it.
+pub(super) const fn price(reserved: u32) -> u32 {
+    reserved.saturating_sub(PADDING_ROOM)
+}
 
 impl Session {
     /// What a stream may receive without a reservation.
@@ -24,15 +30,23 @@ impl Session {
     }
 
     /// Re-derives how much of its reservation a stream still needs, and queues its credit.
+    ///
+    /// That is what its message was granted, or what the peer has sent and may send already. While the message is in
+    /// line only the latter: who waits keeps nothing from those that it waits for. Once the application is done with
+    /// what came before, that is within the room for padding, which is in no budget.
     pub(super) fn settle_credit(&mut self, slot: u32) {
         let base = self.base_window();
         let stream = &mut self.streams[slot as usize];
-        if stream.reserved > 0 && stream.receiving_since == Instant::NEVER {
-            let needed = stream.recv.held().saturating_sub(base).min(stream.reserved);
-            let freed = stream.reserved - needed;
+        if stream.reserved > 0 {
+            let granted = if stream.in_line { 0 } else { stream.expected.saturating_sub(base) };
+            let open = stream.recv.open_to().saturating_sub(base);
+            let needed = granted.max(open).min(stream.reserved);
+            let freed = price(stream.reserved) - price(needed);
             stream.reserved = needed;
-            self.assembly_left += freed;
-            self.feed_hungry();
+            if freed > 0 {
+                self.assembly_left += freed;
+                self.feed_hungry();
+            }
         }
         self.queue_credit(slot);
     }
@@ -58,43 +72,66 @@ impl Session {
 
     pub(super) fn drop_reservation(&mut self, slot: u32) {
         let stream = &mut self.streams[slot as usize];
-        let freed = core::mem::take(&mut stream.reserved);
+        let freed = price(core::mem::take(&mut stream.reserved));
         self.assembly_left += if planted::is(Bug::ReservationLeak) { 0 } else { freed };
-        if stream.wanted > 0 {
-            self.want_no_more(slot);
+        if stream.in_line {
+            self.leave_line(slot);
         } else if freed > 0 {
             self.feed_hungry();
         }
     }
 
+    /// A message has begun, and its stream's window is to open for it: at once where that is in no budget, else as soon
+    /// as the budget has it whole, in the order of asking.
+    pub(super) fn claim(&mut self, slot: u32) {
+        let base = self.base_window();
+        let stream = &mut self.streams[slot as usize];
+        let wanted = stream.wanted(base);
+        if wanted == 0 {
+            return;
+        }
+        if price(stream.reserved + wanted) == price(stream.reserved) {
+            stream.reserved += wanted;
+            return self.queue_credit(slot);
+        }
+        stream.in_line = true;
+        self.hungry.push_back(slot);
+        self.feed_hungry();
+    }
+
     /// A stream waits for the assembly budget no more.
-    pub(super) fn want_no_more(&mut self, slot: u32) {
-        self.streams[slot as usize].wanted = 0;
+    pub(super) fn leave_line(&mut self, slot: u32) {
+        self.streams[slot as usize].in_line = false;
         self.hungry.retain(|&hungry| hungry != slot);
         self.feed_hungry();
     }
 
-    /// The windows of all streams have grown by `bytes`: messages that wait for the budget want that much less of it.
-    pub(super) fn settle_wants(&mut self, bytes: u32) {
+    /// The windows of all streams have grown: messages that wait for the budget want that much less of it.
+    pub(super) fn settle_wants(&mut self) {
+        let base = self.base_window();
         let streams = &mut self.streams;
         self.hungry.retain(|&slot| {
-            let wanted = &mut streams[slot as usize].wanted;
-            *wanted = wanted.saturating_sub(bytes);
-            *wanted > 0
+            let stream = &mut streams[slot as usize];
+            stream.in_line = stream.wanted(base) > 0;
+            stream.in_line
         });
         self.feed_hungry();
     }
 
     /// Hands the assembly budget to those who wait for it, in order, each its whole excess.
     pub(super) fn feed_hungry(&mut self) {
+        let base = self.base_window();
         while let Some(&slot) = self.hungry.front() {
             let stream = &mut self.streams[slot as usize];
-            if stream.wanted > self.assembly_left {
+            let reserved = stream.reserved + stream.wanted(base);
+            let price = price(reserved) - price(stream.reserved);
+            if price > self.assembly_left {
                 return;
             }
             self.hungry.pop_front();
-            self.assembly_left -= stream.wanted;
-            stream.reserved += core::mem::take(&mut stream.wanted);
+            stream.in_line = false;
+            self.assembly_left -= price;
+            stream.reserved = reserved;
             self.queue_credit(slot);
         }
     }

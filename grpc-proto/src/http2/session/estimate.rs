@@ -234,7 +234,7 @@ impl Session {
         self.unacked_settings += 1;
         let before = core::mem::replace(&mut self.recv_base, size);
         self.shift_windows(before, size);
-        self.settle_wants(size - before);
+        self.settle_wants();
     }
 }
 

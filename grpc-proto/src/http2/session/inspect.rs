@@ -22,6 +22,8 @@ pub struct StreamView {
     pub held: u32,
     /// What the window may exceed its base by.
     pub reserved: u32,
+    /// What of that is taken from the assembly budget: all but the room for padding, 1 KiB.
+    pub budgeted: u32,
     /// What its message waits for of the assembly budget.
     pub wanted: u32,
     /// Bytes that wait to be sent.
@@ -44,7 +46,8 @@ impl Session {
                 recv_window: stream.recv.window(),
                 held: stream.recv.held(),
                 reserved: stream.reserved,
-                wanted: stream.wanted,
+                budgeted: super::budgets::price(stream.reserved),
+                wanted: if stream.in_line { stream.wanted(self.base_window()) } else { 0 },
                 queued: stream.queue.len(),
                 wants_room: stream.wants_room,
                 is_terminal: stream.terminal,

@@ -121,6 +121,7 @@ fn what_a_session_shows_of_itself_is_what_came_and_went() {
         recv_window: 65_535 - 7,
         held: 5,
         reserved: 0,
+        budgeted: 0,
         wanted: 0,
         queued: 0,
         wants_room: false,
@@ -142,8 +143,9 @@ fn what_a_session_shows_of_itself_is_what_came_and_went() {
     assert_eq!(session.send_window(), 65_535);
     assert_eq!((session.assembly_left(), session.send_outstanding()), (8 << 20, 0));
     session.expect_message(first, 65_535 + 100);
-    assert_eq!(session.assembly_left(), (8 << 20) - 100 - 1024);
-    assert_eq!(session.streams().next().map(|stream| stream.reserved), Some(1124));
+    assert_eq!(session.assembly_left(), (8 << 20) - 100);
+    let reserved = session.streams().next().map(|stream| (stream.reserved, stream.budgeted));
+    assert_eq!(reserved, Some((1124, 100)));
     session.write(first, &[7; 100_000]).unwrap();
     assert_eq!(session.send_outstanding(), 100_000 - 65_536);
     assert_eq!(session.write(first, &[7]), Err(StreamError::Full));
@@ -314,11 +316,11 @@ fn the_first_in_line_for_the_assembly_budget_makes_way_when_it_ends() {
     }
     let [first, second, third] = keys(&session)[..] else { panic!("three streams") };
     let reserved =
-        |session: &Session| session.streams().map(|view| view.reserved).collect::<Vec<_>>();
+        |session: &Session| session.streams().map(|view| view.budgeted).collect::<Vec<_>>();
     // All but 5000 bytes, more than is left, and less.
-    session.expect_message(first, (8 << 20) - 5000 + 65_535 - 1024);
-    session.expect_message(second, 65_535 - 1024 + 5001);
-    session.expect_message(third, 65_535 - 1024 + 4000);
+    session.expect_message(first, (8 << 20) - 5000 + 65_535);
+    session.expect_message(second, 65_535 + 5001);
+    session.expect_message(third, 65_535 + 4000);
     assert_eq!(reserved(&session), [(8 << 20) - 5000, 0, 0]);
     session.reset(second, ErrorCode::CANCEL);
     session.poll_transmit(&mut Transmit::new(), Instant::ZERO);

@@ -266,16 +266,9 @@ impl Session {
     /// Tells that a message of `len` bytes, all included, has begun; its window opens as far as the
     /// assembly budget allows.
     pub(crate) fn expect_message(&mut self, key: StreamKey, len: u32) {
-        let base = self.base_window();
         let Some(stream) = self.stream_mut(key) else { return };
-        let excess = len.saturating_add(PADDING_ROOM).saturating_sub(base);
-        let wanted = excess.saturating_sub(stream.reserved);
-        if wanted == 0 {
-            return;
-        }
-        stream.wanted = wanted;
-        self.hungry.push_back(key.slot());
-        self.feed_hungry();
+        stream.expected = len.saturating_add(PADDING_ROOM);
+        self.claim(key.slot());
     }
 
     /// The application lets go of a stream whose end may be still to be told.
@@ -334,9 +327,10 @@ impl Session {
     pub(crate) fn note_complete(&mut self, key: StreamKey) {
         let Some(stream) = self.stream_mut(key) else { return };
         stream.receiving_since = Instant::NEVER;
-        if stream.wanted > 0 {
-            // It has come without the room for padding that it was to have.
-            self.want_no_more(key.slot());
+        stream.expected = 0;
+        if stream.in_line {
+            // It has come without the window that it was to have.
+            self.leave_line(key.slot());
         }
     }
 }
