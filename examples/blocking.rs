@@ -3,9 +3,10 @@
 //! `cargo run --example blocking`, and `cargo run --example greeter -- call 127.0.0.1:50051` beside it.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::ErrorKind::{Interrupted, WouldBlock};
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant as Clock};
 
 use grpc_arena::{Arena, DecodeLimits, Schema};
@@ -63,7 +64,8 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     // A client that never reads does not hold the thread for ever.
     stream.set_write_timeout(Some(Duration::from_secs(60)))?;
-    let mut conn = Connection::<Server>::new(&Config::default(), 0, now());
+    let entropy = RandomState::new().build_hasher().finish();
+    let mut conn = Connection::<Server>::new(&Config::default(), entropy, now());
     let (mut calls, mut out, mut arena) = (Calls::new(), Transmit::new(), Arena::new());
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -84,12 +86,24 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
             let idle = out.is_empty();
             out.chunks().try_for_each(|chunk| stream.write_all(chunk))?;
             out.clear();
-            polled.map_err(io::Error::other)?;
+            if let Err(error) = polled {
+                leave(&mut stream)?;
+                return Err(io::Error::other(error));
+            }
             if idle {
                 break;
             }
         }
     }
+}
+
+/// Lets the last words arrive: a socket that is closed while something still comes is reset.
+fn leave(stream: &mut TcpStream) -> io::Result<()> {
+    stream.shutdown(Shutdown::Write)?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let (until, mut buffer) = (Clock::now() + Duration::from_secs(1), [0; 4 << 10]);
+    while Clock::now() < until && matches!(stream.read(&mut buffer), Ok(1..)) {}
+    Ok(())
 }
 
 fn main() -> io::Result<()> {

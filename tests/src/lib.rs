@@ -46,3 +46,4 @@ pub mod bytes {
 }
 
 pub mod echo;
+pub mod tokio_adapter;

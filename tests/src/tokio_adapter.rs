@@ -1,0 +1,235 @@
+//! A second runtime: tokio's sockets and timers, on a `LocalSet`.
+//!
+//! This file is the whole adapter, and what `docs/embedding.md` refers to.
+
+use std::future::poll_fn;
+use std::hash::{BuildHasher, Hasher};
+use std::io::ErrorKind;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::OnceLock;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use grpc_proto::{Instant, Transmit};
+use grpc_service::{
+    ClientConnection, ConnectError, Connector, Endpoint, Host, LocalFuture, Peer, Server,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::spawn_local;
+use tokio::time::{Sleep, sleep_until};
+
+/// Time for the last words of a connection to leave, and for the peer to close its side; anew whenever some do leave.
+const LINGER: Duration = Duration::from_secs(1);
+/// First and longest wait after an accept that failed for want of descriptors or memory.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// Time, tasks and entropy from tokio and the system.
+#[derive(Debug)]
+pub struct TokioHost {
+    origin: tokio::time::Instant,
+}
+
+impl TokioHost {
+    /// A host; the clocks of all begin together.
+    pub fn shared() -> Rc<dyn Host> {
+        static ORIGIN: OnceLock<tokio::time::Instant> = OnceLock::new();
+        Rc::new(Self { origin: *ORIGIN.get_or_init(tokio::time::Instant::now) })
+    }
+}
+
+impl Host for TokioHost {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(self.origin.elapsed().as_nanos() as u64)
+    }
+
+    fn timer(&self, at: Instant) -> LocalFuture<()> {
+        Box::pin(sleep_until(self.origin + (at - Instant::ZERO)))
+    }
+
+    fn spawn(&self, task: LocalFuture<()>) {
+        spawn_local(task);
+    }
+
+    fn entropy(&self) -> u64 {
+        std::hash::RandomState::new().build_hasher().finish()
+    }
+}
+
+/// One connection: a socket, an endpoint, and what lies between them.
+struct Line<E> {
+    end: E,
+    stream: TcpStream,
+    host: Rc<dyn Host>,
+    input: Vec<u8>,
+    /// What of `input` was consumed.
+    taken: usize,
+    out: Transmit,
+    timer: Pin<Box<Sleep>>,
+    /// When waiting for the peer ends, once the endpoint is done.
+    until: Option<Instant>,
+    /// Our side of the socket is closed.
+    shut: bool,
+}
+
+impl<E: Endpoint> Line<E> {
+    fn new(end: E, stream: TcpStream, host: Rc<dyn Host>) -> Self {
+        Self {
+            end,
+            stream,
+            host,
+            input: Vec::new(),
+            taken: 0,
+            out: Transmit::new(),
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            until: None,
+            shut: false,
+        }
+    }
+
+    /// Drives the endpoint until it is done and its last words have left, or nobody takes them.
+    async fn run(mut self) {
+        poll_fn(|cx| self.poll(cx)).await;
+        poll_fn(|cx| self.poll_leave(cx)).await;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let now = self.host.now();
+            let mut rest = &self.input[self.taken..];
+            let driven = self.end.drive(&mut rest, &mut self.out, cx, now);
+            self.taken = self.input.len() - rest.len();
+            if driven.is_err() || self.end.is_drained() {
+                self.until = Some(now + LINGER);
+                return Poll::Ready(());
+            }
+            let wrote = !self.out.is_empty();
+            let written = self.poll_write(cx);
+            // Both new input and a completed write are reasons to drive once more.
+            let read = self.poll_read(cx);
+            if read.is_pending() && !(wrote && written.is_ready()) {
+                if self.poll_timer(cx, self.end.poll_timeout()).is_ready() {
+                    cx.waker().wake_by_ref();
+                }
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Writes what is left, closes our side, and reads until the peer has closed its own: a socket that is closed while
+    /// something still comes is reset, and what has not left it yet is lost.
+    fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let left = self.out.len();
+        let written = self.poll_write(cx);
+        if self.out.len() < left {
+            self.until = Some(self.host.now() + LINGER);
+        }
+        if written.is_ready() && !self.shut {
+            // Where it fails there is no peer to wait for, which the next read tells.
+            let _ = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
+            self.shut = true;
+        }
+        loop {
+            if self.poll_timer(cx, self.until).is_ready() {
+                return Poll::Ready(());
+            }
+            // What still comes is for nobody.
+            self.taken = self.input.len();
+            ready!(self.poll_read(cx));
+            if self.input.is_empty() {
+                // The peer is done; what it did not take by now it may still want to read.
+                return if self.shut { Poll::Ready(()) } else { Poll::Pending };
+            }
+        }
+    }
+
+    /// Writes all that there is.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.out.is_empty() {
+            let chunk = self.out.chunks().next().unwrap_or_default();
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, chunk));
+            match written {
+                Ok(bytes @ 1..) => self.out.advance(bytes),
+                _ => {
+                    self.out.clear();
+                    self.end.close_read(self.host.now());
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Reads once, if all that was read before is consumed.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.taken < self.input.len() {
+            return Poll::Pending;
+        }
+        self.input.resize(64 << 10, 0);
+        self.taken = self.input.len();
+        let mut buffer = ReadBuf::new(&mut self.input);
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
+        let filled = buffer.filled().len();
+        self.input.truncate(filled);
+        self.taken = 0;
+        if read.is_err() || filled == 0 {
+            self.end.close_read(self.host.now());
+        }
+        Poll::Ready(())
+    }
+
+    /// Completes at `at`.
+    fn poll_timer(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()> {
+        let Some(at) = at else { return Poll::Pending };
+        let now = self.host.now();
+        if now >= at {
+            // The timer's own steps are a millisecond: set to now, it would never be due.
+            return Poll::Ready(());
+        }
+        self.timer.as_mut().reset(tokio::time::Instant::now() + (at - now));
+        self.timer.as_mut().poll(cx)
+    }
+}
+
+/// Connects over TCP.
+pub struct TokioConnector {
+    /// What connections run on.
+    pub host: Rc<dyn Host>,
+}
+
+impl Connector for TokioConnector {
+    fn connect(
+        &self,
+        address: &str,
+        connection: ClientConnection,
+    ) -> LocalFuture<Result<(), ConnectError>> {
+        let (address, host) = (address.to_owned(), Rc::clone(&self.host));
+        Box::pin(async move {
+            let stream = TcpStream::connect(&address).await;
+            let stream = stream.map_err(|error| ConnectError::new(error.to_string()))?;
+            spawn_local(Line::new(connection, stream, host).run());
+            Ok(())
+        })
+    }
+}
+
+/// Serves what comes to a listener, for ever.
+pub async fn serve(listener: TcpListener, server: Server) {
+    let mut backoff = BACKOFF.0;
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                backoff = BACKOFF.0;
+                let connection = server.accept(Peer::Inet(address));
+                spawn_local(Line::new(connection, stream, Rc::clone(server.host())).run());
+            }
+            // The peer went away while it stood in line.
+            Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+            Err(_) => {
+                // More attempts mend nothing.
+                tokio::time::sleep(backoff).await;
+                backoff = (backoff * 2).min(BACKOFF.1);
+            }
+        }
+    }
+}
