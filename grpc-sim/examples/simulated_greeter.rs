@@ -47,8 +47,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok::<_, Box<dyn Error>>(codes)
     })??;
     assert_eq!(outcome, [Code::Ok, Code::Unavailable, Code::Ok]);
-    sim.advance(Duration::from_secs(1));
-    sim.check()?;
+    assert_eq!(sim.faults()[0].met, 1);
+    sim.settle()?;
     println!("{outcome:?}, trace {:016x}", sim.trace_hash());
     Ok(())
 }

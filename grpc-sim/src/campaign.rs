@@ -1,5 +1,6 @@
 //! Many seeds: what failed, what was reached, and how fast.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -20,19 +21,15 @@ pub fn catch(scenario: &Scenario, keep: bool) -> Report {
 pub(crate) fn caught(ran: impl FnOnce() -> Report) -> Report {
     let ran = catch_unwind(AssertUnwindSafe(ran));
     ran.unwrap_or_else(|panic| {
-        let text = panic
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Report {
-            failure: Some(Failure {
-                oracle: Oracle::Panic,
-                text: text.unwrap_or_default(),
-                at_ns: 0,
-            }),
-            ..Report::default()
-        }
+        let failure = Failure { oracle: Oracle::Panic, text: said(&*panic), at_ns: 0 };
+        Report { failure: Some(failure), ..Report::default() }
     })
+}
+
+/// What a panic has to say.
+pub(crate) fn said(panic: &dyn Any) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
 
 /// What came of a campaign.

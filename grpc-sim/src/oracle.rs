@@ -31,11 +31,13 @@ pub enum Oracle {
     MissedWakeup,
     /// Nothing panics.
     Panic,
+    /// What is planned can happen.
+    Plan,
 }
 
 impl Oracle {
     /// All of them.
-    pub const ALL: [Oracle; 13] = [
+    pub const ALL: [Oracle; 14] = [
         Oracle::Prefix,
         Oracle::OneEnd,
         Oracle::Windows,
@@ -49,6 +51,7 @@ impl Oracle {
         Oracle::Liveness,
         Oracle::MissedWakeup,
         Oracle::Panic,
+        Oracle::Plan,
     ];
 }
 
@@ -68,6 +71,7 @@ impl fmt::Display for Oracle {
             Oracle::Liveness => "liveness",
             Oracle::MissedWakeup => "missed-wakeup",
             Oracle::Panic => "panic",
+            Oracle::Plan => "plan",
         })
     }
 }

@@ -220,7 +220,7 @@ impl Line {
         let tap = Tap { line: self.same(), end };
         // What ended the connection was told to its calls.
         let _ = drive(tap, self, host, line.same()).await;
-        let state = &mut *line.sim.0.borrow_mut();
+        let state = &mut *line.sim.state.borrow_mut();
         if let Some(socket) = state.links[line.index].socket(line.side) {
             socket.done = true;
         }
@@ -244,7 +244,7 @@ impl Line {
     }
 
     fn poll_complete(&self, direction: Direction, cx: &Context<'_>) -> Poll<()> {
-        let state = &mut *self.sim.0.borrow_mut();
+        let state = &mut *self.sim.state.borrow_mut();
         let able = state.links[self.index].is_able(self.side, direction);
         let seed = state.seed_of(self.index, self.side);
         let Some(socket) = state.links[self.index].socket(self.side) else {
@@ -279,7 +279,7 @@ impl InFlight<'_> {
     /// The operation has completed; `false` if its end of the world is gone.
     fn land(mut self) -> bool {
         self.over = true;
-        let state = &mut *self.line.sim.0.borrow_mut();
+        let state = &mut *self.line.sim.state.borrow_mut();
         let Some(socket) = state.links[self.line.index].socket(self.line.side) else {
             return false;
         };
@@ -293,7 +293,7 @@ impl Drop for InFlight<'_> {
         if self.over {
             return;
         }
-        let state = &mut *self.line.sim.0.borrow_mut();
+        let state = &mut *self.line.sim.state.borrow_mut();
         // Of an end that has crashed, or a world that is taken apart, nothing is lost.
         let link = state.links.get_mut(self.line.index);
         if link.is_some_and(|link| link.socket(self.line.side).is_some()) {
@@ -342,11 +342,11 @@ pub(super) struct Closer(Line);
 
 impl Close for Closer {
     fn close_write(&mut self) {
-        self.0.finish(&mut self.0.sim.0.borrow_mut());
+        self.0.finish(&mut self.0.sim.state.borrow_mut());
     }
 
     fn close(&mut self) {
-        let state = &mut *self.0.sim.0.borrow_mut();
+        let state = &mut *self.0.sim.state.borrow_mut();
         let link = &mut state.links[self.0.index];
         let mut in_flight = false;
         if let Some(socket) = link.socket(self.0.side) {
@@ -363,7 +363,7 @@ impl Close for Closer {
 impl Line {
     /// Moves what has arrived into a read's buffer.
     fn fetch(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
-        let state = &mut *self.sim.0.borrow_mut();
+        let state = &mut *self.sim.state.borrow_mut();
         let seed = state.seed_of(self.index, self.side);
         let link = &mut state.links[self.index];
         let Some(socket) = link.socket(self.side) else { return Ok(0) };
@@ -384,7 +384,7 @@ impl Line {
 
     /// Notes what a write holds that begins.
     fn offer(&self, out: &Transmit) {
-        let state = &mut *self.sim.0.borrow_mut();
+        let state = &mut *self.sim.state.borrow_mut();
         if let Some(socket) = state.links[self.index].socket(self.side) {
             socket.offered = out.len() as u64;
         }
@@ -392,7 +392,7 @@ impl Line {
 
     /// Moves what is being written into the network.
     fn put(&self, out: &Transmit) -> io::Result<usize> {
-        let state = &mut *self.sim.0.borrow_mut();
+        let state = &mut *self.sim.state.borrow_mut();
         let seed = state.seed_of(self.index, self.side);
         let now = state.queue.now_ns();
         let link = &mut state.links[self.index];
@@ -429,7 +429,7 @@ impl Line {
 
 impl Orders for Line {
     fn poll_phase(&self, cx: &Context<'_>) -> Phase {
-        let state = &mut *self.sim.0.borrow_mut();
+        let state = &mut *self.sim.state.borrow_mut();
         let Some(socket) = state.links[self.index].socket(self.side) else { return Phase::Run };
         socket.orders = Some(cx.waker().clone());
         socket.phase
@@ -486,7 +486,7 @@ impl Endpoint for Tap {
 impl Line {
     /// A turn of the endpoint is over: what it read and said is held against the rules.
     fn heard(&self, read: usize, said: &[u8], ended: Option<&ConnectionError>) {
-        let state = &mut *self.sim.0.borrow_mut();
+        let state = &mut *self.sim.state.borrow_mut();
         let (index, side, probing) = (self.index, self.side, state.probing);
         let link = &mut state.links[index];
         let Some(socket) = link.socket(side) else { return };

@@ -10,11 +10,11 @@ impl Sim {
         match place {
             Place::Main => {}
             Place::Task(index) => {
-                let task = self.0.borrow_mut().tasks[index].take();
+                let task = self.state.borrow_mut().tasks[index].take();
                 let Some(mut task) = task else { return };
-                let waker = self.0.borrow().waker(place);
+                let waker = self.state.borrow().waker(place);
                 if task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
-                    self.0.borrow_mut().tasks[index] = Some(task);
+                    self.state.borrow_mut().tasks[index] = Some(task);
                 }
             }
             Place::End(link, side) => self.turn(link, side),
@@ -23,7 +23,7 @@ impl Sim {
 
     /// Jumps to the next event; `false` if there is none.
     pub(super) fn step(&self) -> bool {
-        let event = self.0.borrow_mut().queue.pop();
+        let event = self.state.borrow_mut().queue.pop();
         match event {
             None => return false,
             Some(Event::Wake(waker)) => {
@@ -32,21 +32,22 @@ impl Sim {
                 }
             }
             Some(Event::Timer(link, side, at)) => {
-                let state = &mut *self.0.borrow_mut();
+                let state = &mut *self.state.borrow_mut();
                 if state.links[link].timer_fires(side, at) {
                     state.wake(Place::End(link, side));
                 }
             }
             Some(Event::Deliver(link, side)) => {
-                let state = &mut *self.0.borrow_mut();
+                let state = &mut *self.state.borrow_mut();
                 let now = state.queue.now_ns();
                 state.fetch(link, side, now);
             }
-            Some(Event::Turn(link, side)) => self.0.borrow().wake(Place::End(link, side)),
+            Some(Event::Turn(link, side)) => self.state.borrow().wake(Place::End(link, side)),
             Some(Event::Complete(link, side, direction)) => {
-                self.0.borrow_mut().complete(link, side, direction);
+                self.state.borrow_mut().complete(link, side, direction);
             }
-            Some(Event::Fault(fault)) => self.happen(&fault),
+            Some(Event::Fault(fault)) => self.happen(fault),
+            Some(Event::Restart(address)) => self.restart(&address),
         }
         true
     }
@@ -54,7 +55,7 @@ impl Sim {
     /// Drives one end of a link and sends what it says.
     fn turn(&self, index: usize, side: Side) {
         let (now, waker) = {
-            let state = &mut *self.0.borrow_mut();
+            let state = &mut *self.state.borrow_mut();
             let now = state.now();
             if state.links[index].socket(side).is_some() {
                 // A task drives it: the kernel looks at what that has under way.
@@ -64,12 +65,12 @@ impl Sim {
             (now, state.waker(Place::End(index, side)))
         };
         // The end is out of the world while it runs: its handlers call back into it.
-        let Some(mut end) = self.0.borrow_mut().links[index].take(side) else {
+        let Some(mut end) = self.state.borrow_mut().links[index].take(side) else {
             // Nobody is there, or an attacker.
             return self.strike(index);
         };
         end.drive(&mut Context::from_waker(&waker), now);
-        let state = &mut *self.0.borrow_mut();
+        let state = &mut *self.state.borrow_mut();
         let (link, trace) = (&mut state.links[index], &mut state.trace);
         let ns = now.as_nanos();
         let sent = link.send(side, &mut end, ns, |part| trace.wrote(ns, (index, side), part));
@@ -105,7 +106,7 @@ impl Sim {
     /// Before time jumps, now and then: nothing that nobody woke may have anything to do.
     pub(super) fn probe(&self) {
         let (now, links, tasks) = {
-            let state = self.0.borrow();
+            let state = self.state.borrow();
             let due = state.queue.next_at().is_some_and(|at| at <= state.queue.now_ns());
             // Two of all seeds' jumps in nine, so that worlds differ in where they are looked at.
             let looked = mix(state.seed, state.events) % 9 < 2;
@@ -117,24 +118,24 @@ impl Sim {
         };
         let mut busy = Vec::new();
         for (index, side) in (0..links).flat_map(|n| [(n, Side::Client), (n, Side::Server)]) {
-            let waker = self.0.borrow().waker(Place::End(index, side));
-            if let Some(socket) = self.0.borrow_mut().links[index].socket(side) {
+            let waker = self.state.borrow().waker(Place::End(index, side));
+            if let Some(socket) = self.state.borrow_mut().links[index].socket(side) {
                 // Its task is looked at with the others, unless it waits for room itself.
                 busy.extend(socket.is_full().then_some(socket.task));
                 continue;
             }
-            let Some(mut end) = self.0.borrow_mut().links[index].take(side) else { continue };
+            let Some(mut end) = self.state.borrow_mut().links[index].take(side) else { continue };
             let stirred = end.stirs(&mut Context::from_waker(&waker), now);
-            let state = &mut *self.0.borrow_mut();
+            let state = &mut *self.state.borrow_mut();
             state.links[index].put(side, end);
             if let Some(text) = stirred {
                 let text = format!("connection {index}, {side:?} at rest: {text}");
                 state.fail(Oracle::MissedWakeup, text);
             }
         }
-        self.0.borrow_mut().probing = true;
+        self.state.borrow_mut().probing = true;
         for index in (0..tasks).filter(|task| !busy.contains(task)) {
-            let is_there = |sim: &Sim| sim.0.borrow().tasks[index].is_some();
+            let is_there = |sim: &Sim| sim.state.borrow().tasks[index].is_some();
             let waited = is_there(self);
             self.go_on(Place::Task(index));
             if waited && !is_there(self) {
@@ -142,7 +143,7 @@ impl Sim {
                 self.fail(Oracle::MissedWakeup, text);
             }
         }
-        let state = &mut *self.0.borrow_mut();
+        let state = &mut *self.state.borrow_mut();
         state.probing = false;
         let woken = state.woken.lock().map_or_else(|_| Vec::new(), |woken| woken.clone());
         if !woken.is_empty() {
@@ -154,7 +155,7 @@ impl Sim {
     /// Has an adapter's loop drive both ends of a link.
     pub(super) fn adopt(&self, index: usize) {
         for side in [Side::Client, Side::Server] {
-            let state = &mut *self.0.borrow_mut();
+            let state = &mut *self.state.borrow_mut();
             let task = state.tasks.len();
             let Some(end) = state.links[index].adopt(side, task) else { continue };
             state.links[index].reach(Mark::Adapter);
@@ -163,12 +164,13 @@ impl Sim {
         }
     }
 
-    fn happen(&self, fault: &NetworkFault) {
-        let mut dropped = Vec::new();
+    fn happen(&self, fault: NetworkFault) {
+        let (mut dropped, mut servers) = (Vec::new(), Vec::new());
         {
-            let state = &mut *self.0.borrow_mut();
+            let state = &mut *self.state.borrow_mut();
             let now = state.queue.now_ns();
             state.trace.note(now, None, &[1], || format!("{fault:?}"));
+            let mut met = 0;
             for index in 0..state.links.len() {
                 let link = &mut state.links[index];
                 if link.address != *fault.address() || link.is_over() {
@@ -177,7 +179,8 @@ impl Sim {
                 let at = Instant::from_nanos(now);
                 let until = |span: &Duration| now + span.as_nanos() as u64;
                 let mut closed = None;
-                match fault {
+                met += usize::from(!matches!(fault, NetworkFault::Refuse(..)));
+                match &fault {
                     NetworkFault::Reset(_) => link.reset(),
                     NetworkFault::Stall(_, span) => link.stall(until(span), true, true),
                     NetworkFault::StallUp(_, span) => link.stall(until(span), true, false),
@@ -209,16 +212,47 @@ impl Sim {
                     state.deliver_at(index, side, due);
                 }
             }
-            match fault {
-                NetworkFault::Refuse(address, span) | NetworkFault::Crash(address, span) => {
-                    let until = now + span.as_nanos() as u64;
-                    state.refused.insert(address.clone(), until);
+            if let NetworkFault::Refuse(address, span) | NetworkFault::Crash(address, span) = &fault
+            {
+                let refusal =
+                    Refusal { until: now + span.as_nanos() as u64, fault: state.faults.len() };
+                let known = state.refused.entry(address.clone()).or_insert(refusal);
+                // What is refused for longer stays so.
+                if refusal.until > known.until {
+                    *known = refusal;
                 }
-                _ => {}
+                if let NetworkFault::Crash(..) = fault
+                    && let Some(listener) = state.servers.get_mut(address)
+                    && listener.make.is_some()
+                {
+                    servers.extend(listener.server.take());
+                    state.queue.at(refusal.until, Event::Restart(address.clone()));
+                }
             }
+            state.faults.push(Happened { fault, at: Instant::from_nanos(now), met });
         }
         // Handlers are dropped outside of all borrows: what lives in them may do anything.
         drop(dropped);
+        drop(servers);
+    }
+
+    /// A server that has crashed is made anew.
+    fn restart(&self, address: &str) {
+        let make = {
+            let state = &mut *self.state.borrow_mut();
+            let Some(listener) = state.servers.get(address) else { return };
+            let Some(make) = listener.make.clone().filter(|_| listener.server.is_none()) else {
+                return;
+            };
+            let now = state.queue.now_ns();
+            state.trace.note(now, None, &[3], || format!("{address} is started again"));
+            make
+        };
+        let server = Rc::new(make());
+        let mut state = self.state.borrow_mut();
+        let old = state.servers.get_mut(address).and_then(|here| here.server.replace(server));
+        drop(state);
+        drop(old);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::invariants::other;
 impl Sim {
     /// The server that takes the connections to `address`.
     pub(crate) fn server(&self, address: &str) -> Option<Rc<Server>> {
-        self.0.borrow().servers.get(address).cloned()
+        self.state.borrow().servers.get(address)?.server.clone()
     }
 
     /// A hostile client connects to a server; returns the index of the connection.
@@ -34,7 +34,7 @@ impl Sim {
 
     fn attack(&self, attacker: Attacker, victim: Either, plan: PipePlan) -> usize {
         let (index, adopted) = {
-            let state = &mut *self.0.borrow_mut();
+            let state = &mut *self.state.borrow_mut();
             let index = state.links.len();
             let (now, side) = (state.queue.now_ns(), attacker.victim());
             let text = || format!("attacked by {}", attacker.name());
@@ -58,12 +58,12 @@ impl Sim {
         index: usize,
         look: impl FnOnce(&mut Attacker) -> T,
     ) -> Option<T> {
-        self.0.borrow_mut().links[index].attacker.as_deref_mut().map(look)
+        self.state.borrow_mut().links[index].attacker.as_deref_mut().map(look)
     }
 
     /// The attacker reads and writes.
     pub(super) fn strike(&self, index: usize) {
-        let state = &mut *self.0.borrow_mut();
+        let state = &mut *self.state.borrow_mut();
         let now = state.queue.now_ns();
         let link = &mut state.links[index];
         if link.is_over() {
@@ -87,7 +87,7 @@ impl Sim {
 
     /// The attacker closes its direction.
     pub(crate) fn end_attack(&self, index: usize) {
-        let state = &mut *self.0.borrow_mut();
+        let state = &mut *self.state.borrow_mut();
         let now = state.queue.now_ns();
         let link = &mut state.links[index];
         let Some(victim) = link.attacker.as_ref().map(|attacker| attacker.victim()) else { return };
