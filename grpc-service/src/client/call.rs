@@ -16,6 +16,7 @@ use super::channel::Route;
 use super::dialer::Waiting;
 use super::link::{Link, OpenCall};
 use super::streaming::{BidiStream, ClientStream, Receiving};
+use crate::compression::Packed;
 use crate::inbox::Batch;
 use crate::queue::Ticket;
 use crate::status::send_failed;
@@ -63,6 +64,7 @@ pub struct Unary<'r, 'a, M: Method> {
     arena: &'a Arena,
     response: Option<&'r mut ResponseMetadata>,
     open: Option<OpenCall>,
+    packed: Packed,
     sent: bool,
     /// A server has refused the call once.
     refused: bool,
@@ -72,6 +74,7 @@ pub struct Unary<'r, 'a, M: Method> {
 pub struct ServerStreaming<'r, M: Method> {
     request: &'r Request<'r, M>,
     open: Option<OpenCall>,
+    packed: Packed,
 }
 
 /// A stream of requests, one response.
@@ -250,7 +253,15 @@ impl<'r, 'a, M: Method> Call<'r, M, Unary<'r, 'a, M>> {
     pub fn unary(channel: &'r Channel, request: &'r Request<'r, M>, arena: &'a Arena) -> Self {
         Self::new(
             channel,
-            Unary { request, arena, response: None, open: None, sent: false, refused: false },
+            Unary {
+                request,
+                arena,
+                response: None,
+                open: None,
+                packed: Packed::Not,
+                sent: false,
+                refused: false,
+            },
         )
     }
 
@@ -265,7 +276,7 @@ impl<'r, 'a, M: Method> Call<'r, M, Unary<'r, 'a, M>> {
 impl<'r, M: Method> Call<'r, M, ServerStreaming<'r, M>> {
     /// A call with a stream of responses.
     pub fn server_streaming(channel: &'r Channel, request: &'r Request<'r, M>) -> Self {
-        Self::new(channel, ServerStreaming { request, open: None })
+        Self::new(channel, ServerStreaming { request, open: None, packed: Packed::Not })
     }
 }
 
@@ -302,7 +313,7 @@ impl<'a, M: Method> Future for Call<'_, M, Unary<'_, 'a, M>> {
             }
             let open = this.kind.open.as_ref().expect("opened above or earlier");
             if !this.kind.sent {
-                ready!(open.poll_send_first(this.kind.request, cx))?;
+                ready!(open.poll_send_first(this.kind.request, &mut this.kind.packed, cx))?;
                 this.kind.sent = true;
             }
             ready!(open.poll_end(cx));
@@ -353,7 +364,7 @@ impl<M: Method> Future for Call<'_, M, ServerStreaming<'_, M>> {
             this.kind.open = Some(ready!(this.poll_open(cx))?);
         }
         let open = this.kind.open.as_ref().expect("opened above or earlier");
-        ready!(open.poll_send_first(this.kind.request, cx))?;
+        ready!(open.poll_send_first(this.kind.request, &mut this.kind.packed, cx))?;
         let open = this.kind.open.take().expect("it is there above");
         Poll::Ready(Ok(Receiving::new(open)))
     }
@@ -383,10 +394,11 @@ impl OpenCall {
     fn poll_send_first<R: grpc_arena::Encode + ?Sized>(
         &self,
         request: &R,
+        packed: &mut Packed,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Status>> {
         let Some(key) = self.call.key.get() else { return Poll::Ready(Ok(())) };
-        let sent = self.send(key, request);
+        let sent = self.send(key, request, packed);
         let sent = sent.and_then(|()| self.link.connection.borrow_mut().end(key));
         match sent {
             Ok(()) => {

@@ -13,7 +13,7 @@ use grpc_proto::{CallHead, CallKey, Client, Code, Instant, Metadata, SendError, 
 
 use super::ChannelOptions;
 use crate::Host;
-use crate::compression::{Encoding, not_agreed};
+use crate::compression::{Encoding, Packed, not_agreed};
 use crate::inbox::{Arrived, Batch, Inbox};
 use crate::pool::Pool;
 use crate::queue::WaitQueue;
@@ -318,16 +318,17 @@ impl OpenCall {
         OpenCall { link: Rc::clone(&self.link), call: Rc::clone(&self.call) }
     }
 
-    /// Encodes and queues a message; pending while the call's queue is full.
+    /// Encodes and queues a message; pending while the call's queue is full. `packed` stays with the message.
     pub(crate) fn poll_send<M: Encode + ?Sized>(
         &self,
         message: &M,
+        packed: &mut Packed,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Status>> {
         let Some(key) = self.call.key.get() else {
             return Poll::Ready(Err(self.ended()));
         };
-        let sent = self.send(key, message);
+        let sent = self.send(key, message, packed);
         match sent {
             Ok(()) => {
                 self.link.notify();
@@ -348,11 +349,15 @@ impl OpenCall {
         &self,
         key: CallKey,
         message: &M,
+        packed: &mut Packed,
     ) -> Result<(), SendError> {
         let mut connection = self.link.connection.borrow_mut();
         match self.call.encoding.get() {
             None => connection.send(key, message),
-            Some(encoding) => self.link.pool.codecs.send(encoding, &mut connection, key, message),
+            Some(encoding) => {
+                let codecs = &self.link.pool.codecs;
+                codecs.send(encoding, &mut connection, key, message, packed)
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use grpc_proto::{Code, Metadata, Processed, Status};
 
 use super::call::ResponseMetadata;
 use super::link::OpenCall;
+use crate::compression::Packed;
 use crate::{Method, Request, Response};
 
 /// The responses of one call.
@@ -126,7 +127,8 @@ impl<M: Method> Sending<M> {
     /// The status of the call once it is over, CANCELLED if that is OK; RESOURCE_EXHAUSTED for a message above the
     /// limit.
     pub async fn send(&mut self, message: &Request<'_, M>) -> Result<(), Status> {
-        poll_fn(|cx| self.call.poll_send(message, cx)).await
+        let mut packed = Packed::Not;
+        poll_fn(|cx| self.call.poll_send(message, &mut packed, cx)).await
     }
 
     /// Half-closes: no more messages will come.
@@ -168,7 +170,8 @@ impl<M: Method> ClientStream<M> {
     /// # Errors
     /// As [`Sending::send`]. If the call is over, [`finish`](Self::finish) has its outcome.
     pub async fn send(&mut self, message: &Request<'_, M>) -> Result<(), Status> {
-        poll_fn(|cx| self.call.poll_send(message, cx)).await
+        let mut packed = Packed::Not;
+        poll_fn(|cx| self.call.poll_send(message, &mut packed, cx)).await
     }
 
     /// Half-closes and waits for the response, which will live in `arena`.

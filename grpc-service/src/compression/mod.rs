@@ -190,6 +190,20 @@ pub(crate) struct Codecs {
     state: RefCell<State>,
 }
 
+/// What compressing a message has come to whose queue was full by then.
+///
+/// A peer decides how often a sender that waits tries again: a byte of window is an attempt. Each would cost the
+/// compression of the whole message, where the result were not kept.
+#[derive(Default)]
+pub(crate) enum Packed {
+    /// It was not compressed yet.
+    #[default]
+    Not,
+    /// It does not get shorter.
+    AsItIs,
+    Shorter(Box<[u8]>),
+}
+
 /// Scratch memory above this goes back to the heap after each message.
 const KEPT: usize = 64 << 10;
 
@@ -241,13 +255,27 @@ impl Codecs {
     }
 
     /// Sends a message compressed, or as it is if that is shorter or the message small.
+    ///
+    /// `packed` stays with the message from one attempt to the next.
     pub(crate) fn send<R: Role, M: Encode + ?Sized>(
         &self,
         encoding: Encoding,
         connection: &mut Recorder<R>,
         call: CallKey,
         message: &M,
+        packed: &mut Packed,
     ) -> Result<(), SendError> {
+        match packed {
+            Packed::Not => {}
+            Packed::AsItIs => return connection.send(call, message),
+            Packed::Shorter(bytes) => {
+                let sent = connection.send_compressed(call, bytes);
+                if sent != Err(SendError::Full) {
+                    *packed = Packed::Not;
+                }
+                return sent;
+            }
+        }
         let mut state = self.state.borrow_mut();
         let len = message.encoded_len(&mut state.sizes);
         // What cannot be queued now is not worth compressing: the attempt asks to be told of room.
@@ -261,10 +289,17 @@ impl Codecs {
         plain.clear();
         message.encode(sizes, plain);
         state.compress(encoding);
-        let sent = match state.packed.len() < len {
+        let is_shorter = state.packed.len() < len;
+        let sent = match is_shorter {
             true => connection.send_compressed(call, &state.packed),
             false => connection.send(call, message),
         };
+        if sent == Err(SendError::Full) {
+            *packed = match is_shorter {
+                true => Packed::Shorter(state.packed.as_slice().into()),
+                false => Packed::AsItIs,
+            };
+        }
         state.trim();
         sent
     }

@@ -12,7 +12,7 @@ use grpc_proto::{CallKey, Instant, Metadata, Reason, RequestHead, SendError, Ser
 
 use super::router::{Entry, Requests};
 use super::slot::BoxSlot;
-use crate::compression::{Encoding, not_agreed};
+use crate::compression::{Encoding, Packed, not_agreed};
 use crate::inbox::{Arrived, Batch, Inbox};
 use crate::pool::Pool;
 use crate::status::{send_failed, undecodable};
@@ -162,11 +162,12 @@ impl Scope {
         self.call.inbox.borrow_mut().give_back(batch);
     }
 
-    /// Encodes and queues a message; pending while the call's queue is full.
+    /// Encodes and queues a message; pending while the call's queue is full. `packed` stays with the message.
     pub(crate) fn poll_send<M: Encode + ?Sized>(
         &self,
         message: &M,
         sender: Sender,
+        packed: &mut Packed,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Status>> {
         self.headers_before_message()?;
@@ -175,7 +176,8 @@ impl Scope {
         let sent = match encoding {
             None => connection.send(self.key, message),
             Some(encoding) => {
-                self.shared.pool.codecs.send(encoding, &mut connection, self.key, message)
+                let codecs = &self.shared.pool.codecs;
+                codecs.send(encoding, &mut connection, self.key, message, packed)
             }
         };
         drop(connection);

@@ -16,6 +16,7 @@ use super::{
     Sink, UnaryHandler,
 };
 use crate::Method;
+use crate::compression::Packed;
 
 pub(crate) async fn unary<M: Method, H: UnaryHandler<M>>(handler: H, scope: Scope) {
     let head = scope.take_head();
@@ -25,7 +26,8 @@ pub(crate) async fn unary<M: Method, H: UnaryHandler<M>>(handler: H, scope: Scop
         let request = scope.decode::<M::Request>(&batch, &message, lease.arena())?;
         let cx = Cx::new(&scope, &head, lease.arena());
         let response = handler.call(&cx, request).await?;
-        poll_fn(|cx| scope.poll_send(&response, Sender::Replies, cx)).await
+        let mut packed = Packed::Not;
+        poll_fn(|cx| scope.poll_send(&response, Sender::Replies, &mut packed, cx)).await
     }
     .await;
     scope.finish(outcome, head, Some((batch, message)));
@@ -73,7 +75,8 @@ pub(crate) async fn client_streaming<M: Method, H: ClientStreamingHandler<M>>(
         }
         let lease = scope.shared.pool.lease();
         let response = call.finish(&Cx::new(&scope, &head, lease.arena())).await?;
-        poll_fn(|cx| scope.poll_send(&response, Sender::Replies, cx)).await
+        let mut packed = Packed::Not;
+        poll_fn(|cx| scope.poll_send(&response, Sender::Replies, &mut packed, cx)).await
     }
     .await;
     scope.finish(outcome, head, None);

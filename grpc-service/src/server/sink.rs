@@ -7,6 +7,7 @@ use grpc_arena::Schema;
 use grpc_proto::Status;
 
 use super::call::{Scope, Sender};
+use crate::compression::Packed;
 
 /// The responses of one call, in order.
 ///
@@ -31,7 +32,8 @@ impl<'s, T: Schema> Sink<'s, T> {
     /// RESOURCE_EXHAUSTED for a message above the limit, CANCELLED once the call is over. Return it: nothing more
     /// can be sent.
     pub async fn send(&mut self, item: &T::View<'_>) -> Result<(), Status> {
-        poll_fn(|cx| self.scope.poll_send(item, self.sender, cx)).await
+        let mut packed = Packed::Not;
+        poll_fn(|cx| self.scope.poll_send(item, self.sender, &mut packed, cx)).await
     }
 
     /// Sends the response headers now, rather than with the first message; does nothing where they are on their way.
