@@ -29,7 +29,14 @@ use input::Input;
 use nudge::Nudge;
 pub use transport::{Close, Orders, Phase, ReadHalf, Transport, WriteHalf};
 
-/// Time for the last words of a connection to leave, and for the peer to close its side.
+/// Time for what a connection has said to leave that ended in peace.
+///
+/// The last responses are among it: what the endpoint has made of them is no longer its own, and is lost with the
+/// transport. As long as a pull of output may be waited for, by default
+/// ([`Limits::send_stall_timeout`](grpc_proto::Limits::send_stall_timeout)).
+const FLUSH: Duration = Duration::from_secs(60);
+/// Time for the last words of a connection to leave that failed or was told to go now, and for the peer to close its
+/// side.
 ///
 /// Closing a socket that has unread input resets it, which may destroy what the peer has not read yet.
 const LINGER: Duration = Duration::from_secs(1);
@@ -40,7 +47,9 @@ const ROUNDS: usize = 8;
 ///
 /// Nothing in flight is ever dropped, which would lose bytes on io_uring: the transport is closed first, and what was
 /// in flight completes. Small writes are gathered while one is in flight, and what one turn makes leaves in one write.
-/// A last word to the peer (GOAWAY) is written before the transport is closed, which takes a second at most.
+/// What was said is written before the transport is closed: for a minute at most after an end in peace, so that a peer
+/// that reads slowly gets its last responses, and for a second where the end is an error, or once `orders` say
+/// [`Phase::Abort`].
 ///
 /// # Errors
 /// What ended the connection, if it did not end in peace.
@@ -227,9 +236,10 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
                 self.spare.shrink(0);
             }
             if driven.is_err() || self.end.is_drained() {
+                let in_peace = matches!(driven, Ok(()) | Err(ConnectionError::Drained));
                 self.outcome = driven;
                 self.step = Step::Flushing;
-                self.until = now + LINGER;
+                self.until = now + if in_peace { FLUSH } else { LINGER };
             }
         } else {
             // What still comes is for nobody.
@@ -238,7 +248,11 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
         let flushed = self.writer.is_some() && self.rest.is_none() && self.filling.is_empty();
         if self.step == Step::Flushing && flushed {
             self.step = Step::Lingering;
+            self.until = self.until.min(now + LINGER);
             self.closer.close_write();
+        }
+        if self.step == Step::Flushing && self.orders.poll_phase(cx) == Phase::Abort {
+            self.until = self.until.min(now + LINGER);
         }
         let waited = self.step >= Step::Flushing && now >= self.until;
         if waited || (self.step == Step::Lingering && self.eof) {

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::future::ready;
 
 use grpc_proto::{CallHead, Client, Config, Connection};
@@ -36,10 +37,51 @@ impl Close for Nowhere {
     fn close(&mut self) {}
 }
 
-/// A client that says all that it has to say, and is idle when it is told so.
+/// A host whose clock the test sets.
+#[derive(Default)]
+struct Clock(Cell<Instant>);
+
+impl Host for Rc<Clock> {
+    fn now(&self) -> Instant {
+        self.0.get()
+    }
+
+    fn timer(&self, _: Instant) -> LocalFuture<()> {
+        Box::pin(std::future::pending())
+    }
+
+    fn spawn(&self, _: LocalFuture<()>) {}
+
+    fn entropy(&self) -> u64 {
+        0
+    }
+}
+
+/// What the test says.
+impl Orders for Rc<Cell<Phase>> {
+    fn poll_phase(&self, _: &Context<'_>) -> Phase {
+        self.get()
+    }
+}
+
+/// A client that says all that it has to say, and is idle, or done, when it is told so.
 struct Talker {
     connection: Connection<Client>,
     idle: bool,
+    drained: bool,
+    fails: bool,
+}
+
+impl Talker {
+    /// One that has a hundred calls to make.
+    fn new() -> Self {
+        let mut connection = Connection::new(&Config::default(), 0, Instant::ZERO);
+        let path = format!("/a.B/{}", "m".repeat(1000));
+        for _ in 0..100 {
+            connection.call(&CallHead::new(&path, "localhost"), None, Instant::ZERO).unwrap();
+        }
+        Self { connection, idle: false, drained: false, fails: false }
+    }
 }
 
 impl Endpoint for Talker {
@@ -53,7 +95,7 @@ impl Endpoint for Talker {
         while self.connection.has_output() {
             self.connection.poll_transmit(out, now);
         }
-        Ok(())
+        if self.fails { Err(ConnectionError::Closed(None)) } else { Ok(()) }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -65,7 +107,7 @@ impl Endpoint for Talker {
     fn abort(&mut self, _: Instant) {}
 
     fn is_drained(&self) -> bool {
-        false
+        self.drained
     }
 
     fn is_trimmed(&self) -> bool {
@@ -75,12 +117,7 @@ impl Endpoint for Talker {
 
 #[test]
 fn what_busier_times_needed_for_output_goes_back_when_nobody_has_called_for_a_while() {
-    let mut connection = Connection::new(&Config::default(), 0, Instant::ZERO);
-    let path = format!("/a.B/{}", "m".repeat(1000));
-    for _ in 0..100 {
-        connection.call(&CallHead::new(&path, "localhost"), None, Instant::ZERO).unwrap();
-    }
-    let end = Talker { connection, idle: false };
+    let end = Talker::new();
     let host = Rc::new(MemoryHost::new(0));
     let mut line = Line::<_, Nowhere, _>::new(end, Nowhere, Nowhere, Nowhere, host, ());
     let turn = |line: &mut Line<Talker, Nowhere, ()>| {
@@ -95,4 +132,76 @@ fn what_busier_times_needed_for_output_goes_back_when_nobody_has_called_for_a_wh
     line.end.idle = true;
     turn(&mut line);
     assert_eq!(line.spare.heap_bytes() + line.filling.heap_bytes(), 0);
+}
+
+/// A connection whose last words are being written when it ends, at time zero.
+struct Ending {
+    line: Line<Talker, Nowhere, Rc<Cell<Phase>>>,
+    clock: Rc<Clock>,
+    phase: Rc<Cell<Phase>>,
+    write: Option<(Nowhere, Transmit)>,
+}
+
+impl Ending {
+    fn new(fails: bool) -> Self {
+        let end = Talker { drained: true, fails, ..Talker::new() };
+        let (clock, phase) = (Rc::new(Clock::default()), Rc::new(Cell::new(Phase::Run)));
+        let (host, orders) = (Rc::new(Rc::clone(&clock)), Rc::clone(&phase));
+        let line = Line::new(end, Nowhere, Nowhere, Nowhere, host, orders);
+        let mut ending = Self { line, clock, phase, write: None };
+        ending.turn_at(0);
+        ending.write = ending.line.next_write();
+        assert!(ending.write.is_some());
+        ending
+    }
+
+    /// Whether the last words have still time to leave, so many milliseconds after the end.
+    fn turn_at(&mut self, millis: u64) -> bool {
+        self.clock.0.set(Instant::from_millis(millis));
+        self.line.turn(&Context::from_waker(Waker::noop()), Waker::noop());
+        self.line.step == Step::Flushing
+    }
+}
+
+#[test]
+fn a_peaceful_end_waits_for_a_peer_that_reads_slowly() {
+    let mut ending = Ending::new(false);
+    assert!(ending.turn_at(2_000) && ending.turn_at(30_000));
+    let (half, out) = ending.write.take().unwrap();
+    let len = out.len();
+    ending.line.on_written(half, Ok(len), out);
+    ending.turn_at(30_500);
+    assert!(ending.line.step == Step::Lingering, "all is written, and the peer may close its side");
+    ending.turn_at(31_499);
+    assert!(ending.line.step == Step::Lingering);
+    ending.turn_at(31_500);
+    assert!(ending.line.step == Step::Done);
+}
+
+#[test]
+fn a_peer_that_does_not_read_holds_a_peaceful_end_up_for_a_minute_at_most() {
+    let mut ending = Ending::new(false);
+    assert!(ending.turn_at(59_999));
+    ending.turn_at(60_000);
+    assert!(ending.line.step == Step::Done);
+}
+
+#[test]
+fn who_is_told_to_go_now_waits_a_second_for_last_words() {
+    let mut ending = Ending::new(false);
+    assert!(ending.turn_at(5_000));
+    ending.phase.set(Phase::Drain);
+    assert!(ending.turn_at(10_000));
+    ending.phase.set(Phase::Abort);
+    assert!(ending.turn_at(15_000) && ending.turn_at(15_999));
+    ending.turn_at(16_000);
+    assert!(ending.line.step == Step::Done);
+}
+
+#[test]
+fn a_connection_that_has_failed_waits_a_second_for_last_words() {
+    let mut ending = Ending::new(true);
+    assert!(ending.turn_at(999));
+    ending.turn_at(1_000);
+    assert!(ending.line.step == Step::Done);
 }
