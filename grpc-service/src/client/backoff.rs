@@ -36,7 +36,9 @@ impl Backoff {
     pub(crate) fn delay(&self, failures: u32, entropy: u64) -> Duration {
         let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
         let grown = self.initial.as_secs_f64() * self.multiplier.powi(exponent);
-        let base = grown.min(self.max.as_secs_f64());
+        let max = self.max.as_secs_f64();
+        // `min` would make the longest wait of what is no number, as nothing times a power beyond all bounds.
+        let base = if grown > max { max } else { grown };
         // Fifty-three bits are what the number has room for: evenly from -1 to 1.
         let chance = (entropy >> 11) as f64 / (1u64 << 52) as f64 - 1.0;
         let jittered = base * (1.0 + self.jitter * chance);
@@ -67,11 +69,21 @@ mod tests {
 
     #[test]
     fn settings_that_make_no_sense_mean_no_wait() {
-        for multiplier in [-1e300, f64::NAN, f64::INFINITY] {
-            let backoff = Backoff { multiplier, max: Duration::MAX, ..Backoff::default() };
-            for failures in [0, 1, 2, 3, u32::MAX] {
-                let _ = backoff.delay(failures, u64::MAX);
-            }
+        for multiplier in [-1e300, f64::NAN] {
+            let backoff = Backoff { multiplier, ..Backoff::default() };
+            assert_eq!(backoff.delay(2, u64::MAX), Duration::ZERO, "{multiplier}");
+        }
+        let jumping = Backoff { multiplier: f64::INFINITY, jitter: 0.0, ..Backoff::default() };
+        assert_eq!(jumping.delay(2, u64::MAX), jumping.max);
+        let endless = Backoff { jitter: f64::NAN, max: Duration::MAX, ..Backoff::default() };
+        assert_eq!(endless.delay(u32::MAX, u64::MAX), Duration::ZERO);
+    }
+
+    #[test]
+    fn who_does_not_want_to_wait_never_waits() {
+        let backoff = Backoff { initial: Duration::ZERO, ..Backoff::default() };
+        for failures in [0, 1, 2, 1510, 1511, 1512, u32::MAX] {
+            assert_eq!(backoff.delay(failures, u64::MAX), Duration::ZERO, "{failures}");
         }
     }
 }
