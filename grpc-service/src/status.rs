@@ -18,7 +18,7 @@ pub(crate) fn undecodable(error: &DecodeError) -> Status {
 pub(crate) fn send_failed(error: &SendError) -> Status {
     let code = match error {
         SendError::Ended => Code::Cancelled,
-        SendError::TooLarge | SendError::TooManyCalls => Code::ResourceExhausted,
+        SendError::TooLarge => Code::ResourceExhausted,
         SendError::Closing => Code::Unavailable,
         _ => Code::Internal,
     };
