@@ -108,7 +108,10 @@ impl Session {
 
     /// Whether new streams are still accepted.
     pub fn is_open(&self) -> bool {
-        self.failed.is_none() && !self.draining && self.goaway_received.is_none()
+        self.failed.is_none()
+            && !self.draining
+            && self.goaway_received.is_none()
+            && self.next_id < 0x7fff_ffff
     }
 
     /// What ended the connection, if anything has.

@@ -15,10 +15,12 @@ fn a_client_ends_before_its_identifiers_do() {
     let mut session = client();
     session.next_id = 0x7fff_ffff - 4;
     for id in [0x7fff_fffb, 0x7fff_fffd] {
+        assert!(session.is_open());
         let stream = session.open(FieldList::new(), Instant::ZERO).expect("an identifier is left");
         session.poll_transmit(&mut Transmit::new(), Instant::ZERO);
         assert_eq!(session.streams[stream.index()].id, id);
     }
+    assert!(!session.is_open(), "whoever looks here connects anew");
     assert_eq!(session.open(FieldList::new(), Instant::ZERO), Err(OpenError::Closing));
 }
 
