@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,7 +41,9 @@ impl Recordings {
     ///
     /// It is told which end is recorded, and who is at the other one: the peer of a server's connection as
     /// [`Peer`](crate::Peer) shows it, a channel's authority. What it returns is called with the bytes, on the
-    /// connection's thread and within its turns: writing a file there holds the thread up as long as that takes.
+    /// connection's thread and within its turns: writing a file there holds the thread up as long as that takes, and the
+    /// connection, or the channel, is out of reach. If `open` panics there is no recording, and if what it returned
+    /// does, the recording ends there; the connection goes on.
     pub fn new(open: impl Fn(Side, &str) -> Option<Sink> + Send + Sync + 'static) -> Self {
         Self { options: Options::default(), open: Arc::new(open) }
     }
@@ -119,19 +122,32 @@ pub(crate) fn connect<R: Role>(
 ) -> Recorder<R> {
     let (entropy, now) = (host.entropy(), host.now());
     let sink = recordings.and_then(|recordings| {
-        let mut sink = (recordings.open)(side, &peer.to_string())?;
-        let unless_torn: Sink = Box::new(move |bytes| {
-            // A panic that drops the connection came out of what was written last: that recording has no end.
-            if bytes != END || !thread::panicking() {
-                sink(bytes);
-            }
-        });
-        Some((&recordings.options, unless_torn))
+        // The program's code, as a handler is: a panic of it must not cost a connection, let alone all of the thread.
+        let open = || (recordings.open)(side, &peer.to_string());
+        let sink = catch_unwind(AssertUnwindSafe(open)).ok().flatten()?;
+        Some((&recordings.options, guarded(sink)))
     });
     match sink {
         None => Recorder::from(Connection::new(config, entropy, now)),
         Some((options, sink)) => Recorder::recording(config, entropy, now, options, sink),
     }
+}
+
+/// Has a sink that panics end its recording and nothing else.
+fn guarded(sink: Sink) -> Sink {
+    let mut sink = Some(sink);
+    Box::new(move |bytes| {
+        // A panic that drops the connection came out of what was written last: that recording has no end.
+        if bytes == END && thread::panicking() {
+            return;
+        }
+        if let Some(open) = &mut sink
+            && catch_unwind(AssertUnwindSafe(|| open(bytes))).is_err()
+        {
+            // What would follow the gap could not be replayed.
+            sink = None;
+        }
+    })
 }
 
 impl fmt::Debug for Recordings {

@@ -206,9 +206,13 @@ impl ServerConnection {
             let entry = call.entry.borrow();
             entry.as_ref().expect("an open call has its method").take_slot()
         };
-        slot.as_mut().start(scope);
+        // Copying the service for the call is its code as well.
+        let started = catch_unwind(AssertUnwindSafe(|| slot.as_mut().start(scope)));
         call.slot.set(Some(slot));
-        self.run(call);
+        match started {
+            Ok(()) => self.run(call),
+            Err(_) => self.fail(call),
+        }
     }
 
     /// Polls a handler.
@@ -223,15 +227,19 @@ impl ServerConnection {
         match polled {
             Ok(Poll::Pending) => {}
             Ok(Poll::Ready(())) => self.clear(call),
-            Err(_) => {
-                if let Some(key) = call.key.get() {
-                    let status = Status::new(Code::Internal, "the handler panicked");
-                    let mut connection = self.shared.connection.borrow_mut();
-                    let _ = connection.finish(key, &status, &Metadata::new());
-                }
-                self.clear(call);
-            }
+            Err(_) => self.fail(call),
         }
+    }
+
+    /// Ends a call whose handler panicked.
+    #[cold]
+    fn fail(&self, call: &Call) {
+        if let Some(key) = call.key.get() {
+            let status = Status::new(Code::Internal, "the handler panicked");
+            let mut connection = self.shared.connection.borrow_mut();
+            let _ = connection.finish(key, &status, &Metadata::new());
+        }
+        self.clear(call);
     }
 
     /// Gives the memory of places back that no call has needed for a while.
