@@ -52,6 +52,8 @@ pub struct Limits {
     /// Most fields in one list. Default 128: a field of one wire byte costs a record in memory.
     pub max_header_fields: u32,
     /// Most CONTINUATION frames in one field block, empty ones too. Default 8.
+    ///
+    /// Where a list of `max_header_list_size` takes more frames of `max_frame_size`, so many and a quarter more may come.
     pub max_continuations: u32,
     /// Largest message that is accepted, as it stands on the wire. Default 4 MiB.
     ///
@@ -92,7 +94,7 @@ pub struct Limits {
     pub max_empty_data: u32,
     /// Burst of streams reset by the peer, or by us for the peer's errors. Default 1000.
     pub reset_burst: u32,
-    /// Resets a second that refill the burst. Default 33.
+    /// Resets a second that refill the burst, at least 1. Default 33.
     pub reset_rate: u32,
     /// Whether stream credit waits for [`crate::Connection::grant`]. Default false.
     ///
@@ -138,6 +140,13 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// CONTINUATION frames of one block: `max_continuations`, and more where a list of `max_header_list_size` takes more.
+    pub(crate) const fn continuations(&self) -> u32 {
+        let fitting = (self.max_header_list_size / self.max_frame_size).saturating_add(1);
+        let padded = fitting.saturating_add(fitting / 4);
+        if padded > self.max_continuations { padded } else { self.max_continuations }
+    }
+
     /// The most heap memory in bytes that a peer can make one connection hold for what it receives.
     ///
     /// What the application queues for sending comes on top (at most `max_concurrent_streams` ×
@@ -172,6 +181,8 @@ impl Limits {
     }
 }
 
+/// The most fields of a list: their places are kept in 16 bits.
+const MAX_FIELDS: u32 = u16::MAX as u32 - 1;
 /// What a connection holds whatever happens: memos of heads, graves of streams, output of its own.
 const SESSION: u64 = 128 << 10;
 /// What a stream takes in all tables: its records, its places in queues and in the table of identifiers.
@@ -241,6 +252,12 @@ impl Config {
         if limits.max_window > MAX_WINDOW {
             return Err(ConfigError::MaxWindowTooLarge);
         }
+        if limits.send_budget > MAX_WINDOW {
+            return Err(ConfigError::SendBudgetTooLarge);
+        }
+        if limits.max_header_fields > MAX_FIELDS {
+            return Err(ConfigError::TooManyHeaderFields);
+        }
         if !(65_535..=MAX_WINDOW).contains(&limits.connection_window) {
             return Err(ConfigError::ConnectionWindowOutOfRange);
         }
@@ -254,11 +271,23 @@ impl Config {
         if largest > u64::from(limits.stream_window) + u64::from(limits.assembly_budget) {
             return Err(ConfigError::AssemblyBudgetBelowMessage);
         }
-        if limits.opens_per_transmit == 0
-            || limits.max_pending_replies == 0
-            || limits.transmit_budget == 0
-            || limits.max_queued_calls == 0
-        {
+        let numbers = [
+            limits.opens_per_transmit,
+            limits.max_pending_replies,
+            limits.transmit_budget,
+            limits.max_queued_calls,
+            limits.send_mark,
+        ];
+        let times = [
+            limits.preface_timeout,
+            limits.settings_timeout,
+            limits.settings_ack_timeout,
+            limits.send_stall_timeout,
+            limits.progress_timeout,
+            limits.keepalive.unwrap_or(Duration::MAX),
+            limits.keepalive_timeout,
+        ];
+        if numbers.contains(&0) || times.contains(&Duration::ZERO) {
             return Err(ConfigError::ZeroWouldStall);
         }
         Ok(Config { limits })
@@ -286,6 +315,10 @@ pub enum ConfigError {
     MessageTooLarge,
     /// `stream_window + assembly_budget` cannot hold one message of `max_receive_message` and its prefix.
     AssemblyBudgetBelowMessage,
+    /// `send_budget` exceeds 2³¹ − 1.
+    SendBudgetTooLarge,
+    /// `max_header_fields` exceeds 65,534.
+    TooManyHeaderFields,
     /// A limit of zero under which the connection could never make progress.
     ZeroWouldStall,
 }
@@ -295,6 +328,8 @@ impl fmt::Display for ConfigError {
         f.write_str(match self {
             ConfigError::StreamWindowTooLarge => "stream_window exceeds 2147483647; choose at most that",
             ConfigError::MaxWindowTooLarge => "max_window exceeds 2147483647; choose at most that",
+            ConfigError::SendBudgetTooLarge => "send_budget exceeds 2147483647; choose at most that",
+            ConfigError::TooManyHeaderFields => "max_header_fields exceeds 65534; choose at most that",
             ConfigError::ConnectionWindowOutOfRange => {
                 "connection_window must lie within 65535 and 2147483647"
             }
@@ -304,7 +339,9 @@ impl fmt::Display for ConfigError {
                 "stream_window + assembly_budget is below max_receive_message + 5: raise assembly_budget"
             }
             ConfigError::ZeroWouldStall => {
-                "opens_per_transmit, max_pending_replies, transmit_budget and max_queued_calls must be at least 1"
+                "one of these is zero and must not be: opens_per_transmit, max_pending_replies, transmit_budget, \
+                 max_queued_calls, send_mark, preface_timeout, settings_timeout, settings_ack_timeout, \
+                 send_stall_timeout, progress_timeout, keepalive, keepalive_timeout"
             }
         })
     }
@@ -318,16 +355,57 @@ mod tests {
 
     #[test]
     fn a_zero_under_which_nothing_could_go_on_is_refused() {
-        let zeros: [fn(&mut Limits); 4] = [
+        let zeros: [fn(&mut Limits); 12] = [
             |limits| limits.opens_per_transmit = 0,
             |limits| limits.max_pending_replies = 0,
             |limits| limits.transmit_budget = 0,
             |limits| limits.max_queued_calls = 0,
+            |limits| limits.send_mark = 0,
+            |limits| limits.preface_timeout = Duration::ZERO,
+            |limits| limits.settings_timeout = Duration::ZERO,
+            |limits| limits.settings_ack_timeout = Duration::ZERO,
+            |limits| limits.send_stall_timeout = Duration::ZERO,
+            |limits| limits.progress_timeout = Duration::ZERO,
+            |limits| limits.keepalive = Some(Duration::ZERO),
+            |limits| limits.keepalive_timeout = Duration::ZERO,
         ];
         for zero in zeros {
             let mut limits = Limits::default();
             zero(&mut limits);
             assert_eq!(Config::new(limits), Err(ConfigError::ZeroWouldStall));
+        }
+    }
+
+    #[test]
+    fn sizes_that_the_accounts_could_not_hold_are_refused() {
+        let with = |change: fn(&mut Limits)| {
+            let mut limits = Limits::default();
+            change(&mut limits);
+            Config::new(limits).err()
+        };
+        assert_eq!(with(|limits| limits.max_window = MAX_WINDOW), None);
+        let growing = ConfigError::MaxWindowTooLarge;
+        assert_eq!(with(|limits| limits.max_window = MAX_WINDOW + 1), Some(growing));
+        assert_eq!(with(|limits| limits.send_budget = MAX_WINDOW), None);
+        let budget = ConfigError::SendBudgetTooLarge;
+        assert_eq!(with(|limits| limits.send_budget = MAX_WINDOW + 1), Some(budget));
+        assert_eq!(with(|limits| limits.max_header_fields = 65_534), None);
+        let fields = ConfigError::TooManyHeaderFields;
+        assert_eq!(with(|limits| limits.max_header_fields = 65_535), Some(fields));
+    }
+
+    #[test]
+    fn an_age_without_end_is_none() {
+        for entropy in [0, 1, 2, u64::MAX] {
+            let limits = Limits { max_age: Some(Duration::MAX), ..Limits::default() };
+            let config = Config::new(limits).unwrap();
+            let session = crate::http2::Session::new(
+                crate::http2::Side::Server,
+                &config,
+                entropy,
+                crate::Instant::from_millis(1),
+            );
+            assert!(session.poll_timeout() > Some(crate::Instant::from_millis(1)));
         }
     }
 }

@@ -144,6 +144,8 @@ fn a_message_that_no_window_takes_ends_its_call_in_the_end() {
     pair.client.send_encoded(call, Bytes::new(), false).unwrap();
     pair.run(|_, _, _| {});
     assert_eq!(pair.client.send_encoded(call, Bytes::new(), false), Err(SendError::Full));
+    // Its time begins with the next look at the connection.
+    assert_eq!(pair.run(|_, _, _| {}), []);
     let timeout = Limits::default().send_stall_timeout;
     assert!(pair.client.poll_timeout() <= Some(pair.now + timeout));
     pair.now = pair.now + timeout;

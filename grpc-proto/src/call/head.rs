@@ -42,8 +42,11 @@ impl<'a> CallHead<'a> {
         }
     }
 
-    /// Whether fields can carry the head's own texts; metadata was checked when it was made.
+    /// Whether fields can carry the head's own texts (RFC 9113 §8.3.1); metadata was checked when it was made.
     pub(super) fn check(&self) -> Result<(), SendError> {
+        if !self.path.starts_with('/') || self.authority.is_empty() {
+            return Err(SendError::Misuse(ApiMisuse::HeadText));
+        }
         let optional = [self.encoding, self.accept_encoding];
         let texts = [self.path, self.authority, self.user_agent].into_iter();
         check_texts(texts.chain(optional.into_iter().flatten()))

@@ -151,7 +151,8 @@ pub enum ApiMisuse {
     HeadersSent,
     /// A compressed message on a call whose head names no `grpc-encoding`.
     CompressedWithoutEncoding,
-    /// A path, an authority, a user agent or an encoding with control characters or outer white space.
+    /// A path, an authority, a user agent or an encoding with control characters or outer white space, a path that does not
+    /// begin with a slash, or no authority.
     HeadText,
 }
 
@@ -161,7 +162,7 @@ impl From<StreamError> for SendError {
             StreamError::Full => SendError::Full,
             StreamError::Ended => SendError::Ended,
             StreamError::AfterEnd => SendError::Misuse(ApiMisuse::AfterEnd),
-            StreamError::HeadSent => SendError::Misuse(ApiMisuse::HeadersSent),
+            StreamError::OutOfOrder => SendError::Misuse(ApiMisuse::HeadersSent),
         }
     }
 }
@@ -193,7 +194,8 @@ impl fmt::Display for SendError {
                 "a compressed message needs a grpc-encoding in the head of the call"
             }
             SendError::Misuse(ApiMisuse::HeadText) => {
-                "texts of a head hold no control characters and no outer white space"
+                "texts of a head hold no control characters and no outer white space, \
+                 a path begins with a slash, and an authority is not empty"
             }
         })
     }

@@ -13,8 +13,9 @@ pub(crate) struct TokenBucket {
 }
 
 impl TokenBucket {
+    /// A rate of zero counts as one, and one above 10⁹ as that: a token a nanosecond.
     pub(crate) fn new(burst: u32, per_second: u32, now: Instant) -> Self {
-        let refill_ns = 1_000_000_000 / u64::from(per_second.max(1));
+        let refill_ns = (1_000_000_000 / u64::from(per_second.max(1))).max(1);
         TokenBucket { tokens: burst, burst, refill_ns, filled_at: now }
     }
 
@@ -61,6 +62,16 @@ mod tests {
                 assert!(!bucket.take(Instant::from_nanos(due - nanos / 3)), "{n} of {per_second}");
                 assert!(!bucket.take(Instant::from_nanos(due - 1)), "{n} of {per_second}");
                 assert!(bucket.take(Instant::from_nanos(due)), "{n} of {per_second}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_rate_above_any_clock_is_no_limit() {
+        for per_second in [1_000_000_000, 1_000_000_001, u32::MAX] {
+            let mut bucket = TokenBucket::new(2, per_second, Instant::ZERO);
+            for at in 0..100 {
+                assert!(bucket.take(Instant::from_nanos(at)), "{at} of {per_second}");
             }
         }
     }

@@ -109,6 +109,8 @@ pub(crate) struct Stream {
     pub(crate) head_received: bool,
     /// DATA that `content-length` still announces; negative without one.
     pub(crate) content_left: i64,
+    /// The request was HEAD: what `content-length` announces does not come.
+    pub(crate) expects_no_body: bool,
     pub(crate) in_credit: bool,
     /// A message is begun and has made no progress since this moment.
     pub(crate) receiving_since: Instant,
@@ -125,6 +127,8 @@ pub(crate) struct Stream {
     /// The slot stands in the round, for this stream or for one before it that has ended there.
     pub(crate) in_bulk: bool,
     pub(crate) head: Pending,
+    /// Our head was given, whether it has left or not.
+    pub(crate) has_head: bool,
     /// The deadline that the head's `grpc-timeout` will tell, or `NEVER`.
     pub(crate) deadline: Instant,
     pub(crate) queue: SendQueue,
@@ -160,6 +164,7 @@ impl Stream {
             in_line: false,
             head_received: false,
             content_left: -1,
+            expects_no_body: false,
             in_credit: false,
             receiving_since: Instant::NEVER,
             received_since: 0,
@@ -169,6 +174,7 @@ impl Stream {
             ready: Ready::No,
             in_bulk: false,
             head: Pending::None,
+            has_head: false,
             deadline: Instant::NEVER,
             queue: SendQueue::default(),
             trailers: Pending::None,
@@ -203,6 +209,8 @@ impl Stream {
         self.in_line = false;
         self.head_received = false;
         self.content_left = -1;
+        self.expects_no_body = false;
+        self.has_head = false;
         self.receiving_since = Instant::NEVER;
         self.sample = 0;
         self.send = SendWindow::new(send_window);

@@ -5,7 +5,7 @@
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri, Version};
 
-use super::{Metadata, MetadataError, check_name};
+use super::{Metadata, MetadataError, check_name, decode_bin};
 use crate::hpack::is_ascii_value;
 use crate::{CallHead, RequestHead};
 
@@ -13,7 +13,8 @@ use crate::{CallHead, RequestHead};
 ///
 /// # Errors
 /// [`MetadataError::InvalidName`] for a name that HTTP allows and gRPC does not, such as `x!`, and
-/// [`MetadataError::InvalidValue`] for a value with outer white space, or with a byte outside of printable ASCII.
+/// [`MetadataError::InvalidValue`] for a value with outer white space, or with a byte outside of printable ASCII, or for
+/// one of a `-bin` name that is no base64.
 impl TryFrom<&HeaderMap> for Metadata {
     type Error = MetadataError;
 
@@ -24,6 +25,12 @@ impl TryFrom<&HeaderMap> for Metadata {
                 Err(MetadataError::ReservedName) => continue,
                 checked => checked?,
             };
+            // What is no base64 would fail the call at the peer.
+            let is_bin = name.as_str().ends_with("-bin");
+            let mut parts = value.as_bytes().split(|&byte| byte == b',');
+            if is_bin && !parts.all(|part| decode_bin(part.trim_ascii()).is_some()) {
+                return Err(MetadataError::InvalidValue);
+            }
             if value.is_sensitive() {
                 if !is_ascii_value(value.as_bytes()) {
                     return Err(MetadataError::InvalidValue);
@@ -133,6 +140,14 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("x!", HeaderValue::from_static("v"));
         assert_eq!(Metadata::try_from(&headers), Err(MetadataError::InvalidName));
+        for sensitive in [false, true] {
+            for (text, good) in [("!", false), ("AA,!", false), ("AP8, AA==", true), ("", true)] {
+                let mut value = HeaderValue::from_static(text);
+                value.set_sensitive(sensitive);
+                let headers = HeaderMap::from_iter([(HeaderName::from_static("x-bin"), value)]);
+                assert_eq!(Metadata::try_from(&headers).is_ok(), good, "{text}");
+            }
+        }
         let mut headers = HeaderMap::new();
         let mut value = HeaderValue::from_static(" v");
         headers.insert("x", value.clone());

@@ -303,6 +303,9 @@ fn rule_7_a_head_that_no_field_can_carry_is_refused() {
     let bad = [
         with(|head| head.path = "/a.B/C\r\nx: y"),
         with(|head| head.path = "/a.B/C "),
+        with(|head| head.path = ""),
+        with(|head| head.path = "a.B/C"),
+        with(|head| head.authority = ""),
         with(|head| head.authority = "local\0host"),
         with(|head| head.user_agent = "me\n"),
         with(|head| head.encoding = Some("gz\x7fip")),

@@ -30,6 +30,30 @@ fn continuation_frames_are_counted_empty_ones_too() {
     }
 }
 
+/// Whoever raises the limit of lists alone gets lists as long as that, in as many frames as they take.
+#[test]
+fn a_long_list_may_take_as_many_continuations_as_it_has_to() {
+    let mut victim = Victim::new(|limits| limits.max_header_list_size = 1 << 20);
+    let block = [wire::call(), literal(0, b"x-long", &vec![b'v'; 900_000])].concat();
+    let in_frames = |stream| {
+        let mut frames = block.chunks(16_384).peekable();
+        let mut bytes = frame(HEADERS, END_STREAM, stream, frames.next().unwrap());
+        while let Some(part) = frames.next() {
+            let flags = if frames.peek().is_none() { END_HEADERS } else { 0 };
+            bytes.extend(frame(CONTINUATION, flags, stream, part));
+        }
+        bytes
+    };
+    victim.feed(&in_frames(1));
+    assert_eq!(victim.ended, 1);
+    // 65 frames of the largest size, and a quarter more.
+    victim.feed(&frame(HEADERS, END_STREAM, 3, &block[..100]));
+    victim.feed(&frame(CONTINUATION, 0, 3, b"").repeat(81));
+    victim.expect_open();
+    victim.feed(&frame(CONTINUATION, 0, 3, b""));
+    victim.expect_calm(Violation::TooManyContinuations);
+}
+
 #[test]
 fn a_block_that_cannot_be_within_its_limit_is_not_gathered() {
     let mut victim = Victim::new(|limits| limits.max_continuations = 1000);

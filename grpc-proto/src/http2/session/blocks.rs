@@ -72,7 +72,7 @@ impl Session {
     ) -> Handled {
         self.block.continuations += 1;
         let more = u32::from(planted::is(Bug::ContinuationLimit));
-        if self.block.continuations > self.limits.max_continuations + more {
+        if self.block.continuations > self.limits.continuations() + more {
             return Err(Violation::TooManyContinuations);
         }
         self.extend_block(payload)?;
@@ -198,10 +198,12 @@ impl Session {
         }
         if part == Part::Response && !informational {
             stream.head_received = true;
-            if let Some(length) = checked.content_length {
-                // A response to HEAD has a length and no DATA; requests of ours are never HEAD with END_STREAM
-                // on the head of their response unless it is empty.
-                stream.content_left = if end_stream { -1 } else { announced(length) };
+            if end_stream {
+                // A head that is the end may tell of any length (RFC 9113 §8.1.1).
+            } else if stream.expects_no_body || checked.status == 304 {
+                stream.content_left = 0;
+            } else if let Some(length) = checked.content_length {
+                stream.content_left = announced(length);
             }
         }
         let told = !stream.terminal;
@@ -257,7 +259,11 @@ impl Session {
         if !self.resets.take(now) {
             return Err(Violation::TooManyResets);
         }
-        self.remember(id, cause);
+        // A stream that the peer has reset, and goes on with, is answered once (RFC 9113 §5.4.2).
+        match self.graves.iter_mut().find(|(grave, _)| *grave == id) {
+            Some(grave) => grave.1 = cause,
+            None => self.remember(id, cause),
+        }
         if self.occupied == 0 {
             // What its block took is given back like that of a call.
             self.timers.idle();

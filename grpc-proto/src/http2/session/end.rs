@@ -106,12 +106,10 @@ impl Session {
         announced && self.occupied == 0 && self.control.is_empty() && !self.owes_goaway()
     }
 
-    /// Whether new streams are still accepted.
+    /// Whether neither end has said that it goes, and a client may open streams. A server that drains still accepts those
+    /// that were under way.
     pub fn is_open(&self) -> bool {
-        self.failed.is_none()
-            && !self.draining
-            && self.goaway_received.is_none()
-            && self.next_id < 0x7fff_ffff
+        self.failed.is_none() && !self.draining && self.goaway_received.is_none()
     }
 
     /// What ended the connection, if anything has.
@@ -205,8 +203,13 @@ impl Session {
         let late = u64::from(planted::is(Bug::DeadlineLate)) * 1_000_000;
         let passed = Instant::from_nanos(now.as_nanos().saturating_sub(late));
         while let Some(slot) = self.deadlines.pop_expired(passed) {
-            if !self.streams[slot as usize].terminal {
+            let stream = &self.streams[slot as usize];
+            if !stream.terminal {
                 return Ok(Some(self.tell(Step::Deadline, self.key_of(slot))));
+            }
+            // The application is done with it, and the peer has not taken all: it wanted it by now.
+            if self.side == Side::Server && !stream.state.is_closed() {
+                self.reset_slot(slot, ErrorCode::CANCEL);
             }
         }
         while let Some(slot) = self.writable.pop_front() {

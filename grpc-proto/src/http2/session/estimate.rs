@@ -19,7 +19,7 @@ use core::time::Duration;
 
 use super::Session;
 use crate::config::Limits;
-use crate::http2::flow::DEFAULT_WINDOW;
+use crate::http2::flow::{DEFAULT_WINDOW, MAX_WINDOW};
 use crate::http2::{frame, settings};
 use crate::time::Instant;
 use crate::transmit::Transmit;
@@ -161,11 +161,13 @@ impl Estimate {
         self.phase = Phase::Out(now);
     }
 
-    /// The PING was acknowledged: the new window of streams, if it has grown.
-    pub(super) fn on_ack(&mut self, now: Instant) -> Option<u32> {
+    /// The PING was acknowledged: the new window of streams, if it has grown, by `room` at most.
+    pub(super) fn on_ack(&mut self, room: u32, now: Instant) -> Option<u32> {
         let Phase::Out(since) = self.phase else { return None };
         let round_trip = now - since;
-        let streams = self.stream.follow(self.heaviest.into(), round_trip);
+        // What grows doubles at most.
+        let fits = self.stream.size <= room;
+        let streams = fits && self.stream.follow(self.heaviest.into(), round_trip);
         let connection = self.connection.follow(self.total, round_trip);
         // One stream alone must be able to use what it is let.
         self.connection.size = self.connection.size.max(self.stream.size);
@@ -229,7 +231,12 @@ impl Session {
     /// peer may use it as soon as it has read so, before its acknowledgement is here.
     #[cold]
     pub(super) fn end_sample(&mut self, now: Instant) {
-        let Some(size) = self.estimate.on_ack(now) else { return };
+        // A window that was opened for a large message widens like the others, and may not pass 2³¹ − 1 (RFC 9113 §6.9.2).
+        let windows = self.streams.iter().filter(|stream| stream.occupied);
+        let widest = windows.map(|stream| stream.recv.open_to()).max().unwrap_or(0);
+        let Some(size) = self.estimate.on_ack(MAX_WINDOW.saturating_sub(widest), now) else {
+            return;
+        };
         settings::put_initial_window(&mut self.control, size);
         self.unacked_settings += 1;
         let before = core::mem::replace(&mut self.recv_base, size);

@@ -175,7 +175,7 @@ pub enum StreamError {
     /// Our side of the stream has been ended already.
     AfterEnd,
     /// A head is sent once, and before anything else.
-    HeadSent,
+    OutOfOrder,
 }
 
 impl fmt::Display for ResetReason {
@@ -212,7 +212,7 @@ impl fmt::Display for StreamError {
             StreamError::Full => "the stream's queue is full",
             StreamError::Ended => "the stream is over",
             StreamError::AfterEnd => "this side of the stream has ended",
-            StreamError::HeadSent => "a head is sent once, and before anything else",
+            StreamError::OutOfOrder => "a head is sent once, and before anything else",
         })
     }
 }

@@ -123,6 +123,8 @@ pub struct Session {
     writable: VecDeque<u32>,
     /// Streams whose message waits for the assembly budget, first come first served.
     hungry: VecDeque<u32>,
+    /// What has been sent ahead of the round of DATA since it had its last turn, in bytes.
+    ahead: usize,
     assembly_left: u32,
     send_left: u32,
     send_outstanding: u32,
@@ -224,6 +226,7 @@ impl Session {
             credit: VecDeque::new(),
             writable: VecDeque::new(),
             hungry: VecDeque::new(),
+            ahead: 0,
             assembly_left: limits.assembly_budget,
             send_left: limits.send_budget,
             send_outstanding: 0,

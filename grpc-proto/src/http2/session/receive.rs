@@ -514,6 +514,8 @@ impl Session {
         if told > 0 {
             self.consume(key, told);
         }
+        // Credit that was not worth a frame may be now.
+        self.queue_credit(slot);
         Ok(Some(key))
     }
 

@@ -22,6 +22,13 @@ fn a_client_ends_before_its_identifiers_do() {
     }
     assert!(!session.is_open(), "whoever looks here connects anew");
     assert_eq!(session.open(FieldList::new(), Instant::ZERO), Err(OpenError::Closing));
+    // It goes as one that was told to: whoever keeps it for new streams looks for another one.
+    assert!(!session.is_open() && session.goaway_sent.is_some() && !session.is_drained());
+    for slot in 0..2 {
+        session.reset(session.key_of(slot), ErrorCode::CANCEL);
+    }
+    session.poll_transmit(&mut Transmit::new(), Instant::ZERO);
+    assert!(session.is_drained());
 }
 
 #[test]
@@ -94,6 +101,14 @@ fn request(id: u8, flags: u8) -> [u8; 12] {
     [0, 0, 3, 1, 4 | flags, 0, 0, 0, id, 0x83, 0x86, 0x84]
 }
 
+/// Answers all streams with heads.
+fn answer(session: &mut Session) {
+    for stream in keys(session) {
+        session.respond(stream, FieldList::new()).unwrap();
+    }
+    session.poll_transmit(&mut Transmit::new(), Instant::ZERO);
+}
+
 fn keys(session: &Session) -> Vec<StreamKey> {
     session.streams().map(|stream| session.key_of(stream.index as u32)).collect()
 }
@@ -107,6 +122,7 @@ fn what_a_session_shows_of_itself_is_what_came_and_went() {
     assert_eq!((session.slots(), session.streams().count(), session.occupied()), (0, 0, 0));
     poll(&mut session, &request(1, 0));
     poll(&mut session, &request(3, 1));
+    answer(&mut session);
     // DATA of seven bytes, of which three are taken and two are done with.
     let mut input = &[0, 0, 7, 0, 0, 0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7][..];
     let [first, second] = keys(&session)[..] else { panic!("two streams") };
@@ -193,19 +209,212 @@ fn a_session_is_open_until_either_side_ends_it() {
 
 #[test]
 fn a_head_is_sent_once_and_before_anything_else() {
-    for before in 0..4 {
-        let mut session = server();
-        poll(&mut session, &request(1, 0));
-        let [stream] = keys(&session)[..] else { panic!("one stream") };
-        match before {
-            0 => {}
-            1 => session.respond(stream, FieldList::new()).unwrap(),
-            2 => session.write(stream, b"x").unwrap(),
-            _ => session.finish(stream, None).unwrap(),
+    for pulled in [false, true] {
+        for before in 0..4 {
+            let mut session = server();
+            poll(&mut session, &request(1, 0));
+            let [stream] = keys(&session)[..] else { panic!("one stream") };
+            let head = || FieldList::from_iter([(":status", "200")]);
+            if before > 0 {
+                session.respond(stream, head()).unwrap();
+            }
+            match before {
+                0 | 1 => {}
+                2 => session.write(stream, b"x").unwrap(),
+                _ => session.finish(stream, None).unwrap(),
+            }
+            if pulled {
+                session.poll_transmit(&mut Transmit::new(), Instant::ZERO);
+            }
+            let again = session.respond(stream, head());
+            let wanted = match (before, pulled) {
+                (0, _) => Ok(()),
+                (3, true) => Err(StreamError::AfterEnd),
+                _ => Err(StreamError::OutOfOrder),
+            };
+            assert_eq!(again, wanted, "{before} {pulled}");
         }
-        let again = session.respond(stream, FieldList::new());
-        let wanted = if before == 0 { Ok(()) } else { Err(StreamError::HeadSent) };
-        assert_eq!(again, wanted, "{before}");
+    }
+}
+
+#[test]
+fn nothing_but_a_head_that_is_the_end_goes_before_the_head() {
+    let mut session = server();
+    poll(&mut session, &request(1, 0));
+    let [stream] = keys(&session)[..] else { panic!("one stream") };
+    assert_eq!(session.write(stream, b""), Err(StreamError::OutOfOrder));
+    assert_eq!(session.write_bytes(stream, (&b"x"[..]).into()), Err(StreamError::OutOfOrder));
+    assert_eq!(session.finish(stream, None), Err(StreamError::OutOfOrder));
+    let all = FieldList::from_iter([(":status", "204")]);
+    assert_eq!(session.finish(stream, Some(all)), Ok(()));
+}
+
+/// Credit that was not worth a frame is, once the window has shrunk to half: it never waits for bytes that it keeps away.
+#[test]
+fn credit_that_was_withheld_goes_out_when_the_window_has_shrunk() {
+    let mut session = server();
+    poll(&mut session, &request(1, 0));
+    let [stream] = keys(&session)[..] else { panic!("one stream") };
+    let data = |len: u16| {
+        let [a, b] = len.to_be_bytes();
+        let mut frame = alloc::vec![0, a, b, 0, 0, 0, 0, 0, 1];
+        frame.resize(9 + usize::from(len), 7);
+        frame
+    };
+    let receive = |session: &mut Session, len: u16| {
+        let bytes = data(len);
+        let mut input = &bytes[..];
+        assert_eq!(session.poll(&mut input, Instant::ZERO), Ok(Some(Event::Data(stream))));
+        session.take_data(&mut input, usize::MAX);
+        assert_eq!(session.poll(&mut input, Instant::ZERO), Ok(None));
+        let mut out = Transmit::new();
+        session.poll_transmit(&mut out, Instant::ZERO);
+        out.chunks().flatten().copied().collect::<Vec<_>>()
+    };
+    let opened = |out: &[u8]| out.windows(9).any(|frame| frame == [0, 0, 4, 8, 0, 0, 0, 0, 1]);
+    receive(&mut session, 10_000);
+    session.consume(stream, 10_000);
+    assert!(!opened(&receive(&mut session, 16_000)));
+    let out = receive(&mut session, 16_000);
+    assert!(opened(&out), "window {:?}", session.streams().next());
+    assert_eq!(session.streams().next().map(|view| view.recv_window), Some(65_535 - 32_000));
+}
+
+/// Streams that are new or have something new go first, and those of long bodies get their turns all the same.
+#[test]
+fn a_long_body_goes_on_however_many_replies_go_before_it() {
+    let mut session = server();
+    // Windows that nothing waits for.
+    poll(&mut session, &[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0x7f, 0xff, 0xff, 0xff]);
+    poll(&mut session, &[0, 0, 4, 8, 0, 0, 0, 0, 0, 0x7f, 0, 0, 0]);
+    for id in [1, 3, 5, 7, 9] {
+        poll(&mut session, &request(id, 0));
+    }
+    let streams = keys(&session);
+    let send = |session: &mut Session, stream: StreamKey, len: usize| {
+        session.write_bytes(stream, alloc::vec![7; len].into()).unwrap();
+    };
+    for stream in &streams {
+        session.respond(*stream, FieldList::from_iter([(":status", "200")])).unwrap();
+    }
+    send(&mut session, streams[0], 1 << 20);
+    let left = |session: &Session| session.streams().next().map(|view| view.queued).unwrap();
+    let mut out = Transmit::new();
+    let mut pull = |session: &mut Session| {
+        session.poll_transmit(&mut out, Instant::ZERO);
+        out.advance(out.len());
+    };
+    pull(&mut session);
+    let begun = left(&session);
+    for _ in 0..16 {
+        // Four replies that fill a pull by themselves.
+        for stream in &streams[1..] {
+            if session.has_room(*stream) {
+                send(&mut session, *stream, 16 << 10);
+            }
+        }
+        pull(&mut session);
+    }
+    let sent = begun - left(&session);
+    assert!(sent >= 8 * (16 << 10), "{sent} bytes of the long body in 16 pulls");
+    assert!(sent <= 24 * (16 << 10), "{sent} bytes: the others go first");
+}
+
+/// Its writer is refused for want of a window, and the time of the peer begins when that is looked at, not when the
+/// connection was last looked at before.
+#[test]
+fn a_writer_that_is_refused_after_a_rest_has_its_whole_time() {
+    let mut session = server();
+    poll(&mut session, &[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0]);
+    poll(&mut session, &request(1, 0));
+    let [stream] = keys(&session)[..] else { panic!("one stream") };
+    session.respond(stream, FieldList::from_iter([(":status", "200")])).unwrap();
+    poll(&mut session, &[]);
+    assert_eq!(session.write(stream, &[7; 100_000]), Err(StreamError::Full));
+    let (later, timeout) = (Instant::from_millis(120_000), Limits::default().send_stall_timeout);
+    assert_eq!(session.poll(&mut &[][..], later), Ok(None));
+    assert_eq!(session.poll_timeout(), Some(later + timeout));
+    let event = session.poll(&mut &[][..], later + timeout).unwrap();
+    assert!(matches!(event, Some(Event::Reset(..))), "{event:?}");
+}
+
+/// The call is over for the application, and its deadline still ends what the peer does not take.
+#[test]
+fn a_deadline_ends_a_reply_that_was_finished_and_is_not_taken() {
+    let mut session = server();
+    poll(&mut session, &request(1, 0x1));
+    let [stream] = keys(&session)[..] else { panic!("one stream") };
+    session.set_deadline(stream, Instant::from_millis(1000));
+    session.respond(stream, FieldList::from_iter([(":status", "200")])).unwrap();
+    session.write_bytes(stream, alloc::vec![7; 1 << 20].into()).unwrap();
+    session.finish(stream, None).unwrap();
+    session.release(stream);
+    poll(&mut session, &[]);
+    assert_eq!(session.occupied(), 1);
+    assert_eq!(session.poll(&mut &[][..], Instant::from_millis(1000)), Ok(None));
+    let mut out = Transmit::new();
+    session.poll_transmit(&mut out, Instant::from_millis(1000));
+    let sent: Vec<u8> = out.chunks().flatten().copied().collect();
+    assert!(sent.ends_with(&[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 8]), "{sent:?}");
+    assert_eq!((session.occupied(), session.send_outstanding()), (0, 0));
+}
+
+/// Of what a peer sends on a stream that it has reset, the first frame is answered, and no other.
+#[test]
+fn a_peer_that_goes_on_after_its_reset_is_told_once() {
+    let mut session = server();
+    poll(&mut session, &request(1, 0));
+    poll(&mut session, &[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 8]);
+    let before = session.stats().resets_sent;
+    for _ in 0..3 {
+        poll(&mut session, &[0, 0, 1, 0, 0, 0, 0, 0, 1, 7]);
+    }
+    assert_eq!(session.stats().resets_sent - before, 1);
+}
+
+/// A response to HEAD, or one of status 304, may tell the length that it does not have, and end with empty DATA.
+#[test]
+fn a_response_that_has_no_body_may_tell_of_its_length() {
+    let fields = |method: &str, status: &str| {
+        let request = FieldList::from_iter([
+            (":method", method),
+            (":scheme", "http"),
+            (":path", "/"),
+            (":authority", "here"),
+        ]);
+        let mut block = alloc::vec![0x08, 3];
+        block.extend_from_slice(status.as_bytes());
+        // content-length: 9
+        block.extend([0x0f, 13, 1, b'9']);
+        (request, block)
+    };
+    for (method, status, body, good) in [
+        ("HEAD", "200", 0, true),
+        ("HEAD", "200", 9, false),
+        ("GET", "304", 0, true),
+        ("GET", "304", 1, false),
+        ("GET", "200", 0, false),
+        ("GET", "200", 9, true),
+    ] {
+        let mut session = client();
+        poll(&mut session, &[0, 0, 0, 4, 0, 0, 0, 0, 0]);
+        let (request, block) = fields(method, status);
+        let stream = session.open(request, Instant::ZERO).unwrap();
+        session.finish(stream, None).unwrap();
+        session.poll_transmit(&mut Transmit::new(), Instant::ZERO);
+        let mut bytes = alloc::vec![0, 0, block.len() as u8, 1, 4, 0, 0, 0, 1];
+        bytes.extend(block);
+        bytes.extend([0, 0, body, 0, 1, 0, 0, 0, 1]);
+        bytes.resize(bytes.len() + usize::from(body), 7);
+        let mut input = &bytes[..];
+        let mut ended = false;
+        while let Some(event) = session.poll(&mut input, Instant::ZERO).unwrap() {
+            if let Event::Data(_) = event {
+                session.take_data(&mut input, usize::MAX);
+            }
+            ended |= matches!(event, Event::End(_));
+        }
+        assert_eq!(ended, good, "{method} {status} {body}");
     }
 }
 
@@ -214,6 +423,7 @@ fn payload_by_handle_is_sent_as_payload_by_copy_is() {
     let mut session = server();
     poll(&mut session, &request(1, 0));
     let [stream] = keys(&session)[..] else { panic!("one stream") };
+    answer(&mut session);
     session.write_bytes(stream, bytes::Bytes::from_static(b"")).unwrap();
     session.write_bytes(stream, bytes::Bytes::from_static(b"one ")).unwrap();
     session.write(stream, b"two ").unwrap();
@@ -343,6 +553,7 @@ fn a_writer_is_woken_when_half_the_mark_is_free() {
         poll(&mut session, &[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, a, b]);
         poll(&mut session, &request(1, 0));
         let [stream] = keys(&session)[..] else { panic!("one stream") };
+        answer(&mut session);
         session.write(stream, &[7; 65_536]).unwrap();
         assert_eq!(session.write(stream, b"x"), Err(StreamError::Full));
         for _ in 0..3 {
@@ -384,6 +595,7 @@ fn only_writers_whose_queue_is_empty_are_told_of_room_in_the_budget() {
         poll(&mut session, &request(id, 0));
     }
     let [first, second, third] = keys(&session)[..] else { panic!("three streams") };
+    answer(&mut session);
     session.write(first, &alloc::vec![7; 16 << 20]).unwrap();
     // One is refused for want of budget, the other for what it has queued itself.
     assert_eq!(session.write(second, &alloc::vec![7; 1 << 20]), Err(StreamError::Full));
@@ -441,6 +653,7 @@ fn a_writer_whose_stream_ends_before_it_is_told_of_room_is_not_told() {
         let mut session = server();
         poll(&mut session, &request(1, 0));
         let [stream] = keys(&session)[..] else { panic!("one stream") };
+        answer(&mut session);
         session.write(stream, &[7; 60_000]).unwrap();
         assert_eq!(session.write(stream, &[7; 60_000]), Err(StreamError::Full));
         session.poll_transmit(&mut Transmit::new(), Instant::ZERO);
@@ -526,6 +739,7 @@ fn the_round_is_no_longer_than_there_are_slots() {
     for id in (3..=253).step_by(2) {
         poll(&mut session, &request(id, 0));
         let key = *keys(&session).last().expect("a stream");
+        session.respond(key, FieldList::new()).unwrap();
         session.write(key, b"x").unwrap();
         poll(&mut session, &[]);
         poll(&mut session, &[0, 0, 4, 3, 0, 0, 0, 0, id, 0, 0, 0, 8]);

@@ -54,6 +54,8 @@ pub(super) struct Timers {
     late_since: Instant,
     /// The last moment that we were told of.
     pub(super) seen: Instant,
+    /// A write was refused for want of a window since then: its time is to be taken.
+    pub(super) refused: bool,
     /// The connection has become idle and `idle` and `trim` are to be set at the next `now`.
     pub(super) just_idle: bool,
     pub(super) keepalive_span: Option<Duration>,
@@ -76,7 +78,7 @@ impl Timers {
         let jittered = |span: Duration| {
             let nanos = saturating_nanos(span);
             let tenth = nanos / 10;
-            Duration::from_nanos(nanos - tenth + mix(entropy) % (2 * tenth).max(1))
+            Duration::from_nanos((nanos - tenth).saturating_add(mix(entropy) % (2 * tenth).max(1)))
         };
         let keepalive_span = first_keepalive(side, limits);
         let mut timers = Timers {
@@ -106,6 +108,7 @@ impl Timers {
             last_read: now,
             late_since: Instant::NEVER,
             seen: now,
+            refused: false,
             just_idle: false,
             keepalive_span,
             next: now,
@@ -239,10 +242,26 @@ impl Session {
         if self.timers.just_idle {
             self.start_idling(now);
         }
+        if self.timers.refused {
+            self.time_refused(now);
+        }
         // Where output must be pulled before anything is read, there is nothing to be hoped for.
         if now >= self.timers.next && (self.is_backlogged() || !self.timers.read_first(now)) {
             self.fire(now);
         }
+    }
+
+    /// Writers that were refused because their streams have no window wait for the peer from now on.
+    #[cold]
+    fn time_refused(&mut self, now: Instant) {
+        self.timers.refused = false;
+        for stream in &mut self.streams {
+            let waits = stream.occupied && stream.wants_room && stream.queue.is_empty();
+            if waits && stream.send.available() == 0 && stream.stalled_since == Instant::NEVER {
+                stream.stalled_since = now;
+            }
+        }
+        self.timers.sweep_by(now + self.limits.send_stall_timeout);
     }
 
     /// Output waits to be pulled, or input for that, and a transport whose peer takes nothing does not let it happen. The

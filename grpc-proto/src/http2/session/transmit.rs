@@ -11,8 +11,14 @@ use crate::time::Instant;
 use crate::timeout::TimeoutText;
 use crate::transmit::Transmit;
 
+/// The last identifier that a client could use, and never does: its connection drains before its identifiers end.
+pub(super) const LAST_ID: u32 = 0x7fff_ffff;
 /// What one stream may send in a turn: beside a stream of gigabytes, a small reply leaves soon.
 const QUANTUM: usize = 16 << 10;
+/// What streams that are new or have something new may send before one of those that have been served already gets a turn:
+/// a small reply leaves soon, and a long body goes on.
+const AHEAD: usize = 3 * QUANTUM;
+
 impl Session {
     /// Appends what is to be sent, about [`crate::Limits::transmit_budget`] bytes at most.
     ///
@@ -56,8 +62,12 @@ impl Session {
                 }
                 break;
             }
+            if self.ahead >= AHEAD && self.serve_bulk(out, now) {
+                continue;
+            }
+            let before = out.len();
             // New streams and streams that have something new take turns, so that neither starves the other.
-            let opened = self.open_next();
+            let opened = self.open_next(now);
             if let Some(slot) = opened {
                 self.serve(slot, out, now);
             }
@@ -65,25 +75,35 @@ impl Session {
                 if self.streams[slot as usize].ready == Ready::Urgent {
                     self.serve(slot, out, now);
                 }
-            } else if opened.is_some() {
-                continue;
-            } else if self.conn_send.available() > 0
-                && let Some(slot) = self.bulk.pop_front()
-            {
-                let stream = &mut self.streams[slot as usize];
-                stream.in_bulk = false;
-                if stream.ready == Ready::Bulk {
-                    self.bulk_live -= 1;
-                    self.serve(slot, out, now);
+            } else if opened.is_none() {
+                if self.serve_bulk(out, now) {
+                    continue;
                 }
-            } else {
                 break;
             }
+            self.ahead += out.len() - before;
         }
         if self.owes_goaway() {
             self.goaway_sent = Some(0);
             frame::put_goaway(out.head(), 0, ErrorCode::NO_ERROR, "graceful shutdown");
         }
+    }
+
+    /// A turn of the next stream in the round of DATA; `false` if there is none, or no window for it.
+    #[inline]
+    fn serve_bulk(&mut self, out: &mut Transmit, now: Instant) -> bool {
+        self.ahead = 0;
+        if self.conn_send.available() == 0 {
+            return false;
+        }
+        let Some(slot) = self.bulk.pop_front() else { return false };
+        let stream = &mut self.streams[slot as usize];
+        stream.in_bulk = false;
+        if stream.ready == Ready::Bulk {
+            self.bulk_live -= 1;
+            self.serve(slot, out, now);
+        }
+        true
     }
 
     /// Whether [`Session::poll_transmit`] is worth a call: `false` says that it would append nothing, and it is
@@ -131,7 +151,7 @@ impl Session {
     fn may_open(&self) -> bool {
         let more = u32::from(planted::is(Bug::OpenOneMore));
         self.open_on_wire < self.peer.max_concurrent_streams.saturating_add(more)
-            && self.next_id < 0x7fff_ffff
+            && self.next_id < LAST_ID
             && self.goaway_received.is_none()
     }
 
@@ -139,13 +159,16 @@ impl Session {
     ///
     /// Its HEADERS must follow at once: a stream that has an identifier and is idle could not be reset.
     #[inline]
-    fn open_next(&mut self) -> Option<u32> {
+    fn open_next(&mut self, now: Instant) -> Option<u32> {
         if self.waiting.is_empty() || !self.may_open() {
             return None;
         }
         let slot = self.waiting.pop_front()?;
         let id = self.next_id;
         self.next_id += 2;
+        if self.next_id >= LAST_ID {
+            self.shutdown(now);
+        }
         self.open_on_wire += 1;
         self.ids.insert(id, slot);
         self.streams[slot as usize].id = id;

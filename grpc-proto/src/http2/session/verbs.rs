@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::time::LEAST_PROGRESS;
+use super::transmit::LAST_ID;
 use super::{OpenError, Session, Side, StreamError};
 use crate::hpack::FieldList;
 use crate::http2::error_code::ErrorCode;
@@ -20,7 +21,10 @@ impl Session {
     /// # Errors
     /// [`OpenError`]; the list is gone.
     pub fn open(&mut self, fields: FieldList, now: Instant) -> Result<StreamKey, OpenError> {
-        self.open_with(Pending::Fields(fields, Prepared::OWN_REQUEST), now)
+        let is_head = fields.iter().any(|field| field.name == b":method" && field.value == b"HEAD");
+        let stream = self.open_with(Pending::Fields(fields, Prepared::OWN_REQUEST), now)?;
+        self.streams[stream.index()].expects_no_body = is_head;
+        Ok(stream)
     }
 
     #[inline(always)]
@@ -33,7 +37,8 @@ impl Session {
             return Err(error);
         }
         let key = self.occupy(0, now);
-        self.streams[key.index()].head = head;
+        let stream = &mut self.streams[key.index()];
+        (stream.head, stream.has_head) = (head, true);
         self.waiting.push_back(key.slot());
         Ok(key)
     }
@@ -44,8 +49,7 @@ impl Session {
         if self.side != Side::Client {
             return Some(OpenError::NotAClient);
         }
-        // The last identifier is never used, so that the connection ends before its identifiers do.
-        let ids_left = (0x7fff_ffff - self.next_id) / 2;
+        let ids_left = (LAST_ID - self.next_id) / 2;
         if self.failed.is_some()
             || self.draining
             || self.goaway_received.is_some()
@@ -60,7 +64,8 @@ impl Session {
     /// Sends the head of a response.
     ///
     /// # Errors
-    /// [`StreamError::HeadSent`] after the first, [`StreamError::Ended`] when the stream is over.
+    /// [`StreamError::OutOfOrder`] after the first, [`StreamError::Ended`] when the stream is over, and
+    /// [`StreamError::AfterEnd`] once its end has left.
     pub fn respond(&mut self, stream: StreamKey, fields: FieldList) -> Result<(), StreamError> {
         self.set_head(stream, Pending::Fields(fields, Prepared::OWN_RESPONSE))
     }
@@ -68,10 +73,10 @@ impl Session {
     #[inline(always)]
     pub(crate) fn set_head(&mut self, key: StreamKey, head: Pending) -> Result<(), StreamError> {
         let stream = self.sendable(key)?;
-        if stream.head.is_some() || !stream.queue.is_empty() || stream.ending {
-            return Err(StreamError::HeadSent);
+        if stream.has_head || stream.ending {
+            return Err(StreamError::OutOfOrder);
         }
-        stream.head = head;
+        (stream.head, stream.has_head) = (head, true);
         self.make_ready(key.slot());
         Ok(())
     }
@@ -84,7 +89,7 @@ impl Session {
         })
     }
 
-    /// Queues payload by copying it.
+    /// Queues payload by copying it, behind the head.
     ///
     /// # Errors
     /// [`StreamError`]; with [`StreamError::Full`], [`crate::http2::Event::Writable`] tells when to try again.
@@ -139,10 +144,13 @@ impl Session {
     fn reserve_room(&mut self, key: StreamKey, len: usize) -> Result<(), StreamError> {
         let mark = self.limits.send_mark as usize;
         let (left, outstanding) = (self.send_left, self.send_outstanding);
-        let (seen, waiting) = (self.timers.seen, self.send_waiting);
+        let waiting = self.send_waiting;
         let stream = self.sendable(key)?;
         if stream.ending {
             return Err(StreamError::AfterEnd);
+        }
+        if !stream.has_head {
+            return Err(StreamError::OutOfOrder);
         }
         let queued = stream.queue.len();
         if queued + len <= mark {
@@ -155,9 +163,10 @@ impl Session {
         if queued > 0 || !has_window || (excess > left && rivals > 0) {
             stream.wants_room = true;
             if queued == 0 && !has_window && stream.stalled_since == Instant::NEVER {
-                // Nothing is queued that could be found to stall, and the writer must not wait for ever.
-                stream.stalled_since = seen;
-                self.timers.sweep_by(seen + self.limits.send_stall_timeout);
+                // Nothing is queued that could be found to stall, and the writer must not wait for ever. What time it is
+                // the next look at the connection tells; the last one may be long ago.
+                self.timers.refused = true;
+                self.timers.sweep_by(self.timers.seen + self.limits.send_stall_timeout);
             }
             return Err(StreamError::Full);
         }
@@ -170,10 +179,12 @@ impl Session {
         Ok(())
     }
 
-    /// Ends our side of the stream after what is queued, with trailers if there are any.
+    /// Ends our side of the stream after what is queued, with trailers if there are any. At a server's stream that has sent
+    /// no head they are head and end in one.
     ///
     /// # Errors
-    /// [`StreamError::Ended`] when the stream is over, [`StreamError::AfterEnd`] the second time.
+    /// [`StreamError::Ended`] when the stream is over, [`StreamError::AfterEnd`] the second time,
+    /// [`StreamError::OutOfOrder`] without head and trailers.
     pub fn finish(
         &mut self,
         key: StreamKey,
@@ -195,6 +206,9 @@ impl Session {
         let stream = self.sendable(key)?;
         if stream.ending {
             return Err(StreamError::AfterEnd);
+        }
+        if !stream.has_head && !trailers.is_some() {
+            return Err(StreamError::OutOfOrder);
         }
         stream.trailers = trailers;
         stream.ending = true;
@@ -280,6 +294,8 @@ impl Session {
     }
 
     /// Calls `deadline` an event at `at`; replaces an earlier setting. A stream that is over has none.
+    ///
+    /// A server's stream that was released and is not over by then is reset with CANCEL, without an event.
     pub fn set_deadline(&mut self, key: StreamKey, at: Instant) {
         // The end of a stream takes its deadline out, and comes once.
         if self.stream(key).is_some_and(|stream| !stream.state.is_closed()) {

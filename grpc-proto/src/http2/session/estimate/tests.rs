@@ -21,7 +21,7 @@ fn sample(estimate: &mut Estimate, now: &mut Instant, bytes: u32, millis: u64) -
     estimate.on_stream(bytes);
     estimate.on_sent(*now);
     *now = *now + Duration::from_millis(millis);
-    estimate.on_ack(*now)
+    estimate.on_ack(MAX_WINDOW, *now)
 }
 
 #[test]
@@ -45,6 +45,19 @@ fn nothing_is_sampled_before_our_settings_are_acknowledged_or_for_empty_data() {
     assert!(!estimate.is_due());
     estimate.on_data(1, START);
     assert!(estimate.is_due());
+}
+
+/// A window that was opened for a message grows by as much as all do, and the peer holds it against 2³¹ − 1.
+#[test]
+fn no_window_grows_past_the_largest_there_is() {
+    for (room, grown) in [(65_534, None), (65_535, Some(131_070))] {
+        let mut estimate = estimate(65_535, 65_535, 500_000);
+        estimate.on_settled();
+        estimate.on_data(65_535, START);
+        estimate.on_stream(65_535);
+        estimate.on_sent(START);
+        assert_eq!(estimate.on_ack(room, START + Duration::from_millis(100)), grown);
+    }
 }
 
 #[test]
@@ -80,7 +93,7 @@ fn what_came_while_the_ping_was_out_counts_and_what_came_before_the_sample_does_
     estimate.on_sent(START);
     estimate.on_data(40_000, START);
     estimate.on_stream(60_000);
-    assert_eq!(estimate.on_ack(START + Duration::from_millis(50)), Some(180_000));
+    assert_eq!(estimate.on_ack(MAX_WINDOW, START + Duration::from_millis(50)), Some(180_000));
     assert_eq!(estimate.total, 60_000);
 }
 
@@ -104,7 +117,7 @@ fn many_streams_that_share_a_round_trip_widen_the_window_of_the_connection_alone
     estimate.on_data(60_000, START);
     estimate.on_stream(600);
     estimate.on_sent(START);
-    assert_eq!(estimate.on_ack(START + Duration::from_millis(100)), None);
+    assert_eq!(estimate.on_ack(MAX_WINDOW, START + Duration::from_millis(100)), None);
     assert_eq!((estimate.stream_window(), estimate.connection_window()), (65_535, 180_000));
     // Nothing has to be acknowledged first.
     estimate.on_data(1, START + Duration::from_millis(100));
