@@ -9,8 +9,8 @@ fn main() -> Result<(), grpc_build::Error> {
 /// Names that could collide with each other or with what is generated for all.
 fn names() -> Result<(), grpc_build::Error> {
     let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let protos =
-        ["names", "codec", "gen", "old", "str"].map(|name| format!("proto/names/{name}.proto"));
+    // The others are imported.
+    let protos = ["names", "old"].map(|name| format!("proto/names/{name}.proto"));
     grpc_build::Config::new()
         .out_dir(out.join("names"))
         .include_file("all.rs")

@@ -11,7 +11,8 @@ use miette::Diagnostic as _;
 use crate::descriptor::{FileDescriptorProto, FileDescriptorSet};
 use crate::{Error, generate, resolve};
 
-/// Generates code for `protos` and all they declare, with imports looked up in `includes`, into `OUT_DIR`.
+/// Generates code for `protos`, all they declare and the imported files whose types they use, into `OUT_DIR`. Files are
+/// looked up in `includes`.
 ///
 /// # Errors
 /// Says in which file and line the schema is wrong, or what could not be read or written.
@@ -98,7 +99,8 @@ impl Config {
         self
     }
 
-    /// Generates code for `protos` and all they declare, with imports looked up in `includes`.
+    /// Generates code for `protos` and all they declare, with imports looked up in `includes`. Imported files whose types
+    /// are used are generated too, as if they were listed, but for what [`extern_path`](Self::extern_path) names.
     ///
     /// # Errors
     /// Says in which file and line the schema is wrong, or what could not be read or written.
@@ -120,7 +122,7 @@ impl Config {
 
     /// Generates code from an encoded `FileDescriptorSet`, as `protoc --descriptor_set_out --include_imports` writes
     /// it; of all files in it whose types are not external. Those of `google.protobuf` count only when the set holds no
-    /// others: among others they are imports.
+    /// others: among others they are imports. Of several files with one name the first counts.
     ///
     /// # Errors
     /// Says in which file and line the schema is wrong, or what could not be written.
@@ -147,7 +149,12 @@ impl Config {
                 println!("cargo:rerun-if-changed={}", path.display());
             }
         }
-        let wanted = wanted.unwrap_or_else(|| all_but_google(&set));
+        let wanted = match wanted {
+            Some(listed) => {
+                resolve::with_used(&set, listed, &self.externals, !self.without_services)?
+            }
+            None => all_but_google(&set),
+        };
         let out_dir = match &self.out_dir {
             Some(path) => path.clone(),
             None => std::env::var_os("OUT_DIR").map(PathBuf::from).ok_or_else(|| {

@@ -1,5 +1,7 @@
 //! From descriptors to the model: names looked up, features inherited, Rust names chosen.
 
+mod imports;
+mod origin;
 mod registry;
 
 use std::collections::HashSet;
@@ -22,9 +24,10 @@ use crate::model::{
 use crate::names;
 use registry::{Entry, Registry};
 
+pub(crate) use imports::with_used;
 #[cfg(test)]
-pub(crate) use registry::WELL_KNOWN;
-pub(crate) use registry::is_google;
+pub(crate) use origin::WELL_KNOWN;
+pub(crate) use origin::is_google;
 
 /// The packages of those files whose names are in `wanted`, in order of their names. `externals` are pairs of a name
 /// in the schema, as `.google.protobuf`, and the Rust path that stands for it. Services are left out unless `services`.
@@ -34,7 +37,8 @@ pub(crate) fn resolve(
     externals: &[(String, String)],
     services: bool,
 ) -> Result<Vec<Package>, Error> {
-    let named = |name: &String| set.file.iter().any(|file| file.name == Some(name));
+    let files = distinct(set);
+    let named = |name: &String| files.iter().any(|file| file.name == Some(name));
     if let Some(name) = wanted.iter().filter(|name| !named(name)).min() {
         return Err(Error::at(
             name,
@@ -42,9 +46,9 @@ pub(crate) fn resolve(
             "the file was asked for and is not among the descriptors",
         ));
     }
-    let registry = Registry::new(set, wanted, externals, services)?;
+    let registry = Registry::new(&files, wanted, externals, services)?;
     let mut packages = Vec::<Package>::new();
-    for file in set.file.iter().filter(|file| file.name.is_some_and(|name| wanted.contains(name))) {
+    for file in files.iter().filter(|file| file.name.is_some_and(|name| wanted.contains(name))) {
         let name = file.package.unwrap_or_default();
         let index = match packages.iter().position(|package| package.name == name) {
             Some(index) => index,
@@ -72,6 +76,12 @@ pub(crate) fn resolve(
     }
     packages.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(packages)
+}
+
+/// The files of a set, each name once: sets that were put together, as by `cat`, may hold a file in several copies.
+fn distinct<'s, 'a>(set: &'s FileDescriptorSet<'a>) -> Vec<&'s FileDescriptorProto<'a>> {
+    let mut seen = HashSet::new();
+    set.file.iter().filter(|file| seen.insert(file.name)).collect()
 }
 
 /// The features that a file begins with.

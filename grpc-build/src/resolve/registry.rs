@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use proc_macro2::Ident;
-use syn::ext::IdentExt as _;
 
+use super::origin::{Externals, Home, Origin};
 use super::{file_features, value_idents};
 use crate::Error;
 use crate::descriptor::{
-    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto,
-    FileDescriptorSet, feature_set, field_descriptor_proto as fd,
+    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto, feature_set,
+    field_descriptor_proto as fd,
 };
 use crate::features::Features;
 use crate::model::RustType;
@@ -71,7 +71,7 @@ pub(super) fn join(scope: &str, name: &str) -> String {
 
 impl Registry {
     pub(super) fn new(
-        set: &FileDescriptorSet<'_>,
+        files: &[&FileDescriptorProto<'_>],
         wanted: &HashSet<String>,
         externals: &[(String, String)],
         services: bool,
@@ -84,17 +84,17 @@ impl Registry {
                 extensions: HashMap::new(),
                 services: HashMap::new(),
             },
-            externals: externals_by_length(externals)?,
+            externals: Externals::new(externals)?,
             taken: HashMap::new(),
             functions: HashMap::new(),
             uses: Vec::new(),
         };
         // Whose names are written down by their users comes first; others get an underscore where names run into each
         // other.
-        for file in set.file {
+        for file in files {
             builder.package(Home::of(file, wanted));
         }
-        for file in set.file {
+        for file in files {
             let (features, home) = (file_features(file)?, Home::of(file, wanted));
             for message in file.message_type {
                 builder.message(message, home.package, home, &[], features);
@@ -103,13 +103,13 @@ impl Registry {
                 builder.r#enum(declared, home.package, home, &[], features);
             }
         }
-        for file in set.file {
+        for file in files {
             let home = Home::of(file, wanted);
             for service in file.service.iter().filter(|_| services) {
                 builder.service(service.name.unwrap_or_default(), home);
             }
         }
-        for file in set.file {
+        for file in files {
             let home = Home::of(file, wanted);
             builder.extensions(file.extension, home.package, home, &[]);
         }
@@ -140,85 +140,9 @@ impl Registry {
     }
 }
 
-/// The longest names first, so that the most specific one matches.
-fn externals_by_length(externals: &[(String, String)]) -> Result<Vec<(String, syn::Path)>, Error> {
-    let mut out = Vec::new();
-    for (name, path) in externals {
-        let path =
-            syn::parse_str(path).map_err(|_| Error::new(format!("`{path}` is no Rust path")))?;
-        out.push((name.trim_start_matches('.').to_owned(), path));
-    }
-    out.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-    Ok(out)
-}
-
-/// The package whose well-known types `grpc_arena` has.
-const GOOGLE: &str = "google.protobuf";
-
-/// What is declared in [`GOOGLE`] and lies in `grpc_arena::wkt`.
-pub(crate) const WELL_KNOWN: [&str; 28] = [
-    "Any",
-    "Api",
-    "BoolValue",
-    "BytesValue",
-    "DoubleValue",
-    "Duration",
-    "Empty",
-    "Enum",
-    "EnumValue",
-    "Field",
-    "FieldMask",
-    "FloatValue",
-    "Int32Value",
-    "Int64Value",
-    "ListValue",
-    "Method",
-    "Mixin",
-    "NullValue",
-    "Option",
-    "SourceContext",
-    "StringValue",
-    "Struct",
-    "Syntax",
-    "Timestamp",
-    "Type",
-    "UInt32Value",
-    "UInt64Value",
-    "Value",
-];
-
-/// Whether a package is [`GOOGLE`] or lies within.
-pub(crate) fn is_google(package: &str) -> bool {
-    package.strip_prefix(GOOGLE).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-}
-
-/// The file that something is declared in: its package, and whether code is generated for it.
-#[derive(Clone, Copy)]
-struct Home<'a> {
-    package: &'a str,
-    wanted: bool,
-}
-
-impl<'a> Home<'a> {
-    fn of(file: &FileDescriptorProto<'a>, wanted: &HashSet<String>) -> Self {
-        let wanted = file.name.is_some_and(|name| wanted.contains(name));
-        Self { package: file.package.unwrap_or_default(), wanted }
-    }
-}
-
-/// Where the code of a type is.
-enum Origin {
-    /// Generated.
-    Here,
-    /// At a path outside.
-    Elsewhere(RustType),
-    /// Nowhere: there is none.
-    Nowhere,
-}
-
 struct Builder {
     registry: Registry,
-    externals: Vec<(String, syn::Path)>,
+    externals: Externals,
     /// The names of types and modules that are taken in each module of each package.
     taken: HashMap<(String, Vec<String>), HashSet<String>>,
     /// The names of functions that are taken at the root of each package.
@@ -265,7 +189,7 @@ impl Builder {
         let full_name = join(scope, name);
         let features = features.overridden(message.options.and_then(|options| options.features));
         let is_map_entry = message.options.is_some_and(|options| options.map_entry == Some(true));
-        let (rust, module, external) = match self.origin(&full_name, home) {
+        let (rust, module, external) = match self.externals.origin(&full_name, home) {
             Origin::Elsewhere(rust) => (rust, names::ident(&names::module(name)), true),
             Origin::Nowhere => {
                 self.absent(message, full_name);
@@ -328,7 +252,7 @@ impl Builder {
         let full_name = join(scope, name);
         let features = features.overridden(declared.options.and_then(|options| options.features));
         let closed = features.enums == feature_set::EnumType::Closed;
-        let (rust, external) = match self.origin(&full_name, home) {
+        let (rust, external) = match self.externals.origin(&full_name, home) {
             Origin::Elsewhere(rust) => (rust, true),
             Origin::Nowhere => {
                 self.registry.absent.insert(full_name);
@@ -367,22 +291,6 @@ impl Builder {
         self.taken.entry((package.to_owned(), modules)).or_default()
     }
 
-    /// Where the code of a type is. Whoever compiles files of [`GOOGLE`] gets types of their own.
-    fn origin(&self, full_name: &str, home: Home<'_>) -> Origin {
-        if let Some(rust) = self.external(full_name, home) {
-            return Origin::Elsewhere(rust);
-        }
-        if home.wanted || !is_google(home.package) {
-            return Origin::Here;
-        }
-        let name = full_name.strip_prefix(GOOGLE).unwrap_or_default();
-        let outermost = name.split('.').nth(1);
-        if home.package == GOOGLE && outermost.is_some_and(|name| WELL_KNOWN.contains(&name)) {
-            return Origin::Elsewhere(behind(syn::parse_quote!(::grpc_arena::wkt), name));
-        }
-        Origin::Nowhere
-    }
-
     /// Notes that no code stands for a message and what is declared within.
     fn absent(&mut self, message: &DescriptorProto<'_>, full_name: String) {
         for nested in message.nested_type {
@@ -392,25 +300,6 @@ impl Builder {
             self.registry.absent.insert(join(&full_name, nested.name.unwrap_or_default()));
         }
         self.registry.absent.insert(full_name);
-    }
-
-    /// The external type that stands for a name, if one does: the given path, and behind it what the name has more.
-    fn external(&self, full_name: &str, home: Home<'_>) -> Option<RustType> {
-        let lies_in = |name: &str, outer: &str| {
-            let rest = name.strip_prefix(outer);
-            outer.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        let (prefix, path) =
-            self.externals.iter().find(|(prefix, _)| lies_in(full_name, prefix))?;
-        let (rest, mut path) = (&full_name[prefix.len()..], path.clone());
-        // What is declared in a message lies in the module beside its struct.
-        if !rest.is_empty()
-            && !lies_in(home.package, prefix)
-            && let Some(last) = path.segments.last_mut()
-        {
-            last.ident = names::ident(&names::module(&last.ident.unraw().to_string()));
-        }
-        Some(behind(path, rest))
     }
 
     /// Marks all messages that reach a `required` field through their fields, however far.
@@ -438,16 +327,6 @@ impl Builder {
             }
         }
     }
-}
-
-/// The type that lies behind `path` as `rest`, as `.Person.Phone`, lies behind a package.
-fn behind(mut path: syn::Path, rest: &str) -> RustType {
-    let parts = rest.split('.').filter(|part| !part.is_empty()).collect::<Vec<_>>();
-    for (i, part) in parts.iter().enumerate() {
-        let name = if i + 1 == parts.len() { names::camel(part) } else { names::module(part) };
-        path.segments.push(names::ident(&name).into());
-    }
-    RustType::external(path)
 }
 
 /// Whether a message has the option `message_set_wire_format`.

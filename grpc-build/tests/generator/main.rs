@@ -1,5 +1,6 @@
 //! What users of the generator see: errors that point at the place, output that does not change, the plugin.
 
+mod imports;
 mod names;
 mod refused;
 mod settings;
