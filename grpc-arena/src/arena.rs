@@ -33,7 +33,7 @@ const RETAINED: usize = 1 << 20;
 /// ```
 ///
 /// An allocation aligns `next` and moves it. A chunk that is full stays until the reset, and the next one is twice as
-/// large. [`reset`](Self::reset) replaces several chunks by one of their total size, up to
+/// large (1 KiB at least). [`reset`](Self::reset) replaces several chunks by one of their total size, up to
 /// [`retained_bytes`](Self::with_retained), so that an arena in a loop soon allocates nothing.
 ///
 /// Only `Copy` types go in, so nothing is ever dropped. What comes out borrows the arena, so that nothing outlives a
@@ -132,8 +132,8 @@ impl Arena {
         arena
     }
 
-    /// Sets how many bytes [`reset`](Self::reset) keeps at most; 1 MiB by default. Below 1 KiB, less than a chunk, it
-    /// keeps nothing.
+    /// Sets how many bytes [`reset`](Self::reset) keeps at most; 1 MiB by default. A lone chunk of no more stays; of
+    /// others nothing is kept below 1 KiB.
     ///
     /// Messages that need more than this pay for a heap allocation each time.
     #[must_use]
@@ -271,14 +271,14 @@ impl Arena {
     }
 
     /// Fresh memory of this layout that lies in its cache line as `address`, a multiple of the alignment, does in its
-    /// own; anywhere, when that is more than the budget holds.
+    /// own; anywhere, when that is more than the budget holds. Takes room for any pad, so that what fits a budget does
+    /// not depend on addresses.
     fn take_alike(&self, layout: Layout, address: usize) -> Result<NonNull<u8>, ArenaFull> {
         let roomy = Layout::from_size_align(layout.size() + (CACHE_LINE - 1), layout.align());
         let Some(place) = roomy.ok().and_then(|roomy| self.take(roomy).ok()) else {
             return self.take(layout);
         };
         let pad = address.wrapping_sub(place.addr().get()) % CACHE_LINE;
-        self.give_back_tail(place, layout.size() + (CACHE_LINE - 1), pad + layout.size());
         // SAFETY: less than a line in front of the size, all of which was taken. Both addresses are multiples of the
         // alignment, which divides a line, so the pad is one, too.
         Ok(unsafe { place.add(pad) })
@@ -440,7 +440,7 @@ impl Arena {
         }
         let need = need.checked_add(size_of::<Header>()).ok_or(ArenaFull)?;
         let size = match self.last.get() {
-            Some(last) => 2 * last.header().size,
+            Some(last) => (2 * last.header().size).max(FIRST_CHUNK),
             // Messages take about twice their encoded size; so that one decode asks the heap once.
             None => self.input.get().saturating_mul(2).clamp(FIRST_CHUNK, FIRST_CHUNK_MAX),
         };

@@ -88,6 +88,23 @@ fn unknown_fields_are_kept_up_to_the_limit() {
 }
 
 #[test]
+fn entries_of_maps_that_are_kept_as_unknown_fields_count_as_such() {
+    let limits = DecodeLimits::DEFAULT.with_unknown_fields(10);
+    let arena = Arena::new();
+    // Field 11, whose enum names no 9.
+    let entry = [0x5a, 0x05, 0x0a, 0x01, b'a', 0x10, 0x09];
+    let bytes = |count| [&[0x08, 0x01][..], &entry.repeat(count)].concat();
+    let ten = bytes(10);
+    let legacy = <Legacy<'static> as Schema>::decode(&ten, &arena, &limits).unwrap();
+    assert_eq!(legacy.unknown.fields().count(), 10);
+    let eleven = bytes(11);
+    let error = <Legacy<'static> as Schema>::decode(&eleven, &arena, &limits).unwrap_err();
+    assert_eq!(error.rule(), &DecodeRule::UnknownFields);
+    let at = 2 + 10 * entry.len();
+    assert!((at..at + entry.len()).contains(&error.offset()), "{error}");
+}
+
+#[test]
 fn lists_in_many_pieces_cost_linear_memory() {
     // Fields 31 and 36 and an unknown one by turns, so that no element follows one of its own kind.
     let bytes = [0xf8, 0x01, 0x05, 0xa2, 0x02, 0x00, 0x80, 0x7d, 0x05].repeat(100_000);

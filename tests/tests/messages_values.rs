@@ -22,6 +22,20 @@ type AnEverything = Everything<'static>;
 type ALegacy = Legacy<'static>;
 
 #[test]
+fn a_message_equals_what_was_read_from_it_however_its_extensions_were_added() {
+    let arena = Arena::new();
+    let mut sent = Legacy { id: Some(1), ..Legacy::EMPTY };
+    Rating { value: Some(5), ..Rating::EMPTY }.add_to(&mut sent, &arena).unwrap();
+    Scores { value: &[1, -1], ..Scores::EMPTY }.add_to(&mut sent, &arena).unwrap();
+    let bytes = encode(&sent);
+    let received = decode::<ALegacy>(&bytes, &arena).unwrap();
+    assert_ne!(received.unknown.spans().len(), sent.unknown.spans().len());
+    assert_eq!(received, sent);
+    Rating { value: Some(5), ..Rating::EMPTY }.add_to(&mut sent, &arena).unwrap();
+    assert_ne!(received, sent);
+}
+
+#[test]
 fn each_rare_field_is_written_when_it_alone_is_there() {
     const NONE: Rare<'static> = Rare::EMPTY;
     assert_eq!(encode(&NONE), []);

@@ -96,6 +96,42 @@ fn a_large_copy_lies_in_its_cache_line_as_its_source_does() {
 }
 
 #[test]
+fn what_a_large_copy_takes_does_not_depend_on_addresses() {
+    let source = std::vec![7u8; LARGE_COPY + CACHE_LINE];
+    for budget in LARGE_COPY..LARGE_COPY + 3 * CACHE_LINE {
+        let verdicts = (0..CACHE_LINE).map(|shift| {
+            let arena = Arena::with_budget(budget);
+            let whole = arena.try_alloc_slice(&source[shift..][..LARGE_COPY]).is_ok();
+            let words = (0..4).filter(|_| arena.try_alloc(5u64).is_ok()).count();
+            (whole, words, arena.used_bytes(), arena.heap_bytes())
+        });
+        let verdicts = verdicts.collect::<Vec<_>>();
+        assert!(verdicts.iter().all(|verdict| *verdict == verdicts[0]), "{budget}: {verdicts:?}");
+    }
+}
+
+#[test]
+fn chunks_double_from_the_first_one_s_size_on_however_small_the_capacity() {
+    for capacity in [0, 1, 100] {
+        let arena = Arena::with_capacity(capacity);
+        let small = arena.heap_bytes();
+        for _ in 0..FIRST_CHUNK / 16 {
+            arena.alloc(1u64);
+        }
+        assert_eq!(arena.heap_bytes(), small + FIRST_CHUNK);
+    }
+}
+
+#[test]
+fn a_lone_chunk_within_the_retained_size_stays_however_small() {
+    let mut arena = Arena::with_capacity(100).with_retained(200);
+    arena.alloc(1u64);
+    let held = arena.heap_bytes();
+    arena.reset();
+    assert_eq!(arena.heap_bytes(), held);
+}
+
+#[test]
 fn a_budget_bounds_what_is_handed_out_until_the_reset() {
     let mut arena = Arena::with_budget(100);
     for _ in 0..2 {

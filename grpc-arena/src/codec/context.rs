@@ -209,7 +209,8 @@ impl<'a> Context<'a> {
         if self.failed() { at.ended() } else { at }
     }
 
-    fn count_unknown(&mut self, at: Cursor<'a>) -> bool {
+    /// Whether one more unknown field may be kept; fails at `at` if not.
+    pub(crate) fn count_unknown(&mut self, at: Cursor<'a>) -> bool {
         match self.unknown.checked_sub(1) {
             Some(left) => {
                 self.unknown = left;

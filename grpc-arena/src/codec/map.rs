@@ -1,9 +1,11 @@
 //! Map fields.
 
+use core::alloc::Layout;
 use core::cmp::Ordering;
 use core::fmt;
 use core::mem::MaybeUninit;
 use core::ops::Index;
+use core::ptr::NonNull;
 
 use super::{Context, Cursor, Frame, Kind, UnknownFields, Writer, delimited_len, scan};
 use crate::{Arena, ArenaVec, SizeCache};
@@ -129,16 +131,24 @@ impl<'a, K: MapKey, V: Copy> Map<'a, K, V> {
     /// Collects entries into the arena; of several with one key the last stays.
     ///
     /// # Panics
-    /// When the arena's budget is spent.
+    /// When the arena's budget is spent; [`try_collect_in`](Self::try_collect_in) says so instead.
     pub fn collect_in(entries: impl IntoIterator<Item = (K, V)>, arena: &'a Arena) -> Self {
-        let mut builder = MapBuilder::new();
+        Self::try_collect_in(entries, arena).expect("the arena's budget is spent")
+    }
+
+    /// Collects entries into the arena; of several with one key the last stays.
+    ///
+    /// # Errors
+    /// When the arena's budget is spent.
+    pub fn try_collect_in(
+        entries: impl IntoIterator<Item = (K, V)>,
+        arena: &'a Arena,
+    ) -> Result<Self, crate::ArenaFull> {
         let mut list = ArenaVec::new_in(arena);
-        list.extend(entries);
-        builder.list = Some(list);
-        builder
-            .build(arena)
-            .expect("the arena's budget is spent")
-            .expect("the builder holds a list")
+        for entry in entries {
+            list.try_push(entry)?;
+        }
+        Ok(MapBuilder { list: Some(list) }.build(arena)?.unwrap_or_default())
     }
 }
 
@@ -297,9 +307,13 @@ fn merge_sort<K: MapKey, V: Copy>(
     arena: &Arena,
 ) -> Result<(), crate::ArenaFull> {
     let len = entries.len();
-    let scratch = arena.try_alloc_slice(entries)?;
-    let held = size_of_val(scratch);
-    let start = core::ptr::NonNull::from(&mut *scratch).cast();
+    let layout = Layout::for_value(entries);
+    let start = arena.take(layout)?.cast::<(K, V)>();
+    // SAFETY: fresh memory for as many entries, which are written before they are referred to.
+    let scratch = unsafe {
+        start.copy_from_nonoverlapping(NonNull::from(&*entries).cast(), len);
+        core::slice::from_raw_parts_mut(start.as_ptr(), len)
+    };
     let (mut from, mut to) = (&mut *entries, &mut *scratch);
     let (mut width, mut turns) = (1, 0);
     while width < len {
@@ -325,7 +339,7 @@ fn merge_sort<K: MapKey, V: Copy>(
     if turns % 2 == 1 {
         to.copy_from_slice(from);
     }
-    arena.give_back_tail(start, held, 0);
+    arena.give_back_tail(start.cast(), layout.size(), 0);
     Ok(())
 }
 
@@ -402,7 +416,7 @@ where
             return cursor.ended();
         }
         if core::mem::take(&mut cx.unnamed) {
-            keep_entry(cx, tag, start.until(cursor), unknown, frame);
+            keep_entry(cx, tag, start, start.until(cursor), unknown, frame);
         } else if list.try_push(entry).is_err() {
             return cx.full(start);
         }
@@ -451,10 +465,14 @@ fn entry<'a, K: Kind<'a>, V: Kind<'a>>(
 fn keep_entry<'a>(
     cx: &mut Context<'a>,
     tag: u32,
+    start: Cursor<'a>,
     entry: &'a [u8],
     unknown: &mut UnknownFields<'a>,
     frame: &mut Frame<'a>,
 ) {
+    if !cx.count_unknown(start) {
+        return;
+    }
     cx.flush(unknown, frame);
     let mut span = ArenaVec::new_in(cx.arena);
     if span.try_reserve_exact(5 + entry.len()).is_err() {
@@ -527,6 +545,26 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+
+    #[test]
+    fn sorting_leaves_nothing_behind_in_the_arena() {
+        // As many entries as are sorted by counting, and of a size that is copied to its place in the cache line.
+        for len in [FEW, 1000] {
+            let arena = Arena::with_capacity(1 << 16);
+            let entries = (0..len as u64).rev().map(|key| (key, key));
+            assert_eq!(Map::collect_in(entries, &arena).len(), len);
+            assert_eq!(arena.used_bytes(), len * size_of::<(u64, u64)>());
+        }
+    }
+
+    #[test]
+    fn entries_that_the_budget_has_no_room_for_make_no_map() {
+        for (len, fits) in [(10u64, true), (101, false)] {
+            let arena = Arena::with_budget(1600);
+            let map = Map::try_collect_in((0..len).map(|key| (key, key)), &arena);
+            assert_eq!(map.is_ok(), fits);
+        }
+    }
 
     proptest! {
         #[test]

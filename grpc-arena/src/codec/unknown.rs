@@ -1,13 +1,15 @@
 //! Fields that the schema does not know.
 
 use core::fmt;
+use core::hash::{Hash, Hasher};
 
 use super::{Cursor, scan};
 
 /// The fields of a message that its schema does not know, kept to be written back.
 ///
-/// Spans of the input, tags included, in their order; neighbours are one span. Extensions are found in here.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+/// Spans of the input, tags included, in their order; neighbours are one span. Extensions are found in here. Two are equal
+/// when their bytes are, wherever these are cut into spans: what was sent equals what is received.
+#[derive(Clone, Copy, Default)]
 pub struct UnknownFields<'a> {
     pub(crate) spans: &'a [&'a [u8]],
 }
@@ -60,8 +62,61 @@ impl<'a> UnknownFields<'a> {
     }
 }
 
+impl UnknownFields<'_> {
+    /// The bytes of all spans.
+    fn bytes(self) -> impl Iterator<Item = u8> {
+        self.spans.iter().copied().flatten().copied()
+    }
+}
+
+impl PartialEq for UnknownFields<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.encoded_len() == other.encoded_len() && self.bytes().eq(other.bytes())
+    }
+}
+
+impl Eq for UnknownFields<'_> {}
+
+impl Hash for UnknownFields<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_usize(self.encoded_len());
+        // One by one, as a hasher may tell slices from those that they are cut into.
+        self.bytes().for_each(|byte| state.write_u8(byte));
+    }
+}
+
 impl fmt::Debug for UnknownFields<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.fields().map(|(tag, value)| (tag >> 3, value))).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::BuildHasher as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_equal_does_not_depend_on_the_cuts_between_spans() {
+        let cuts: [&[&[u8]]; 4] = [
+            &[&[8, 1, 16, 2]],
+            &[&[8, 1], &[16, 2]],
+            &[&[8, 1], &[], &[16], &[2]],
+            &[&[], &[8, 1, 16, 2]],
+        ];
+        let hash = std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default();
+        for left in cuts.map(UnknownFields::from_spans) {
+            for right in cuts.map(UnknownFields::from_spans) {
+                assert_eq!(left, right);
+                assert_eq!(hash.hash_one(left), hash.hash_one(right));
+            }
+            for others in [&[8, 1, 16, 3][..], &[8, 1, 16], &[8, 1, 16, 2, 24, 1], &[]] {
+                assert_ne!(left, UnknownFields::from_spans(&[others]));
+                assert_ne!(UnknownFields::from_spans(&[others]), left);
+            }
+            assert_ne!(left, UnknownFields::EMPTY);
+        }
+        assert_eq!(UnknownFields::from_spans(&[&[], &[]]), UnknownFields::EMPTY);
     }
 }
