@@ -15,7 +15,8 @@ impl<'a> SourceInfo<'a> {
     pub(crate) fn of(file: &FileDescriptorProto<'a>) -> Self {
         let mut locations = HashMap::new();
         for location in file.source_code_info.map_or(&[][..], |info| info.location) {
-            let line = location.span.first().and_then(|&line| u32::try_from(line + 1).ok());
+            let line =
+                location.span.first().and_then(|&line| u32::try_from(line.checked_add(1)?).ok());
             let text = location.leading_comments.or(location.trailing_comments).unwrap_or_default();
             // The first location of a path is the declaration itself.
             locations.entry(location.path).or_insert_with(|| (line, to_markdown(text)));
@@ -44,6 +45,7 @@ impl<'a> SourceInfo<'a> {
 
 /// Comments as rustdoc takes them without a warning: what looks like HTML, a link or a test is none.
 fn to_markdown(text: &str) -> Comments {
+    let text = printable(text);
     let mut lines = text.trim_end().lines().map(plain).peekable();
     let mut out = Vec::new();
     let mut after_blank = true;
@@ -70,6 +72,13 @@ fn to_markdown(text: &str) -> Comments {
         out.remove(0);
     }
     out
+}
+
+/// Text that Rust takes in a comment: a carriage return ends a line, as in Markdown, and what turns the direction of text
+/// around is left out.
+fn printable(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.replace("\r\n", "\n").replace('\r', "\n").replace(turns, "")
 }
 
 /// A line without the space that follows the slashes, and with spaces for the tabs it begins with, which Markdown takes
@@ -111,43 +120,77 @@ fn item(line: &str) -> String {
 
 /// Escapes what Markdown and rustdoc would read as markup, outside of code spans.
 fn escape(line: &str) -> String {
+    let (mut out, mut rest) = (String::new(), line);
+    while let Some((text, mark, behind)) = backquotes(rest, true) {
+        out.push_str(&words(text));
+        let (mut code, mut end) = ("", behind);
+        loop {
+            match backquotes(end, false) {
+                Some((_, closing, behind_code)) if closing == mark => {
+                    code = &behind[..behind.len() - behind_code.len()];
+                    break;
+                }
+                Some((.., further)) => end = further,
+                None => break,
+            }
+        }
+        if code.is_empty() {
+            // Backquotes that are not paired up are no code.
+            out.push_str(&mark.replace('`', "\\`"));
+        } else {
+            out.push_str(mark);
+            out.push_str(code);
+        }
+        rest = &behind[code.len()..];
+    }
+    out.push_str(&words(rest));
+    out
+}
+
+/// The first run of backquotes, between what is in front of it and behind it; but for the first that is escaped, where
+/// that is possible: there are no escapes in code.
+fn backquotes(text: &str, escapes: bool) -> Option<(&str, &str, &str)> {
+    let mut escaped = false;
+    let start = text.find(|c| {
+        let found = c == '`' && !escaped;
+        escaped = escapes && c == '\\' && !escaped;
+        found
+    })?;
+    let len = text[start..].bytes().take_while(|&byte| byte == b'`').count();
+    let (run, behind) = text[start..].split_at(len);
+    Some((&text[..start], run, behind))
+}
+
+/// Escapes text without code, and makes links of addresses.
+fn words(text: &str) -> String {
     let mut out = String::new();
-    // Backquotes that are not paired up are no code.
-    let spans = line.matches('`').count() / 2 * 2;
-    for (i, part) in line.split('`').enumerate() {
+    for (i, word) in text.split(' ').enumerate() {
         if i > 0 {
-            out.push_str(if i <= spans { "`" } else { "\\`" });
+            out.push(' ');
         }
-        if i % 2 == 1 && i < spans {
-            out.push_str(part);
-            continue;
-        }
-        for (j, word) in part.split(' ').enumerate() {
-            if j > 0 {
-                out.push(' ');
-            }
-            let url = word.trim_end_matches(|c: char| ".,;:)>]\"'".contains(c));
-            let bare = url.trim_start_matches(|c: char| "(<[\"'".contains(c));
-            if bare.starts_with("http://") || bare.starts_with("https://") {
-                let before = &url[..url.len() - bare.len()];
-                out.push_str(&markup(before.trim_end_matches('<')));
-                out.push_str(&format!("<{bare}>"));
-                out.push_str(&markup(word[url.len()..].trim_start_matches('>')));
-            } else {
-                out.push_str(&markup(word));
-            }
+        let url = word.trim_end_matches(|c: char| ".,;:)>]\"'".contains(c));
+        let bare = url.trim_start_matches(|c: char| "(<[\"'".contains(c));
+        if bare.starts_with("http://") || bare.starts_with("https://") {
+            let before = &url[..url.len() - bare.len()];
+            out.push_str(&markup(before.trim_end_matches('<')));
+            out.push_str(&format!("<{bare}>"));
+            out.push_str(&markup(word[url.len()..].trim_start_matches('>')));
+        } else {
+            out.push_str(&markup(word));
         }
     }
     out
 }
 
+/// Escapes what is not escaped already.
 fn markup(text: &str) -> String {
-    let mut out = String::new();
+    let (mut out, mut escaped) = (String::new(), false);
     for c in text.chars() {
-        if "<>[]~".contains(c) {
+        if "<>[]~".contains(c) && !escaped {
             out.push('\\');
         }
         out.push(c);
+        escaped = c == '\\' && !escaped;
     }
     out
 }
@@ -171,6 +214,34 @@ mod tests {
                 "Then `Vec<u8>` and \\`odd",
             ]
         );
+    }
+
+    #[test]
+    fn what_is_escaped_already_stays_so() {
+        let cases = [
+            ("\\[x\\] [y]", "\\[x\\] \\[y\\]"),
+            ("\\\\[x]", "\\\\\\[x\\]"),
+            ("\\\\\\[x]", "\\\\\\[x\\]"),
+            ("\\<T\\> \\ [z]", "\\<T\\> \\ \\[z\\]"),
+            ("\\`foo\\` [x]", "\\`foo\\` \\[x\\]"),
+            ("\\`a `b\\` <c>", "\\`a `b\\` \\<c\\>"),
+            ("a\\", "a\\"),
+        ];
+        for (text, made) in cases {
+            assert_eq!(to_markdown(text), [made], "{text}");
+        }
+    }
+
+    #[test]
+    fn code_ends_at_as_many_backquotes_as_it_began_with() {
+        let cases = [
+            ("``a ` [b]`` [c]", "``a ` [b]`` \\[c\\]"),
+            ("``a` [b]", "\\`\\`a\\` \\[b\\]"),
+            ("a `` ` `` <b>", "a `` ` `` \\<b\\>"),
+        ];
+        for (text, made) in cases {
+            assert_eq!(to_markdown(text), [made], "{text}");
+        }
     }
 
     #[test]
