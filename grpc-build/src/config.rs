@@ -4,11 +4,13 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use grpc_arena::{Arena, DecodeLimits, Schema};
 use miette::Diagnostic as _;
 
 use crate::descriptor::{FileDescriptorProto, FileDescriptorSet};
+use crate::generate::Attributes;
 use crate::{Error, generate, resolve};
 
 /// Generates code for `protos`, all they declare and the imported files whose types they use, into `OUT_DIR`. Files are
@@ -79,7 +81,7 @@ impl Config {
     /// Puts an attribute, as `#[must_use]`, on what has exactly the name `proto`: a type, a field or an enum's value, as
     /// `.a.b.Person`, `.a.b.Person.name`; not on what is declared within. The name of a package stands for all types of
     /// the package: messages, enums, oneofs and extensions, nested ones too, but none of a package within; `.` stands
-    /// for those of all packages.
+    /// for those of all packages. A name of nothing that is generated is an error.
     ///
     /// Messages and oneofs derive `Clone`, `Copy`, `Debug` and `PartialEq` by themselves, enums also `Eq`, `PartialOrd`,
     /// `Ord` and `Hash`.
@@ -176,14 +178,16 @@ impl Config {
         set: &FileDescriptorSet<'_>,
         wanted: &HashSet<String>,
     ) -> Result<Vec<(String, String)>, Error> {
+        let attributes = Attributes::new(&self.attributes)?;
         let packages = resolve::resolve(set, wanted, &self.externals, !self.without_services)?;
         let mut files = Vec::new();
         for package in &packages {
             files.push((
                 generate::file_name(&package.name),
-                generate::package(package, &self.attributes)?,
+                generate::package(package, &attributes)?,
             ));
         }
+        attributes.check_used()?;
         if let Some(name) = &self.include_file {
             let names = packages.iter().map(|package| package.name.as_str()).collect::<Vec<_>>();
             files.push((name.display().to_string(), generate::include_file(&names)));
@@ -228,19 +232,25 @@ fn parse(protos: &[&Path], includes: &[&Path]) -> Result<(Vec<u8>, HashSet<Strin
     Ok((compiler.encode_file_descriptor_set(), wanted))
 }
 
+/// What the built-in parser cannot say to a file that begins with `edition`.
+const EDITIONS: &str =
+    ": the built-in parser reads proto2 and proto3; for an edition set PROTOC or Config::protoc";
+
 /// Puts the line in front that the parser's error knows only as a place in the text.
 fn located(error: &protox::Error) -> Error {
     // Of two declarations that do not go together the later one is to blame.
     let latest = error.labels().and_then(|labels| labels.max_by_key(miette::LabeledSpan::offset));
-    let line = latest.and_then(|label| {
-        let contents = error.source_code()?.read_span(label.inner(), 0, 0).ok()?;
-        u32::try_from(contents.line() + 1).ok()
-    });
+    let blamed = latest.and_then(|label| error.source_code()?.read_span(label.inner(), 0, 0).ok());
+    let line = blamed.as_ref().and_then(|text| u32::try_from(text.line() + 1).ok());
+    let of_edition = blamed.is_some_and(|text| text.data().starts_with(b"edition"));
     let mut message = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
         message = format!("{message}: {inner}");
         cause = inner.source();
+    }
+    if of_edition {
+        message.push_str(EDITIONS);
     }
     match error.file() {
         Some(file) => {
@@ -257,7 +267,10 @@ fn run_protoc(
     includes: &[&Path],
 ) -> Result<(Vec<u8>, HashSet<String>), Error> {
     let folder = std::env::var_os("OUT_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
-    let out = folder.join(format!("descriptors-{}.bin", std::process::id()));
+    // Several threads of one build script may come by at once.
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    let out = folder.join(format!("descriptors-{}-{call}.bin", std::process::id()));
     let mut command = Command::new(protoc);
     command
         .arg("--include_imports")

@@ -1,5 +1,6 @@
 //! Rust source from the model.
 
+mod attributes;
 mod enums;
 mod extensions;
 mod fields;
@@ -10,8 +11,10 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use crate::Error;
-use crate::model::{Comments, Package, Scope};
+use crate::model::{Comments, Field, Message, Package, Scope};
 use crate::{names, service};
+
+pub(crate) use attributes::Attributes;
 
 /// The name of a package's file.
 pub(crate) fn file_name(package: &str) -> String {
@@ -19,18 +22,19 @@ pub(crate) fn file_name(package: &str) -> String {
 }
 
 /// The source of a package's file, formatted.
-pub(crate) fn package(package: &Package, attributes: &[(String, String)]) -> Result<String, Error> {
+pub(crate) fn package(package: &Package, attributes: &Attributes) -> Result<String, Error> {
+    attributes.note_package(&package.name);
     let scope = Scope::package(&package.name);
     let generator = Generator { package: &package.name, attributes };
     let mut out = TokenStream::new();
     for message in &package.messages {
-        out.extend(generator.message(message, &scope)?);
+        out.extend(generator.message(message, &scope));
     }
     for declared in &package.enums {
-        out.extend(generator.r#enum(declared)?);
+        out.extend(generator.r#enum(declared));
     }
     for extension in &package.extensions {
-        out.extend(generator.extension(extension, &scope)?);
+        out.extend(generator.extension(extension, &scope));
     }
     for service in &package.services {
         out.extend(service::generate_service(service, &scope));
@@ -79,25 +83,18 @@ pub(crate) fn include_file(packages: &[&str]) -> String {
 /// What the generators of all kinds of items share.
 struct Generator<'g> {
     package: &'g str,
-    attributes: &'g [(String, String)],
+    attributes: &'g Attributes,
 }
 
 impl Generator<'_> {
-    /// The attributes that the configuration puts on the item with this full name. On a package's name they are for all
-    /// types in it.
-    fn attributes(&self, full_name: &str, is_type: bool) -> Result<TokenStream, Error> {
-        let mut out = TokenStream::new();
-        for (name, attribute) in self.attributes {
-            let name = name.trim_start_matches('.');
-            let inside = is_type && (name.is_empty() || name == self.package);
-            if name == full_name || inside {
-                let tokens = attribute.parse::<TokenStream>().map_err(|error| {
-                    Error::new(format!("`{attribute}` on `{full_name}` is no attribute: {error}"))
-                })?;
-                out.extend(tokens);
-            }
-        }
-        Ok(out)
+    /// The attributes that the configuration puts on the item with this full name.
+    fn attributes(&self, full_name: &str, is_type: bool) -> TokenStream {
+        self.attributes.on(full_name, self.package, is_type)
+    }
+
+    /// Those on a field, wherever it comes to lie.
+    fn field_attributes(&self, message: &Message, field: &Field) -> TokenStream {
+        self.attributes(&format!("{}.{}", message.full_name, field.name), false)
     }
 }
 

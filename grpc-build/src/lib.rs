@@ -27,7 +27,8 @@
 //! | message `Person` | `struct Person<'a>`; what is declared within it: `mod person` |
 //! | enum, open | a struct around its number, with constants |
 //! | enum, closed | an `enum` |
-//! | oneof `contact` of `Person` | `enum person::Contact<'a>` |
+//! | oneof `contact` of `Person` | `enum person::Contact<'a>`; `ContactOneof` beside a nested type of that name |
+//! | a value `KIND_ONE` of an enum `Kind` | `Kind::ONE` in an open one, `Kind::One` in a closed one |
 //! | service `Greeter` | a handler trait and a client stub |
 
 mod comments;

@@ -59,6 +59,8 @@ pub(crate) struct Field {
     pub(crate) name: String,
     /// The name in Rust.
     pub(crate) ident: Ident,
+    /// The name of the method that returns the value or its default.
+    pub(crate) accessor: Ident,
     /// The number.
     pub(crate) number: u32,
     /// The comments.

@@ -1,5 +1,6 @@
 //! From descriptors to the model: names looked up, features inherited, Rust names chosen.
 
+mod check;
 mod imports;
 mod origin;
 mod registry;
@@ -46,6 +47,7 @@ pub(crate) fn resolve(
             "the file was asked for and is not among the descriptors",
         ));
     }
+    files.iter().try_for_each(|file| check::names(file))?;
     let registry = Registry::new(&files, wanted, externals, services)?;
     let mut packages = Vec::<Package>::new();
     for file in files.iter().filter(|file| file.name.is_some_and(|name| wanted.contains(name))) {
@@ -89,14 +91,23 @@ fn file_features(file: &FileDescriptorProto<'_>) -> Result<Features, Error> {
     let syntax = file.syntax.unwrap_or_default();
     let features = Features::of_file(syntax, file.edition).ok_or_else(|| {
         let what = match file.edition {
-            Some(edition) => {
-                format!("{edition:?} is not supported; proto2, proto3, 2023 and 2024 are")
-            }
-            None => format!("the syntax `{syntax}` is not supported"),
+            Some(edition) => format!("{edition:?}"),
+            None if syntax == "editions" => match unnamed_edition(file) {
+                Some(number) => format!("the edition with the number {number}"),
+                None => "the syntax `editions` without an edition".to_owned(),
+            },
+            None => format!("the syntax `{syntax}`"),
         };
+        let what = format!("{what} is not supported; proto2, proto3, 2023 and 2024 are");
         Error::at(file.name.unwrap_or_default(), None, what)
     })?;
     Ok(features.overridden(file.options.and_then(|options| options.features)))
+}
+
+/// The number of an edition that has no name here: it stays among the unknown fields.
+fn unnamed_edition(file: &FileDescriptorProto<'_>) -> Option<u64> {
+    let (_, varint) = file.unknown.fields().find(|(tag, _)| *tag == 14 << 3)?;
+    Some(varint.iter().rev().fold(0, |number, byte| number << 7 | u64::from(byte & 0x7f)))
 }
 
 /// The numbers that fields have, extensions included.
@@ -104,6 +115,9 @@ const NUMBERS: Range<u32> = 1..1 << 29;
 
 /// The numbers that extensions of a MessageSet have: they are values of a field, and parts of no tag.
 const MESSAGE_SET_NUMBERS: Range<u32> = 1..i32::MAX as u32;
+
+/// What users call on messages and their types: an accessor of such a name would be called in its place.
+const METHODS: [&str; 5] = ["clone", "decode", "default", "encode", "encoded_len"];
 
 /// One file on its way into its package.
 struct FileResolver<'a> {
@@ -284,6 +298,12 @@ impl<'a> FileResolver<'a> {
             fields.push(resolved);
         }
         fields.sort_by_key(|field| field.number);
+        for field in &mut fields {
+            let name = field.ident.to_string();
+            if METHODS.contains(&name.as_str()) {
+                field.accessor = names::unique(format!("{name}_"), &mut taken);
+            }
+        }
         let mut oneofs = oneofs.into_iter().map(|(_, oneof)| oneof).collect::<Vec<_>>();
         for (place, oneof) in oneofs.iter_mut().enumerate() {
             let mut taken = HashSet::new();
@@ -335,9 +355,11 @@ impl<'a> FileResolver<'a> {
             Some(text) => Some(self.default(text, &kind, field, at)?),
             None => None,
         };
+        let ident = names::unique(names::snake(name), taken);
         Ok(Field {
             name: name.to_owned(),
-            ident: names::unique(names::snake(name), taken),
+            accessor: ident.clone(),
+            ident,
             number,
             comments: self.source.comments(at),
             deprecated: field.options.is_some_and(|options| options.deprecated == Some(true)),
@@ -441,20 +463,20 @@ impl<'a> FileResolver<'a> {
             Kind::Scalar(Scalar::Text) => Literal::Text(text.to_owned()),
             Kind::Scalar(Scalar::Blob) => Literal::Blob(unescape(text).ok_or_else(bad)?),
             Kind::Scalar(Scalar::Float | Scalar::Double) => {
-                let name = if matches!(kind, Kind::Scalar(Scalar::Float)) { "f32" } else { "f64" };
-                match text {
-                    "inf" => Literal::Plain(format!("{name}::INFINITY")),
-                    "-inf" => Literal::Plain(format!("{name}::NEG_INFINITY")),
-                    "nan" | "-nan" => Literal::Plain(format!("{name}::NAN")),
-                    _ => {
-                        let value = text.parse::<f64>().map_err(|_| bad())?;
-                        Literal::Plain(if name == "f32" {
-                            format!("{:?}f32", value as f32)
-                        } else {
-                            format!("{value:?}f64")
-                        })
-                    }
-                }
+                let single = matches!(kind, Kind::Scalar(Scalar::Float));
+                // Rust reads what descriptors call infinite or no number, too, but for the sign of the latter.
+                let value = text.trim_start_matches('-').parse::<f64>().map_err(|_| bad())?;
+                let value = if text.starts_with('-') { -value } else { value };
+                // What is beyond a `float` is infinite.
+                let digits =
+                    if single { format!("{:?}", value as f32) } else { format!("{value:?}") };
+                let name = if single { "f32" } else { "f64" };
+                Literal::Plain(match digits.as_str() {
+                    "inf" => format!("{name}::INFINITY"),
+                    "-inf" => format!("{name}::NEG_INFINITY"),
+                    "NaN" => format!("{name}::NAN"),
+                    digits => format!("{digits}{name}"),
+                })
             }
             Kind::Scalar(Scalar::Bool) => {
                 Literal::Plain(text.parse::<bool>().map_err(|_| bad())?.to_string())
@@ -496,6 +518,7 @@ impl<'a> FileResolver<'a> {
         let numbers = if *message_set { MESSAGE_SET_NUMBERS } else { NUMBERS };
         let mut resolved = self.field(field, at, features, numbers, &mut HashSet::new())?;
         resolved.ident = names::ident("value");
+        resolved.accessor = resolved.ident.clone();
         // What is absent is told from what is zero, in proto3 too.
         if resolved.shape == Shape::Implicit {
             resolved.shape = Shape::Explicit;

@@ -41,6 +41,21 @@ fn keywords_and_primitive_types_may_be_names() {
 }
 
 #[test]
+fn methods_of_messages_are_none_of_their_accessors() {
+    let message = str_::Called { clone: Some(true), encode: Some(5), ..str_::Called::default() };
+    let bytes = encode(&message.clone());
+    assert_eq!(bytes, [16, 1, 32, 5]);
+    let (mut cache, arena) = (SizeCache::new(), Arena::new());
+    assert_eq!(message.encoded_len(&mut cache), 4);
+    assert_eq!(str_::Called::decode(&bytes, &arena, &DecodeLimits::DEFAULT), Ok(message));
+    assert_eq!((message.default_(), message.clone_(), message.decode_()), ("", true, &b"-"[..]));
+    assert_eq!(
+        (message.encode_(), message.encoded_len_(), message.beyond()),
+        (5, 0, f32::INFINITY)
+    );
+}
+
+#[test]
 fn what_a_service_adds_gives_way_to_the_messages_of_its_package() {
     fn path<M: Method>() -> &'static str {
         M::PATH

@@ -4,31 +4,29 @@ use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
 use super::{Generator, deprecated, docs, lints};
-use crate::Error;
 use crate::model::{Enum, EnumValue};
 
 impl Generator<'_> {
-    pub(super) fn r#enum(&self, declared: &Enum) -> Result<TokenStream, Error> {
+    pub(super) fn r#enum(&self, declared: &Enum) -> TokenStream {
         if declared.closed { self.closed_enum(declared) } else { self.open_enum(declared) }
     }
 
-    fn value_head(&self, declared: &Enum, value: &EnumValue) -> Result<TokenStream, Error> {
+    fn value_head(&self, declared: &Enum, value: &EnumValue) -> TokenStream {
         let docs = docs(&value.comments, &format!("`{}`.", value.name));
         let deprecated = deprecated(value.deprecated);
-        let attributes =
-            self.attributes(&format!("{}.{}", declared.full_name, value.name), false)?;
-        Ok(quote!(#docs #deprecated #attributes))
+        let attributes = self.attributes(&format!("{}.{}", declared.full_name, value.name), false);
+        quote!(#docs #deprecated #attributes)
     }
 
-    fn open_enum(&self, declared: &Enum) -> Result<TokenStream, Error> {
+    fn open_enum(&self, declared: &Enum) -> TokenStream {
         let ident = declared.rust.ident();
         let docs = docs(&declared.comments, &format!("The enum `{}`.", declared.full_name));
         let deprecated = deprecated(declared.deprecated);
-        let attributes = self.attributes(&declared.full_name, true)?;
+        let attributes = self.attributes(&declared.full_name, true);
         let mut constants = TokenStream::new();
         for value in &declared.values {
             let (head, name, number) = (
-                self.value_head(declared, value)?,
+                self.value_head(declared, value),
                 &value.ident,
                 Literal::i32_unsuffixed(value.number),
             );
@@ -36,7 +34,7 @@ impl Generator<'_> {
         }
         let (numbers, names) = numbers_and_names(declared);
         let lints = lints();
-        Ok(quote! {
+        quote! {
             #docs
             #deprecated
             #attributes
@@ -85,18 +83,18 @@ impl Generator<'_> {
                     self.0
                 }
             }
-        })
+        }
     }
 
-    fn closed_enum(&self, declared: &Enum) -> Result<TokenStream, Error> {
+    fn closed_enum(&self, declared: &Enum) -> TokenStream {
         let ident = declared.rust.ident();
         let docs = docs(&declared.comments, &format!("The enum `{}`.", declared.full_name));
         let deprecated = deprecated(declared.deprecated);
-        let attributes = self.attributes(&declared.full_name, true)?;
+        let attributes = self.attributes(&declared.full_name, true);
         let (mut variants, mut aliases) = (TokenStream::new(), TokenStream::new());
         for value in &declared.values {
             let (head, name, number) = (
-                self.value_head(declared, value)?,
+                self.value_head(declared, value),
                 &value.ident,
                 Literal::i32_unsuffixed(value.number),
             );
@@ -114,7 +112,7 @@ impl Generator<'_> {
         let distinct = distinct.collect::<Vec<_>>();
         let first = declared.values.first().map(|value| &value.ident);
         let lints = lints();
-        Ok(quote! {
+        quote! {
             #docs
             #deprecated
             #attributes
@@ -164,7 +162,7 @@ impl Generator<'_> {
                     self as i32
                 }
             }
-        })
+        }
     }
 }
 

@@ -4,22 +4,17 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::{Generator, lints};
-use crate::Error;
 use crate::model::{Extension, Scope};
 
 impl Generator<'_> {
-    pub(super) fn extension(
-        &self,
-        extension: &Extension,
-        scope: &Scope,
-    ) -> Result<TokenStream, Error> {
-        let message = self.message(&extension.message, scope)?;
+    pub(super) fn extension(&self, extension: &Extension, scope: &Scope) -> TokenStream {
+        let message = self.message(&extension.message, scope);
         let (ident, extendee, lints) =
             (extension.message.rust.ident(), extension.extendee.path(scope), lints());
         let of = format!(" The extension as `message` (a `{}`) has it.", extension.extendee_name);
         let add =
             " Adds the extension to what `message` has; what is there already stays in front.";
-        Ok(quote! {
+        quote! {
             #message
 
             #lints
@@ -53,6 +48,6 @@ impl Generator<'_> {
                     ::core::result::Result::Ok(())
                 }
             }
-        })
+        }
     }
 }

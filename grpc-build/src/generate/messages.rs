@@ -5,19 +5,18 @@ use quote::quote;
 use syn::Lifetime;
 
 use super::{Generator, deprecated, docs, lints};
-use crate::Error;
 use crate::model::{Field, Kind, Message, Scope, Shape};
 
 impl Generator<'_> {
-    pub(super) fn message(&self, message: &Message, scope: &Scope) -> Result<TokenStream, Error> {
+    pub(super) fn message(&self, message: &Message, scope: &Scope) -> TokenStream {
         let (item, codec, inner) = (
-            self.message_struct(message, scope)?,
+            self.message_struct(message, scope),
             self.codec(message, scope),
-            self.module(message, scope)?,
+            self.module(message, scope),
         );
         let ident = message.rust.ident();
         let lints = lints();
-        Ok(quote! {
+        quote! {
             #item
             #codec
 
@@ -50,14 +49,14 @@ impl Generator<'_> {
             }
 
             #inner
-        })
+        }
     }
 
-    fn message_struct(&self, message: &Message, scope: &Scope) -> Result<TokenStream, Error> {
+    fn message_struct(&self, message: &Message, scope: &Scope) -> TokenStream {
         let ident = message.rust.ident();
         let docs_ = docs(&message.comments, &format!("The message `{}`.", message.full_name));
         let deprecated_ = deprecated(message.deprecated);
-        let attributes = self.attributes(&message.full_name, true)?;
+        let attributes = self.attributes(&message.full_name, true);
         let (mut fields, mut empty, mut accessors) =
             (TokenStream::new(), TokenStream::new(), TokenStream::new());
         let mut seen = Vec::new();
@@ -78,8 +77,7 @@ impl Generator<'_> {
             let name = &field.ident;
             let docs = docs(&field.comments, &format!("The field `{}`.", field.name));
             let deprecated = deprecated(field.deprecated);
-            let attributes =
-                self.attributes(&format!("{}.{}", message.full_name, field.name), false)?;
+            let attributes = self.field_attributes(message, field);
             let rust = field.rust(scope);
             fields.extend(quote!(#docs #deprecated #attributes pub #name: #rust,));
             let value = field.empty(scope);
@@ -87,7 +85,7 @@ impl Generator<'_> {
             accessors.extend(accessor(field, scope));
         }
         let lints = lints();
-        Ok(quote! {
+        quote! {
             #docs_
             #deprecated_
             #attributes
@@ -113,7 +111,7 @@ impl Generator<'_> {
                     Self::EMPTY
                 }
             }
-        })
+        }
     }
 
     /// What the codec needs of a message.
@@ -304,32 +302,32 @@ impl Generator<'_> {
     }
 
     /// The module for what is declared within the message; none when that is nothing.
-    fn module(&self, message: &Message, scope: &Scope) -> Result<TokenStream, Error> {
+    fn module(&self, message: &Message, scope: &Scope) -> TokenStream {
         let inner = scope.module(&message.module);
         let mut items = TokenStream::new();
         for oneof in &message.oneofs {
-            items.extend(self.oneof(message, oneof, &inner)?);
+            items.extend(self.oneof(message, oneof, &inner));
         }
         for nested in &message.messages {
-            items.extend(self.message(nested, &inner)?);
+            items.extend(self.message(nested, &inner));
         }
         for nested in &message.enums {
-            items.extend(self.r#enum(nested)?);
+            items.extend(self.r#enum(nested));
         }
         for extension in &message.extensions {
-            items.extend(self.extension(extension, &inner)?);
+            items.extend(self.extension(extension, &inner));
         }
         if items.is_empty() {
-            return Ok(items);
+            return items;
         }
         let (module, docs) =
             (&message.module, format!(" What is declared within `{}`.", message.full_name));
         let lints = lints();
-        Ok(quote! {
+        quote! {
             #[doc = #docs]
             #lints
             pub mod #module { #items }
-        })
+        }
     }
 }
 
@@ -422,14 +420,15 @@ fn fields_loop(message: &Message, scope: &Scope) -> TokenStream {
 /// The method that returns a field's value or what stands for an absent one.
 fn accessor(field: &Field, scope: &Scope) -> Option<TokenStream> {
     let fallback = field.fallback(scope)?;
-    let (ident, rust) = (&field.ident, field.kind.rust(scope, &quote!('a)));
+    let (ident, accessor) = (&field.ident, &field.accessor);
+    let rust = field.kind.rust(scope, &quote!('a));
     let docs = format!(" The field `{}`, or its default.", field.name);
     let deprecated = deprecated(field.deprecated);
     Some(quote! {
         #[doc = #docs]
         #deprecated
         #[inline]
-        pub const fn #ident(&self) -> #rust {
+        pub const fn #accessor(&self) -> #rust {
             match self.#ident {
                 ::core::option::Option::Some(value) => value,
                 ::core::option::Option::None => #fallback,

@@ -4,42 +4,37 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::{Generator, deprecated, docs, lints};
-use crate::Error;
 use crate::model::{Kind, Message, Oneof, Scope};
 
 impl Generator<'_> {
     /// The enum of a oneof; `scope` is the module of its message.
-    pub(super) fn oneof(
-        &self,
-        message: &Message,
-        oneof: &Oneof,
-        scope: &Scope,
-    ) -> Result<TokenStream, Error> {
+    pub(super) fn oneof(&self, message: &Message, oneof: &Oneof, scope: &Scope) -> TokenStream {
         let ident = oneof.rust.ident();
         let docs_ = docs(
             &oneof.comments,
             &format!("The oneof `{}` of `{}`.", oneof.name, message.full_name),
         );
-        let attributes = self.attributes(&format!("{}.{}", message.full_name, oneof.name), true)?;
+        let attributes = self.attributes(&format!("{}.{}", message.full_name, oneof.name), true);
         let lifetime = oneof.borrows.then(|| quote!(<'a>));
         let mut variants = TokenStream::new();
         for (ident, index) in &oneof.variants {
             let field = &message.fields[*index];
             let docs = docs(&field.comments, &format!("The field `{}`.", field.name));
             let deprecated = deprecated(field.deprecated);
+            let attributes = self.field_attributes(message, field);
             let value = field.kind.rust(scope, &quote!('a));
             let value =
                 if matches!(field.kind, Kind::Message { .. }) { quote!(&'a #value) } else { value };
-            variants.extend(quote!(#docs #deprecated #ident(#value),));
+            variants.extend(quote!(#docs #deprecated #attributes #ident(#value),));
         }
         let lints = lints();
-        Ok(quote! {
+        quote! {
             #docs_
             #attributes
             #lints
             #[derive(Clone, Copy, Debug, PartialEq)]
             pub enum #ident #lifetime { #variants }
-        })
+        }
     }
 
     /// The statements that measure and write a oneof.

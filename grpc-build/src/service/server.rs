@@ -24,6 +24,25 @@ pub(super) fn generate(service: &Service, scope: &Scope) -> TokenStream {
         };
         quote!(router.#kind::<#marker, _>(::core::clone::Clone::clone(&serve));)
     });
+    let body = if service.methods.is_empty() {
+        quote!(let _ = (router, service);)
+    } else {
+        quote! {
+            // No type of a schema begins with an underscore.
+            struct _Serve<_S>(::std::rc::Rc<_S>);
+
+            impl<_S> ::core::clone::Clone for _Serve<_S> {
+                fn clone(&self) -> Self {
+                    _Serve(::std::rc::Rc::clone(&self.0))
+                }
+            }
+
+            #(#handlers)*
+
+            let serve = _Serve(service);
+            #(#routes)*
+        }
+    };
     let register_doc =
         format!(" Lets `router` serve the methods of `{}` with `service`.", service.full_name);
     let lints = lints();
@@ -41,19 +60,7 @@ pub(super) fn generate(service: &Service, scope: &Scope) -> TokenStream {
             router: &mut ::grpc_service::Router,
             service: ::std::rc::Rc<impl #ident>,
         ) {
-            // No type of a schema begins with an underscore.
-            struct _Serve<_S>(::std::rc::Rc<_S>);
-
-            impl<_S> ::core::clone::Clone for _Serve<_S> {
-                fn clone(&self) -> Self {
-                    _Serve(::std::rc::Rc::clone(&self.0))
-                }
-            }
-
-            #(#handlers)*
-
-            let serve = _Serve(service);
-            #(#routes)*
+            #body
         }
     }
 }

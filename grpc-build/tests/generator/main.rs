@@ -1,5 +1,6 @@
 //! What users of the generator see: errors that point at the place, output that does not change, the plugin.
 
+mod editions;
 mod imports;
 mod names;
 mod refused;
@@ -229,4 +230,38 @@ fn the_plugin_answers_what_is_no_request_with_an_error() {
     let answer = grpc_build::run_plugin(&[0x12, 0x03, b'x', b'=', b'y']).unwrap();
     let text = String::from_utf8_lossy(&answer).into_owned();
     assert!(text.contains("the option `x=y` is not known"), "{text}");
+}
+
+#[test]
+fn a_default_beyond_its_type_is_infinite() {
+    let folder = Folder::new("infinite");
+    let text = "syntax = \"proto2\";\nmessage M {\n  optional float a = 1 [default = 1e40];\n  \
+        optional float b = 2 [default = -1e40];\n  optional double c = 3 [default = 1e400];\n  \
+        optional float d = 4 [default = 1.5e38];\n  optional float e = 5 [default = nan];\n}\n";
+    let proto = folder.write("it.proto", text);
+    folder.compile(&mut Config::new(), &[&proto]).unwrap();
+    let made = folder.read("_.rs");
+    for value in ["f32::INFINITY", "f32::NEG_INFINITY", "f64::INFINITY", "1.5e38f32", "f32::NAN"] {
+        assert_eq!(made.matches(&format!("None => {value},")).count(), 1, "{value}: {made}");
+    }
+}
+
+#[test]
+fn comments_cannot_break_the_build() {
+    let folder = Folder::new("odd-comments");
+    let text = "syntax = \"proto3\";\n// One\rtwo.\r\n// \u{202e}Turned\u{2066} round\u{2069}.\r\nmessage M {}\n";
+    let proto = folder.write("it.proto", text);
+    folder.compile(&mut Config::new(), &[&proto]).unwrap();
+    let made = folder.read("_.rs");
+    assert!(!made.contains(['\r', '\u{202e}', '\u{2066}', '\u{2069}']), "{made:?}");
+    assert!(made.contains("/// One\n/// two.\n/// Turned round.\n"), "{made}");
+}
+
+#[test]
+fn a_service_without_methods_uses_all_that_it_is_given() {
+    let folder = Folder::new("idle");
+    let proto = folder.write("it.proto", "syntax = \"proto3\";\nservice Idle {}\n");
+    folder.compile(&mut Config::new(), &[&proto]).unwrap();
+    let made = folder.read("_.rs");
+    assert!(made.contains("let _ = (router, service);"), "{made}");
 }

@@ -27,3 +27,111 @@ fn a_module_is_renamed_only_for_a_package_that_is_generated() {
     folder.compile(&mut Config::new(), &[&outer, &inner]).unwrap();
     assert!(folder.read("a.rs").contains("pub mod b_ {"));
 }
+
+/// As docs/messages.md has it.
+#[test]
+fn values_lose_the_name_of_their_enum_and_oneofs_make_way_for_types() {
+    let folder = Folder::new("rules");
+    let text = "syntax = \"proto2\";\n\
+        enum StatusCode { STATUS_CODE_OK = 0; LOST = 1; STATUS_CODE_2 = 2; }\n\
+        enum Both { BOTH_A = 0; a = 1; }\n\
+        message M {\n  message Phone {}\n  enum KindOneof { NONE = 0; }\n  enum Kind { ONE = 0; }\n  \
+        oneof phone { int32 n = 1; }\n  oneof kind { int32 k = 2; }\n  oneof other { int32 o = 3; }\n  \
+        optional int32 unknown = 4;\n}\n";
+    let proto = folder.write("it.proto", text);
+    folder.compile(&mut Config::new(), &[&proto]).unwrap();
+    let made = folder.read("_.rs");
+    for name in ["Ok = 0,", "Lost = 1,", "StatusCode2 = 2,", "BothA = 0,", "A = 1,"] {
+        assert!(made.contains(&format!("\n    {name}")), "{name}: {made}");
+    }
+    for name in ["PhoneOneof", "KindOneof_", "Other"] {
+        assert!(made.contains(&format!("pub enum {name} {{")), "{name}: {made}");
+    }
+    assert!(made.contains("pub unknown_: "), "{made}");
+    folder.write("it.proto", &text.replacen("proto2", "proto3", 1).replace("optional ", ""));
+    folder.compile(&mut Config::new(), &[&proto]).unwrap();
+    let made = folder.read("_.rs");
+    for name in ["OK", "LOST", "STATUS_CODE_2", "BOTH_A", "A"] {
+        assert!(made.contains(&format!("pub const {name}: Self")), "{name}: {made}");
+    }
+}
+
+/// By an accessor of their own name, `..M::default()`, `m.clone()` and `m.encode(..)` would be something else.
+#[test]
+fn accessors_make_way_for_the_methods_of_messages() {
+    let folder = Folder::new("accessors");
+    let text = "syntax = \"proto2\";\nmessage M {\n  optional string default = 1;\n  optional bool clone = 2;\n  \
+        optional bytes decode = 3;\n  optional M encode = 4;\n  optional int32 encoded_len = 5;\n  \
+        optional int32 EncodedLen = 6;\n  optional int32 Default_ = 7;\n  repeated int32 sizes = 8;\n}\n";
+    let proto = folder.write("it.proto", text);
+    folder.compile(&mut Config::new(), &[&proto]).unwrap();
+    let made = folder.read("_.rs");
+    let accessors = made.split("pub const fn ").skip(1).map(|rest| rest.split('(').next().unwrap());
+    let expected = ["default__", "clone_", "decode_", "encoded_len__", "encoded_len_", "default_"];
+    assert_eq!(accessors.collect::<Vec<_>>(), expected, "{made}");
+    for field in ["default", "clone", "decode", "encode", "encoded_len", "encoded_len_", "default_"]
+    {
+        assert!(made.contains(&format!("pub {field}: ")), "{field}: {made}");
+    }
+}
+
+/// A field of a descriptor: its tag, its length and its bytes.
+fn part(tag: u8, content: &[u8]) -> Vec<u8> {
+    [&[tag, u8::try_from(content.len()).unwrap()], content].concat()
+}
+
+/// A set of one file with these parts.
+fn set(parts: &[Vec<u8>]) -> Vec<u8> {
+    part(0x0a, &[part(0x0a, b"it.proto"), parts.concat()].concat())
+}
+
+/// A parser would have refused them; descriptors may come from anywhere.
+#[test]
+fn names_that_are_none_are_reported() {
+    let folder = Folder::new("no-names");
+    let message = |inner: &[u8]| part(0x22, &[&part(0x0a, b"M"), inner].concat());
+    let named = |name: &str| part(0x0a, name.as_bytes());
+    for name in ["", "a-b", "1a", "\u{e4}", "a b", "a.b", "r#a", "'"] {
+        let cases = [
+            part(0x22, &named(name)),
+            part(0x2a, &named(name)),
+            part(0x32, &named(name)),
+            part(0x3a, &named(name)),
+            message(&part(0x12, &named(name))),
+            message(&part(0x1a, &named(name))),
+            message(&part(0x22, &named(name))),
+            message(&part(0x32, &named(name))),
+            message(&part(0x42, &named(name))),
+            part(0x2a, &[named("E"), part(0x12, &named(name))].concat()),
+            part(0x32, &[named("S"), part(0x12, &named(name))].concat()),
+        ];
+        for case in cases {
+            let set = set(&[case]);
+            let error = Config::new()
+                .out_dir(folder.0.join("out"))
+                .compile_descriptor_set(&set)
+                .unwrap_err();
+            assert_eq!(error.to_string(), format!("it.proto: `{name}` is no name"));
+            let request = [part(0x0a, b"it.proto"), part(0x7a, &set[2..])].concat();
+            let answer = grpc_build::run_plugin(&request).unwrap();
+            assert!(String::from_utf8_lossy(&answer).contains("is no name"));
+        }
+    }
+    for package in [".", "a..b", "a.", "../a", "a.1"] {
+        let set = set(&[part(0x12, package.as_bytes())]);
+        let error =
+            Config::new().out_dir(folder.0.join("out")).compile_descriptor_set(&set).unwrap_err();
+        assert_eq!(error.to_string(), format!("it.proto: `{package}` is no name of a package"));
+    }
+}
+
+#[test]
+fn a_line_beyond_all_numbers_is_no_line() {
+    let folder = Folder::new("no-line");
+    // The location of the message 0, on line 2^31 - 1 from 0.
+    let location = [part(0x0a, &[4, 0]), part(0x12, &[0xff, 0xff, 0xff, 0xff, 7, 0, 0])].concat();
+    let set = set(&[part(0x22, &part(0x0a, b"a-b")), part(0x4a, &part(0x0a, &location))]);
+    let error =
+        Config::new().out_dir(folder.0.join("out")).compile_descriptor_set(&set).unwrap_err();
+    assert_eq!(error.to_string(), "it.proto: `a-b` is no name");
+}

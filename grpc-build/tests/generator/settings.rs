@@ -75,3 +75,70 @@ fn without_services_there_are_messages_alone() {
     folder.compile(Config::new().services(true), &[&proto]).unwrap();
     assert!(folder.read("_.rs").contains("pub struct SClient"));
 }
+
+#[test]
+fn a_member_of_a_oneof_takes_attributes_as_any_field_does() {
+    let folder = Folder::new("attribute-member");
+    let text =
+        "syntax = \"proto3\";\npackage a;\nmessage M { oneof o { int32 x = 1; M y = 2; } }\n";
+    let proto = folder.write("it.proto", text);
+    folder
+        .compile(Config::new().attribute(".a.M.y", "#[doc(alias = \"why\")]"), &[&proto])
+        .unwrap();
+    let made = folder.read("a.rs");
+    assert_eq!(made.matches("#[doc(alias = \"why\")]\n        Y(").count(), 1, "{made}");
+    assert_eq!(made.matches("alias").count(), 1, "{made}");
+}
+
+#[test]
+fn an_attribute_for_nothing_that_is_generated_is_reported() {
+    let folder = Folder::new("attribute-lost");
+    folder.write("b.proto", "syntax = \"proto3\";\npackage b;\nmessage M { int32 n = 1; }\n");
+    let a = "syntax = \"proto3\";\npackage a;\nimport \"b.proto\";\nenum E { ZERO = 0; }\n\
+        message M { oneof o { int32 x = 1; } map<int32, E> map = 2; b.M b = 3; }\n\
+        service S { rpc Get(M) returns (M); }\n";
+    let proto = folder.write("a.proto", a);
+    let compile = |name: &str| {
+        let mut config = Config::new();
+        folder.compile(config.attribute(name, "#[doc(hidden)]"), &[&proto])
+    };
+    for name in [
+        ".",
+        ".a",
+        ".b",
+        ".a.M",
+        ".a.M.o",
+        ".a.M.x",
+        ".a.M.map",
+        ".a.E",
+        ".a.E.ZERO",
+        ".b.M.n",
+        "a.M",
+    ] {
+        compile(name).unwrap();
+    }
+    for name in [".c", ".a.Person", ".a.M.n", ".a.M.MapEntry", ".a.E.ONE", ".a.S", "M"] {
+        let error = compile(name).unwrap_err();
+        let text = format!(
+            "the attribute `#[doc(hidden)]` is for `{name}`, which names no type, field, value or package that is \
+            generated"
+        );
+        assert_eq!(error.to_string(), text);
+    }
+}
+
+#[test]
+fn what_is_no_attribute_is_reported_as_it_was_given() {
+    let folder = Folder::new("attribute-form");
+    let proto = folder.write("it.proto", "syntax = \"proto3\";\npackage a;\nmessage M {}\n");
+    for attribute in
+        ["must_use", "#must_use", "#[must_use", "#[must_use] pub", "#![allow(x)]", "", "\""]
+    {
+        let mut config = Config::new();
+        let error = folder.compile(config.attribute(".a.M", attribute), &[&proto]).unwrap_err();
+        let text = format!("`{attribute}`, for `.a.M`, is no attribute, as `#[must_use]` is one");
+        assert_eq!(error.to_string(), text);
+    }
+    let two = "#[must_use]\n#[doc(hidden)]";
+    folder.compile(Config::new().attribute(".a.M", two), &[&proto]).unwrap();
+}
