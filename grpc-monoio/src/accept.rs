@@ -3,24 +3,28 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use grpc_service::drive::{Phase, drive};
-use grpc_service::{Peer, Server};
+use grpc_service::{LocalFuture, Peer, Server};
 use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelHandle, Canceller, Split};
 use monoio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::group::Group;
+use crate::host::spawn;
 use crate::socket::Socket;
 
 /// First and longest wait after an accept that failed for want of resources (EMFILE and the like).
 const BACKOFF_MIN: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// The longest grace: what is more cannot be told from no end, and would be beyond what timers take.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A listening socket.
 pub trait Listener: 'static {
@@ -71,6 +75,8 @@ pub fn listen_unix(path: impl AsRef<Path>) -> io::Result<UnixListener> {
 ///
 /// Then each connection is told to go (GOAWAY), its calls in flight go on for the grace period that `stop` names, and
 /// what is left is cut off. Returns when the last connection is gone.
+///
+/// The grace may be shortened meanwhile ([`Stopper::stop`]).
 pub async fn serve<L: Listener>(listener: L, server: &Server, stop: Stop) {
     let group = Group::new();
     let mut backoff = BACKOFF_MIN;
@@ -79,25 +85,34 @@ pub async fn serve<L: Listener>(listener: L, server: &Server, stop: Stop) {
             Ok((stream, peer)) => {
                 backoff = BACKOFF_MIN;
                 let host = Rc::clone(server.host());
-                monoio::spawn(drive(server.accept(peer), Socket(stream), host, group.join()));
+                // A panic here would end all connections of the thread.
+                let accepted = catch_unwind(AssertUnwindSafe(|| server.accept(peer)));
+                let (Ok(connection), orders) = (accepted, group.join()) else { continue };
+                spawn(Box::pin(async move {
+                    // Its calls have heard of the error.
+                    let _ = drive(connection, Socket(stream), host, orders).await;
+                }));
             }
             // The peer went away while it stood in line.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(_) if stop.is_told() => {}
             Err(_) => {
                 // Descriptors or memory are short, which more attempts do not mend.
-                monoio::time::sleep(backoff).await;
+                stop.told_within(backoff).await;
                 backoff = (backoff * 2).min(BACKOFF_MAX);
             }
         }
     }
     drop(listener);
     group.enter(Phase::Drain);
-    let empty = poll_fn(|cx| if group.is_empty(cx) { Poll::Ready(()) } else { Poll::Pending });
-    if monoio::time::timeout(stop.grace(), empty).await.is_err() {
-        group.enter(Phase::Abort);
-        poll_fn(|cx| if group.is_empty(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
-    }
+    let (mut emptied, mut grace) = (pin!(group.emptied()), pin!(stop.grace_is_over()));
+    poll_fn(|cx| match emptied.as_mut().poll(cx) {
+        Poll::Pending => grace.as_mut().poll(cx),
+        done => done,
+    })
+    .await;
+    group.enter(Phase::Abort);
+    group.emptied().await;
 }
 
 /// Accepts one connection, or is cancelled by `stop`.
@@ -106,7 +121,7 @@ async fn accept_until<L: Listener>(listener: &L, stop: &Stop) -> io::Result<(L::
     let mut accepting = pin!(listener.accept(canceller.handle()));
     let mut canceller = Some(canceller);
     poll_fn(|cx| {
-        if stop.poll_told(cx)
+        if stop.poll_until(cx).is_some()
             && let Some(canceller) = canceller.take()
         {
             canceller.cancel();
@@ -131,7 +146,8 @@ pub struct Stopper {
 
 #[derive(Default)]
 struct StopState {
-    grace: Option<Duration>,
+    /// When the grace is over, once it has been told.
+    until: Option<Instant>,
     ids: u64,
     waiting: Vec<(u64, Waker)>,
 }
@@ -149,9 +165,12 @@ fn lock(shared: &Mutex<StopState>) -> MutexGuard<'_, StopState> {
 
 impl Stopper {
     /// Stops: no new connections and calls; those in flight have `grace` to finish.
+    ///
+    /// Once more, it can shorten the time that is left, and not lengthen it: `stop(Duration::ZERO)` ends a drain.
     pub fn stop(&self, grace: Duration) {
+        let until = Instant::now() + grace.min(LONGEST);
         let mut state = lock(&self.shared);
-        state.grace.get_or_insert(grace);
+        state.until = Some(state.until.map_or(until, |known| known.min(until)));
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         for (_, waker) in waiting {
@@ -162,25 +181,43 @@ impl Stopper {
 
 impl Stop {
     fn is_told(&self) -> bool {
-        lock(&self.shared).grace.is_some()
+        lock(&self.shared).until.is_some()
     }
 
-    fn grace(&self) -> Duration {
-        lock(&self.shared).grace.unwrap_or_default()
+    /// Waits for so long, or until it is time.
+    async fn told_within(&self, span: Duration) {
+        let mut over = pin!(monoio::time::sleep(span));
+        poll_fn(|cx| match self.poll_until(cx) {
+            Some(_) => Poll::Ready(()),
+            None => over.as_mut().poll(cx),
+        })
+        .await;
     }
 
-    /// Whether it is time; otherwise `cx` is woken then.
-    fn poll_told(&self, cx: &Context<'_>) -> bool {
+    /// Waits until the grace is over, as long as that then is.
+    async fn grace_is_over(&self) {
+        let mut timer: Option<(Instant, LocalFuture<()>)> = None;
+        poll_fn(|cx| {
+            let until = self.poll_until(cx).unwrap_or_else(Instant::now);
+            let known = timer.take_if(|(at, _)| *at == until);
+            let (_, timer) = timer.insert(known.unwrap_or_else(|| {
+                let left = until.saturating_duration_since(Instant::now());
+                (until, Box::pin(monoio::time::sleep(left)))
+            }));
+            timer.as_mut().poll(cx)
+        })
+        .await;
+    }
+
+    /// When the grace is over, if it is time; `cx` is woken when that changes.
+    fn poll_until(&self, cx: &Context<'_>) -> Option<Instant> {
         let mut state = lock(&self.shared);
-        if state.grace.is_some() {
-            return true;
-        }
         let known = state.waiting.iter_mut().find(|(id, _)| *id == self.id);
         match known {
             Some((_, waker)) => waker.clone_from(cx.waker()),
             None => state.waiting.push((self.id, cx.waker().clone())),
         }
-        false
+        state.until
     }
 }
 
@@ -207,5 +244,115 @@ impl std::fmt::Debug for Stop {
 impl std::fmt::Debug for Stopper {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Stopper").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io::{Read, Write};
+    use std::net::SocketAddr;
+    use std::thread;
+
+    use grpc_service::{Host, Router, ServerOptions};
+
+    use super::*;
+    use crate::{MonoioHost, block_on};
+
+    /// A host that panics when it is asked for a timer, or for entropy, for the first time.
+    struct Faulty {
+        inner: Rc<dyn Host>,
+        timers: Cell<bool>,
+        entropy: Cell<bool>,
+    }
+
+    impl Host for Faulty {
+        fn now(&self) -> grpc_proto::Instant {
+            self.inner.now()
+        }
+
+        fn timer(&self, at: grpc_proto::Instant) -> LocalFuture<()> {
+            assert!(!self.timers.replace(false), "no timer is left");
+            self.inner.timer(at)
+        }
+
+        fn spawn(&self, task: LocalFuture<()>) {
+            self.inner.spawn(task);
+        }
+
+        fn entropy(&self) -> u64 {
+            assert!(!self.entropy.replace(false), "nothing is left to chance");
+            self.inner.entropy()
+        }
+    }
+
+    /// Serves on a thread of its own; joining it tells how long it went on.
+    fn start(timers: bool, entropy: bool) -> (SocketAddr, Stopper, thread::JoinHandle<()>) {
+        let (stopper, stop) = stopper();
+        let (tell, told) = std::sync::mpsc::channel();
+        let thread = thread::spawn(move || {
+            block_on(async move {
+                let listener = TcpListener::bind("127.0.0.1:0").expect("loopback can be served");
+                tell.send(listener.local_addr().expect("bound")).expect("somebody waits");
+                let inner = MonoioHost::new();
+                let (timers, entropy) = (Cell::new(timers), Cell::new(entropy));
+                let host = Rc::new(Faulty { inner, timers, entropy });
+                let server = Server::new(Router::new(), ServerOptions::default(), host);
+                serve(listener, &server, stop).await;
+            })
+            .expect("a runtime");
+        });
+        (told.recv().expect("it listens"), stopper, thread)
+    }
+
+    /// Connects, and waits for the server's SETTINGS.
+    fn greeted(address: SocketAddr) -> (std::net::TcpStream, bool) {
+        let mut stream = std::net::TcpStream::connect(address).expect("it listens");
+        stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a time");
+        // It may be closed by then.
+        let _ = stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+        let is_greeted = stream.read_exact(&mut [0; 9]).is_ok();
+        (stream, is_greeted)
+    }
+
+    #[test]
+    fn a_panic_beside_one_connection_ends_no_other() {
+        for (timers, entropy) in [(true, false), (false, true)] {
+            let (address, stopper, thread) = start(timers, entropy);
+            let mut torn = greeted(address).0;
+            let (_stream, is_greeted) = greeted(address);
+            assert!(is_greeted, "the next one is served");
+            assert!(torn.read_to_end(&mut Vec::new()).is_ok(), "the first one is closed");
+            stopper.stop(Duration::ZERO);
+            thread.join().expect("the panic is no business of the thread");
+        }
+    }
+
+    #[test]
+    fn a_second_stop_shortens_the_grace_and_does_not_lengthen_it() {
+        let (address, stopper, thread) = start(false, false);
+        // It does not answer the PING that comes with the GOAWAY, and would be waited for.
+        let (_stream, is_greeted) = greeted(address);
+        assert!(is_greeted);
+        stopper.stop(Duration::MAX);
+        thread::sleep(Duration::from_millis(300));
+        assert!(!thread.is_finished());
+        let begun = Instant::now();
+        stopper.stop(Duration::ZERO);
+        stopper.stop(Duration::MAX);
+        thread.join().expect("no panic");
+        assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn who_waits_for_resources_hears_that_it_is_time_to_stop() {
+        let (stopper, stop) = stopper();
+        let thread = thread::spawn(move || {
+            block_on(stop.told_within(Duration::from_secs(3600))).expect("a runtime");
+        });
+        thread::sleep(Duration::from_millis(100));
+        assert!(!thread.is_finished());
+        stopper.stop(Duration::ZERO);
+        thread.join().expect("no panic");
     }
 }

@@ -9,11 +9,11 @@ use std::rc::Rc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use grpc_service::drive::drive;
+use grpc_service::drive::{Transport, drive};
 use grpc_service::{ClientConnection, ConnectError, Connector, Host, LocalFuture};
 use monoio::net::{TcpStream, UnixStream};
 
-use crate::host::join_opened;
+use crate::host::{join_opened, spawn};
 use crate::socket::Socket;
 
 /// Connects over TCP, or over a Unix socket for addresses that begin with `unix:`.
@@ -43,14 +43,23 @@ impl Connector for TcpConnector {
             let failed = |error: io::Error| ConnectError::new(format!("{address}: {error}"));
             if let Some(path) = address.strip_prefix("unix:") {
                 let stream = UnixStream::connect(path).await.map_err(failed)?;
-                monoio::spawn(drive(connection, Socket(stream), host, join_opened()));
+                run(connection, Socket(stream), host);
             } else {
                 let stream = connect_tcp(&address, &*host).await.map_err(failed)?;
-                monoio::spawn(drive(connection, Socket(stream), host, join_opened()));
+                run(connection, Socket(stream), host);
             }
             Ok(())
         })
     }
+}
+
+/// Drives a connection in a task of its own.
+fn run(connection: ClientConnection, transport: impl Transport + 'static, host: Rc<dyn Host>) {
+    let orders = join_opened();
+    spawn(Box::pin(async move {
+        // Its calls have heard of the error.
+        let _ = drive(connection, transport, host, orders).await;
+    }));
 }
 
 /// How long an address is tried before the next one is, beside it (RFC 8305 §5).

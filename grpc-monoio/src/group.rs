@@ -1,8 +1,9 @@
 //! The connections of one server on one thread, told together when to go.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 use grpc_service::drive::{Orders, Phase};
 
@@ -54,6 +55,11 @@ impl Group {
             }
             place += 1;
         }
+    }
+
+    /// Waits until no member is left.
+    pub(crate) async fn emptied(&self) {
+        poll_fn(|cx| if self.is_empty(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
     /// Whether no member is left; otherwise `cx` is woken when the last one leaves.

@@ -1,5 +1,6 @@
 //! Time, tasks and entropy from monoio and the system.
 
+use std::cell::RefCell;
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -12,6 +13,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant as SystemInstant};
 
 use grpc_proto::Instant;
+use grpc_service::drive::Phase;
 use grpc_service::{Host, LocalFuture};
 use monoio::{FusionDriver, RuntimeBuilder};
 
@@ -48,14 +50,8 @@ impl Host for MonoioHost {
         Box::pin(monoio::time::sleep(left))
     }
 
-    fn spawn(&self, mut task: LocalFuture<()>) {
-        // A panic that reached monoio would take the whole thread with it.
-        monoio::spawn(poll_fn(move |cx| {
-            match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
-                Ok(polled) => polled,
-                Err(_) => Poll::Ready(()),
-            }
-        }));
+    fn spawn(&self, task: LocalFuture<()>) {
+        spawn(task);
     }
 
     fn entropy(&self) -> u64 {
@@ -72,42 +68,73 @@ impl fmt::Debug for MonoioHost {
     }
 }
 
+/// Runs a task whose panic is its own end alone: one that reached monoio would take the whole thread with it.
+pub(crate) fn spawn(task: LocalFuture<()>) {
+    let mut task = Some(task);
+    monoio::spawn(poll_fn(move |cx| {
+        let poll = || {
+            // Out of its place, so that it is dropped within the panic, if there is one: a recording must not look as
+            // if it had come to its end.
+            let mut running = task.take().expect("a task is not polled after its end");
+            let polled = running.as_mut().poll(cx);
+            if polled.is_pending() {
+                task = Some(running);
+            }
+            polled
+        };
+        catch_unwind(AssertUnwindSafe(poll)).unwrap_or(Poll::Ready(()))
+    }));
+}
+
 thread_local! {
-    /// The connections that this thread's connectors have opened.
-    static OPENED: Rc<Group> = Group::new();
+    /// The connections that connectors have opened on this thread, since its [`block_on`] began if it is in one.
+    static OPENED: RefCell<Rc<Group>> = RefCell::new(Group::new());
 }
 
 /// Makes a connection one that [`block_on`] waits for.
 pub(crate) fn join_opened() -> Member {
-    OPENED.with(|group| group.join())
+    OPENED.with_borrow(|group| group.join())
 }
 
 /// Time for connections whose channels are gone to take their leave when [`block_on`] ends.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// Time for those that are then told to go, which say so to their peers and wait a second for them.
+const ABORT: Duration = Duration::from_secs(2);
 
 /// Runs a future on this thread, on io_uring or epoll, with timers.
 ///
-/// After the future, connections that were opened here have a second to close in peace: a runtime that is dropped
-/// leaves its sockets to the kernel's leisure.
+/// After the future, connections that were opened here have a second to close in peace, and are cut off then, those of
+/// channels that are still held too: a runtime that is dropped leaves its sockets open, and nobody behind them.
 ///
 /// # Errors
 /// The kernel offers neither, or a limit forbids it.
 pub fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
     let mut runtime = RuntimeBuilder::<FusionDriver>::new().enable_timer().build()?;
-    Ok(runtime.block_on(async {
+    // One of its own, which is told to go at the end: the next one's connections are not.
+    let opened = Group::new();
+    let before = OPENED.replace(Rc::clone(&opened));
+    let output = runtime.block_on(async {
         let output = future.await;
-        let opened = OPENED.with(Rc::clone);
-        let closed =
-            poll_fn(|cx| if opened.is_empty(cx) { Poll::Ready(()) } else { Poll::Pending });
-        // Whoever still holds a channel is not waited for.
-        let _ = monoio::time::timeout(FAREWELL, closed).await;
+        if monoio::time::timeout(FAREWELL, opened.emptied()).await.is_err() {
+            // Somebody still holds a channel, which is of no more use to him without this runtime.
+            opened.enter(Phase::Abort);
+            let _ = monoio::time::timeout(ABORT, opened.emptied()).await;
+        }
         output
-    }))
+    });
+    OPENED.set(before);
+    Ok(output)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::net::TcpListener;
+
+    use grpc_service::{Channel, ChannelOptions, Connectivity};
+
     use super::*;
+    use crate::TcpConnector;
 
     #[test]
     fn hosts_made_at_different_times_tell_the_same_time() {
@@ -116,5 +143,38 @@ mod tests {
         let second = MonoioHost::new();
         let (before, between, after) = (first.now(), second.now(), first.now());
         assert!(before <= between && between <= after, "{before:?}, {between:?}, {after:?}");
+    }
+
+    #[test]
+    fn a_connection_of_a_channel_that_is_held_ends_with_its_runtime_and_those_of_the_next_live() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback can be served");
+        let address = listener.local_addr().expect("bound").to_string();
+        // Reads each connection to its end, which it is told of then.
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.expect("a client");
+                stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time");
+                let ended = stream.read_to_end(&mut Vec::new()).is_ok();
+                if tell.send(ended).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            let channel = block_on(async {
+                let host = MonoioHost::new();
+                let connector = TcpConnector::new(Rc::clone(&host));
+                let options = ChannelOptions::default();
+                let channel = Channel::connect(&address, &options, host, &connector).await;
+                monoio::time::sleep(Duration::from_millis(100)).await;
+                assert!(told.try_recv().is_err(), "nobody has told it to go");
+                channel.expect("it listens")
+            });
+            held.push(channel.expect("a runtime"));
+            assert_eq!(told.recv(), Ok(true), "the server still waits for the next word");
+        }
+        assert!(held.iter().all(|channel| channel.state() == Connectivity::Shutdown));
     }
 }

@@ -71,6 +71,9 @@ pub struct Workers {
 impl Workers {
     /// Binds `address` and starts the threads; port 0 lets the system choose, see [`Workers::address`].
     ///
+    /// The threads share the address by SO_REUSEPORT, and so does another process of the same user that does likewise:
+    /// that it serves the address already is no error, and each gets a part of the new connections.
+    ///
     /// `routes` runs once on each thread and fills its router: services live on one thread and need no locks.
     ///
     /// # Errors
