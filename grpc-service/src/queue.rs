@@ -66,9 +66,12 @@ impl WaitQueue {
         }
     }
 
-    /// How many wait.
-    pub(crate) fn len(&self) -> usize {
-        self.waiting.borrow().len()
+    /// Lets everybody in line try, each once.
+    pub(crate) fn wake_all(&self) {
+        // Out of the line first: who stands in it again within its wake is not among them.
+        for (_, waker) in self.waiting.take() {
+            waker.wake();
+        }
     }
 
     /// Whether nobody waits.
@@ -84,7 +87,44 @@ fn place_of(waiting: &VecDeque<(u64, Waker)>, number: u64) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::array::from_fn;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
     use super::*;
+
+    thread_local! {
+        static LINE: WaitQueue = WaitQueue::default();
+    }
+
+    /// A task that runs within its wake, and stands in line again at once.
+    struct Inline {
+        ticket: u64,
+        runs: AtomicUsize,
+    }
+
+    impl Wake for Inline {
+        fn wake(self: Arc<Self>) {
+            self.runs.fetch_add(1, Ordering::Relaxed);
+            let (mut ticket, waker) = (Ticket(Some(self.ticket)), Waker::from(self));
+            LINE.with(|line| line.join(&mut ticket, &Context::from_waker(&waker)));
+        }
+    }
+
+    #[test]
+    fn who_stands_in_line_again_at_once_keeps_nobody_from_being_woken() {
+        let tasks: [_; 3] =
+            from_fn(|ticket| Arc::new(Inline { ticket: ticket as u64, runs: AtomicUsize::new(0) }));
+        LINE.with(|line| {
+            for task in &tasks {
+                let waker = Waker::from(Arc::clone(task));
+                line.join(&mut Ticket(Some(task.ticket)), &Context::from_waker(&waker));
+            }
+            line.wake_all();
+        });
+        assert_eq!(tasks.map(|task| task.runs.load(Ordering::Relaxed)), [1, 1, 1]);
+    }
 
     #[test]
     fn who_was_woken_in_vain_is_the_next_to_be_woken() {

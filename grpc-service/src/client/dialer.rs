@@ -203,14 +203,7 @@ impl Dialer {
         self.failed.set(self.failed.get() + 1);
         self.failure.replace(Status::new(Code::Unavailable, text));
         self.enter(Stage::Failing);
-        self.wake_all();
-    }
-
-    /// Wakes the calls that wait, each once.
-    fn wake_all(&self) {
-        for _ in 0..self.waiting.len() {
-            self.waiting.wake_next();
-        }
+        self.waiting.wake_all();
     }
 }
 
@@ -266,7 +259,7 @@ async fn dial(dialer: Weak<Dialer>) {
                 this.failures.set(0);
                 this.due.set(started + backoff.delay(1, entropy));
                 this.enter(Stage::Ready(held));
-                return this.wake_all();
+                return this.waiting.wake_all();
             }
             Ok(()) => {
                 this.learn(held.link());

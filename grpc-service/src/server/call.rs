@@ -59,6 +59,9 @@ pub(crate) struct Call {
     pub(crate) trailers: RefCell<Metadata>,
     /// Who waits for room, by [`Sender`].
     pub(crate) blocked: [Cell<Option<Waker>>; 2],
+    /// Who has sent last to its stream, and who is polled first next.
+    pub(crate) sent_last: Cell<Sender>,
+    pub(crate) first: Cell<Sender>,
     pub(crate) wake: Arc<CallWaker>,
     pub(crate) waker: Waker,
 }
@@ -82,6 +85,8 @@ impl Call {
             headers_sent: Cell::new(false),
             trailers: RefCell::default(),
             blocked: Default::default(),
+            sent_last: Cell::new(Sender::Replies),
+            first: Cell::new(Sender::Replies),
             wake,
             waker,
         }
@@ -107,10 +112,16 @@ impl Call {
         for place in &self.blocked {
             drop(place.take());
         }
+        self.sent_last.set(Sender::Replies);
+        self.first.set(Sender::Replies);
     }
 
     /// Remembers whom to wake when there is room: a sender waits for one thing at a time, so its last waker counts.
     fn block(&self, sender: Sender, cx: &Context<'_>) {
+        if self.sent_last.get() != sender {
+            // Who is polled first takes the room, and it was the other one's turn last.
+            self.first.set(sender);
+        }
         let place = &self.blocked[sender as usize];
         let old = place.take();
         let known = old.filter(|old| old.will_wake(cx.waker()));
@@ -119,7 +130,7 @@ impl Call {
 }
 
 /// The parts of a handler that send, each one message after the other.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sender {
     /// What answers requests.
     Replies,

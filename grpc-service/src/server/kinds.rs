@@ -93,7 +93,7 @@ pub(crate) async fn bidi<M: Method, H: BidiHandler<M>>(handler: H, scope: Scope)
         let mut pushed = Sink::new(&scope, Sender::Pushes);
         let run = call.run(&cx, &mut pushed);
         let messages = converse::<M, _>(&call, &scope, &head);
-        beside(messages, run).await
+        beside(&scope, messages, run).await
     }
     .await;
     scope.finish(outcome, head, None);
@@ -125,20 +125,36 @@ async fn converse<M: Method, C: BidiCall<M::Request, M::Response>>(
 }
 
 /// Polls both; over when `main` is, or when `side` fails.
+///
+/// `main` comes first, so that `side` sees in the same turn what a message has changed; and by turns where both wait for
+/// room to send.
 async fn beside(
+    scope: &Scope,
     main: impl Future<Output = Result<(), Status>>,
     side: impl Future<Output = Result<(), Status>>,
 ) -> Result<(), Status> {
     let (mut main, mut side) = (pin!(main), pin!(side));
     let mut side_runs = true;
     poll_fn(|cx| {
-        if let Poll::Ready(outcome) = main.as_mut().poll(cx) {
-            return Poll::Ready(outcome);
-        }
-        if side_runs && let Poll::Ready(outcome) = side.as_mut().poll(cx) {
-            side_runs = false;
-            if outcome.is_err() {
-                return Poll::Ready(outcome);
+        let order = match scope.call.first.replace(Sender::Replies) {
+            Sender::Replies => [Sender::Replies, Sender::Pushes],
+            Sender::Pushes => [Sender::Pushes, Sender::Replies],
+        };
+        for part in order {
+            match part {
+                Sender::Replies => {
+                    if let Poll::Ready(outcome) = main.as_mut().poll(cx) {
+                        return Poll::Ready(outcome);
+                    }
+                }
+                Sender::Pushes => {
+                    if side_runs && let Poll::Ready(outcome) = side.as_mut().poll(cx) {
+                        side_runs = false;
+                        if outcome.is_err() {
+                            return Poll::Ready(outcome);
+                        }
+                    }
+                }
             }
         }
         Poll::Pending

@@ -33,7 +33,9 @@ impl<'s, T: Schema> Sink<'s, T> {
     /// can be sent.
     pub async fn send(&mut self, item: &T::View<'_>) -> Result<(), Status> {
         let mut packed = Packed::Not;
-        poll_fn(|cx| self.scope.poll_send(item, self.sender, &mut packed, cx)).await
+        let sent = poll_fn(|cx| self.scope.poll_send(item, self.sender, &mut packed, cx)).await;
+        self.scope.call.sent_last.set(self.sender);
+        sent
     }
 
     /// Sends the response headers now, rather than with the first message; does nothing where they are on their way.
