@@ -11,11 +11,11 @@ use crate::compression::Codecs;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolLimits {
-    /// Arenas that calls may lease at once. Default 1024.
+    /// Arenas that are kept. Default 1024.
     ///
-    /// A call holds one from its message's decoding until its handler is done with the message. A call beyond these
-    /// gets an arena of its own, which goes back to the heap: it must not wait, because handlers may hold theirs for
-    /// as long as they, or their clients, like. This times `arena_retained` is what the pool keeps.
+    /// A call holds one from its message's decoding until its handler is done with the message. While so many are
+    /// held, a further call gets an arena of its own, which goes back to the heap: it must not wait, because handlers
+    /// may hold theirs for as long as they, or their clients, like. This times `arena_retained` is what the pool keeps.
     pub leases: usize,
     /// Bytes that an arena keeps between two leases. Default 64 KiB.
     pub arena_retained: usize,

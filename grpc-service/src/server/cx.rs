@@ -31,7 +31,11 @@ impl<'a> Cx<'a> {
         Self { scope, head, arena }
     }
 
-    /// The call's arena, for replies that borrow.
+    /// The arena of the message at hand, for replies that borrow; reset once the handler is done with that.
+    ///
+    /// In a stream of responses, and in [`BidiCall::run`](super::BidiCall::run), that is the end of the call: whatever
+    /// is built in it for each item piles up until then. Build items in an arena of your own there, and reset it
+    /// between them.
     pub fn arena(&self) -> &'a Arena {
         self.arena
     }

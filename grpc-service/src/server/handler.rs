@@ -96,8 +96,24 @@ pub trait BidiCall<Req: Schema, Resp: Schema> {
 
     /// Sends without being asked, from the start of the call; dropped when `finish` returns.
     ///
-    /// An error ends the call; `Ok` means that there is nothing more to push. The arena of `cx` is reset only when
-    /// the call ends.
+    /// An error ends the call; `Ok` means that there is nothing more to push.
+    ///
+    /// The arena of `cx` is reset only when the call ends, and has a budget, that of
+    /// [`DecodeLimits::arena_bytes`](grpc_arena::DecodeLimits::arena_bytes): beyond it, it panics, which ends the call
+    /// with INTERNAL. What pushes for long builds its messages elsewhere:
+    ///
+    /// ```
+    /// # use grpc_service::{Arena, Sink, Status};
+    /// # async fn run(out: &mut Sink<'_, grpc_arena::wkt::StringValue<'static>>) -> Result<(), Status> {
+    /// let mut arena = Arena::new();
+    /// for tick in 0.. {
+    ///     let text = arena.alloc_str(&format!("tick {tick}"));
+    ///     out.send(&grpc_arena::wkt::StringValue { value: text, ..Default::default() }).await?;
+    ///     arena.reset();
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     fn run(
         &self,
         cx: &Cx<'_>,
