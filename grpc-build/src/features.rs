@@ -1,7 +1,9 @@
 //! Editions: the features of a declaration, from those around it.
 
+use crate::Error;
 use crate::descriptor::{
-    Edition, FeatureSet, FieldDescriptorProto, feature_set as f, field_descriptor_proto as fd,
+    Edition, FeatureSet, FieldDescriptorProto, FileDescriptorProto, feature_set as f,
+    field_descriptor_proto as fd,
 };
 
 /// The features that change code or wire format.
@@ -68,4 +70,28 @@ impl Features {
         }
         own
     }
+}
+
+/// The features that a file begins with.
+pub(crate) fn file_features(file: &FileDescriptorProto<'_>) -> Result<Features, Error> {
+    let syntax = file.syntax.unwrap_or_default();
+    let features = Features::of_file(syntax, file.edition).ok_or_else(|| {
+        let what = match file.edition {
+            Some(edition) => format!("{edition:?}"),
+            None if syntax == "editions" => match unnamed_edition(file) {
+                Some(number) => format!("the edition with the number {number}"),
+                None => "the syntax `editions` without an edition".to_owned(),
+            },
+            None => format!("the syntax `{syntax}`"),
+        };
+        let what = format!("{what} is not supported; proto2, proto3, 2023 and 2024 are");
+        Error::at(file.name.unwrap_or_default(), None, what)
+    })?;
+    Ok(features.overridden(file.options.and_then(|options| options.features)))
+}
+
+/// The number of an edition that has no name here: it stays among the unknown fields.
+fn unnamed_edition(file: &FileDescriptorProto<'_>) -> Option<u64> {
+    let (_, varint) = file.unknown.fields().find(|(tag, _)| *tag == 14 << 3)?;
+    Some(varint.iter().rev().fold(0, |number, byte| number << 7 | u64::from(byte & 0x7f)))
 }

@@ -1,6 +1,7 @@
 //! From descriptors to the model: names looked up, features inherited, Rust names chosen.
 
 mod check;
+mod defaults;
 mod imports;
 mod origin;
 mod registry;
@@ -17,10 +18,10 @@ use crate::descriptor::{
     FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto, feature_set,
     field_descriptor_proto as fd,
 };
-use crate::features::Features;
+use crate::features::{Features, file_features};
 use crate::model::{
-    Enum, EnumValue, Extension, Field, Kind, Literal, Message, Method, Oneof, Package, RustType,
-    Scalar, Service, Shape,
+    Enum, EnumValue, Extension, Field, Kind, Message, Method, Oneof, Package, RustType, Scalar,
+    Service, Shape,
 };
 use crate::names;
 use registry::{Entry, Registry};
@@ -84,30 +85,6 @@ pub(crate) fn resolve(
 fn distinct<'s, 'a>(set: &'s FileDescriptorSet<'a>) -> Vec<&'s FileDescriptorProto<'a>> {
     let mut seen = HashSet::new();
     set.file.iter().filter(|file| seen.insert(file.name)).collect()
-}
-
-/// The features that a file begins with.
-fn file_features(file: &FileDescriptorProto<'_>) -> Result<Features, Error> {
-    let syntax = file.syntax.unwrap_or_default();
-    let features = Features::of_file(syntax, file.edition).ok_or_else(|| {
-        let what = match file.edition {
-            Some(edition) => format!("{edition:?}"),
-            None if syntax == "editions" => match unnamed_edition(file) {
-                Some(number) => format!("the edition with the number {number}"),
-                None => "the syntax `editions` without an edition".to_owned(),
-            },
-            None => format!("the syntax `{syntax}`"),
-        };
-        let what = format!("{what} is not supported; proto2, proto3, 2023 and 2024 are");
-        Error::at(file.name.unwrap_or_default(), None, what)
-    })?;
-    Ok(features.overridden(file.options.and_then(|options| options.features)))
-}
-
-/// The number of an edition that has no name here: it stays among the unknown fields.
-fn unnamed_edition(file: &FileDescriptorProto<'_>) -> Option<u64> {
-    let (_, varint) = file.unknown.fields().find(|(tag, _)| *tag == 14 << 3)?;
-    Some(varint.iter().rev().fold(0, |number, byte| number << 7 | u64::from(byte & 0x7f)))
 }
 
 /// The numbers that fields have, extensions included.
@@ -446,52 +423,6 @@ impl<'a> FileResolver<'a> {
         })
     }
 
-    fn default(
-        &self,
-        text: &str,
-        kind: &Kind,
-        field: &FieldDescriptorProto<'_>,
-        at: &[i32],
-    ) -> Result<Literal, Error> {
-        let bad = || {
-            self.error(
-                at,
-                format!("`{text}` is no value for the default of `{}`", field.name.unwrap_or("")),
-            )
-        };
-        Ok(match kind {
-            Kind::Scalar(Scalar::Text) => Literal::Text(text.to_owned()),
-            Kind::Scalar(Scalar::Blob) => Literal::Blob(unescape(text).ok_or_else(bad)?),
-            Kind::Scalar(Scalar::Float | Scalar::Double) => {
-                let single = matches!(kind, Kind::Scalar(Scalar::Float));
-                // Rust reads what descriptors call infinite or no number, too, but for the sign of the latter.
-                let value = text.trim_start_matches('-').parse::<f64>().map_err(|_| bad())?;
-                let value = if text.starts_with('-') { -value } else { value };
-                // What is beyond a `float` is infinite.
-                let digits =
-                    if single { format!("{:?}", value as f32) } else { format!("{value:?}") };
-                let name = if single { "f32" } else { "f64" };
-                Literal::Plain(match digits.as_str() {
-                    "inf" => format!("{name}::INFINITY"),
-                    "-inf" => format!("{name}::NEG_INFINITY"),
-                    "NaN" => format!("{name}::NAN"),
-                    digits => format!("{digits}{name}"),
-                })
-            }
-            Kind::Scalar(Scalar::Bool) => {
-                Literal::Plain(text.parse::<bool>().map_err(|_| bad())?.to_string())
-            }
-            Kind::Scalar(_) => Literal::Plain(text.parse::<i128>().map_err(|_| bad())?.to_string()),
-            Kind::Enum { .. } => {
-                let name = field.type_name.unwrap_or_default();
-                let Entry::Enum { values, .. } = self.entry(name, at)? else { return Err(bad()) };
-                let (_, ident) = values.iter().find(|(name, _)| name == text).ok_or_else(bad)?;
-                Literal::Enum(ident.clone())
-            }
-            Kind::Message { .. } => return Err(bad()),
-        })
-    }
-
     /// An extension; `None` when no code stands for what it extends, as for options of one's own in descriptors.
     fn extension(
         &self,
@@ -674,45 +605,6 @@ fn scalar(field_type: fd::Type) -> Option<Scalar> {
         fd::Type::Sint64 => Scalar::Sint64,
         fd::Type::Group | fd::Type::Message | fd::Type::Enum => return None,
     })
-}
-
-/// Undoes the escapes of C, in which descriptors write the defaults of bytes.
-fn unescape(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::new();
-    let mut bytes = text.bytes().peekable();
-    while let Some(byte) = bytes.next() {
-        if byte != b'\\' {
-            out.push(byte);
-            continue;
-        }
-        let digits = |bytes: &mut std::iter::Peekable<std::str::Bytes<'_>>,
-                      radix: u32,
-                      first: u32,
-                      most: usize| {
-            let mut value = first;
-            for _ in 0..most {
-                let Some(digit) = bytes.peek().and_then(|&b| char::from(b).to_digit(radix)) else {
-                    break;
-                };
-                value = value * radix + digit;
-                bytes.next();
-            }
-            u8::try_from(value).ok()
-        };
-        out.push(match bytes.next()? {
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            b'a' => 7,
-            b'b' => 8,
-            b'f' => 12,
-            b'v' => 11,
-            b'x' | b'X' => digits(&mut bytes, 16, 0, 2)?,
-            first @ b'0'..=b'7' => digits(&mut bytes, 8, u32::from(first - b'0'), 2)?,
-            other => other,
-        });
-    }
-    Some(out)
 }
 
 impl Kind {

@@ -5,13 +5,13 @@ use std::collections::{HashMap, HashSet};
 use proc_macro2::Ident;
 
 use super::origin::{Externals, Home, Origin};
-use super::{file_features, value_idents};
+use super::value_idents;
 use crate::Error;
 use crate::descriptor::{
     DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto, feature_set,
     field_descriptor_proto as fd,
 };
-use crate::features::Features;
+use crate::features::{Features, file_features};
 use crate::model::RustType;
 use crate::names;
 
