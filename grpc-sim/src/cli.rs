@@ -30,13 +30,57 @@ const REACH_ALL: u64 = 100_000;
 pub(crate) fn main(args: &[String]) -> Result<bool, String> {
     let (command, rest) = args.split_first().ok_or("a command is missing")?;
     match (command.as_str(), rest) {
-        ("replay", [what, rest @ ..]) if is_recording(what) => replay_one(what, rest),
-        ("run" | "replay", [what, rest @ ..]) => show_one(&load(what)?, rest),
+        ("replay", [what, rest @ ..]) if is_recording(what) => {
+            known(rest, &[SHOW])?;
+            replay_one(what, rest)
+        }
+        ("run" | "replay", [what, rest @ ..]) => {
+            known(rest, &[SHOW, SHOW_SCENARIO])?;
+            show_one(&load(what)?, rest)
+        }
         ("diff", [one, two]) => diff(&load(one)?, &load(two)?),
-        ("shrink", [what, rest @ ..]) => shrink_one(&load(what)?, rest.first()),
-        ("campaign", rest) => campaign(rest),
+        ("shrink", [what]) => shrink_one(&load(what)?, None),
+        ("shrink", [what, path]) => shrink_one(&load(what)?, Some(path)),
+        ("campaign", rest) => {
+            known(rest, &[CAMPAIGN])?;
+            campaign(rest)
+        }
+        ("run" | "replay" | "diff" | "shrink", _) => {
+            Err(format!("{command} takes other arguments"))
+        }
         _ => Err(format!("what is {command}?")),
     }
+}
+
+/// Options, and whether a value stands behind each.
+type Options = &'static [(&'static str, bool)];
+
+const SHOW: Options =
+    &[("--timeline", false), ("--until", true), ("--pcap", true), ("--chrome", true)];
+const SHOW_SCENARIO: Options = &[("--scenario", false), ("--record", true)];
+const CAMPAIGN: Options = &[
+    ("--seeds", true),
+    ("--first", true),
+    ("--jobs", true),
+    ("--minutes", true),
+    ("--keep", true),
+];
+
+/// Refuses what none of the options is: a campaign whose `--seeds=100000` counts for nothing would look like one of
+/// 100,000 seeds.
+fn known(args: &[String], options: &[Options]) -> Result<(), String> {
+    let options: Vec<_> = options.iter().copied().flatten().collect();
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let Some((name, has_value)) = options.iter().find(|(name, _)| name == arg) else {
+            let names: Vec<_> = options.iter().map(|(name, _)| *name).collect();
+            return Err(format!("{arg} is none of {}", names.join(", ")));
+        };
+        if *has_value && args.next().is_none() {
+            return Err(format!("{name} takes a value"));
+        }
+    }
+    Ok(())
 }
 
 /// A seed, or a file.
@@ -213,6 +257,11 @@ fn campaign(args: &[String]) -> Result<bool, String> {
     quiet();
     let (seeds, first) = (number(args, "--seeds", 1000)?, number(args, "--first", 0)?);
     let jobs = number(args, "--jobs", 1)?.max(1);
+    let keep_in = option(args, "--keep");
+    if let Some(dir) = keep_in {
+        // Now, not when all seeds have run.
+        fs::create_dir_all(dir).map_err(|error| format!("{dir}: {error}"))?;
+    }
     let limit = Duration::from_secs(60 * number(args, "--minutes", 24 * 60)?);
     let began = Instant::now();
     let share = seeds.div_ceil(jobs);
@@ -243,8 +292,10 @@ fn campaign(args: &[String]) -> Result<bool, String> {
     print_campaign(&whole, jobs);
     for (seed, failure) in whole.failures.iter().take(20) {
         println!("seed {seed}: {failure}");
-        if let Some(dir) = option(args, "--keep") {
-            keep(dir, *seed, failure)?;
+        if let Some(dir) = keep_in
+            && let Err(error) = keep(dir, *seed, failure)
+        {
+            println!("  not kept: {error}");
         }
     }
     if whole.seeds < seeds {

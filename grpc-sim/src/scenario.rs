@@ -421,6 +421,43 @@ pub enum Fault {
     },
 }
 
+impl Fault {
+    /// The link that it is about.
+    pub(crate) fn link(&mut self) -> Option<&mut u16> {
+        match self {
+            Fault::Stall { link, .. }
+            | Fault::Partition { link, .. }
+            | Fault::Clog { link, .. }
+            | Fault::Reset { link }
+            | Fault::HalfClose { link, .. }
+            | Fault::Refuse { link, .. }
+            | Fault::Leave { link }
+            | Fault::Close { link, .. } => Some(link),
+            Fault::Crash { .. } | Fault::Drain { .. } => None,
+        }
+    }
+
+    /// The server that it is about.
+    pub(crate) fn server(&mut self) -> Option<&mut u8> {
+        match self {
+            Fault::Crash { server, .. } | Fault::Drain { server } => Some(server),
+            _ => None,
+        }
+    }
+
+    /// How long it lasts, in microseconds.
+    pub(crate) fn span(&mut self) -> Option<&mut u32> {
+        match self {
+            Fault::Stall { for_us, .. }
+            | Fault::Partition { for_us, .. }
+            | Fault::Clog { for_us, .. }
+            | Fault::Refuse { for_us, .. }
+            | Fault::Crash { for_us, .. } => Some(for_us),
+            _ => None,
+        }
+    }
+}
+
 /// A hostile peer beside the calls.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,8 +1,13 @@
 //! Smaller scenarios that fail the same way: delete, then make plain, holding on to the oracle.
 
+use grpc_proto::http2::Side;
+
+use crate::adversary;
 use crate::campaign::catch;
 use crate::oracle::{Failure, Oracle};
-use crate::scenario::{CallPlan, Ending, PipePlan, Respond, Scenario};
+use crate::scenario::{
+    AttackPlan, CallPlan, CancelPlan, Ending, Knobs, Layer, LinkPlan, PipePlan, Respond, Scenario,
+};
 
 /// Runs that a shrink may take.
 const MOST_RUNS: u32 = 4000;
@@ -22,6 +27,7 @@ pub fn shrink(scenario: &Scenario, failure: &Failure) -> (Scenario, Failure) {
     loop {
         let before = search.best.clone();
         search.drop_links();
+        search.drop_ends();
         search.drop_each(|s| s.attacks.len(), |s, n| drop(s.attacks.remove(n)));
         search.drop_calls();
         search.drop_each(
@@ -85,21 +91,24 @@ impl Search {
         }
     }
 
-    /// Calls of a link go with it; the others' indexes move down.
+    /// One connection after the other, with what happens on it.
     fn drop_links(&mut self) {
         for link in (0..self.best.links.len() as u16).rev() {
             if self.best.links.len() < 2 {
                 return;
             }
-            self.change(|scenario| {
-                scenario.links.remove(link.into());
-                while let Some(n) = scenario.calls.iter().position(|call| call.link == link) {
-                    remove_call(scenario, n);
+            self.change(|scenario| remove_link(scenario, link));
+        }
+    }
+
+    /// Clients and servers that no link has any more.
+    fn drop_ends(&mut self) {
+        for side in [Side::Client, Side::Server] {
+            for index in (0..ends(&mut self.best, side).len() as u8).rev() {
+                if self.best.links.iter().all(|link| *end_of(&mut link.clone(), side) != index) {
+                    self.change(|scenario| remove_end(scenario, side, index));
                 }
-                for call in &mut scenario.calls {
-                    call.link -= u16::from(call.link > link);
-                }
-            });
+            }
         }
     }
 
@@ -193,12 +202,24 @@ impl Search {
                 self.change(|scenario| make(&mut scenario.links[n].down));
             }
         }
+        for n in 0..self.best.attacks.len() {
+            self.change(|scenario| scenario.attacks[n].cut = Default::default());
+        }
+        for layer in [Layer::Services, Layer::Core] {
+            self.change(|scenario| scenario.layer = layer);
+        }
         self.change(|scenario| scenario.seed = 0);
     }
 
     fn halve(&mut self) {
         for n in 0..self.best.calls.len() {
-            while self.best.calls[n].at_us > 0 && self.change(|s| s.calls[n].at_us /= 2) {}
+            while self.change(|s| s.calls[n].at_us /= 2) {}
+            while self.change(|s| s.calls[n].deadline_us.iter_mut().for_each(|us| *us /= 2)) {}
+            while self.change(|s| {
+                if let Some(CancelPlan::AfterUs(us)) = &mut s.calls[n].cancel {
+                    *us /= 2;
+                }
+            }) {}
             for up in [true, false] {
                 for at in 0..messages(&mut self.best.calls[n], up).len() {
                     while self.change(|s| messages(&mut s.calls[n], up)[at] /= 2) {}
@@ -206,13 +227,66 @@ impl Search {
             }
         }
         for n in 0..self.best.faults.len() {
-            while self.best.faults[n].at_us > 0 && self.change(|s| s.faults[n].at_us /= 2) {}
+            while self.change(|s| s.faults[n].at_us /= 2) {}
+            while self.change(|s| s.faults[n].fault.span().into_iter().for_each(|us| *us /= 2)) {}
+        }
+        for n in 0..self.best.attacks.len() {
+            while self.change(|s| s.attacks[n].at_us /= 2) {}
         }
     }
 }
 
 fn messages(call: &mut CallPlan, up: bool) -> &mut Vec<u32> {
     if up { &mut call.requests } else { &mut call.responses }
+}
+
+/// Calls and faults of a link go with it; the others' indexes move down.
+fn remove_link(scenario: &mut Scenario, link: u16) {
+    scenario.links.remove(link.into());
+    while let Some(n) = scenario.calls.iter().position(|call| call.link == link) {
+        remove_call(scenario, n);
+    }
+    for call in &mut scenario.calls {
+        call.link -= u16::from(call.link > link);
+    }
+    scenario.faults.retain_mut(|plan| plan.fault.link() != Some(&mut link.clone()));
+    for at in scenario.faults.iter_mut().filter_map(|plan| plan.fault.link()) {
+        *at -= u16::from(*at > link);
+    }
+}
+
+fn ends(scenario: &mut Scenario, side: Side) -> &mut Vec<Knobs> {
+    match side {
+        Side::Client => &mut scenario.clients,
+        Side::Server => &mut scenario.servers,
+    }
+}
+
+fn end_of(link: &mut LinkPlan, side: Side) -> &mut u8 {
+    match side {
+        Side::Client => &mut link.client,
+        Side::Server => &mut link.server,
+    }
+}
+
+/// Faults of a server go with it, attacks on an end too; the others' indexes move down.
+fn remove_end(scenario: &mut Scenario, side: Side, index: u8) {
+    ends(scenario, side).remove(index.into());
+    for link in &mut scenario.links {
+        let at = end_of(link, side);
+        *at -= u8::from(*at > index);
+    }
+    if side == Side::Server {
+        scenario.faults.retain_mut(|plan| plan.fault.server() != Some(&mut index.clone()));
+        for at in scenario.faults.iter_mut().filter_map(|plan| plan.fault.server()) {
+            *at -= u8::from(*at > index);
+        }
+    }
+    let of_side = |attack: &AttackPlan| adversary::victim(&attack.script) == side;
+    scenario.attacks.retain(|attack| !of_side(attack) || attack.target != index);
+    for attack in scenario.attacks.iter_mut().filter(|attack| of_side(attack)) {
+        attack.target -= u8::from(attack.target > index);
+    }
 }
 
 /// Calls that waited for the one that goes begin by themselves.
@@ -224,5 +298,55 @@ fn remove_call(scenario: &mut Scenario, n: usize) {
             Some(before) if usize::from(before) > n => Some(before - 1),
             other => other,
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{Cut, Fault, FaultPlan};
+
+    fn scenario() -> Scenario {
+        let link = |client, server| LinkPlan { client, server, ..LinkPlan::default() };
+        let fault = |fault| FaultPlan { at_us: 0, fault };
+        let attack = |target, script: &str| {
+            let script = script.to_owned();
+            AttackPlan { at_us: 0, target, script, over: 0, cut: Cut::Whole }
+        };
+        Scenario {
+            clients: vec![Knobs::new(); 2],
+            servers: vec![Knobs::new(); 3],
+            links: vec![link(0, 0), link(1, 1), link(1, 2)],
+            faults: vec![
+                fault(Fault::Reset { link: 0 }),
+                fault(Fault::Stall { link: 1, up: true, for_us: 8 }),
+                fault(Fault::Leave { link: 2 }),
+                fault(Fault::Drain { server: 2 }),
+            ],
+            attacks: vec![attack(2, "silence"), attack(1, "server-silence")],
+            ..Scenario::default()
+        }
+    }
+
+    #[test]
+    fn a_link_goes_with_its_faults_and_those_of_others_keep_theirs() {
+        let mut scenario = scenario();
+        remove_link(&mut scenario, 1);
+        let faults: Vec<_> = scenario.faults.iter().map(|plan| plan.fault).collect();
+        let kept = [Fault::Reset { link: 0 }, Fault::Leave { link: 1 }, Fault::Drain { server: 2 }];
+        assert_eq!(faults, kept);
+        assert_eq!((scenario.links[1].client, scenario.links[1].server), (1, 2));
+    }
+
+    #[test]
+    fn an_end_goes_and_whatever_names_those_behind_it_still_does() {
+        let mut scenario = scenario();
+        remove_link(&mut scenario, 1);
+        remove_end(&mut scenario, Side::Server, 1);
+        assert_eq!(scenario.servers.len(), 2);
+        assert_eq!((scenario.links[1].client, scenario.links[1].server), (1, 1));
+        assert_eq!(scenario.faults[2].fault, Fault::Drain { server: 1 });
+        let targets: Vec<_> = scenario.attacks.iter().map(|attack| attack.target).collect();
+        assert_eq!(targets, [1, 1], "of a server and of a client");
     }
 }
