@@ -44,6 +44,10 @@ bugs! {
     AckTwice => "session/frames: SETTINGS are acknowledged twice";
     WindowOpensSilently => "session/frames: a stream that a WINDOW_UPDATE opens from zero is not served";
     ContinuationLimit => "session/blocks: one CONTINUATION more than the limit passes";
+    HeadOfBefore => "session/decode_memo: the head of an answer that differs from the last one in its values alone keeps those";
+    PingIgnored => "session/frames: a PING is not answered";
+    ViolatedKept => "session/transmit: a stream that is reset for a rule keeps its slot";
+    IdleLeaves => "session/time: a server whose connection has no calls drains it, whatever its limits";
     StreamLimit => "session/blocks: one stream more than the limit is accepted";
     EmptyDataLimit => "session/receive: one empty DATA frame fewer than the limit passes";
     ResetsUncounted => "session/frames: resets by the peer are not counted";

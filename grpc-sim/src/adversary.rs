@@ -8,9 +8,12 @@ mod scripts;
 mod servers;
 mod writer;
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use grpc_proto::http2::Side;
 use grpc_proto::{
-    CallKey, Code, ConnectionError, ErrorCode, Limits, Reason, Status, TimedOut, Violation,
+    CallKey, Code, ConnectionError, ErrorCode, Instant, Limits, Reason, Status, TimedOut, Violation,
 };
 
 use crate::marks::{Mark, Marks};
@@ -19,6 +22,8 @@ use writer::Writer;
 /// The call that the attack is about, and the one that must be served all the same.
 const ATTACKED: u32 = 1;
 const PROBE: u32 = 3;
+/// How often a call is tried again that the server refuses without a cause.
+const MOST_REFUSALS: u32 = 4;
 
 /// The names of the scripts of hostile clients.
 pub(crate) fn clients() -> impl Iterator<Item = &'static str> {
@@ -44,8 +49,9 @@ pub(crate) enum Expected {
     Ends(Violation),
     /// The connection ends because a field block does not decode.
     EndsCompression,
-    /// The connection ends because something did not come in time.
-    TimesOut,
+    /// The connection ends because this did not come in that time; or the acknowledgement of its SETTINGS, if that has
+    /// less time, or as much.
+    TimesOut(TimedOut, Duration),
     /// The connection ends because of this rule, or serves on: it depends on how the bytes arrive.
     MayEnd(Violation),
     /// The stream is reset with this code, and the connection serves on.
@@ -71,9 +77,19 @@ pub(crate) struct Attacker {
     /// The stream on which a well-behaved call is tried after the attack.
     probe: u32,
     probed: bool,
+    /// Probes that were refused although the attack holds fewer streams open than the limit.
+    refused: u32,
     served: bool,
+    /// Streams that neither end has ended yet.
+    held: BTreeSet<u32>,
+    /// The victim's limit of streams.
+    most_streams: usize,
     reset: Option<u32>,
     error: Option<ConnectionError>,
+    began: Instant,
+    ended: Instant,
+    /// How long the victim waits for the acknowledgement of its SETTINGS.
+    ack_timeout: Duration,
     /// Calls of the client that is attacked, and how the first one ended.
     pub(crate) calls: Vec<CallKey>,
     reason: Option<Reason>,
@@ -88,7 +104,7 @@ pub(crate) struct Attacker {
 
 impl Attacker {
     /// `None` if there is no such script.
-    pub(crate) fn new(name: &str, over: i8, limits: &Limits) -> Option<Self> {
+    pub(crate) fn new(name: &str, over: i8, limits: &Limits, now: Instant) -> Option<Self> {
         let victim = victim(name);
         let mut writer = Writer::default();
         let expected = match victim {
@@ -98,6 +114,8 @@ impl Attacker {
                 servers::write(name, over, limits, &mut writer)?
             }
         };
+        // A server holds nothing open: it is called.
+        let held = if victim == Side::Server { writer.open_streams() } else { BTreeSet::new() };
         let probe = if victim == Side::Server { writer.next_stream() } else { PROBE };
         Some(Attacker {
             name: format!("{name}{over:+}"),
@@ -109,9 +127,15 @@ impl Attacker {
             eof: false,
             probe,
             probed: false,
+            refused: 0,
             served: false,
+            held,
+            most_streams: limits.max_concurrent_streams as usize,
             reset: None,
             error: None,
+            began: now,
+            ended: now,
+            ack_timeout: limits.settings_ack_timeout,
             calls: Vec::new(),
             reason: None,
             greeted: victim == Side::Server,
@@ -164,9 +188,9 @@ impl Attacker {
             }
             let code = self.rx[9..9 + len].first_chunk().map(|code| u32::from_be_bytes(*code));
             let by_server = self.victim == Side::Server;
-            let silent = matches!(self.expected, Expected::TimesOut);
+            let silent = matches!(self.expected, Expected::TimesOut(..));
             match kind {
-                // Who waits for long, as for an arena that others have, shows signs of life.
+                // Who waits for long, as for a stream that stalls, shows signs of life.
                 6 if !silent && flags & 1 == 0 => {
                     let payload = self.rx[9..9 + len].to_vec();
                     let mut writer = Writer::bare();
@@ -175,21 +199,26 @@ impl Attacker {
                 }
                 1 if !by_server => self.seen = self.seen.max(stream),
                 1 if stream == self.probe && flags & 1 != 0 => self.served = true,
-                // A limit of one stream refuses the call beside the one that the attack holds open.
-                3 if by_server && stream == self.probe && code == Some(7) => self.served = true,
-                3 => self.reset = self.reset.or(code),
+                3 if by_server && stream == self.probe && code == Some(7) => self.on_refusal(),
+                3 if stream == ATTACKED => self.reset = self.reset.or(code),
                 _ => {}
+            }
+            if by_server && (kind == 3 || kind <= 1 && flags & 1 != 0) {
+                self.held.remove(&stream);
             }
             self.rx.drain(..9 + len);
         }
-        let silent = matches!(self.expected, Expected::TimesOut);
+        let silent = matches!(self.expected, Expected::TimesOut(..));
         let waits = matches!(self.expected, Expected::Stalls(_)) && self.reset.is_none();
         let all_sent = self.sent == self.pending.len();
         if all_sent && !self.probed && !silent && !waits {
             self.probed = true;
             let mut writer = Writer::bare();
             match self.victim {
-                Side::Server => writer.request(self.probe, true),
+                Side::Server => {
+                    writer.request(self.probe, true);
+                    self.held.insert(self.probe);
+                }
                 Side::Client => {
                     writer.response(self.probe, false);
                     writer.trailers(self.probe);
@@ -201,25 +230,49 @@ impl Attacker {
         }
     }
 
+    /// The server has refused the well-behaved call: as it should if the attack holds as many streams open as may be. If
+    /// not, those of before may only have been about to leave, and the call is tried again.
+    fn on_refusal(&mut self) {
+        self.held.remove(&self.probe);
+        if self.held.len() >= self.most_streams {
+            self.served = true;
+        } else if self.refused < MOST_REFUSALS {
+            self.refused += 1;
+            self.probe += 2;
+            self.probed = false;
+        }
+    }
+
+    /// Calls that the victim may still hold for the attacker, once it is at rest.
+    pub(crate) fn held(&self) -> usize {
+        self.held.len()
+    }
+
     /// The victim's limits leave nothing to attack.
     pub(crate) fn expect_service(&mut self) {
         self.expected = Expected::Serves;
     }
 
     /// How the victim's connection has ended, if not in peace.
-    pub(crate) fn hear_end(&mut self, error: Option<&ConnectionError>, marks: &mut Marks) {
+    pub(crate) fn hear_end(
+        &mut self,
+        error: Option<&ConnectionError>,
+        now: Instant,
+        marks: &mut Marks,
+    ) {
         let Some(error) = error else { return };
         match error {
             ConnectionError::PeerMisbehaved(rule) => marks.reach_rule(*rule),
             ConnectionError::Compression(_) => marks.reach_rule(Violation::Compression),
             _ => {}
         }
-        self.on_error(error);
+        self.on_error(error, now);
     }
 
-    pub(crate) fn on_error(&mut self, error: &ConnectionError) {
+    pub(crate) fn on_error(&mut self, error: &ConnectionError, now: Instant) {
         if !self.served {
             self.error = Some(error.clone());
+            self.ended = now;
         }
     }
 
@@ -272,8 +325,12 @@ impl Attacker {
             {
                 Ok((Mark::AttackRepelled, None))
             }
-            (Expected::EndsCompression, Some(ConnectionError::Compression(_)))
-            | (Expected::TimesOut, Some(ConnectionError::TimedOut(_))) => {
+            (Expected::EndsCompression, Some(ConnectionError::Compression(_))) => {
+                Ok((Mark::AttackRepelled, None))
+            }
+            (Expected::TimesOut(what, span), Some(ConnectionError::TimedOut(came)))
+                if self.is_timely(*what, *span, *came) =>
+            {
                 Ok((Mark::AttackRepelled, None))
             }
             (Expected::Serves | Expected::MayEnd(_), None) if self.served => tolerated,
@@ -296,6 +353,19 @@ impl Attacker {
             _ if self.excused => cut_short,
             _ => unexpected(),
         }
+    }
+
+    /// Whether the connection ended for what came too late, and when it was too late.
+    fn is_timely(&self, what: TimedOut, span: Duration, came: TimedOut) -> bool {
+        // What the network and a loop take in between.
+        const SLACK: Duration = Duration::from_millis(20);
+        let acknowledged = self.ack_timeout;
+        let right = match came {
+            TimedOut::SettingsAck => acknowledged <= span,
+            _ => came == what && span <= acknowledged,
+        };
+        let took = self.ended - self.began;
+        right && took >= span.min(acknowledged) && took <= span.min(acknowledged) + SLACK
     }
 
     /// Whether the attacked call ended by a rule: a client says which, a server shows its code.

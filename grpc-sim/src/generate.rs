@@ -21,6 +21,7 @@ struct Swarm {
     tiny_streams: bool,
     services: bool,
     adapter: bool,
+    alike: bool,
 }
 
 impl Swarm {
@@ -41,6 +42,7 @@ impl Swarm {
             tiny_streams: half() && half(),
             services: half(),
             adapter: half(),
+            alike: half() && half(),
         }
     }
 }
@@ -80,6 +82,9 @@ pub fn generate(entropy: &mut dyn Entropy) -> Scenario {
     for n in 0..calls {
         let call = call(draw, &swarm, n as u16, links, &mut left);
         scenario.calls.push(call);
+    }
+    if swarm.alike {
+        alike(&mut scenario);
     }
     if swarm.faults {
         let draw = &mut Draw::new(entropy, Concern::Faults);
@@ -121,6 +126,16 @@ pub fn generate(entropy: &mut dyn Entropy) -> Scenario {
         scarce(&mut Draw::new(entropy, Concern::Limits), &mut scenario);
     }
     scenario
+}
+
+/// Gives all calls the lists of the first one, on its link: what is remembered of them is of use, and may be wrong.
+fn alike(scenario: &mut Scenario) {
+    let Some((first, others)) = scenario.calls.split_first_mut() else { return };
+    first.headers = true;
+    for call in others {
+        (call.link, call.headers) = (first.link, first.headers);
+        (call.metadata, call.trailers) = (first.metadata, first.trailers);
+    }
 }
 
 /// Has all calls start together where few have room: whoever leaves a line must let the next one on, and whoever waits
@@ -381,8 +396,8 @@ fn call(draw: &mut Draw<'_>, swarm: &Swarm, n: u16, links: u64, left: &mut u64) 
         });
     }
     if swarm.metadata {
-        call.metadata = draw.below(9) as u8;
-        call.trailers = draw.below(9) as u8;
+        call.metadata = draw.below(10) as u8;
+        call.trailers = draw.below(10) as u8;
     }
     if swarm.slow {
         call.pace_us = draw.skewed(5000) as u32;

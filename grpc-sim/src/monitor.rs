@@ -215,6 +215,19 @@ impl Monitor {
         self.ways[side as usize].settings_sent > 0
     }
 
+    /// What has been asked on a connection at rest, and was not answered.
+    pub(crate) fn unanswered(&self) -> Option<String> {
+        [Side::Client, Side::Server].into_iter().find_map(|side| {
+            let (asks, answers) = (&self.ways[side as usize], &self.ways[1 - side as usize]);
+            if let Some(ping) = asks.pings.front() {
+                return Some(format!("PING {ping:?} of the {side:?} was not answered"));
+            }
+            let (sent, acked) = (asks.settings_sent, answers.settings_acked);
+            let text = || format!("{acked} of {sent} SETTINGS of the {side:?} were acknowledged");
+            (sent != acked).then(text)
+        })
+    }
+
     fn begin(&mut self, at: usize, header: Header) -> Result<(), String> {
         let other = &self.ways[1 - at];
         let max = other.settings.get(&5).copied().unwrap_or(16_384).max(16_384);

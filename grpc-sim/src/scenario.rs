@@ -526,19 +526,34 @@ impl Scenario {
                     Knob::MaxAgeMs,
                     Knob::SettingsTimeoutMs,
                     Knob::SettingsAckTimeoutMs,
-                    Knob::KeepaliveMs,
                     Knob::ResetBurst,
                 ],
             )
+            || self.has_knob(link, &[Knob::KeepaliveMs])
+                && (self.pings_too_often(link) || self.is_narrow(link))
+    }
+
+    /// Whether the client's keepalive is more than the server stands for.
+    pub(crate) fn pings_too_often(&self, link: usize) -> bool {
+        let (client, server) = self.ends(link);
+        let least = limits_of(server).min_ping_interval;
+        limits_of(client).keepalive.is_some_and(|span| span < least)
+    }
+
+    /// Whether a PING may stand behind other bytes for longer than the keepalive waits for its answer.
+    fn is_narrow(&self, link: usize) -> bool {
+        let link = &self.links[link];
+        [&link.up, &link.down].into_iter().any(|pipe| (1..1000).contains(&pipe.bandwidth))
     }
 
     /// Whether a list of a call may exceed a limit of its receiver.
     pub(crate) fn has_small_lists(&self, call: usize) -> bool {
         let plan = &self.calls[call];
-        plan.metadata == 8
-            || plan.trailers == 8
+        let lists = [plan.metadata, plan.trailers];
+        let long = |kind: &u8| (4..9).contains(kind);
+        lists.contains(&8)
             || self.has_knob(plan.link.into(), &[Knob::MaxHeaderListSize, Knob::MaxHeaderFields])
-                && (plan.metadata > 3 || plan.trailers > 3)
+                && lists.iter().any(long)
     }
 
     /// A number that stands for the whole scenario.

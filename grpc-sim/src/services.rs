@@ -64,6 +64,7 @@ struct Stage {
 /// One call, as both its ends have seen it.
 #[derive(Debug, Default)]
 struct CallState {
+    started: Instant,
     deadline: Option<Instant>,
     /// Which of its link's connections it is made on.
     connection: u64,

@@ -1,6 +1,6 @@
 //! The attacks of the field, by name. `over` below 0 stays one under the limit, from 0 on goes past it.
 
-use grpc_proto::{Limits, Violation};
+use grpc_proto::{Limits, TimedOut, Violation};
 
 use super::writer::*;
 use super::{ATTACKED, Expected, either, lists};
@@ -385,7 +385,10 @@ pub(super) fn write(name: &str, over: i8, limits: &Limits, out: &mut Writer) -> 
         "silence" => {
             out.clear();
             out.raw(&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..if past { 24 } else { 10 }]);
-            Expected::TimesOut
+            match past {
+                true => Expected::TimesOut(TimedOut::Settings, limits.settings_timeout),
+                false => Expected::TimesOut(TimedOut::Preface, limits.preface_timeout),
+            }
         }
         "garbage-preface" => {
             out.clear();

@@ -1,7 +1,7 @@
 //! Hostile servers: what they answer to the two calls that a client has made, on streams
 //! [`ATTACKED`] and [`PROBE`](super::PROBE).
 
-use grpc_proto::{Limits, Violation};
+use grpc_proto::{Limits, TimedOut, Violation};
 
 use super::writer::*;
 use super::{ATTACKED, Expected, either, lists};
@@ -155,7 +155,7 @@ pub(super) fn write(name: &str, over: i8, limits: &Limits, out: &mut Writer) -> 
         }
         "server-silence" => {
             out.clear();
-            Expected::TimesOut
+            Expected::TimesOut(TimedOut::Settings, limits.settings_timeout)
         }
         _ => {
             let listed = lists::answer(name, over, limits, out);

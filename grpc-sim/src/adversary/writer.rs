@@ -1,10 +1,14 @@
 //! Frames and field blocks by hand, right or wrong as the script wants.
 
+use std::collections::BTreeSet;
+
 /// The bytes of a hostile client.
 #[derive(Debug)]
 pub(super) struct Writer {
     bytes: Vec<u8>,
     stream: u32,
+    /// Streams that were opened and not reset.
+    open: BTreeSet<u32>,
 }
 
 pub(super) const DATA: u8 = 0;
@@ -57,7 +61,7 @@ impl Writer {
     }
 
     pub(super) fn bare() -> Self {
-        Writer { bytes: Vec::new(), stream: 1 }
+        Writer { bytes: Vec::new(), stream: 1, open: BTreeSet::new() }
     }
 
     pub(super) fn into_bytes(self) -> Vec<u8> {
@@ -67,6 +71,7 @@ impl Writer {
     /// Forgets everything, the preface too.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
+        self.open.clear();
     }
 
     pub(super) fn raw(&mut self, bytes: &[u8]) {
@@ -79,6 +84,16 @@ impl Writer {
         self.raw(&[kind, flags]);
         self.raw(&stream.to_be_bytes());
         self.raw(payload);
+        match kind {
+            HEADERS => drop(self.open.insert(stream)),
+            RST_STREAM => drop(self.open.remove(&stream)),
+            _ => {}
+        }
+    }
+
+    /// Streams that were opened and not reset.
+    pub(super) fn open_streams(&self) -> BTreeSet<u32> {
+        self.open.clone()
     }
 
     /// SETTINGS with one entry.

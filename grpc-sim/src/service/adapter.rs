@@ -488,6 +488,7 @@ impl Line {
     fn heard(&self, read: usize, said: &[u8], ended: Option<&ConnectionError>) {
         let state = &mut *self.sim.state.borrow_mut();
         let (index, side, probing) = (self.index, self.side, state.probing);
+        let now = state.now();
         let link = &mut state.links[index];
         let Some(socket) = link.socket(side) else { return };
         socket.taken += read as u64;
@@ -499,7 +500,7 @@ impl Line {
             );
             return state.fail(Oracle::MissedWakeup, text);
         }
-        if let Err(text) = link.listen(side, read, said, ended) {
+        if let Err(text) = link.listen(side, read, said, ended, now) {
             return state.fail(Oracle::Wire, format!("connection {index}, {text}"));
         }
         if let Err((oracle, text)) = link.check() {

@@ -61,6 +61,17 @@ impl Sim {
         self.state.borrow_mut().links[index].attacker.as_deref_mut().map(look)
     }
 
+    /// More calls at the attacked end than the attacker holds open.
+    pub(crate) fn victim_keeps_calls(&self, index: usize) -> Option<String> {
+        let state = self.state.borrow();
+        let link = &state.links[index];
+        let attacker = link.attacker.as_ref().filter(|attacker| !attacker.excused)?;
+        let (open, held) = (link.open_calls(), attacker.held());
+        let text =
+            || format!("{}: {open} calls are left of an attack that holds {held}", attacker.name());
+        (open > held && !link.is_over()).then(text)
+    }
+
     /// The attacker reads and writes.
     pub(super) fn strike(&self, index: usize) {
         let state = &mut *self.state.borrow_mut();

@@ -322,7 +322,7 @@ impl Link {
             said.extend_from_slice(&chunk[known..]);
         }
         end.heard += said.len();
-        self.listen(side, read, &said, end.failed.as_ref())?;
+        self.listen(side, read, &said, end.failed.as_ref(), Instant::from_nanos(now))?;
         let pipe = self.pipe_from(side);
         if pipe.is_finished() {
             end.tx.clear();
@@ -503,10 +503,11 @@ impl Link {
         read: usize,
         said: &[u8],
         ended: Option<&ConnectionError>,
+        now: Instant,
     ) -> Result<(), String> {
         self.monitor.read(other(side), read);
         if let Some(attacker) = &mut self.attacker {
-            attacker.hear_end(ended, &mut self.marks);
+            attacker.hear_end(ended, now, &mut self.marks);
             return Ok(());
         }
         let pipe = match side {
@@ -578,15 +579,17 @@ impl Link {
                 if let Some(text) = differ {
                     return Err((Oracle::Windows, text));
                 }
-                if at_rest
-                    && !client.has_output()
-                    && !server.has_output()
-                    && let Some(text) =
-                        tables_differ(client, server).or_else(|| tables_differ(server, client))
-                {
-                    return Err((Oracle::Tables, text));
+                if !at_rest || client.has_output() || server.has_output() {
+                    return Ok(());
                 }
-                Ok(())
+                if let Some(text) = monitor.unanswered() {
+                    return Err((Oracle::Wire, format!("at rest: {text}")));
+                }
+                let differ = tables_differ(client, server);
+                match differ.or_else(|| tables_differ(server, client)) {
+                    Some(text) => Err((Oracle::Tables, text)),
+                    None => Ok(()),
+                }
             })
         })
     }

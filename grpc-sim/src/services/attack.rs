@@ -36,6 +36,9 @@ impl Stage {
                     break;
                 }
             }
+            if let Some(text) = self.sim.victim_keeps_calls(link) {
+                self.sim.fail(Oracle::Memory, text);
+            }
             match self.sim.with_attacker(link, |attacker| attacker.judge()) {
                 Some(Ok((mark, rule))) => {
                     self.reach(match mark {
@@ -67,7 +70,8 @@ impl Stage {
             Side::Server => &self.scenario.servers[target],
             Side::Client => &self.scenario.clients[target],
         };
-        let attacker = Attacker::new(&plan.script, plan.over, config_of(knobs).limits())?;
+        let attacker =
+            Attacker::new(&plan.script, plan.over, config_of(knobs).limits(), self.now())?;
         let pipe = PipePlan { cut: plan.cut, delay_us: 10, ..PipePlan::default() };
         if victim == Side::Server {
             let server = self.sim.server(&address(link))?;

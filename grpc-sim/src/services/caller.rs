@@ -27,9 +27,22 @@ const RETRY_US: u32 = 20_000;
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// With a status, and what came beside it if that was asked for.
-    Status(Status, Option<Metadata>),
+    Status(Status, Option<Beside>),
     /// The client dropped it.
     GaveUp,
+}
+
+/// What came beside the messages.
+#[derive(Debug)]
+pub(super) struct Beside {
+    pub(super) head: Metadata,
+    pub(super) trailers: Metadata,
+}
+
+impl From<ResponseMetadata> for Beside {
+    fn from(beside: ResponseMetadata) -> Self {
+        Beside { head: beside.headers, trailers: beside.trailers }
+    }
 }
 
 impl Stage {
@@ -42,7 +55,10 @@ impl Stage {
         self.sleep_us(plan.at_us).await;
         let started = self.now();
         let deadline = plan.deadline_us.map(|us| started + Duration::from_micros(us.into()));
-        self.calls.borrow_mut()[n].deadline = deadline;
+        {
+            let call = &mut self.calls.borrow_mut()[n];
+            (call.started, call.deadline) = (started, deadline);
+        }
         let outcome = match plan.cancel {
             Some(CancelPlan::AfterUs(us)) => {
                 let at = started + Duration::from_micros(us.into());
@@ -110,7 +126,7 @@ impl Stage {
                 let call = world.one(&request, &arena).metadata(&metadata).response(&mut beside);
                 let response = with_deadline(call, deadline, |call, at| call.deadline(at)).await;
                 let ended = response.map(|response| self.take_only(n, &response));
-                Outcome::Status(status_of(ended), Some(beside.trailers))
+                Outcome::Status(status_of(ended), Some(beside.into()))
             }
             Method::Gather => {
                 let call = world.gather().metadata(&metadata);
@@ -134,7 +150,7 @@ impl Stage {
                 let mut beside = ResponseMetadata::default();
                 let response = stream.finish_with(&arena, &mut beside).await;
                 let ended = response.map(|response| self.take_only(n, &response));
-                Outcome::Status(status_of(ended), Some(beside.trailers))
+                Outcome::Status(status_of(ended), Some(beside.into()))
             }
             Method::Spread => {
                 self.calls.borrow_mut()[n].sent = 1;
@@ -188,7 +204,10 @@ impl Stage {
         let plan = &self.scenario.calls[n];
         let mut arena = Arena::new().with_retained(1 << 12);
         if plan.cancel == Some(CancelPlan::AfterMessages(0)) {
-            receiving.headers().await;
+            let head = receiving.headers().await;
+            if let Err((oracle, text)) = self.judge_head(n, head, false) {
+                self.sim.fail(oracle, text);
+            }
             return Outcome::GaveUp;
         }
         // The next response in order; of a handler that pushes, those of each kind are in order.
@@ -196,14 +215,8 @@ impl Stage {
         let pushes = plan.method == Method::Talk && plan.respond == Respond::AtOnce;
         loop {
             match receiving.next(&mut arena).await {
-                Ok(None) => {
-                    let trailers = receiving.trailers().cloned().unwrap_or_default();
-                    return Outcome::Status(Status::OK, Some(trailers));
-                }
-                Err(status) => {
-                    let trailers = receiving.trailers().cloned();
-                    return Outcome::Status(status, trailers);
-                }
+                Ok(None) => return Outcome::Status(Status::OK, beside_of(receiving).await),
+                Err(status) => return Outcome::Status(status, beside_of(receiving).await),
                 Ok(Some(response)) => {
                     let way = if pushes { response.index as usize % 2 } else { 0 };
                     let index = next[way];
@@ -255,6 +268,12 @@ impl Stage {
         })
         .await
     }
+}
+
+/// What came beside the messages of a stream that has ended; `None` if it has not.
+async fn beside_of<M: ServiceMethod>(mut receiving: Receiving<M>) -> Option<Beside> {
+    let trailers = receiving.trailers()?.clone();
+    Some(Beside { head: receiving.headers().await.clone(), trailers })
 }
 
 fn status_of(ended: Result<(), Status>) -> Status {

@@ -56,10 +56,16 @@ impl Player {
         }
         let plan = &stage.scenario.calls[n];
         let sent = app::metadata(plan.metadata, n);
-        if !app::same_metadata(&sent, cx.metadata())
-            || cx.deadline().is_some() != plan.deadline_us.is_some()
-        {
+        if !app::same_metadata(&sent, cx.metadata()) {
             return broken(Oracle::Prefix, format!("call {n} came as {:?}", cx.metadata()));
+        }
+        let (started, deadline) = {
+            let call = &stage.calls.borrow()[n];
+            (call.started, call.deadline)
+        };
+        if !app::same_deadline(started, deadline, cx.deadline(), stage.now()) {
+            let told = cx.deadline();
+            return broken(Oracle::Prefix, format!("call {n} has {told:?}, not {deadline:?}"));
         }
         if std::mem::replace(&mut stage.calls.borrow_mut()[n].seen, true) {
             return broken(Oracle::OneEnd, format!("the request of call {n} came twice"));
@@ -74,7 +80,7 @@ impl Player {
             appended.expect("names and values of the model are valid");
         });
         if plan.headers {
-            append(&app::metadata(plan.metadata, n), |name, value, binary| {
+            append(&app::head_metadata(plan, n), |name, value, binary| {
                 let appended = match binary {
                     true => cx.append_header_bin(name, value),
                     false => cx.append_header(name, std::str::from_utf8(value).unwrap_or_default()),

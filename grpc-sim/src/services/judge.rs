@@ -1,10 +1,8 @@
 //! What must hold of a call's end, and of what is left when all have ended.
 
-use std::time::Duration;
+use grpc_proto::{Code, ErrorCode, Limits, Metadata, Reason, Status};
 
-use grpc_proto::{Code, Limits, Metadata, Status};
-
-use super::caller::Outcome;
+use super::caller::{Beside, Outcome};
 use super::part::BESIDE;
 use super::{CallState, Stage};
 use crate::marks::Mark;
@@ -20,8 +18,8 @@ impl Stage {
                 self.reach(Mark::StreamDropped);
                 self.calls.borrow_mut()[n].gave_up = true;
             }
-            Outcome::Status(status, trailers) => {
-                let judged = self.judge_status(n, status, trailers.as_ref());
+            Outcome::Status(status, beside) => {
+                let judged = self.judge_status(n, status, beside.as_ref());
                 if let Err((oracle, text)) = judged {
                     self.sim.fail(oracle, format!("call {n} ended with {status:?}: {text}"));
                 }
@@ -33,7 +31,7 @@ impl Stage {
         &self,
         n: usize,
         status: &Status,
-        trailers: Option<&Metadata>,
+        beside: Option<&Beside>,
     ) -> Result<(), (Oracle, String)> {
         let plan = &self.scenario.calls[n];
         let now = self.now();
@@ -45,6 +43,9 @@ impl Stage {
         // A client that takes its time may find an end that came before.
         if late && plan.client_think_us == 0 && plan.pace_us == 0 {
             return Err((Oracle::Deadline, format!("it was settled at {now}")));
+        }
+        if let Some(beside) = beside {
+            self.judge_head(n, &beside.head, false)?;
         }
         let call = &mut self.calls.borrow_mut()[n];
         let small_lists = self.scenario.has_small_lists(n);
@@ -69,8 +70,11 @@ impl Stage {
             return Err((Oracle::Prefix, text));
         }
         let sent = app::metadata(plan.trailers, n);
-        if trailers.is_some_and(|trailers| !app::same_metadata(&sent, trailers)) {
-            return Err((Oracle::Prefix, format!("its trailers are {trailers:?}")));
+        if let Some(Beside { head, trailers }) = beside {
+            if !app::same_metadata(&sent, trailers) {
+                return Err((Oracle::Prefix, format!("its trailers are {trailers:?}")));
+            }
+            self.judge_head(n, head, true)?;
         }
         call.ok = status.is_ok();
         self.reach(match (status.is_ok(), plan.method) {
@@ -83,15 +87,27 @@ impl Stage {
         Ok(())
     }
 
+    /// The head of an answer: as it was sent, or empty if it need not have `come`.
+    pub(super) fn judge_head(
+        &self,
+        n: usize,
+        head: &Metadata,
+        came: bool,
+    ) -> Result<(), (Oracle, String)> {
+        let sent = app::head_metadata(&self.scenario.calls[n], n);
+        match app::same_metadata(&sent, head) || (head.is_empty() && !came) {
+            true => Ok(()),
+            false => Err((Oracle::Prefix, format!("the head of call {n} has {head:?}"))),
+        }
+    }
+
     /// A status that the handler did not give: something must explain it.
     fn explains(&self, n: usize, status: &Status, call: &CallState) -> Result<(), String> {
         let plan = &self.scenario.calls[n];
         let link = usize::from(plan.link);
         let state = &self.links.borrow()[link];
         let disturbed = state.blamed.covers(call.connection) || self.scenario.is_restless(link);
-        // The server's deadline is rounded down to what `grpc-timeout` can say.
-        let near = self.now() + Duration::from_millis(1);
-        let is_late = call.deadline.is_some_and(|deadline| deadline <= near);
+        let is_late = call.deadline.is_some_and(|deadline| app::is_near(deadline, self.now()));
         let explained = match status.code() {
             Code::DeadlineExceeded => {
                 self.reach(Mark::ServiceDeadline);
@@ -101,8 +117,7 @@ impl Stage {
                 self.reach(Mark::ServiceUnavailable);
                 disturbed
                     || state.leaving.covers(call.connection)
-                    || self.scenario.has_knob(link, &[Knob::MaxConcurrentStreams])
-                    || self.scenario.calls.len() > 45
+                    || self.was_refused(link, status, call)
             }
             Code::ResourceExhausted => {
                 self.reach(Mark::ServiceTooLarge);
@@ -121,6 +136,16 @@ impl Stage {
             true => Ok(()),
             false => Err("nothing explains it".into()),
         }
+    }
+
+    /// Whether the server may have refused a call unseen: one beyond its limit of streams, before the client knew of that.
+    fn was_refused(&self, link: usize, status: &Status, call: &CallState) -> bool {
+        let server = usize::from(self.scenario.links[link].server);
+        let limited = self.scenario.servers[server].contains_key(&Knob::MaxConcurrentStreams);
+        // Each call may have its handler make another one.
+        let many = self.scenario.calls.len() > 45;
+        let refused = Reason::Reset(ErrorCode::REFUSED_STREAM).to_status();
+        *status == refused && !call.seen && (limited || many)
     }
 
     /// The largest request and response, and the limits of the client and the server.

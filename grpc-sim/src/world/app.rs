@@ -1,11 +1,13 @@
 //! What both applications agree on: the bytes of each message, metadata, texts.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use bytes::Bytes;
-use grpc_proto::{Metadata, Status};
+use grpc_proto::{Instant, Metadata, Status};
 
 use crate::entropy::mix;
+use crate::scenario::CallPlan;
 
 /// Length of the pool that messages are cut out of; no message of a scenario is longer.
 const POOL: usize = 8 << 20;
@@ -60,6 +62,11 @@ pub(crate) fn metadata(kind: u8, call: usize) -> Metadata {
             }
             add("authorization", "secret");
         }
+        9 => {
+            // Another value of the same length for each call, as a trace id is.
+            add("x-tenant", "somebody");
+            add("x-trace", &format!("{:016x}", mix(0x7ace, call as u64)));
+        }
         8 => {
             // More than one frame holds, and nothing that Huffman codes shorten.
             for n in 0..9u64 {
@@ -75,6 +82,34 @@ pub(crate) fn metadata(kind: u8, call: usize) -> Metadata {
         }
     }
     metadata
+}
+
+/// Whether a deadline may have passed at the server, which knows it as `grpc-timeout` can say it, rounded down.
+pub(crate) fn is_near(deadline: Instant, now: Instant) -> bool {
+    deadline <= now + Duration::from_millis(1)
+}
+
+/// Whether a server that hears of a call `now` has `told` its handler the deadline that the client has: later by the time
+/// that the call has taken, and sooner by less than the unit in which its timeout was told.
+pub(crate) fn same_deadline(
+    started: Instant,
+    own: Option<Instant>,
+    told: Option<Instant>,
+    now: Instant,
+) -> bool {
+    let (Some(own), Some(told)) = (own, told) else { return own.is_none() && told.is_none() };
+    // Eight digits: a unit of a microsecond below 100 s, and so on.
+    let unit = match (own - started).as_millis() {
+        ..100 => Duration::ZERO,
+        100..100_000 => Duration::from_micros(1),
+        _ => Duration::from_millis(1),
+    };
+    own <= told + unit && told <= own + (now - started)
+}
+
+/// What the head of a call's answer carries.
+pub(crate) fn head_metadata(plan: &CallPlan, call: usize) -> Metadata {
+    metadata(if plan.headers { plan.metadata } else { 0 }, call)
 }
 
 /// Whether `got` has the entries of `sent`, in order, and nothing else but the model's own field.

@@ -22,7 +22,8 @@ impl World<'_> {
         };
         let link = links.iter().position(|link| at(link) == plan.target).unwrap_or(0);
         let Some(target) = links.get(link).map(|link| usize::from(at(link))) else { return };
-        let Some(attacker) = Attacker::new(&plan.script, plan.over, self.limits_of(victim, target))
+        let Some(attacker) =
+            Attacker::new(&plan.script, plan.over, self.limits_of(victim, target), self.now())
         else {
             return;
         };

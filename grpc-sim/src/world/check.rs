@@ -1,8 +1,9 @@
 //! The oracles over connections: at every turn, at rest, and at the end of the world.
 
-use grpc_proto::http2::Side;
+use grpc_proto::http2::{Session, Side};
 use grpc_proto::{ConnectionError, Limits, Reason, TimedOut, Transmit, Violation};
 
+use super::app::is_near;
 use super::end::{Actor, End};
 use super::{Phase, World};
 use crate::invariants::{holds_too_much, tables_differ, windows_differ};
@@ -54,8 +55,9 @@ impl World<'_> {
 
     /// Whether an honest connection may end so.
     pub(super) fn judge_error(&mut self, ci: usize, side: Side, error: &ConnectionError) {
+        let now = self.now();
         if let Some(attacker) = &mut self.conns[ci].attacker {
-            attacker.on_error(error);
+            attacker.on_error(error, now);
             return;
         }
         let fine = match error {
@@ -63,7 +65,7 @@ impl World<'_> {
                 self.has_knob(ci, &[Knob::ResetBurst])
             }
             ConnectionError::PeerMisbehaved(Violation::TooManyPings) => {
-                self.has_knob(ci, &[Knob::KeepaliveMs])
+                self.scenario.pings_too_often(self.conns[ci].link)
             }
             ConnectionError::PeerMisbehaved(_) | ConnectionError::Compression(_) => false,
             // Nothing is pulled while a slow pipe is full.
@@ -88,12 +90,7 @@ impl World<'_> {
         let call = &self.calls[n];
         let now = self.now();
         let fine = match reason {
-            Reason::Deadline => {
-                // Rounded down by `grpc-timeout`, by less than a part in ten million.
-                let near = now + (now - grpc_proto::Instant::ZERO) / 1_000_000;
-                call.deadline
-                    .is_some_and(|deadline| deadline <= near + std::time::Duration::from_millis(1))
-            }
+            Reason::Deadline => call.deadline.is_some_and(|deadline| is_near(deadline, now)),
             Reason::Reset(_) => call.is_over(),
             Reason::MessageTooLarge => self.has_large_request(n),
             Reason::Connection(ConnectionError::TimedOut(TimedOut::Backlog))
@@ -243,6 +240,9 @@ impl World<'_> {
         if let Some(text) = broken {
             return self.fail(Oracle::Tables, format!("connection {ci}: {text}"));
         }
+        if let Some(text) = conn.monitor.unanswered() {
+            return self.fail(Oracle::Wire, format!("connection {ci} at rest: {text}"));
+        }
         let held = client.conn.session().recv_held() + server.conn.session().recv_held();
         if held > 0 {
             return self
@@ -279,7 +279,17 @@ impl World<'_> {
                 conn.client.as_ref().filter(|end| !end.closed).map(|end| end.conn.session()),
                 conn.server.as_ref().filter(|end| !end.closed).map(|end| end.conn.session()),
             ];
-            if conn.attacker.is_some() {
+            if let Some(attacker) = &conn.attacker {
+                let held = attacker.held();
+                let taken: usize = ends.into_iter().flatten().map(Session::occupied).sum();
+                // A client is attacked by what it called itself: both of its calls are over.
+                if taken > held && !attacker.excused {
+                    let text = format!(
+                        "{}: {taken} calls are left of an attack that holds {held} open",
+                        attacker.name()
+                    );
+                    self.fail(Oracle::Memory, text);
+                }
                 continue;
             }
             let broken = ends.into_iter().flatten().find_map(|session| {

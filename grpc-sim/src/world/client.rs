@@ -2,9 +2,11 @@
 
 use grpc_proto::http2::ErrorCode;
 use grpc_proto::{
-    CallHead, CallKey, Client, Code, Message, Payload, Processed, Reason, SendError, client,
+    CallHead, CallKey, Client, Code, Message, Payload, Processed, Reason, SendError, Violation,
+    client,
 };
 
+use super::app::is_near;
 use super::end::End;
 use super::{Event, Side, US, World, app};
 use crate::marks::Mark;
@@ -174,6 +176,11 @@ impl World<'_> {
                 if std::mem::replace(&mut self.calls[n].got_headers, true) {
                     self.fail(Oracle::OneEnd, format!("call {n} has two heads"));
                 }
+                let sent = app::head_metadata(&self.scenario.calls[n], n);
+                if !app::same_metadata(&sent, &metadata) {
+                    let text = format!("the head of call {n} has {metadata:?}");
+                    self.fail(Oracle::Prefix, text);
+                }
                 end.conn.recycle_metadata(metadata);
                 if self.scenario.calls[n].cancel == Some(CancelPlan::AfterMessages(0)) {
                     self.cancel_call(end, n);
@@ -197,11 +204,16 @@ impl World<'_> {
             }
             client::Event::GoAway { last_stream, code } => {
                 self.marks.reach(Mark::GoAway);
-                self.conns[ci].leaving = true;
                 let now = self.now_ns();
                 self.trace.note(now, Some((ci, Side::Client)), &[3, last_stream.into()], || {
                     format!("GOAWAY {last_stream} {code}")
                 });
+                let conn = &self.conns[ci];
+                if !conn.leaving && !conn.blamed && !self.is_restless(ci) {
+                    let text = format!("connection {ci}: GOAWAY {code} without a cause");
+                    self.fail(Oracle::OneEnd, text);
+                }
+                self.conns[ci].leaving = true;
             }
             other => self.fail(Oracle::OneEnd, format!("an event of no known kind: {other:?}")),
         }
@@ -306,6 +318,10 @@ impl World<'_> {
                 let text = format!("call {n} has trailers {:?}", outcome.trailers);
                 return self.fail(Oracle::Prefix, text);
             }
+            if plan.headers && !call.got_headers {
+                let text = format!("call {n} ended with a status, its head never came");
+                return self.fail(Oracle::Prefix, text);
+            }
             if call.received != call.served_sent || call.received != plan.responses.len() {
                 let text = format!(
                     "call {n} ended with a status after {} of {} messages",
@@ -320,7 +336,8 @@ impl World<'_> {
             return;
         }
         // The core's own answer to a request that it does not take.
-        let late = call.deadline.is_some() && code == Code::DeadlineExceeded;
+        let is_near = call.deadline.is_some_and(|deadline| is_near(deadline, self.now()));
+        let late = is_near && code == Code::DeadlineExceeded;
         let large = code == Code::ResourceExhausted && self.has_large_request(n);
         if !late && !large {
             let text = format!("call {n} ended with {:?}, no handler said so", outcome.status);
@@ -348,7 +365,10 @@ impl World<'_> {
             Reason::Reset(ErrorCode::NO_ERROR) => false,
             Reason::Reset(ErrorCode::REFUSED_STREAM) => self.may_refuse(ci),
             Reason::Reset(ErrorCode::ENHANCE_YOUR_CALM) => slow || self.scenario.has_small_lists(n),
-            Reason::PeerMisbehaved(_) => slow || self.scenario.has_small_lists(n),
+            Reason::PeerMisbehaved(Violation::SendStalled | Violation::ReceiveStalled) => slow,
+            Reason::PeerMisbehaved(Violation::FieldListTooLarge) => {
+                self.scenario.has_small_lists(n)
+            }
             Reason::Connection(_) | Reason::NeverSent(_) | Reason::GoAway(_) => {
                 conn.blamed || conn.leaving || slow || self.is_restless(ci)
             }

@@ -1,6 +1,8 @@
 //! The server's application: handlers that read, answer, end, or outlive their call.
 
-use grpc_proto::{CallKey, Message, Metadata, Payload, Reason, SendError, Server, Status, server};
+use grpc_proto::{
+    CallKey, Instant, Message, Metadata, Payload, Reason, SendError, Server, Status, server,
+};
 
 use super::end::End;
 use super::{Event, Side, US, World, app};
@@ -38,7 +40,7 @@ impl World<'_> {
                 let sent = app::metadata(plan.metadata, n);
                 let intact = head.path() == "/sim.World/Call"
                     && head.authority() == "sim"
-                    && head.deadline().is_some() == plan.deadline_us.is_some()
+                    && self.has_deadline(n, head.deadline())
                     && app::same_metadata(&sent, &head.metadata);
                 if !intact {
                     return self.fail(Oracle::Prefix, format!("call {n} came as {head:?}"));
@@ -48,7 +50,7 @@ impl World<'_> {
                 end.conn.recycle_metadata(head.metadata);
                 if plan.headers {
                     self.calls[n].headers_sent = true;
-                    if let Err(error) = end.conn.headers(key, &app::metadata(plan.metadata, n)) {
+                    if let Err(error) = end.conn.headers(key, &app::head_metadata(plan, n)) {
                         self.fail(Oracle::OneEnd, format!("call {n} has no headers: {error}"));
                     }
                 }
@@ -86,6 +88,11 @@ impl World<'_> {
             }
             other => self.fail(Oracle::OneEnd, format!("an event of no known kind: {other:?}")),
         }
+    }
+
+    fn has_deadline(&self, n: usize, told: Option<Instant>) -> bool {
+        let call = &self.calls[n];
+        app::same_deadline(Instant::from_nanos(call.started_ns), call.deadline, told, self.now())
     }
 
     fn on_cancelled(

@@ -150,6 +150,9 @@ impl Session {
             }
             self.last_ping = Some(now);
         }
+        if planted::is(Bug::PingIgnored) {
+            return Ok(None);
+        }
         self.pending_replies += 1;
         frame::put_ping(&mut self.control, true, payload);
         Ok(None)

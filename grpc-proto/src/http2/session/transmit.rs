@@ -191,6 +191,9 @@ impl Session {
             if self.side == Side::Client {
                 self.open_on_wire -= 1;
             }
+            if planted::is(Bug::ViolatedKept) && code == ErrorCode::PROTOCOL_ERROR {
+                return;
+            }
             return self.vacate_if_done(slot);
         }
         if stream.state.is_closed() {
