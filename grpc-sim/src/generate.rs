@@ -56,6 +56,11 @@ pub fn generate(entropy: &mut dyn Entropy) -> Scenario {
         scenario.layer = if swarm.adapter { Layer::Adapter } else { Layer::Services };
     }
     let draw = &mut Draw::new(entropy, Concern::Shape);
+    if draw.one_in(4) {
+        // Clocks begin anywhere. At the end there is time for all of the world, but not for its longest timers.
+        scenario.start_ns =
+            draw.pick(&[1, 999_999_999, 1 << 32, 1 << 63, u64::MAX - 5_000_000_000_000]);
+    }
     let clients = draw.within(1, 2);
     let servers = draw.within(1, 2);
     scenario.clients = (0..clients).map(|_| knobs(draw, &swarm)).collect();
@@ -274,6 +279,9 @@ fn knobs(draw: &mut Draw<'_>, swarm: &Swarm) -> Knobs {
     maybe(draw, Knob::ProgressTimeoutMs, &[500]);
     maybe(draw, Knob::SettingsTimeoutMs, &[50]);
     maybe(draw, Knob::SettingsAckTimeoutMs, &[50]);
+    maybe(draw, Knob::PrefaceTimeoutMs, &[50]);
+    // More than our own ends ever send at once.
+    maybe(draw, Knob::MaxSettingsEntries, &[8, 100]);
     maybe(draw, Knob::TrimAfterMs, &[0, 1]);
     maybe(draw, Knob::ResetBurst, &[3]);
     if let Some(&beyond) = knobs.get(&Knob::AssemblyBudget) {
@@ -384,6 +392,17 @@ fn call(draw: &mut Draw<'_>, swarm: &Swarm, n: u16, links: u64, left: &mut u64) 
     }
     if draw.below(3) == 0 {
         call.status = draw.below(17) as u8;
+        if draw.below(3) == 0 {
+            call.details = draw.pick(&[1, 2, 3, 100, 700, 20_000]);
+        }
+    }
+    if !swarm.services && draw.below(2) == 0 {
+        use SendMode::*;
+        call.send = match swarm.large && swarm.cuts {
+            // Buffers that crawl out come back to a connection that has given its memory back by then, which keeps them.
+            true => CompressedHandles,
+            false => draw.pick(&[Encode, CompressedHandles, CompressedBytes]),
+        };
     }
     if swarm.deadlines && draw.below(2) == 0 {
         call.deadline_us = Some(draw.skewed(200_000) as u32);
@@ -425,7 +444,7 @@ fn fault(draw: &mut Draw<'_>, links: u64, servers: u64) -> FaultPlan {
     let server = draw.below(servers) as u8;
     let up = draw.below(2) == 1;
     let for_us = draw.skewed(100_000) as u32;
-    let fault = match draw.below(10) {
+    let fault = match draw.below(11) {
         0 => Fault::Stall { link, up, for_us },
         1 => Fault::Partition { link, for_us: for_us * if draw.one_in(8) { 900 } else { 1 } },
         2 => Fault::Clog { link, bandwidth: draw.pick(&[1, 20, 500]), for_us },
@@ -435,6 +454,12 @@ fn fault(draw: &mut Draw<'_>, links: u64, servers: u64) -> FaultPlan {
         6 => Fault::Crash { server, for_us },
         7 => Fault::Drain { server },
         8 => Fault::Leave { link },
+        9 => Fault::Freeze {
+            link,
+            client: up,
+            // Longer than a second, for which an end that is late reads on.
+            for_us: if draw.one_in(4) { 30 * for_us } else { for_us },
+        },
         _ => Fault::Close { link, client: up },
     };
     FaultPlan { at_us: draw.skewed(50_000) as u32, fault }

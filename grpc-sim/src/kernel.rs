@@ -49,8 +49,9 @@ impl<E> Entry<E> {
 }
 
 impl<E> Queue<E> {
-    pub(crate) fn new(seed: u64) -> Self {
-        Queue { heap: BinaryHeap::new(), seed, count: 0, now_ns: 0 }
+    /// No events, and a clock that shows `now_ns`.
+    pub(crate) fn starting(seed: u64, now_ns: u64) -> Self {
+        Queue { heap: BinaryHeap::new(), seed, count: 0, now_ns }
     }
 
     pub(crate) fn now_ns(&self) -> u64 {
@@ -94,7 +95,7 @@ mod tests {
     #[test]
     fn time_jumps_and_the_seed_decides_ties() {
         let order = |seed| {
-            let mut queue = Queue::new(seed);
+            let mut queue = Queue::starting(seed, 0);
             for n in 0..20 {
                 queue.at(5, n);
             }

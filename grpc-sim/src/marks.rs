@@ -53,6 +53,7 @@ marks! {
     HeldAfterCancel => "a handler lived on after its call";
     ShortWrite => "the network took a part of a write";
     BackPressure => "the network took none of a write";
+    Frozen => "one end had no turns for a while";
     HalfClosed => "one end closed in the midst of things";
     Trimmed => "an idle connection gave its memory back";
     AttackRepelled => "an attack ended its connection";

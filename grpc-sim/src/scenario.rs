@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 pub struct Scenario {
     /// Decides ties between events of the same time, cuts, and the entropy of connections.
     pub seed: u64,
+    /// What the clock shows when the world begins, in nanoseconds.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub start_ns: u64,
     /// What runs on the network: the core with a model of both applications, or services.
     #[serde(skip_serializing_if = "Layer::is_core")]
     pub layer: Layer,
@@ -80,12 +83,14 @@ pub enum Knob {
     TransmitBudget,
     OpensPerTransmit,
     MaxPendingReplies,
+    MaxSettingsEntries,
     MaxEmptyData,
     ResetBurst,
     ResetRate,
     PoolBytes,
     ManualCredit,
     KeepaliveWithoutCalls,
+    PrefaceTimeoutMs,
     SettingsTimeoutMs,
     SettingsAckTimeoutMs,
     SendStallTimeoutMs,
@@ -127,12 +132,14 @@ impl Knob {
             Knob::TransmitBudget => limits.transmit_budget = small,
             Knob::OpensPerTransmit => limits.opens_per_transmit = small,
             Knob::MaxPendingReplies => limits.max_pending_replies = small,
+            Knob::MaxSettingsEntries => limits.max_settings_entries = small,
             Knob::MaxEmptyData => limits.max_empty_data = small,
             Knob::ResetBurst => limits.reset_burst = small,
             Knob::ResetRate => limits.reset_rate = small,
             Knob::PoolBytes => limits.pool_bytes = small,
             Knob::ManualCredit => limits.manual_credit = value != 0,
             Knob::KeepaliveWithoutCalls => limits.keepalive_without_calls = value != 0,
+            Knob::PrefaceTimeoutMs => limits.preface_timeout = span,
             Knob::SettingsTimeoutMs => limits.settings_timeout = span,
             Knob::SettingsAckTimeoutMs => limits.settings_ack_timeout = span,
             Knob::SendStallTimeoutMs => limits.send_stall_timeout = span,
@@ -244,6 +251,9 @@ pub struct CallPlan {
     pub cancel: Option<CancelPlan>,
     /// Time that the client takes for each message before it grants its credit.
     pub client_think_us: u32,
+    /// Core: how both ends send their messages.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub send: SendMode,
     /// Sizes of the messages that the server sends.
     pub responses: Vec<u32>,
     /// When it sends them.
@@ -256,10 +266,17 @@ pub struct CallPlan {
     pub ending: Ending,
     /// The code of its status.
     pub status: u8,
+    /// Bytes of its details, unless it is OK.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub details: u16,
     /// Which metadata the trailers carry.
     pub trailers: u8,
     /// Time that the handler lives on after its call was cancelled.
     pub hold_us: u32,
+}
+
+fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn is_false(value: &bool) -> bool {
@@ -307,6 +324,30 @@ pub enum CancelPlan {
     AfterMessages(u8),
     /// When so many messages were sent.
     AfterSent(u8),
+}
+
+/// How messages are handed to a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SendMode {
+    /// As handles of bytes that are encoded.
+    #[default]
+    Handles,
+    /// To be encoded where they leave from.
+    Encode,
+    /// As handles of bytes that are said to be compressed.
+    CompressedHandles,
+    /// As bytes that are said to be compressed, to be copied.
+    CompressedBytes,
+}
+
+impl SendMode {
+    pub(crate) fn encoding(self) -> Option<&'static str> {
+        match self {
+            SendMode::Handles | SendMode::Encode => None,
+            SendMode::CompressedHandles | SendMode::CompressedBytes => Some("gzip"),
+        }
+    }
 }
 
 /// When a server sends its messages.
@@ -412,6 +453,15 @@ pub enum Fault {
         /// The link.
         link: u16,
     },
+    /// Core: one end gets no turns for a while, as a process that is not scheduled: then everything is there at once.
+    Freeze {
+        /// The link.
+        link: u16,
+        /// The client, or the server.
+        client: bool,
+        /// For how long.
+        for_us: u32,
+    },
     /// One end closes abruptly, with GOAWAY.
     Close {
         /// The link.
@@ -432,6 +482,7 @@ impl Fault {
             | Fault::HalfClose { link, .. }
             | Fault::Refuse { link, .. }
             | Fault::Leave { link }
+            | Fault::Freeze { link, .. }
             | Fault::Close { link, .. } => Some(link),
             Fault::Crash { .. } | Fault::Drain { .. } => None,
         }
@@ -452,6 +503,7 @@ impl Fault {
             | Fault::Partition { for_us, .. }
             | Fault::Clog { for_us, .. }
             | Fault::Refuse { for_us, .. }
+            | Fault::Freeze { for_us, .. }
             | Fault::Crash { for_us, .. } => Some(for_us),
             _ => None,
         }
@@ -524,6 +576,7 @@ impl Scenario {
                 &[
                     Knob::MaxIdleMs,
                     Knob::MaxAgeMs,
+                    Knob::PrefaceTimeoutMs,
                     Knob::SettingsTimeoutMs,
                     Knob::SettingsAckTimeoutMs,
                     Knob::ResetBurst,
@@ -552,8 +605,9 @@ impl Scenario {
         let lists = [plan.metadata, plan.trailers];
         let long = |kind: &u8| (4..9).contains(kind);
         lists.contains(&8)
+            || plan.details > 5000
             || self.has_knob(plan.link.into(), &[Knob::MaxHeaderListSize, Knob::MaxHeaderFields])
-                && lists.iter().any(long)
+                && (lists.iter().any(long) || plan.details > 50)
     }
 
     /// A number that stands for the whole scenario.

@@ -239,15 +239,15 @@ impl Sim {
     /// A world at time zero in which everything follows from `seed`. It keeps every byte that was written, for
     /// [`timeline`](Self::timeline) and [`trace`](Self::trace), as long as it lives.
     pub fn new(seed: u64) -> Self {
-        Sim::traced(seed, Trace::kept())
+        Sim::traced(seed, 0, Trace::kept())
     }
 
-    pub(crate) fn traced(seed: u64, trace: Trace) -> Self {
+    pub(crate) fn traced(seed: u64, start_ns: u64, trace: Trace) -> Self {
         let state = Rc::new(RefCell::new(State {
             seed,
             draws: 0,
             drawn: 0,
-            queue: Queue::new(seed),
+            queue: Queue::starting(seed, start_ns),
             woken: Arc::default(),
             tasks: Vec::new(),
             links: Vec::new(),

@@ -37,7 +37,7 @@ pub(crate) use part::BESIDE;
 /// Runs a scenario; `keep` keeps the trace's entries.
 pub(crate) fn run(scenario: &Scenario, keep: bool, tapes: Option<&Tapes>) -> Report {
     let trace = if keep { Trace::kept() } else { Trace::default() };
-    let stage = Stage::new(scenario, Sim::traced(scenario.seed, trace), tapes);
+    let stage = Stage::new(scenario, Sim::traced(scenario.seed, scenario.start_ns, trace), tapes);
     stage.play();
     stage.take_apart()
 }

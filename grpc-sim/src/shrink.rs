@@ -7,6 +7,7 @@ use crate::campaign::catch;
 use crate::oracle::{Failure, Oracle};
 use crate::scenario::{
     AttackPlan, CallPlan, CancelPlan, Ending, Knobs, Layer, LinkPlan, PipePlan, Respond, Scenario,
+    SendMode,
 };
 
 /// Runs that a shrink may take.
@@ -166,7 +167,9 @@ impl Search {
 
     /// Whatever is out of the ordinary goes, one property at a time.
     fn plain(&mut self) {
-        let plain: [fn(&mut CallPlan); 15] = [
+        let plain: [fn(&mut CallPlan); 17] = [
+            |call| call.send = SendMode::Handles,
+            |call| call.details = 0,
             |call| call.meets = false,
             |call| call.calls_back = false,
             |call| call.after = None,
@@ -208,6 +211,7 @@ impl Search {
         for layer in [Layer::Services, Layer::Core] {
             self.change(|scenario| scenario.layer = layer);
         }
+        self.change(|scenario| scenario.start_ns = 0);
         self.change(|scenario| scenario.seed = 0);
     }
 

@@ -149,6 +149,8 @@ struct Conn {
     blamed: bool,
     /// One end has announced that it goes away.
     leaving: bool,
+    /// Until when an end was frozen: what is due meanwhile comes then.
+    thaws: u64,
 }
 
 impl Conn {
@@ -203,7 +205,7 @@ impl<'s> World<'s> {
         World {
             scenario,
             tapes,
-            queue: Queue::new(scenario.seed),
+            queue: Queue::starting(scenario.seed, scenario.start_ns),
             conns: Vec::new(),
             links: scenario.links.iter().map(|_| Link::default()).collect(),
             servers: scenario.servers.iter().map(|_| ServerState::default()).collect(),
@@ -220,17 +222,20 @@ impl<'s> World<'s> {
     }
 
     fn run(&mut self) {
+        let start = self.scenario.start_ns;
+        let at = |us: u32| start.saturating_add(u64::from(us) * US);
+        let settled_by = start.saturating_add(SETTLED_BY);
         for (n, call) in self.scenario.calls.iter().enumerate() {
             let after = call.after.filter(|&before| usize::from(before) < n);
             if after.is_none() && usize::from(call.link) < self.links.len() {
-                self.queue.at(u64::from(call.at_us) * US, Event::Start(n));
+                self.queue.at(at(call.at_us), Event::Start(n));
             }
         }
         for (n, fault) in self.scenario.faults.iter().enumerate() {
-            self.queue.at(u64::from(fault.at_us) * US, Event::Fault(n));
+            self.queue.at(at(fault.at_us), Event::Fault(n));
         }
         for (n, attack) in self.scenario.attacks.iter().enumerate() {
-            self.queue.at(u64::from(attack.at_us) * US, Event::Attack(n));
+            self.queue.at(at(attack.at_us), Event::Attack(n));
         }
         while self.failure.is_none() {
             let next = self.queue.next_at().unwrap_or(u64::MAX);
@@ -243,7 +248,7 @@ impl<'s> World<'s> {
                 self.idle_until = self.now_ns() + 1_500_000 * US;
                 continue;
             }
-            if next > SETTLED_BY {
+            if next > settled_by {
                 break;
             }
             let Some(event) = self.queue.pop() else { break };
@@ -375,6 +380,7 @@ impl<'s> World<'s> {
             monitor: Monitor::new(),
             blamed: false,
             leaving: false,
+            thaws: 0,
         });
         self.trace.note(now, Some((index, Side::Client)), &[0], || "connected".into());
         self.links[link].current = Some(index);

@@ -56,6 +56,8 @@ impl Stage {
                     self.leave(Some(link), NetworkFault::Drain);
                 }
             }
+            // Their ends are tasks, which the host schedules.
+            Fault::Freeze { .. } => {}
             Fault::Leave { link: n } => self.leave(link(n), NetworkFault::Leave),
             Fault::Close { link: n, client } => {
                 let abort = if client { NetworkFault::AbortClients } else { NetworkFault::Abort };

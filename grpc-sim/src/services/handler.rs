@@ -287,7 +287,7 @@ impl Running {
 
     fn verdict(&self, cx: &Cx<'_>) -> Result<(), Status> {
         self.goes_on(cx);
-        let status = app::status(self.plan().status, self.n);
+        let status = app::status(self.plan(), self.n);
         let n = self.n;
         self.stage.sim.note(&[52, n as u64], || format!("handler of call {n} ends: {status:?}"));
         self.stage.calls.borrow_mut()[n].verdict = Some(status.clone());

@@ -4,10 +4,12 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use grpc_proto::{Instant, Metadata, Status};
+use grpc_arena::{Encode, SizeCache};
+use grpc_proto::record::Recorder;
+use grpc_proto::{CallKey, Instant, Metadata, Role, SendError, Status};
 
 use crate::entropy::mix;
-use crate::scenario::CallPlan;
+use crate::scenario::{CallPlan, SendMode};
 
 /// Length of the pool that messages are cut out of; no message of a scenario is longer.
 const POOL: usize = 8 << 20;
@@ -25,11 +27,6 @@ fn pool() -> &'static [u8] {
 pub(crate) fn message(call: usize, up: bool, index: usize, len: u32) -> &'static [u8] {
     let start = mix(call as u64 * 2 + u64::from(up), index as u64) % STARTS;
     &pool()[start as usize..][..(len as usize).min(POOL)]
-}
-
-/// The same as a handle.
-pub(crate) fn payload(call: usize, up: bool, index: usize, len: u32) -> Bytes {
-    Bytes::from_static(message(call, up, index, len))
 }
 
 /// The name of the field that says which call of the scenario it is.
@@ -130,10 +127,46 @@ pub(crate) fn same_status(gave: &Status, got: &Status, small_lists: bool) -> boo
 }
 
 /// The status that a handler gives.
-pub(crate) fn status(code: u8, call: usize) -> Status {
-    let code = grpc_proto::Code::from_number(u32::from(code)).unwrap_or(grpc_proto::Code::Unknown);
-    match code {
+pub(crate) fn status(plan: &CallPlan, call: usize) -> Status {
+    let code = grpc_proto::Code::from_number(u32::from(plan.status));
+    match code.unwrap_or(grpc_proto::Code::Unknown) {
         grpc_proto::Code::Ok => Status::OK,
-        code => Status::new(code, format!("the status of call {call}: 100 % ü\n")),
+        code => {
+            let status = Status::new(code, format!("the status of call {call}: 100 % ü\n"));
+            match plan.details {
+                0 => status,
+                len => status.with_details(message(call, false, 0xde7a, len.into()).to_vec()),
+            }
+        }
+    }
+}
+
+/// A message of the model, to be encoded where it leaves from.
+struct Plain(&'static [u8]);
+
+impl Encode for Plain {
+    fn encoded_len(&self, _: &mut SizeCache) -> usize {
+        self.0.len()
+    }
+
+    fn encode(&self, _: &mut SizeCache, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.0);
+    }
+}
+
+/// Hands a message of the model to a connection, in one of the ways that there are.
+pub(crate) fn send<R: Role>(
+    connection: &mut Recorder<R>,
+    key: CallKey,
+    mode: SendMode,
+    message: &'static [u8],
+) -> Result<(), SendError> {
+    match mode {
+        SendMode::Handles => connection.send_encoded(key, Bytes::from_static(message), false),
+        SendMode::Encode => connection.send(key, &Plain(message)),
+        SendMode::CompressedHandles => {
+            connection.send_encoded(key, Bytes::from_static(message), true)
+        }
+        SendMode::CompressedBytes => connection.send_compressed(key, message),
     }
 }

@@ -53,6 +53,7 @@ impl World<'_> {
             monitor: Monitor::new(),
             blamed: true,
             leaving: false,
+            thaws: 0,
         });
         let text = || format!("attack {} {:+}", plan.script, plan.over);
         self.trace.note(now.as_nanos(), Some((ci, victim)), &[40, index as u64], text);

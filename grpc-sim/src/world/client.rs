@@ -51,6 +51,8 @@ impl World<'_> {
         metadata.append(app::CALL, &n.to_string()).expect("a valid entry");
         let mut head = CallHead::new("/sim.World/Call", "sim");
         head.metadata = Some(&metadata);
+        head.encoding = plan.send.encoding();
+        head.accept_encoding = plan.send.encoding();
         match end.conn.call(&head, self.calls[n].deadline, now) {
             Ok(key) => {
                 let call = &mut self.calls[n];
@@ -85,8 +87,8 @@ impl World<'_> {
             if plan.cancel == Some(CancelPlan::AfterSent(sent as u8)) {
                 return self.cancel_call(end, n);
             }
-            let message = app::payload(n, true, sent, plan.requests[sent]);
-            match end.conn.send_encoded(key, message, false) {
+            let message = app::message(n, true, sent, plan.requests[sent]);
+            match app::send(&mut end.conn, key, plan.send, message) {
                 Ok(()) if plan.requests[sent] > most => {
                     return self.fail(Oracle::OneEnd, format!("call {n} sends more than {most}"));
                 }
@@ -232,7 +234,10 @@ impl World<'_> {
         let len = message.len();
         self.note_client(ci, n, 4, || format!("message {index} of {len} bytes"));
         let expected = plan.responses.get(index).map(|&len| app::message(n, false, index, len));
-        if expected != Some(message.as_bytes()) || index >= self.calls[n].served_sent {
+        if expected != Some(message.as_bytes())
+            || index >= self.calls[n].served_sent
+            || message.compressed != plan.send.encoding().is_some()
+        {
             let text = format!("response {index} of call {n} has {len} bytes that were not sent");
             return self.fail(Oracle::Prefix, text);
         }
@@ -281,7 +286,7 @@ impl World<'_> {
             self.marks.reach(Mark::Unavailable);
         }
         if let Some(deadline) = self.calls[n].deadline
-            && now > deadline.as_nanos()
+            && now > deadline.as_nanos().max(self.conns[ci].thaws)
         {
             let text = format!("call {n} was settled at {now} ns, after its deadline {deadline}");
             return self.fail(Oracle::Deadline, text);
@@ -307,7 +312,7 @@ impl World<'_> {
         let call = &self.calls[n];
         let code = outcome.status.code();
         if call.finished {
-            let expected = app::status(plan.status, n);
+            let expected = app::status(plan, n);
             let small_lists = self.scenario.has_small_lists(n);
             if !app::same_status(&expected, &outcome.status, small_lists) {
                 let text = format!("call {n} ended with {:?}, sent {expected:?}", outcome.status);

@@ -25,6 +25,8 @@ pub(super) struct End<R: Role> {
     /// The adapter has let go of the transport.
     pub(super) closed: bool,
     pub(super) turn_pending: bool,
+    /// It gets no turns before this.
+    pub(super) frozen_until: u64,
     timer_at: u64,
     /// Turns in a row that read nothing and after which a timer was due at once.
     due_again: u32,
@@ -52,6 +54,7 @@ impl<R: Role> End<R> {
             eof_told: false,
             closed: false,
             turn_pending: false,
+            frozen_until: 0,
             timer_at: u64::MAX,
             due_again: 0,
             pull_each_event,
@@ -141,6 +144,11 @@ impl World<'_> {
     /// Reads, acts and writes until the end has nothing more to do.
     pub(super) fn turn<R: Actor>(&mut self, ci: usize) {
         let Some(mut end) = R::slot(&mut self.conns[ci]).take() else { return };
+        if end.frozen_until > self.now_ns() {
+            self.queue.at(end.frozen_until, Event::Turn(ci, R::END));
+            *R::slot(&mut self.conns[ci]) = Some(end);
+            return;
+        }
         end.turn_pending = false;
         if !end.closed {
             self.drive(ci, &mut end);

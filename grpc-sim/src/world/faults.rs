@@ -68,6 +68,20 @@ impl World<'_> {
                 }
                 self.schedule_turn(ci, Side::Client);
             }
+            Fault::Freeze { link, client, for_us } => {
+                let Some(ci) = self.conn_of(link.into()) else { return };
+                let until = now + u64::from(for_us) * US;
+                self.marks.reach(Mark::Frozen);
+                let conn = &mut self.conns[ci];
+                // Long enough for a timer of either end to fire.
+                conn.blamed |= for_us > 40_000;
+                conn.thaws = conn.thaws.max(until);
+                let frozen = match client {
+                    true => conn.client.as_mut().map(|end| &mut end.frozen_until),
+                    false => conn.server.as_mut().map(|end| &mut end.frozen_until),
+                };
+                frozen.into_iter().for_each(|frozen| *frozen = until.max(*frozen));
+            }
             Fault::Close { link, client } => {
                 let Some(ci) = self.conn_of(link.into()) else { return };
                 self.conns[ci].blamed = true;

@@ -41,6 +41,7 @@ impl World<'_> {
                 let intact = head.path() == "/sim.World/Call"
                     && head.authority() == "sim"
                     && self.has_deadline(n, head.deadline())
+                    && head.encoding() == plan.send.encoding()
                     && app::same_metadata(&sent, &head.metadata);
                 if !intact {
                     return self.fail(Oracle::Prefix, format!("call {n} came as {head:?}"));
@@ -48,9 +49,15 @@ impl World<'_> {
                 let call = &mut self.calls[n];
                 (call.seen, call.server_key) = (true, Some(key));
                 end.conn.recycle_metadata(head.metadata);
-                if plan.headers {
+                // What is to be compressed has its encoding in the head.
+                if plan.headers || plan.send.encoding().is_some() {
                     self.calls[n].headers_sent = true;
-                    if let Err(error) = end.conn.headers(key, &app::head_metadata(plan, n)) {
+                    let head = server::ResponseHead {
+                        metadata: Some(&app::head_metadata(plan, n)),
+                        encoding: plan.send.encoding(),
+                        ..server::ResponseHead::default()
+                    };
+                    if let Err(error) = end.conn.respond(key, &head) {
                         self.fail(Oracle::OneEnd, format!("call {n} has no headers: {error}"));
                     }
                 }
@@ -150,7 +157,10 @@ impl World<'_> {
         let len = message.len();
         self.note_server(ci, n, 24, || format!("message {index} of {len} bytes"));
         let expected = plan.requests.get(index).map(|&len| app::message(n, true, index, len));
-        if expected != Some(message.as_bytes()) || index >= self.calls[n].sent {
+        if expected != Some(message.as_bytes())
+            || index >= self.calls[n].sent
+            || message.compressed != plan.send.encoding().is_some()
+        {
             let text = format!("request {index} of call {n} has {len} bytes that were not sent");
             return self.fail(Oracle::Prefix, text);
         }
@@ -187,8 +197,8 @@ impl World<'_> {
         };
         while self.calls[n].served_sent < due {
             let sent = self.calls[n].served_sent;
-            let message = app::payload(n, false, sent, plan.responses[sent]);
-            match end.conn.send_encoded(key, message, false) {
+            let message = app::message(n, false, sent, plan.responses[sent]);
+            match app::send(&mut end.conn, key, plan.send, message) {
                 Ok(()) if plan.responses[sent] > most => {
                     let text = format!("the handler of call {n} sends more than {most}");
                     return self.fail(Oracle::OneEnd, text);
@@ -231,7 +241,7 @@ impl World<'_> {
         end.leave(key);
         self.calls[n].finished = true;
         let trailers = app::metadata(plan.trailers, n);
-        if let Err(error) = end.conn.finish(key, &app::status(plan.status, n), &trailers) {
+        if let Err(error) = end.conn.finish(key, &app::status(plan, n), &trailers) {
             self.fail(Oracle::OneEnd, format!("the handler of call {n} cannot finish: {error}"));
         }
     }
