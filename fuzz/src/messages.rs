@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use grpc_arena::{Arena, DecodeLimits, Encode, Schema, SizeCache};
+use grpc_arena::{Arena, DecodeLimits, DecodeRule, Encode, Schema, SizeCache};
 use prost::Message as _;
 
 /// Generated from `proto/message.proto`.
@@ -114,7 +114,7 @@ pub fn check(data: &[u8]) {
     limited(data);
 }
 
-/// Limits refuse, or change nothing; an arena that was used before is as good as a new one.
+/// Limits refuse by their own rules, or change nothing; an arena that was used before is as good as a new one.
 fn limited(data: &[u8]) {
     let few = data.len() as u32 % 7;
     let limits =
@@ -126,7 +126,15 @@ fn limited(data: &[u8]) {
         match (<Ours<'static> as Schema>::decode(data, &arena, &limits), &whole) {
             (Ok(ours), Ok(whole)) => assert_eq!(encode(&ours), encode(whole)),
             (Ok(ours), Err(error)) => panic!("{ours:?} although {error}"),
-            (Err(_), _) => {}
+            (Err(error), Ok(_)) => {
+                let rule = error.rule();
+                let of_a_limit = matches!(
+                    rule,
+                    DecodeRule::Depth | DecodeRule::ArenaBudget | DecodeRule::UnknownFields
+                );
+                assert!(of_a_limit, "{rule:?} of what decodes without limits");
+            }
+            (Err(_), Err(_)) => {}
         }
         arena.reset();
         assert_eq!(arena.used_bytes(), 0);

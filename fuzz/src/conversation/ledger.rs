@@ -12,6 +12,8 @@ pub struct Ledger {
     said: Frames,
     /// SETTINGS_INITIAL_WINDOW_SIZE of the peer, if it has sent one.
     peer_initial: Option<u32>,
+    /// SETTINGS_MAX_FRAME_SIZE of the peer, likewise.
+    peer_frame: Option<u32>,
     peer_credit: BTreeMap<u32, i64>,
     sent: BTreeMap<u32, i64>,
     credit: BTreeMap<u32, i64>,
@@ -25,6 +27,8 @@ pub struct Ledger {
 
 /// The window of a connection, and of streams until SETTINGS say otherwise.
 const DEFAULT_WINDOW: i64 = 65_535;
+/// What every peer takes, and what it takes until SETTINGS say otherwise.
+const LEAST_FRAME_SIZE: u32 = 16_384;
 
 impl Ledger {
     /// What the peer has said and the end has taken.
@@ -53,8 +57,10 @@ impl Ledger {
                 }
                 kind::SETTINGS if !header.has(flag::ACK) => {
                     for entry in payload.chunks_exact(6) {
-                        if entry[..2] == [0, 4] {
-                            self.peer_initial = Some(number(&entry[2..]));
+                        match entry[..2] {
+                            [0, 4] => self.peer_initial = Some(number(&entry[2..])),
+                            [0, 5] => self.peer_frame = Some(number(&entry[2..])),
+                            _ => {}
                         }
                     }
                     if payload.len() / 6 > limits.max_settings_entries as usize {
@@ -75,10 +81,13 @@ impl Ledger {
         }
     }
 
-    /// What the end has said: no more DATA than the peer allows by now.
+    /// What the end has said: no longer frames, and no more DATA, than the peer allows by now.
     pub fn say(&mut self, bytes: &[u8]) {
         self.said.push(bytes);
         while let Some((header, payload)) = self.said.next() {
+            // What the peer says is smaller than every peer has to take ends the connection.
+            let longest = self.peer_frame.unwrap_or(0).max(LEAST_FRAME_SIZE);
+            assert!(header.len <= longest, "{header:?} is longer than {longest}");
             match header.kind {
                 kind::DATA if header.len > 0 => {
                     let initial = self.peer_initial.map_or(DEFAULT_WINDOW, i64::from);
@@ -160,4 +169,47 @@ impl Frames {
 
 fn number(payload: &[u8]) -> u32 {
     payload.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use grpc_proto::{Client, Config, Connection, Instant};
+
+    use super::*;
+
+    /// A frame of zeros, of a kind that the ledger does not look into.
+    fn frame(len: u32) -> Vec<u8> {
+        let [_, a, b, c] = len.to_be_bytes();
+        let mut bytes = vec![a, b, c, kind::PING, 0, 0, 0, 0, 0];
+        bytes.resize(bytes.len() + len as usize, 0);
+        bytes
+    }
+
+    /// A ledger whose end was told of such a frame size.
+    fn told(size: u32) -> Ledger {
+        let conn = Connection::<Client>::new(&Config::default(), 0, Instant::ZERO);
+        let mut settings = vec![0, 0, 6, kind::SETTINGS, 0, 0, 0, 0, 0, 0, 5];
+        settings.extend(size.to_be_bytes());
+        let mut ledger = Ledger::default();
+        ledger.hear(&settings, conn.session());
+        ledger
+    }
+
+    #[test]
+    fn frames_are_as_long_as_the_peer_has_said() {
+        Ledger::default().say(&frame(16_384));
+        told(20_000).say(&frame(20_000));
+    }
+
+    #[test]
+    #[should_panic(expected = "longer than 16384")]
+    fn a_frame_longer_than_every_peer_takes_is_found() {
+        Ledger::default().say(&frame(16_385));
+    }
+
+    #[test]
+    #[should_panic(expected = "longer than 20000")]
+    fn a_frame_longer_than_the_peer_has_said_is_found() {
+        told(20_000).say(&frame(20_001));
+    }
 }
