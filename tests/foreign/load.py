@@ -35,8 +35,16 @@ def ended(stub):
     return {name: getattr(count, name) for name in ("started", "finished", "failed", "cancelled", "expired")}
 
 
-def risen(before, after):
-    return {name: after[name] - before[name] for name in after if after[name] != before[name]}
+def rises(stub, before, want):
+    """Waits until the handlers have seen as many ends as there should be: one may still be on its way to its end."""
+    until = time.monotonic() + 5
+    while True:
+        after = ended(stub)
+        risen = {name: after[name] - before[name] for name in after if after[name] != before[name]}
+        if risen == want:
+            return
+        assert time.monotonic() < until, f"{risen} in place of {want}"
+        time.sleep(0.02)
 
 
 def a_hundred_thousand_calls_on_ten_connections(stub):
@@ -44,7 +52,7 @@ def a_hundred_thousand_calls_on_ten_connections(stub):
     request = pb.Request(payload=pattern(100))
     report = h2load(request, "-n", f"{CALLS}", "-c", f"{CONNECTIONS}", "-m", f"{STREAMS}")
     assert f"{CALLS} succeeded, 0 failed, 0 errored, 0 timeout" in report, report
-    assert risen(before, ended(stub)) == {"started": CALLS, "finished": CALLS}, risen(before, ended(stub))
+    rises(stub, before, {"started": CALLS, "finished": CALLS})
     data = int(re.search(r"\((\d+)\) data", report)[1])
     reply = 5 + pb.Reply(payload=pattern(100)).ByteSize()
     assert data == CALLS * reply, f"{data} bytes of DATA in place of {CALLS} of {reply}"
@@ -56,8 +64,9 @@ def a_deadline_expires_at_the_server_alone(stub):
     started = time.monotonic()
     h2load(pb.Request(delay_ns=30 * 10**9), "-n", "1", "-c", "1", "-m", "1", "-H", "grpc-timeout: 200m")
     took = time.monotonic() - started
-    assert 0.15 < took < 2, f"200 ms took {took:.3f} s"
-    assert risen(before, ended(stub)) == {"started": 1, "expired": 1}, risen(before, ended(stub))
+    # Its handler would take 30 s.
+    assert 0.15 < took < 15, f"200 ms took {took:.3f} s"
+    rises(stub, before, {"started": 1, "expired": 1})
 
 
 def main():

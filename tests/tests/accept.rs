@@ -112,13 +112,13 @@ fn served_after(failures: u32, errno: i32) -> Duration {
 /// One test, because the limit is the whole process's.
 #[test]
 fn accept_failures_are_survived_and_later_clients_served() {
-    // A peer that left the line early is no reason to wait.
+    // A peer that left the line early is no reason to wait, which would take three quarters of a minute.
     let took = served_after(50, libc::ECONNABORTED);
-    assert!(took < Duration::from_millis(500), "{took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
     // Want of resources is: 10 ms, 20, 40, 80.
     for errno in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
         let took = served_after(4, errno);
-        assert!((150..2000).contains(&took.as_millis()), "{took:?}");
+        assert!((150..5000).contains(&took.as_millis()), "{took:?}");
     }
 
     // The real thing: as many sockets as descriptors, and more that wait.
