@@ -108,7 +108,9 @@ fn leave(stream: &mut TcpStream) -> io::Result<()> {
 
 fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:50051".to_owned());
-    for stream in TcpListener::bind(address)?.incoming() {
+    let listener = TcpListener::bind(address)?;
+    println!("serving {}", listener.local_addr()?);
+    for stream in listener.incoming() {
         let stream = stream?;
         std::thread::spawn(move || serve(stream).inspect_err(|error| eprintln!("{error}")));
     }

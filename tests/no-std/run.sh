@@ -8,7 +8,14 @@ target=$(realpath -m "${CARGO_TARGET_DIR:-target}")/no-std
 CARGO_TARGET_DIR=$target cargo build -q --locked --manifest-path tests/no-std/Cargo.toml
 library=$target/debug/libno_std.a
 
-if nm -C "$library" 2>/dev/null | grep -E ' [tTwW] .*\bstd::(rt|io|thread|sync|time|net|panicking)::' | head -n 5 | grep .; then
+symbols=$target/symbols.txt
+# Members without symbols are told as errors, and are none.
+nm -C "$library" >"$symbols" 2>"$symbols.errors" || { cat "$symbols.errors" && exit 1; }
+if ! grep -q ' T one_call$' "$symbols"; then
+    echo "FAILED: its symbols cannot be read"
+    exit 1
+fi
+if grep -E ' [tTwW] .*\bstd::(rt|io|thread|sync|time|net|panicking)::' "$symbols" | head -n 5 | grep .; then
     echo "FAILED: the standard library is in it"
     exit 1
 fi

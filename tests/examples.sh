@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Runs every example on loopback, those that serve until they are told to go beside a client. Each asserts, or is held
+# to what it prints.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+work=$(mktemp -d)
+server_pid=
+stop() {
+    if [ -n "$server_pid" ]; then
+        kill "$server_pid" 2>/dev/null || true
+        wait "$server_pid" 2>/dev/null || true
+    fi
+    rm -rf "$work"
+}
+trap stop EXIT
+
+cargo build --locked -p examples --examples
+cargo build --locked -p grpc-sim --example simulated_greeter
+examples=$target/debug/examples
+
+says() {
+    local name=$1 words=$2
+    shift 2
+    timeout 60 "$examples/$name" "$@" >"$work/$name" 2>&1 || { cat "$work/$name" && echo "FAILED $name" && exit 1; }
+    grep -qF "$words" "$work/$name" || { cat "$work/$name" && echo "FAILED $name: not a word of $words" && exit 1; }
+    echo "ok $name $*"
+}
+
+# Starts one that serves on a free port; leaves where in $address.
+serves() {
+    local log=$work/server
+    : >"$log"
+    timeout 120 "$@" >"$log" 2>&1 &
+    server_pid=$!
+    for _ in $(seq 100); do
+        address=$(sed -n 's/^serving //p' "$log")
+        [ -z "$address" ] || return 0
+        sleep 0.1
+    done
+    cat "$log"
+    echo "FAILED $1: does not serve"
+    exit 1
+}
+
+says greeter "Hello, 世界!"
+says route_guide "8 points, 8 features"
+says prost_messages "Hello"
+says simulated_greeter "[Ok, Unavailable, Ok]"
+
+serves "$examples/blocking" 127.0.0.1:0
+says greeter "Hello, 世界!" call "$address"
+kill "$server_pid"
+wait "$server_pid" || true
+
+serves "$examples/guarded" serve 127.0.0.1:0
+says guarded "Hello, world!" call "$address"
+# It ends by itself when it is asked to, and `timeout` passes that on.
+kill -TERM "$server_pid"
+if ! wait "$server_pid" || ! grep -q '^stopped$' "$work/server"; then
+    cat "$work/server"
+    echo "FAILED guarded: it does not stop in peace"
+    exit 1
+fi
+server_pid=
+echo "ok guarded stops in peace"
