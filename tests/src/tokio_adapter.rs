@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use grpc_proto::{Instant, Transmit};
+use grpc_proto::{ConnectionError, Instant, Transmit};
 use grpc_service::{
     ClientConnection, ConnectError, Connector, Endpoint, Host, LocalFuture, Peer, Server,
 };
@@ -20,7 +20,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
 use tokio::time::{Sleep, sleep_until};
 
-/// Time for the last words of a connection to leave, and for the peer to close its side; anew whenever some do leave.
+/// Time for what a connection has said to leave that ended in peace: its last responses are among it.
+const FLUSH: Duration = Duration::from_secs(60);
+/// Time for the last words of one that failed, anew whenever some do leave; and for the peer to close its side.
 const LINGER: Duration = Duration::from_secs(1);
 /// First and longest wait after an accept that failed for want of descriptors or memory.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -68,7 +70,7 @@ struct Line<E> {
     out: Transmit,
     timer: Pin<Box<Sleep>>,
     /// When waiting for the peer ends, once the endpoint is done.
-    until: Option<Instant>,
+    until: Instant,
     /// Our side of the socket is closed.
     shut: bool,
 }
@@ -83,7 +85,7 @@ impl<E: Endpoint> Line<E> {
             taken: 0,
             out: Transmit::new(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
-            until: None,
+            until: Instant::NEVER,
             shut: false,
         }
     }
@@ -101,7 +103,8 @@ impl<E: Endpoint> Line<E> {
             let driven = self.end.drive(&mut rest, &mut self.out, cx, now);
             self.taken = self.input.len() - rest.len();
             if driven.is_err() || self.end.is_drained() {
-                self.until = Some(now + LINGER);
+                let in_peace = matches!(driven, Ok(()) | Err(ConnectionError::Drained));
+                self.until = now + if in_peace { FLUSH } else { LINGER };
                 return Poll::Ready(());
             }
             let wrote = !self.out.is_empty();
@@ -123,15 +126,16 @@ impl<E: Endpoint> Line<E> {
         let left = self.out.len();
         let written = self.poll_write(cx);
         if self.out.len() < left {
-            self.until = Some(self.host.now() + LINGER);
+            self.until = self.until.max(self.host.now() + LINGER);
         }
         if written.is_ready() && !self.shut {
             // Where it fails there is no peer to wait for, which the next read tells.
             let _ = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
             self.shut = true;
+            self.until = self.host.now() + LINGER;
         }
         loop {
-            if self.poll_timer(cx, self.until).is_ready() {
+            if self.poll_timer(cx, Some(self.until)).is_ready() {
                 return Poll::Ready(());
             }
             // What still comes is for nobody.
