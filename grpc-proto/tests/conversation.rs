@@ -4,7 +4,7 @@ mod common;
 
 use bytes::Bytes;
 use common::{Pair, Seen, echo};
-use grpc_proto::{CallHead, Code, Metadata, Reason, SendError, Status, server};
+use grpc_proto::{CallHead, Code, Instant, Metadata, Reason, SendError, Status, server};
 
 #[test]
 fn a_unary_call_is_answered() {
@@ -218,4 +218,42 @@ fn a_full_queue_pushes_back_and_tells_when_there_is_room() {
         let _ = seen;
     }
     assert!(received > 500 && sent - received < 16, "{sent} {received}");
+}
+
+#[test]
+fn heads_are_equal_if_their_fields_and_deadlines_are() {
+    let heads = |path: &str, deadlines: [u64; 2]| {
+        let mut pair = Pair::new();
+        for at in deadlines {
+            let deadline = (at > 0).then(|| Instant::from_millis(at));
+            pair.client.call(&CallHead::new(path, "localhost"), deadline, pair.now).unwrap();
+        }
+        let mut heads = Vec::new();
+        pair.run(|_, event, _| {
+            if let server::Event::Request(_, head) = event {
+                heads.push(head);
+            }
+        });
+        heads
+    };
+    let [plain, other] = [heads("/a/b", [0, 0]), heads("/a/c", [0, 0])];
+    assert_eq!(plain[0], plain[1]);
+    assert_ne!(plain[0], other[0]);
+    let timed = heads("/a/b", [2000, 2000]);
+    assert_eq!(timed[0], timed[1]);
+    assert_ne!(timed[0], plain[0]);
+    // The same field, read at another time.
+    let mut pair = Pair::new();
+    pair.now = Instant::from_millis(500);
+    let deadline = Some(Instant::from_millis(2500));
+    pair.client.call(&CallHead::new("/a/b", "localhost"), deadline, pair.now).unwrap();
+    let mut later = None;
+    pair.run(|_, event, _| {
+        if let server::Event::Request(_, head) = event {
+            later = Some(head);
+        }
+    });
+    let later = later.expect("a request");
+    assert_eq!(later.metadata.fields(), timed[0].metadata.fields());
+    assert_ne!(later, timed[0]);
 }

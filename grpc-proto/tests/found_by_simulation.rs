@@ -2,8 +2,11 @@
 
 mod common;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use common::{Pair, Seen, echo};
+use grpc_arena::{Encode, SizeCache};
 use grpc_proto::http2::Violation;
 use grpc_proto::{Code, Limits, Metadata, Reason, SendError, Status, Transmit, server};
 
@@ -309,4 +312,47 @@ fn a_message_in_line_keeps_nothing_for_the_one_before_it_that_is_done_with() {
     for window in [0, 5, 100] {
         send_all_with_a_scarce_budget(&calls, window, true);
     }
+}
+
+struct Zeros(usize);
+
+impl Encode for Zeros {
+    fn encoded_len(&self, _: &mut SizeCache) -> usize {
+        self.0
+    }
+
+    fn encode(&self, _: &mut SizeCache, out: &mut Vec<u8>) {
+        out.resize(out.len() + self.0, 0);
+    }
+}
+
+/// The last message of a call was written at last when its connection had given its memory back, and the buffer that it
+/// was written from went to the pool of a connection that has nobody to give it to.
+#[test]
+fn a_buffer_that_comes_back_to_a_connection_that_was_trimmed_is_not_kept() {
+    let mut pair = Pair::new();
+    pair.call("/a/b");
+    let mut asked = None;
+    pair.run(|_, event, _| {
+        if let server::Event::Request(call, _) = event {
+            asked = Some(call);
+        }
+    });
+    let call = asked.expect("a request");
+    pair.server.send(call, &Zeros(16_000)).unwrap();
+    pair.server.finish(call, &Status::OK, &Metadata::new()).unwrap();
+    let mut out = Transmit::new();
+    pair.server.poll_transmit(&mut out, pair.now);
+    assert!(out.len() > 16_000);
+    out.advance(out.len());
+    // The client gives up.
+    let mut input = &[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 8][..];
+    while pair.server.poll_event(&mut input, pair.now).unwrap().is_some() {}
+    pair.server.poll_transmit(&mut Transmit::new(), pair.now);
+    let now = pair.now + Duration::from_secs(2);
+    while pair.server.poll_event(&mut &[][..], now).unwrap().is_some() {}
+    assert!(pair.server.is_trimmed());
+    let before = pair.server.heap_bytes();
+    pair.server.poll_transmit(&mut out, now);
+    assert!(pair.server.heap_bytes() <= before);
 }

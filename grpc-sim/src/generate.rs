@@ -398,11 +398,7 @@ fn call(draw: &mut Draw<'_>, swarm: &Swarm, n: u16, links: u64, left: &mut u64) 
     }
     if !swarm.services && draw.below(2) == 0 {
         use SendMode::*;
-        call.send = match swarm.large && swarm.cuts {
-            // Buffers that crawl out come back to a connection that has given its memory back by then, which keeps them.
-            true => CompressedHandles,
-            false => draw.pick(&[Encode, CompressedHandles, CompressedBytes]),
-        };
+        call.send = draw.pick(&[Encode, CompressedHandles, CompressedBytes]);
     }
     if swarm.deadlines && draw.below(2) == 0 {
         call.deadline_us = Some(draw.skewed(200_000) as u32);

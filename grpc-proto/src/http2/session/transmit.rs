@@ -27,7 +27,10 @@ impl Session {
     pub fn poll_transmit(&mut self, out: &mut Transmit, now: Instant) {
         self.timers.seen = now;
         for buffer in out.take_spent() {
-            self.pool.give(buffer);
+            // What was written late comes back to a connection that keeps nothing any more.
+            if !self.is_trimmed() {
+                self.pool.give(buffer);
+            }
         }
         self.write_frames(out, now);
         if self.conn_send.available() == 0 {
