@@ -586,11 +586,15 @@ impl Scenario {
                 && (self.pings_too_often(link) || self.is_narrow(link))
     }
 
-    /// Whether the client's keepalive is more than the server stands for.
+    /// Whether the client's keepalive is more than the server stands for, which without calls is one PING in two hours.
     pub(crate) fn pings_too_often(&self, link: usize) -> bool {
+        const WITHOUT_CALLS: Duration = Duration::from_secs(2 * 60 * 60);
         let (client, server) = self.ends(link);
-        let least = limits_of(server).min_ping_interval;
-        limits_of(client).keepalive.is_some_and(|span| span < least)
+        let (client, mut least) = (limits_of(client), limits_of(server).min_ping_interval);
+        if client.keepalive_without_calls && !least.is_zero() {
+            least = least.max(WITHOUT_CALLS);
+        }
+        client.keepalive.is_some_and(|span| span < least)
     }
 
     /// Whether a PING may stand behind other bytes for longer than the keepalive waits for its answer.
