@@ -37,7 +37,10 @@ pub(crate) use part::BESIDE;
 /// Runs a scenario; `keep` keeps the trace's entries.
 pub(crate) fn run(scenario: &Scenario, keep: bool, tapes: Option<&Tapes>) -> Report {
     let trace = if keep { Trace::kept() } else { Trace::default() };
-    let stage = Stage::new(scenario, Sim::traced(scenario.seed, scenario.start_ns, trace), tapes);
+    let sim = Sim::traced(scenario.seed, scenario.start_ns, trace);
+    // Lists of 20 KB, a byte at a time, over connections that a call makes anew: slow is not without end.
+    sim.event_limit(3_000_000 + 150_000 * scenario.calls.len() as u64);
+    let stage = Stage::new(scenario, sim, tapes);
     stage.play();
     stage.take_apart()
 }
