@@ -9,6 +9,8 @@ use crate::pool::Pool;
 
 /// Memory that the place of a call keeps from one call to the next; more goes back to the thread's pool.
 const KEPT: usize = 4 << 10;
+/// The same, for handles of messages that the core assembled.
+const KEPT_BUFS: usize = KEPT / size_of::<MessageBuf>();
 
 /// What stands before each message in the bytes of a batch: flags and the length, as on the wire.
 const HEAD: usize = 5;
@@ -130,14 +132,17 @@ impl Inbox {
     /// Drops what waits, and gives memory back that is more than the next call is likely to need.
     pub(crate) fn clear<R: Role>(&mut self, connection: &mut Recorder<R>, pool: &Pool) {
         for batch in [&mut self.filling, &mut self.reading] {
-            for buf in batch.assembled.drain(..) {
+            // A call whose messages were all read, and not assembled in numbers, has nothing but lengths to set.
+            while let Some(buf) = batch.assembled.pop_front() {
                 connection.recycle(buf);
             }
             batch.empty();
             if batch.bytes.capacity() > KEPT {
                 pool.give_buffer(std::mem::take(&mut batch.bytes));
             }
-            batch.assembled.shrink_to(KEPT / size_of::<MessageBuf>());
+            if batch.assembled.capacity() > KEPT_BUFS {
+                batch.assembled.shrink_to(KEPT_BUFS);
+            }
         }
     }
 }
@@ -170,7 +175,9 @@ impl Batch {
     /// Forgets every message, and keeps the memory.
     fn empty(&mut self) {
         self.bytes.clear();
-        self.assembled.clear();
+        if !self.assembled.is_empty() {
+            self.assembled.clear();
+        }
         (self.at, self.count) = (0, 0);
     }
 

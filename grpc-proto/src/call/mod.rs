@@ -172,6 +172,7 @@ impl<R: Role> Connection<R> {
     ///
     /// # Errors
     /// What ended the connection, for ever, after every open call has had its last event.
+    #[inline]
     pub fn poll_event<'i>(
         &mut self,
         input: &mut &'i [u8],
