@@ -116,11 +116,13 @@ impl Metadata {
     }
 
     /// Whether there is no entry.
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
+        self.is_empty_list() || self.iter().next().is_none()
     }
 
     /// Whether the list behind it has no field at all.
+    #[inline]
     pub(crate) fn is_empty_list(&self) -> bool {
         self.fields.is_empty()
     }

@@ -54,6 +54,14 @@ pub(crate) struct Arrived {
     compressed: bool,
 }
 
+/// A message that came alone, with the memory that it lies in.
+pub(crate) struct Only {
+    bytes: Vec<u8>,
+    compressed: bool,
+    /// The core assembled it; otherwise its head stands before it.
+    assembled: bool,
+}
+
 enum Body {
     /// In the batch's bytes.
     Copied {
@@ -129,6 +137,27 @@ impl Inbox {
         }
     }
 
+    /// Moves out the message of a call that gets one only, and has got it; `None` if no message waits.
+    pub(crate) fn take_only(&mut self) -> Option<Only> {
+        let batch = &mut self.filling;
+        let flags = *batch.bytes.first()?;
+        let assembled = flags & ASSEMBLED != 0;
+        let bytes = match assembled {
+            true => batch.assembled.pop_front()?.into_vec(),
+            false => std::mem::take(&mut batch.bytes),
+        };
+        batch.count = 0;
+        Some(Only { bytes, compressed: flags & COMPRESSED != 0, assembled })
+    }
+
+    /// Takes the memory of such a message back, once that is done with.
+    pub(crate) fn give_back_only<R: Role>(&mut self, only: Only, connection: &mut Recorder<R>) {
+        match only.assembled {
+            true => connection.recycle(MessageBuf::from(only.bytes)),
+            false => self.filling.bytes = only.bytes,
+        }
+    }
+
     /// Drops what waits, and gives memory back that is more than the next call is likely to need.
     pub(crate) fn clear<R: Role>(&mut self, connection: &mut Recorder<R>, pool: &Pool) {
         for batch in [&mut self.filling, &mut self.reading] {
@@ -185,6 +214,14 @@ impl Batch {
         let assembled: usize = self.assembled.iter().map(|buf| buf.len()).sum();
         let slots = self.assembled.capacity() * size_of::<MessageBuf>();
         self.bytes.capacity() + slots + assembled
+    }
+}
+
+impl Only {
+    /// The message, and whether it is compressed.
+    pub(crate) fn bytes(&self) -> (&[u8], bool) {
+        let head = if self.assembled { 0 } else { HEAD };
+        (&self.bytes[head..], self.compressed)
     }
 }
 

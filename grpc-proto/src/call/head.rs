@@ -91,6 +91,12 @@ impl RequestHead {
         self.text(self.path).unwrap_or("")
     }
 
+    /// [`path`](Self::path) as it came: what looks a method up need not know that it is UTF-8.
+    #[inline]
+    pub fn path_bytes(&self) -> &[u8] {
+        self.metadata.fields().get(usize::from(self.path)).map_or(b"", |field| field.value)
+    }
+
     /// `:authority`, or `host` where that is missing.
     pub fn authority(&self) -> &str {
         self.text(self.authority).unwrap_or("")
@@ -102,8 +108,9 @@ impl RequestHead {
     }
 
     /// `grpc-encoding`, unless it is `identity`.
+    #[inline]
     pub fn encoding(&self) -> Option<&str> {
-        self.text(self.encoding)
+        if self.encoding == ABSENT { None } else { self.text(self.encoding) }
     }
 
     /// `grpc-accept-encoding`: what the client can decompress, in its order.

@@ -410,20 +410,32 @@ mod tests {
     use super::*;
     use alloc::string::ToString;
 
+    fn request(path: &[u8]) -> RequestHead {
+        let mut list = FieldList::new();
+        for (name, value) in [
+            (":method", &b"POST"[..]),
+            (":scheme", b"http"),
+            (":path", path),
+            ("te", b"trailers"),
+            ("content-type", b"application/grpc"),
+        ] {
+            list.push(name.as_bytes(), value);
+        }
+        RequestHead::read(list, Instant::ZERO).unwrap_or_else(|_| panic!("a request"))
+    }
+
+    #[test]
+    fn a_path_is_told_as_it_came_and_as_text_where_it_is_some() {
+        for (path, text) in [(&b"/a.B/C"[..], "/a.B/C"), (b"/a.B/\xff", "")] {
+            let head = request(path);
+            assert_eq!((head.path_bytes(), head.path()), (path, text));
+        }
+    }
+
     #[test]
     fn what_happened_at_a_server_is_said_in_a_line() {
         let key = CallKey::new(7, 0);
-        let mut list = FieldList::new();
-        for (name, value) in [
-            (":method", "POST"),
-            (":scheme", "http"),
-            (":path", "/a.B/C"),
-            ("te", "trailers"),
-            ("content-type", "application/grpc"),
-        ] {
-            list.push(name.as_bytes(), value.as_bytes());
-        }
-        let head = RequestHead::read(list, Instant::ZERO).unwrap_or_else(|_| panic!("a request"));
+        let head = request(b"/a.B/C");
         let payload = crate::Payload::Borrowed(b"abc");
         let message = Message { payload, compressed: false };
         for (event, text) in [

@@ -13,7 +13,7 @@ use grpc_proto::{CallKey, Instant, Metadata, Reason, RequestHead, SendError, Ser
 use super::router::{Entry, Requests};
 use super::slot::BoxSlot;
 use crate::compression::{Encoding, Packed, not_agreed};
-use crate::inbox::{Arrived, Batch, Inbox};
+use crate::inbox::{Arrived, Batch, Inbox, Only};
 use crate::pool::Pool;
 use crate::status::{send_failed, undecodable};
 use crate::timers::Timers;
@@ -26,8 +26,6 @@ use crate::{Host, Peer};
 /// thing in or out and lets go.
 pub(crate) struct Shared {
     pub(crate) connection: RefCell<Recorder<Server>>,
-    /// By [`CallKey::index`].
-    pub(crate) calls: RefCell<Vec<Rc<Call>>>,
     pub(crate) ready: Arc<ReadySet>,
     pub(crate) timers: RefCell<Timers>,
     pub(crate) host: Rc<dyn Host>,
@@ -225,17 +223,16 @@ impl Scope {
     /// Queues the response headers if there is anything to say; otherwise the core sends plain ones with the first
     /// message.
     fn headers_before_message(&self) -> Result<(), Status> {
-        let plain = self.call.encoding.get().is_none() && self.call.headers.borrow().is_empty();
-        if self.call.headers_sent.get() || plain {
+        if self.call.headers_sent.get() {
             return Ok(());
         }
-        self.flush_headers()
+        let plain = self.call.encoding.get().is_none() && self.call.headers.borrow().is_empty();
+        if plain { Ok(()) } else { self.flush_headers() }
     }
 
     /// The one request message, which arrived before the handler started.
-    pub(crate) fn take_message(&self) -> (Batch, Arrived) {
-        let batch = self.call.inbox.borrow_mut().take();
-        let taken = batch.and_then(|mut batch| batch.pop().map(|message| (batch, message)));
+    pub(crate) fn take_message(&self) -> Only {
+        let taken = self.call.inbox.borrow_mut().take_only();
         taken.expect("a call with one request starts when that is there")
     }
 
@@ -244,7 +241,7 @@ impl Scope {
         &self,
         outcome: Result<(), Status>,
         head: RequestHead,
-        request: Option<(Batch, Arrived)>,
+        request: Option<Only>,
     ) {
         let status = match &outcome {
             Ok(()) => &Status::OK,
@@ -260,21 +257,19 @@ impl Scope {
         // An error means that the call ended before its handler: there is nobody left to tell.
         let _ = connection.finish(self.key, status, &trailers);
         connection.recycle_metadata(head.metadata);
-        if let Some((batch, message)) = request {
-            message.recycle(&mut connection);
-            self.give_back(batch);
+        if let Some(request) = request {
+            self.call.inbox.borrow_mut().give_back_only(request, &mut connection);
         }
     }
 
     /// Decodes a message that borrows from its buffer and the arena.
     pub(crate) fn decode<'a, S: Schema>(
         &self,
-        batch: &'a Batch,
-        message: &'a Arrived,
+        mut bytes: &'a [u8],
+        is_compressed: bool,
         arena: &'a grpc_arena::Arena,
     ) -> Result<S::View<'a>, Status> {
-        let mut bytes = batch.bytes(message);
-        if message.is_compressed() {
+        if is_compressed {
             let encoding = self.call.decoding.get().ok_or_else(not_agreed)?;
             let limit = self.shared.connection.borrow().session().limits().max_receive_message;
             let codecs = &self.shared.pool.codecs;

@@ -15,6 +15,7 @@ use grpc_proto::{
 
 use super::call::{Call, Scope, Shared};
 use super::router::Requests;
+use super::slot::BoxSlot;
 use super::{Deployed, ServerOptions};
 use crate::endpoint::{Turn, turn};
 use crate::pool::Pool;
@@ -29,6 +30,8 @@ use crate::{Endpoint, Host, Peer};
 pub struct ServerConnection {
     shared: Rc<Shared>,
     routes: Rc<Deployed>,
+    /// By [`CallKey::index`].
+    calls: Vec<Rc<Call>>,
     /// Scratch for the calls that were woken.
     woken: Vec<u32>,
 }
@@ -45,7 +48,6 @@ impl ServerConnection {
         let connection = connect(recordings, Side::Server, &peer, &options.config, &*host);
         let shared = Shared {
             connection: RefCell::new(connection),
-            calls: RefCell::default(),
             ready: Default::default(),
             timers: RefCell::new(Timers::default()),
             host,
@@ -53,7 +55,7 @@ impl ServerConnection {
             decode: options.decode,
             peer,
         };
-        Self { shared: Rc::new(shared), routes, woken: Vec::new() }
+        Self { shared: Rc::new(shared), routes, calls: Vec::new(), woken: Vec::new() }
     }
 
     /// Counters of the connection.
@@ -75,13 +77,11 @@ impl ServerConnection {
     /// Heap bytes of the messages that wait for their handlers: at most four stream windows a call and a few KiB, and
     /// what of the assembly budget their messages exceed the window by. What a handler has taken is not among them.
     pub fn waiting_bytes(&self) -> usize {
-        let calls = self.shared.calls.borrow();
-        calls.iter().map(|call| call.inbox.borrow().heap_bytes()).sum()
+        self.calls.iter().map(|call| call.inbox.borrow().heap_bytes()).sum()
     }
 
     fn on_request(&mut self, key: CallKey, head: RequestHead) {
-        let routes = self.routes.router();
-        let Some(entry) = routes.find(head.path()) else {
+        let Some(entry) = self.routes.find(head.path_bytes()) else {
             let text = format!("no method {} here", beginning(head.path()));
             return self.refuse(key, head, Status::new(Code::Unimplemented, text));
         };
@@ -90,19 +90,23 @@ impl ServerConnection {
         if decoding.is_none() && head.encoding().is_some() {
             return self.refuse_encoding(key, head);
         }
-        let call = self.place(key.index());
+        while self.calls.len() <= key.index() {
+            let call = Call::new(self.calls.len() as u32, &self.shared.ready);
+            self.calls.push(Rc::new(call));
+        }
+        let call = &self.calls[key.index()];
         call.decoding.set(decoding);
         call.encoding.set(codecs.choose(&head));
         call.key.set(Some(key));
         call.head.set(Some(head));
         let streams = entry.requests == Requests::Stream;
-        call.entry.replace(Some(Rc::clone(entry)));
+        call.entry.replace(Some(entry));
         if streams {
-            self.start(key, &call);
+            self.start(key, call);
         }
     }
 
-    fn on_message(&mut self, key: CallKey, message: Message<'_>) {
+    fn on_message(&self, key: CallKey, message: Message<'_>) {
         let Some(call) = self.call(key) else {
             // Its handler finished early; the client's remaining messages are read and dropped.
             return;
@@ -112,27 +116,27 @@ impl ServerConnection {
         let many = inbox.len() > 1;
         drop(inbox);
         if call.is_streaming() {
-            self.run(&call);
+            self.run(call);
         } else if many {
             let text = "the method takes exactly one message, and a second one came";
-            self.refuse_open(key, &call, Status::new(Code::Unimplemented, text));
+            self.refuse_open(key, call, Status::new(Code::Unimplemented, text));
         }
     }
 
-    fn on_half_close(&mut self, key: CallKey) {
+    fn on_half_close(&self, key: CallKey) {
         let Some(call) = self.call(key) else { return };
         call.half_closed.set(true);
         if call.is_streaming() {
-            self.run(&call);
+            self.run(call);
         } else if call.inbox.borrow().is_empty() {
             let text = "the method takes exactly one message, and none came";
-            self.refuse_open(key, &call, Status::new(Code::Unimplemented, text));
+            self.refuse_open(key, call, Status::new(Code::Unimplemented, text));
         } else {
-            self.start(key, &call);
+            self.start(key, call);
         }
     }
 
-    fn on_writable(&mut self, key: CallKey) {
+    fn on_writable(&self, key: CallKey) {
         let Some(call) = self.call(key) else { return };
         let asleep = planted!(SinkAsleep) && !call.inbox.borrow().is_empty();
         for place in &call.blocked {
@@ -143,31 +147,19 @@ impl ServerConnection {
         }
     }
 
-    fn on_cancelled(&mut self, key: CallKey, reason: Reason) {
+    fn on_cancelled(&self, key: CallKey, reason: Reason) {
         if let Some(call) = self.call(key) {
             call.cancelled.replace(Some(reason));
             if !planted!(HandlerSpared) {
-                self.clear(&call);
+                self.clear(call, call.slot.take());
             }
         }
         self.shared.connection.borrow_mut().release(key);
     }
 
     /// The call at a place, if `key` still names it.
-    fn call(&self, key: CallKey) -> Option<Rc<Call>> {
-        let calls = self.shared.calls.borrow();
-        let call = calls.get(key.index())?;
-        (call.key.get() == Some(key)).then(|| Rc::clone(call))
-    }
-
-    /// The place of a new call, made if it was never used before.
-    fn place(&self, index: usize) -> Rc<Call> {
-        let mut calls = self.shared.calls.borrow_mut();
-        while calls.len() <= index {
-            let call = Call::new(calls.len() as u32, &self.shared.ready);
-            calls.push(Rc::new(call));
-        }
-        Rc::clone(&calls[index])
+    fn call(&self, key: CallKey) -> Option<&Rc<Call>> {
+        self.calls.get(key.index()).filter(|call| call.key.get() == Some(key))
     }
 
     /// Answers a request that no handler will see.
@@ -196,60 +188,64 @@ impl ServerConnection {
         if let Some(head) = call.head.take() {
             self.refuse(key, head, status);
         }
-        self.clear(call);
+        self.clear(call, call.slot.take());
     }
 
-    /// Puts a handler in its place and polls it.
-    fn start(&mut self, key: CallKey, call: &Rc<Call>) {
+    /// Makes a handler and polls it.
+    fn start(&self, key: CallKey, call: &Rc<Call>) {
         let scope = Scope { shared: Rc::clone(&self.shared), call: Rc::clone(call), key };
-        let mut slot = {
+        let slot = {
             let entry = call.entry.borrow();
             entry.as_ref().expect("an open call has its method").take_slot()
         };
-        // Copying the service for the call is its code as well.
-        let started = catch_unwind(AssertUnwindSafe(|| slot.as_mut().start(scope)));
-        call.slot.set(Some(slot));
-        match started {
-            Ok(()) => self.run(call),
-            Err(_) => self.fail(call),
+        self.poll(call, slot, Some(scope));
+    }
+
+    /// Polls a handler, if the call has one and it does not run.
+    fn run(&self, call: &Call) {
+        if let Some(slot) = call.slot.take() {
+            self.poll(call, slot, None);
         }
     }
 
-    /// Polls a handler.
-    fn run(&mut self, call: &Rc<Call>) {
-        // Out of its place while it runs: a handler must not find itself.
-        let Some(mut slot) = call.slot.take() else { return };
+    /// Polls the handler in `slot`, or a new one for `scope`.
+    ///
+    /// It is out of its place meanwhile: a handler must not find itself.
+    fn poll(&self, call: &Call, mut slot: BoxSlot, scope: Option<Scope>) {
         // A wake from before this poll is answered by it.
         call.wake.take();
         let mut cx = Context::from_waker(&call.waker);
-        let polled = catch_unwind(AssertUnwindSafe(|| slot.as_mut().poll(&mut cx)));
-        call.slot.set(Some(slot));
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            if let Some(scope) = scope {
+                // Copying the service for the call is its code as well.
+                slot.as_mut().start(scope);
+            }
+            slot.as_mut().poll(&mut cx)
+        }));
         match polled {
-            Ok(Poll::Pending) => {}
-            Ok(Poll::Ready(())) => self.clear(call),
-            Err(_) => self.fail(call),
+            Ok(Poll::Pending) => call.slot.set(Some(slot)),
+            Ok(Poll::Ready(())) => self.clear(call, Some(slot)),
+            Err(_) => self.fail(call, slot),
         }
     }
 
     /// Ends a call whose handler panicked.
     #[cold]
-    fn fail(&self, call: &Call) {
+    fn fail(&self, call: &Call, slot: BoxSlot) {
         if let Some(key) = call.key.get() {
             let status = Status::new(Code::Internal, "the handler panicked");
             let mut connection = self.shared.connection.borrow_mut();
             let _ = connection.finish(key, &status, &Metadata::new());
         }
-        self.clear(call);
+        self.clear(call, Some(slot));
     }
 
     /// Gives the memory of places back that no call has needed for a while.
     fn trim(&mut self) {
-        let mut calls = self.shared.calls.borrow_mut();
-        if calls.iter().any(|call| call.key.get().is_some()) {
+        if self.calls.iter().any(|call| call.key.get().is_some()) {
             return;
         }
-        let idle = std::mem::take(&mut *calls);
-        drop(calls);
+        let idle = std::mem::take(&mut self.calls);
         if !idle.is_empty() {
             drop(idle);
             self.woken = Vec::new();
@@ -258,10 +254,10 @@ impl ServerConnection {
         }
     }
 
-    /// Empties a place: drops the handler, if one is there, and whatever else the call left.
-    fn clear(&self, call: &Call) {
+    /// Empties a place: drops the handler, if there is one, and whatever else the call left.
+    fn clear(&self, call: &Call, slot: Option<BoxSlot>) {
         let entry = call.entry.take();
-        if let Some(mut slot) = call.slot.take() {
+        if let Some(mut slot) = slot {
             // Destructors of a handler are its code as well.
             let dropped = catch_unwind(AssertUnwindSafe(|| slot.as_mut().clear()));
             if let (Ok(()), Some(entry)) = (dropped, entry) {
@@ -301,11 +297,10 @@ impl Turn for ServerConnection {
         let mut woken = std::mem::take(&mut self.woken);
         self.shared.ready.drain(&mut woken);
         for index in woken.drain(..) {
-            let call = self.shared.calls.borrow().get(index as usize).cloned();
-            if let Some(call) = call
+            if let Some(call) = self.calls.get(index as usize)
                 && call.wake.take()
             {
-                self.run(&call);
+                self.run(call);
             }
         }
         self.woken = woken;
@@ -380,9 +375,8 @@ impl Endpoint for ServerConnection {
 impl Drop for ServerConnection {
     fn drop(&mut self) {
         // Handlers own a share of what they live in: without this the circle would never be freed.
-        let calls = std::mem::take(&mut *self.shared.calls.borrow_mut());
-        for call in &calls {
-            self.clear(call);
+        for call in &self.calls {
+            self.clear(call, call.slot.take());
         }
     }
 }

@@ -20,17 +20,18 @@ use crate::compression::Packed;
 
 pub(crate) async fn unary<M: Method, H: UnaryHandler<M>>(handler: H, scope: Scope) {
     let head = scope.take_head();
-    let (batch, message) = scope.take_message();
+    let message = scope.take_message();
     let outcome = async {
         let lease = scope.shared.pool.lease();
-        let request = scope.decode::<M::Request>(&batch, &message, lease.arena())?;
+        let (bytes, is_compressed) = message.bytes();
+        let request = scope.decode::<M::Request>(bytes, is_compressed, lease.arena())?;
         let cx = Cx::new(&scope, &head, lease.arena());
         let response = handler.call(&cx, request).await?;
         let mut packed = Packed::Not;
         poll_fn(|cx| scope.poll_send(&response, Sender::Replies, &mut packed, cx)).await
     }
     .await;
-    scope.finish(outcome, head, Some((batch, message)));
+    scope.finish(outcome, head, Some(message));
 }
 
 pub(crate) async fn server_streaming<M: Method, H: ServerStreamingHandler<M>>(
@@ -38,15 +39,16 @@ pub(crate) async fn server_streaming<M: Method, H: ServerStreamingHandler<M>>(
     scope: Scope,
 ) {
     let head = scope.take_head();
-    let (batch, message) = scope.take_message();
+    let message = scope.take_message();
     let outcome = async {
         let lease = scope.shared.pool.lease();
-        let request = scope.decode::<M::Request>(&batch, &message, lease.arena())?;
+        let (bytes, is_compressed) = message.bytes();
+        let request = scope.decode::<M::Request>(bytes, is_compressed, lease.arena())?;
         let cx = Cx::new(&scope, &head, lease.arena());
         handler.call(&cx, request, &mut Sink::new(&scope, Sender::Replies)).await
     }
     .await;
-    scope.finish(outcome, head, Some((batch, message)));
+    scope.finish(outcome, head, Some(message));
 }
 
 pub(crate) async fn client_streaming<M: Method, H: ClientStreamingHandler<M>>(
@@ -63,7 +65,9 @@ pub(crate) async fn client_streaming<M: Method, H: ClientStreamingHandler<M>>(
             while let Some(message) = batch.pop() {
                 let lease = scope.shared.pool.lease();
                 let taken = async {
-                    let request = scope.decode::<M::Request>(&batch, &message, lease.arena())?;
+                    let (bytes, is_compressed) = (batch.bytes(&message), message.is_compressed());
+                    let request =
+                        scope.decode::<M::Request>(bytes, is_compressed, lease.arena())?;
                     call.on_message(&Cx::new(&scope, &head, lease.arena()), request).await
                 }
                 .await;
@@ -110,7 +114,8 @@ async fn converse<M: Method, C: BidiCall<M::Request, M::Response>>(
         while let Some(message) = batch.pop() {
             let lease = scope.shared.pool.lease();
             let taken = async {
-                let request = scope.decode::<M::Request>(&batch, &message, lease.arena())?;
+                let (bytes, is_compressed) = (batch.bytes(&message), message.is_compressed());
+                let request = scope.decode::<M::Request>(bytes, is_compressed, lease.arena())?;
                 call.on_message(&Cx::new(scope, head, lease.arena()), request, &mut out).await
             }
             .await;

@@ -22,6 +22,7 @@ pub use handler::{
     BidiCall, BidiHandler, ClientStreamingCall, ClientStreamingHandler, ServerStreamingHandler,
     UnaryHandler,
 };
+use router::Entry;
 pub use router::Router;
 pub use sink::Sink;
 
@@ -107,8 +108,9 @@ pub(crate) struct Deployed {
 }
 
 impl Deployed {
-    pub(crate) fn router(&self) -> Rc<Router> {
-        Rc::clone(&self.current.borrow())
+    /// The method of a path.
+    pub(crate) fn find(&self, path: &[u8]) -> Option<Rc<Entry>> {
+        self.current.borrow().find(path).cloned()
     }
 }
 

@@ -21,7 +21,8 @@ const SPARE_SLOTS: usize = 256;
 /// again replaces the one before.
 #[derive(Default)]
 pub struct Router {
-    methods: HashMap<&'static str, Rc<Entry>, BuildHasherDefault<PathHasher>>,
+    /// By the bytes of their paths: what a peer asks for is compared as it came.
+    methods: HashMap<&'static [u8], Rc<Entry>, BuildHasherDefault<PathHasher>>,
 }
 
 /// How a call of a method begins and ends.
@@ -35,6 +36,7 @@ pub(crate) enum Requests {
 
 /// One method.
 pub(crate) struct Entry {
+    path: &'static str,
     pub(crate) requests: Requests,
     make: Box<dyn Fn() -> BoxSlot>,
     spare: RefCell<Vec<BoxSlot>>,
@@ -78,7 +80,7 @@ impl Router {
 
     /// The paths of all methods, in no particular order.
     pub fn paths(&self) -> impl Iterator<Item = &'static str> {
-        self.methods.keys().copied()
+        self.methods.values().map(|entry| entry.path)
     }
 
     fn insert<F, Fut>(&mut self, path: &'static str, requests: Requests, serve: F)
@@ -88,10 +90,11 @@ impl Router {
     {
         let serve = Rc::new(serve);
         let make = Box::new(move || new_slot(Rc::clone(&serve)));
-        self.methods.insert(path, Rc::new(Entry { requests, make, spare: RefCell::default() }));
+        let entry = Entry { path, requests, make, spare: RefCell::default() };
+        self.methods.insert(path.as_bytes(), Rc::new(entry));
     }
 
-    pub(crate) fn find(&self, path: &str) -> Option<&Rc<Entry>> {
+    pub(crate) fn find(&self, path: &[u8]) -> Option<&Rc<Entry>> {
         self.methods.get(path)
     }
 }
@@ -134,8 +137,44 @@ impl Hasher for PathHasher {
         for word in words {
             step(u64::from_le_bytes(*word));
         }
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        step(u64::from_le_bytes(last) ^ (bytes.len() as u64) << 56);
+        if rest.is_empty() {
+            return;
+        }
+        // Bytes that were hashed already stand before those that are left: to read them again costs less than to copy
+        // so few.
+        step(match bytes.last_chunk::<8>() {
+            Some(last) => u64::from_le_bytes(*last),
+            None => rest.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+        });
+    }
+
+    /// The length, with which the hash of a slice begins.
+    fn write_usize(&mut self, len: usize) {
+        self.0 = len as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::BuildHasher;
+
+    use super::*;
+
+    fn hash(path: &[u8]) -> u64 {
+        BuildHasherDefault::<PathHasher>::default().hash_one(path)
+    }
+
+    #[test]
+    fn paths_that_differ_in_one_byte_or_in_length_hash_differently() {
+        let text = b"/package.Service/Method/and/so/on";
+        let mut seen = std::collections::HashSet::new();
+        for len in 0..=text.len() {
+            assert!(seen.insert(hash(&text[..len])), "{len} bytes");
+            for at in 0..len {
+                let mut other = text[..len].to_vec();
+                other[at] ^= 1;
+                assert!(seen.insert(hash(&other)), "{len} bytes, another one at {at}");
+            }
+        }
     }
 }
