@@ -160,14 +160,15 @@ impl<'r, M: Method, K> Call<'r, M, K> {
 
     /// Opens the call; pending while there is no connection, or too many stand in line for a stream.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<OpenCall, Status>> {
+        let now = self.channel.host().now();
         if let End::After(span) = self.end {
-            self.end = End::At(self.channel.host().now() + span);
+            self.end = End::At(now + span);
         }
         let deadline = match self.end {
             End::At(at) => Some(at),
             _ => None,
         };
-        let opened = self.poll_lines(deadline, cx);
+        let opened = self.poll_lines(deadline, cx, now);
         if opened.is_ready() {
             self.limit = None;
             return opened;
@@ -186,6 +187,7 @@ impl<'r, M: Method, K> Call<'r, M, K> {
         &mut self,
         deadline: Option<Instant>,
         cx: &Context<'_>,
+        now: Instant,
     ) -> Poll<Result<OpenCall, Status>> {
         loop {
             let link = match &self.line {
@@ -200,7 +202,7 @@ impl<'r, M: Method, K> Call<'r, M, K> {
             if !link.surplus.may_try(&self.ticket, cx) {
                 return Poll::Pending;
             }
-            match link.open(M::PATH, self.metadata, deadline, self.encoding) {
+            match link.open(M::PATH, self.metadata, deadline, self.encoding, now) {
                 Ok(open) => {
                     // Its head waits to be sent, whatever becomes of its first message.
                     link.notify();
@@ -430,16 +432,7 @@ impl OpenCall {
         let mut inbox = self.call.inbox.borrow_mut();
         let (message, messages) = (inbox.reading().and_then(Batch::pop), inbox.len());
         drop(inbox);
-        let outcome = self.call.outcome.take();
-        let status = match &outcome {
-            Some(outcome) => outcome.status.clone(),
-            None => Status::OK,
-        };
-        if let Some(response) = response {
-            self.hand_over(outcome, response);
-        } else if let Some(outcome) = outcome {
-            self.link.connection.borrow_mut().recycle_metadata(outcome.trailers);
-        }
+        let status = self.take_end(response);
         if status.code() != Code::Ok {
             if let Some(message) = message {
                 message.recycle(&mut self.link.connection.borrow_mut());
@@ -460,22 +453,26 @@ impl OpenCall {
         }
     }
 
-    fn hand_over(
-        &self,
-        outcome: Option<grpc_proto::client::Outcome>,
-        response: &mut ResponseMetadata,
-    ) {
-        let headers = self.call.headers.take().unwrap_or_default();
-        let (trailers, processed) = match outcome {
-            Some(outcome) => (outcome.trailers, Some(outcome.processed)),
-            None => (Metadata::new(), None),
+    /// The status of the call, OK where it is not over; what came beside it goes to `response`, or back to the core.
+    fn take_end(&self, response: Option<&mut ResponseMetadata>) -> Status {
+        let outcome = self.call.outcome.take();
+        let Some(response) = response else {
+            let Some(outcome) = outcome else { return Status::OK };
+            self.link.connection.borrow_mut().recycle_metadata(outcome.trailers);
+            return outcome.status;
         };
+        let (status, trailers, processed) = match outcome {
+            Some(outcome) => (outcome.status, outcome.trailers, Some(outcome.processed)),
+            None => (Status::OK, Metadata::new(), None),
+        };
+        let headers = self.call.headers.take().unwrap_or_default();
         let headers = std::mem::replace(&mut response.headers, headers);
         let trailers = std::mem::replace(&mut response.trailers, trailers);
         response.processed = processed;
         let mut connection = self.link.connection.borrow_mut();
         connection.recycle_metadata(headers);
         connection.recycle_metadata(trailers);
+        status
     }
 }
 

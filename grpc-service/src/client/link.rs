@@ -65,8 +65,8 @@ pub(crate) struct Record {
     pub(crate) verdict: RefCell<Option<Status>>,
     /// Whether one message is all that is expected: then only the end, or a second one, wakes the receiver.
     pub(crate) single: Cell<bool>,
-    pub(crate) receiver: RefCell<Option<Waker>>,
-    pub(crate) sender: RefCell<Option<Waker>>,
+    pub(crate) receiver: Cell<Option<Waker>>,
+    pub(crate) sender: Cell<Option<Waker>>,
     /// Handles that refer to the record, by the count in [`OpenCall`].
     handles: Cell<u8>,
 }
@@ -104,6 +104,7 @@ impl Link {
         metadata: Option<&Metadata>,
         deadline: Option<Instant>,
         encoding: Option<Encoding>,
+        now: Instant,
     ) -> Result<OpenCall, SendError> {
         let mut head = CallHead::new(path, &self.authority);
         head.metadata = metadata;
@@ -113,7 +114,7 @@ impl Link {
         }
         head.encoding = encoding.map(Encoding::name);
         head.accept_encoding = self.pool.codecs.accepted();
-        let key = self.connection.borrow_mut().call(&head, deadline, self.host.now())?;
+        let key = self.connection.borrow_mut().call(&head, deadline, now)?;
         let call = self.spare.borrow_mut().pop().unwrap_or_default();
         call.key.set(Some(key));
         call.encoding.set(encoding);
@@ -207,11 +208,15 @@ impl Link {
         self.pool.trim();
     }
 
-    /// Takes a record back that nothing refers to any more.
+    /// Takes a record back, if nothing refers to it any more.
+    #[inline]
     pub(crate) fn give_back(&self, call: Rc<Record>) {
-        if call.handles.get() > 0 || call.key.get().is_some() {
-            return;
+        if call.handles.get() == 0 && call.key.get().is_none() {
+            self.empty(call);
         }
+    }
+
+    fn empty(&self, call: Rc<Record>) {
         let mut connection = self.connection.borrow_mut();
         call.inbox.borrow_mut().clear(&mut connection, &self.pool);
         if let Some(headers) = call.headers.take() {
@@ -404,13 +409,10 @@ impl OpenCall {
     }
 
     fn wait<T>(&self, cx: &Context<'_>) -> Poll<T> {
-        let mut receiver = self.call.receiver.borrow_mut();
-        let old = match &*receiver {
-            Some(waker) if waker.will_wake(cx.waker()) => None,
-            _ => receiver.replace(cx.waker().clone()),
-        };
-        drop(receiver);
-        drop(old);
+        let place = &self.call.receiver;
+        let old = place.take();
+        let known = old.filter(|old| old.will_wake(cx.waker()));
+        place.set(Some(known.unwrap_or_else(|| cx.waker().clone())));
         Poll::Pending
     }
 
@@ -422,11 +424,12 @@ impl OpenCall {
     ) -> Result<S::View<'a>, Status> {
         let copied = self.copy(&message, arena);
         let mut connection = self.link.connection.borrow_mut();
+        let mut credit_is_due = false;
         if let Some(key) = self.call.key.get() {
             connection.grant(key, message.wire_len());
+            credit_is_due = connection.has_output();
         }
         message.recycle(&mut connection);
-        let credit_is_due = connection.has_output();
         drop(connection);
         if credit_is_due {
             self.link.notify();

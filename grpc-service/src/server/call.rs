@@ -222,6 +222,7 @@ impl Scope {
 
     /// Queues the response headers if there is anything to say; otherwise the core sends plain ones with the first
     /// message.
+    #[inline]
     fn headers_before_message(&self) -> Result<(), Status> {
         if self.call.headers_sent.get() {
             return Ok(());
