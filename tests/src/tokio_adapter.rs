@@ -22,8 +22,12 @@ use tokio::time::{Sleep, sleep_until};
 
 /// Time for what a connection has said to leave that ended in peace: its last responses are among it.
 const FLUSH: Duration = Duration::from_secs(60);
-/// Time for the last words of one that failed, anew whenever some do leave; and for the peer to close its side.
+/// Time for the last words of one that failed, anew whenever some do leave; and for the peer to close its side or, after
+/// an end in peace, to say another word.
 const LINGER: Duration = Duration::from_secs(1);
+/// Time for all of what a peer says after an end in peace, and most bytes of it.
+const LINGER_IN_ALL: Duration = Duration::from_secs(30);
+const LINGER_BYTES: usize = 16 << 20;
 /// First and longest wait after an accept that failed for want of descriptors or memory.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
@@ -69,8 +73,14 @@ struct Line<E> {
     taken: usize,
     out: Transmit,
     timer: Pin<Box<Sleep>>,
-    /// When waiting for the peer ends, once the endpoint is done.
+    /// It ended in peace.
+    in_peace: bool,
+    /// When waiting for the peer ends, once the endpoint is done, unless the peer says something.
     until: Instant,
+    /// When it ends whatever the peer says.
+    last: Instant,
+    /// Bytes that the end leaves to be read.
+    unheard: usize,
     /// Our side of the socket is closed.
     shut: bool,
 }
@@ -85,7 +95,10 @@ impl<E: Endpoint> Line<E> {
             taken: 0,
             out: Transmit::new(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            in_peace: false,
             until: Instant::NEVER,
+            last: Instant::NEVER,
+            unheard: LINGER_BYTES,
             shut: false,
         }
     }
@@ -103,8 +116,8 @@ impl<E: Endpoint> Line<E> {
             let driven = self.end.drive(&mut rest, &mut self.out, cx, now);
             self.taken = self.input.len() - rest.len();
             if driven.is_err() || self.end.is_drained() {
-                let in_peace = matches!(driven, Ok(()) | Err(ConnectionError::Drained));
-                self.until = now + if in_peace { FLUSH } else { LINGER };
+                self.in_peace = matches!(driven, Ok(()) | Err(ConnectionError::Drained));
+                self.until = now + if self.in_peace { FLUSH } else { LINGER };
                 return Poll::Ready(());
             }
             let wrote = !self.out.is_empty();
@@ -120,8 +133,8 @@ impl<E: Endpoint> Line<E> {
         }
     }
 
-    /// Writes what is left, closes our side, and reads until the peer has closed its own: a socket that is closed while
-    /// something still comes is reset, and what has not left it yet is lost.
+    /// Writes what is left, closes our side, and reads until the peer has closed its own or says no more: a socket that
+    /// is closed while something still comes is reset, and what has not left it yet is lost.
     fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let left = self.out.len();
         let written = self.poll_write(cx);
@@ -132,18 +145,26 @@ impl<E: Endpoint> Line<E> {
             // Where it fails there is no peer to wait for, which the next read tells.
             let _ = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
             self.shut = true;
-            self.until = self.host.now() + LINGER;
+            let now = self.host.now();
+            self.last = now + if self.in_peace { LINGER_IN_ALL } else { LINGER };
+            self.until = now + LINGER;
         }
         loop {
             if self.poll_timer(cx, Some(self.until)).is_ready() {
                 return Poll::Ready(());
             }
-            // What still comes is for nobody.
-            self.taken = self.input.len();
-            ready!(self.poll_read(cx));
-            if self.input.is_empty() {
-                // The peer is done; what it did not take by now it may still want to read.
+            if self.unheard > 0 {
+                // What still comes is for nobody.
+                self.taken = self.input.len();
+                ready!(self.poll_read(cx));
+            }
+            if self.unheard == 0 || self.input.is_empty() {
+                // The peer is done, or has said too much; what it did not take by now it may still want to read.
                 return if self.shut { Poll::Ready(()) } else { Poll::Pending };
+            }
+            self.unheard = self.unheard.saturating_sub(self.input.len());
+            if self.shut {
+                self.until = self.last.min(self.host.now() + LINGER);
             }
         }
     }

@@ -21,6 +21,7 @@ use tests::tokio_adapter::{TokioHost, serve};
 const PRIORITY: [u8; 14] = [0, 0, 5, 2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0];
 /// One that a connection ends for: a PING that belongs to a stream.
 const WRONG: [u8; 17] = [0, 0, 8, 6, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+const HEADERS: u8 = 1;
 const GOAWAY: u8 = 7;
 
 /// A server on a thread of its own.
@@ -118,6 +119,17 @@ fn ask(peer: &mut Connection<Client>, count: [u8; 3]) {
     peer.end(call).expect("the end");
 }
 
+/// The kinds of the frames that were heard, none of which is cut.
+fn kinds(heard: &[u8]) -> Vec<u8> {
+    let (mut rest, mut kinds) = (heard, Vec::new());
+    while let [a, b, c, kind, ..] = *rest {
+        rest = &rest[9 + u32::from_be_bytes([0, a, b, c]) as usize..];
+        kinds.push(kind);
+    }
+    assert!(rest.is_empty(), "{rest:?}");
+    kinds
+}
+
 /// Another client is served.
 fn serves(address: &str) {
     block_on(async {
@@ -174,12 +186,9 @@ fn gives_its_last_words_to_a_peer_that_has_not_read_them_yet(served: Served) {
     std::thread::sleep(Duration::from_millis(100));
     let mut heard = Vec::new();
     socket.read_to_end(&mut heard).expect("an end and no reset");
-    let (mut rest, mut last, mut frames) = (&heard[..], 0, 0);
-    while let [a, b, c, kind, ..] = *rest {
-        rest = &rest[9 + u32::from_be_bytes([0, a, b, c]) as usize..];
-        (last, frames) = (kind, frames + 1);
-    }
-    assert_eq!((last, heard.len() > 300_000), (GOAWAY, true), "{frames} frames");
+    let kinds = kinds(&heard);
+    assert_eq!(kinds.last(), Some(&GOAWAY), "{} frames", kinds.len());
+    assert!(heard.len() > 300_000, "{} bytes", heard.len());
     served.stop();
 }
 
@@ -191,4 +200,36 @@ fn monoio_gives_its_last_words_to_a_peer_that_has_not_read_them_yet() {
 #[test]
 fn tokio_gives_its_last_words_to_a_peer_that_has_not_read_them_yet() {
     gives_its_last_words_to_a_peer_that_has_not_read_them_yet(Served::on_tokio());
+}
+
+/// Its flow control goes on when all has been said, and the answer to a byte that nobody reads would be a reset.
+fn gives_its_last_response_to_a_peer_that_reads_slowly_and_goes_on_to_talk(served: Served) {
+    let mut socket = TcpStream::connect(served.address()).expect("the server listens");
+    let mut peer = open_wide();
+    ask(&mut peer, [0xd8, 0x84, 0x00]);
+    say(&mut peer, &mut socket);
+    // The server is done with the connection when it is done with the call.
+    peer.shutdown(grpc_proto::Instant::ZERO);
+    say(&mut peer, &mut socket);
+    let mut heard = vec![0; 12 << 10];
+    for part in heard.chunks_mut(1 << 10) {
+        std::thread::sleep(Duration::from_millis(250));
+        socket.read_exact(part).expect("more to read");
+        socket.write_all(&PRIORITY).expect("the server still reads");
+    }
+    socket.read_to_end(&mut heard).expect("an end and no reset");
+    let kinds = kinds(&heard);
+    assert_eq!(kinds.iter().filter(|&&kind| kind == HEADERS).count(), 2, "a head and trailers");
+    assert!(heard.len() > 300_000, "{} bytes", heard.len());
+    served.stop();
+}
+
+#[test]
+fn monoio_gives_its_last_response_to_a_peer_that_reads_slowly_and_goes_on_to_talk() {
+    gives_its_last_response_to_a_peer_that_reads_slowly_and_goes_on_to_talk(Served::on_monoio());
+}
+
+#[test]
+fn tokio_gives_its_last_response_to_a_peer_that_reads_slowly_and_goes_on_to_talk() {
+    gives_its_last_response_to_a_peer_that_reads_slowly_and_goes_on_to_talk(Served::on_tokio());
 }

@@ -36,10 +36,16 @@ pub use transport::{Close, Orders, Phase, ReadHalf, Transport, WriteHalf};
 /// ([`Limits::send_stall_timeout`](grpc_proto::Limits::send_stall_timeout)).
 const FLUSH: Duration = Duration::from_secs(60);
 /// Time for the last words of a connection to leave that failed or was told to go now, and for the peer to close its
-/// side.
+/// side or, after an end in peace, to say another word.
 ///
-/// Closing a socket that has unread input resets it, which may destroy what the peer has not read yet.
+/// What comes to a socket that is closed, or lies in it unread, resets it, which destroys what has not left it yet. A
+/// peer that takes its last responses slowly opens its windows meanwhile: it is heard out.
 const LINGER: Duration = Duration::from_secs(1);
+/// Time for all of that after an end in peace, however long the peer talks.
+const LINGER_IN_ALL: Duration = Duration::from_secs(30);
+/// Bytes that are read after the end, for nobody: far more than windows take to open, and than what is under way to
+/// calls that are over.
+const LINGER_BYTES: usize = 16 << 20;
 /// Rounds of input and output in one turn of the task, before the other tasks get theirs.
 const ROUNDS: usize = 8;
 
@@ -48,8 +54,9 @@ const ROUNDS: usize = 8;
 /// Nothing in flight is ever dropped, which would lose bytes on io_uring: the transport is closed first, and what was
 /// in flight completes. Small writes are gathered while one is in flight, and what one turn makes leaves in one write.
 /// What was said is written before the transport is closed: for a minute at most after an end in peace, so that a peer
-/// that reads slowly gets its last responses, and for a second where the end is an error, or once `orders` say
-/// [`Phase::Abort`].
+/// that reads slowly gets its last responses. Then our side is closed, and the peer heard until it closes its own or
+/// says nothing for a second: for thirty seconds and 16 MiB at most. Where the end is an error, or once `orders` say
+/// [`Phase::Abort`], a second is all there is.
 ///
 /// # Errors
 /// What ended the connection, if it did not end in peace.
@@ -141,8 +148,14 @@ struct Line<E, T: Transport, O> {
     full: bool,
     step: Step,
     eof: bool,
-    /// When waiting for the peer ends.
+    /// It ended in peace, and was not told to go now.
+    in_peace: bool,
+    /// When waiting for the peer ends, unless it says something.
     until: Instant,
+    /// When it ends whatever the peer says.
+    last: Instant,
+    /// Bytes that the end leaves to be read.
+    unheard: usize,
     outcome: Result<(), ConnectionError>,
 }
 
@@ -182,7 +195,10 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
             full: false,
             step: Step::Running,
             eof: false,
+            in_peace: false,
             until: Instant::NEVER,
+            last: Instant::NEVER,
+            unheard: LINGER_BYTES,
             outcome: Ok(()),
         }
     }
@@ -214,6 +230,12 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
         self.input.give_back(buffer);
         if read > 0 {
             self.reader = Some(half);
+            if self.step >= Step::Flushing {
+                self.unheard = self.unheard.saturating_sub(read);
+            }
+            if self.step == Step::Lingering {
+                self.until = self.last.min(self.host.now() + LINGER);
+            }
         } else {
             self.eof = true;
             self.end.close_read(self.host.now());
@@ -236,10 +258,11 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
                 self.spare.shrink(0);
             }
             if driven.is_err() || self.end.is_drained() {
-                let in_peace = matches!(driven, Ok(()) | Err(ConnectionError::Drained));
+                self.in_peace = matches!(driven, Ok(()) | Err(ConnectionError::Drained));
                 self.outcome = driven;
                 self.step = Step::Flushing;
-                self.until = now + if in_peace { FLUSH } else { LINGER };
+                self.last = now + if self.in_peace { FLUSH } else { LINGER };
+                self.until = self.last;
             }
         } else {
             // What still comes is for nobody.
@@ -248,14 +271,20 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
         let flushed = self.writer.is_some() && self.rest.is_none() && self.filling.is_empty();
         if self.step == Step::Flushing && flushed {
             self.step = Step::Lingering;
-            self.until = self.until.min(now + LINGER);
+            if self.in_peace {
+                self.last = now + LINGER_IN_ALL;
+            }
+            self.until = self.last.min(now + LINGER);
             self.closer.close_write();
         }
-        if self.step == Step::Flushing && self.orders.poll_phase(cx) == Phase::Abort {
-            self.until = self.until.min(now + LINGER);
+        if self.step >= Step::Flushing && self.orders.poll_phase(cx) == Phase::Abort {
+            self.in_peace = false;
+            self.last = self.last.min(now + LINGER);
+            self.until = self.until.min(self.last);
         }
         let waited = self.step >= Step::Flushing && now >= self.until;
-        if waited || (self.step == Step::Lingering && self.eof) {
+        let heard = self.step == Step::Lingering && (self.eof || self.unheard == 0);
+        if waited || heard {
             self.step = Step::Done;
             self.closer.close();
         }
@@ -291,7 +320,7 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
 
     /// What is to be read into, if nothing is being read and all was consumed.
     fn next_read(&mut self) -> Option<(T::Reader, Vec<u8>)> {
-        if !self.input.rest().is_empty() || self.step == Step::Done {
+        if !self.input.rest().is_empty() || self.step == Step::Done || self.unheard == 0 {
             return None;
         }
         let half = self.reader.take()?;

@@ -161,17 +161,32 @@ impl Ending {
         self.line.turn(&Context::from_waker(Waker::noop()), Waker::noop());
         self.line.step == Step::Flushing
     }
+
+    /// All that was said has left, so many milliseconds after the end.
+    fn written_at(&mut self, millis: u64) {
+        let (half, out) = self.write.take().unwrap();
+        let len = out.len();
+        self.line.on_written(half, Ok(len), out);
+        self.turn_at(millis);
+        assert!(self.line.step == Step::Lingering, "the peer may close its side");
+    }
+
+    /// The peer says so many bytes; whether it is still listened to.
+    fn hears_at(&mut self, millis: u64, bytes: usize) -> bool {
+        self.clock.0.set(Instant::from_millis(millis));
+        let (half, mut buffer) = self.line.next_read().expect("it reads");
+        buffer.resize(bytes, 0);
+        self.line.on_read(half, Ok(bytes), buffer);
+        self.turn_at(millis);
+        self.line.step == Step::Lingering
+    }
 }
 
 #[test]
 fn a_peaceful_end_waits_for_a_peer_that_reads_slowly() {
     let mut ending = Ending::new(false);
     assert!(ending.turn_at(2_000) && ending.turn_at(30_000));
-    let (half, out) = ending.write.take().unwrap();
-    let len = out.len();
-    ending.line.on_written(half, Ok(len), out);
-    ending.turn_at(30_500);
-    assert!(ending.line.step == Step::Lingering, "all is written, and the peer may close its side");
+    ending.written_at(30_500);
     ending.turn_at(31_499);
     assert!(ending.line.step == Step::Lingering);
     ending.turn_at(31_500);
@@ -202,6 +217,67 @@ fn who_is_told_to_go_now_waits_a_second_for_last_words() {
 fn a_connection_that_has_failed_waits_a_second_for_last_words() {
     let mut ending = Ending::new(true);
     assert!(ending.turn_at(999));
+    ending.turn_at(1_000);
+    assert!(ending.line.step == Step::Done);
+}
+
+#[test]
+fn a_peer_that_goes_on_to_talk_after_a_peaceful_end_is_heard_for_half_a_minute_at_most() {
+    let mut ending = Ending::new(false);
+    ending.written_at(50_000);
+    for millis in (50_900..80_000).step_by(900) {
+        assert!(ending.hears_at(millis, 13), "{millis}");
+    }
+    ending.turn_at(79_999);
+    assert!(ending.line.step == Step::Lingering);
+    ending.turn_at(80_000);
+    assert!(ending.line.step == Step::Done);
+}
+
+#[test]
+fn a_peer_that_says_too_much_after_a_peaceful_end_is_heard_no_more() {
+    let mut ending = Ending::new(false);
+    for _ in 0..100 {
+        ending.hears_at(1_000, 64 << 10);
+    }
+    ending.written_at(2_000);
+    for _ in 101..256 {
+        assert!(ending.hears_at(2_000, 64 << 10));
+    }
+    assert!(!ending.hears_at(2_000, 64 << 10));
+    assert!(ending.line.step == Step::Done);
+}
+
+#[test]
+fn last_words_leave_though_the_peer_has_said_too_much_before_they_did() {
+    let mut ending = Ending::new(false);
+    for _ in 0..256 {
+        ending.hears_at(1_000, 64 << 10);
+    }
+    assert!(ending.line.next_read().is_none() && ending.turn_at(59_999));
+    let (half, out) = ending.write.take().unwrap();
+    let len = out.len();
+    ending.line.on_written(half, Ok(len), out);
+    ending.turn_at(59_999);
+    assert!(ending.line.step == Step::Done);
+}
+
+#[test]
+fn who_is_told_to_go_now_listens_for_another_second_whatever_is_said() {
+    let mut ending = Ending::new(false);
+    ending.written_at(1_000);
+    assert!(ending.hears_at(1_900, 13));
+    ending.phase.set(Phase::Abort);
+    assert!(ending.hears_at(2_000, 13) && ending.hears_at(2_900, 13));
+    ending.turn_at(3_000);
+    assert!(ending.line.step == Step::Done);
+}
+
+#[test]
+fn a_connection_that_has_failed_listens_for_what_is_left_of_its_second_whatever_is_said() {
+    let mut ending = Ending::new(true);
+    ending.written_at(500);
+    assert!(ending.hears_at(900, 13));
     ending.turn_at(1_000);
     assert!(ending.line.step == Step::Done);
 }
