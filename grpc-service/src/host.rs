@@ -34,7 +34,8 @@ pub trait Host {
 pub trait Connector {
     /// Connects to `address` and drives `connection` over the transport until it is drained or lost.
     ///
-    /// The future completes when the transport is up, or cannot be; the driving goes on in a task of the host.
+    /// The future completes when the transport is up, or cannot be; the driving goes on in a task of the host. To a
+    /// [`Channel::to`](crate::Channel::to) a panic of it is an attempt that has failed.
     fn connect(
         &self,
         address: &str,

@@ -2,16 +2,24 @@
 
 mod common;
 
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use common::{BytesClient, Raw, methods};
+use common::{BytesClient, Raw, Ticking, methods};
 use grpc_arena::Arena;
-use grpc_proto::{Code, Status};
+use grpc_proto::{Code, Instant, Status};
 use grpc_service::server::UnaryHandler;
 use grpc_service::testing::{MemoryHost, Pair};
-use grpc_service::{ChannelOptions, Cx, Recordings, Router, Server, ServerOptions};
+use grpc_service::{
+    Channel, ChannelOptions, ClientConnection, ConnectError, Connectivity, Connector, Cx, Host,
+    LocalFuture, Recordings, Router, Server, ServerOptions,
+};
 
 struct Echoing;
 
@@ -97,4 +105,79 @@ fn a_service_that_panics_when_it_is_copied_fails_the_call() {
     assert_eq!(failed.unwrap_err().code(), Code::Internal);
     is_served(&client, &mut pair);
     assert_eq!(pair.server().open_calls(), 0);
+}
+
+/// Panics in each way that it can, one after the other.
+#[derive(Default)]
+struct Unplugged {
+    attempts: Cell<usize>,
+}
+
+impl Connector for Unplugged {
+    fn connect(&self, _: &str, client: ClientConnection) -> LocalFuture<Result<(), ConnectError>> {
+        let attempt = self.attempts.replace(self.attempts.get() + 1);
+        assert!(attempt > 0, "there is no network");
+        Box::pin(Unplugging { attempt, _client: client })
+    }
+}
+
+struct Unplugging {
+    attempt: usize,
+    _client: ClientConnection,
+}
+
+impl Future for Unplugging {
+    type Output = Result<(), ConnectError>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.attempt {
+            1 => panic!("there is no cable"),
+            2 => Poll::Ready(Err(ConnectError::new("there is no plug"))),
+            _ => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Unplugging {
+    fn drop(&mut self) {
+        assert!(self.attempt < 2, "it is stuck");
+    }
+}
+
+#[test]
+fn a_connector_that_panics_has_failed_to_connect_and_is_asked_again_at_the_pace_of_attempts() {
+    let (host, connector) = (Rc::new(Ticking::default()), Rc::new(Unplugged::default()));
+    let options = ChannelOptions::default();
+    let channel = Channel::to("test", &options, Rc::clone(&host) as _, Rc::clone(&connector) as _);
+    let stub = BytesClient::new(channel);
+    let (mut cx, arena) = (cx_of_nobody(), Arena::new());
+    let mut waiting = pin!(stub.echo(&Raw(b"request"), &arena).wait_for_ready());
+    let mut pass_until = |end: u64| {
+        while host.now() <= Instant::from_millis(end) {
+            assert!(waiting.as_mut().poll(&mut cx).is_pending(), "it waits for better times");
+            host.pass(Duration::from_millis(10), &mut cx);
+        }
+    };
+    let fails = |status: Status, why: &str| {
+        assert_eq!(status.code(), Code::Unavailable);
+        assert!(status.message().contains(why), "{status:?}");
+    };
+    for due in [0, 1_000, 2_600] {
+        pass_until(due);
+        let failed = pin!(stub.echo(&Raw(b"request"), &arena)).poll(&mut cx_of_nobody());
+        let Poll::Ready(Err(status)) = failed else { panic!("fails fast") };
+        fails(status, "the connector panicked");
+        assert_eq!(stub.channel().state(), Connectivity::TransientFailure);
+    }
+    pass_until(5_160);
+    let mut hopeful = pin!(stub.echo(&Raw(b"request"), &arena));
+    assert!(hopeful.as_mut().poll(&mut cx_of_nobody()).is_pending(), "an attempt is under way");
+    pass_until(25_160);
+    let Poll::Ready(Err(status)) = hopeful.poll(&mut cx_of_nobody()) else { panic!("it is over") };
+    fails(status, "took too long");
+    assert_eq!(connector.attempts.get(), 4);
+}
+
+fn cx_of_nobody() -> Context<'static> {
+    Context::from_waker(Waker::noop())
 }

@@ -14,6 +14,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
@@ -233,17 +234,20 @@ async fn dial(dialer: Weak<Dialer>) {
         let (held, connection) =
             Held::new(this.authority(), &this.options, &config, Rc::clone(&host));
         let connecting = connect(Rc::clone(&this.connector), this.address.clone(), connection);
+        let mut connecting = Box::pin(connecting);
         drop(this);
         let connected = {
-            let mut connecting = pin!(connecting);
             let mut ready = pin!(held.link().ready());
             let mut limit = host.timer(started + backoff.attempt_timeout.max(delay));
             let mut is_up = false;
             poll_fn(|cx| {
-                if !is_up && let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
-                    match connected {
-                        Ok(()) => is_up = true,
-                        Err(error) => return Poll::Ready(Err(error.to_string())),
+                if !is_up {
+                    // The program's code, as a handler is: a panic of it must not leave calls waiting for this task.
+                    match catch_unwind(AssertUnwindSafe(|| connecting.as_mut().poll(cx))) {
+                        Ok(Poll::Pending) => {}
+                        Ok(Poll::Ready(Ok(()))) => is_up = true,
+                        Ok(Poll::Ready(Err(error))) => return Poll::Ready(Err(error.to_string())),
+                        Err(_) => return Poll::Ready(Err("the connector panicked".to_owned())),
                     }
                 }
                 if let Poll::Ready(outcome) = ready.as_mut().poll(cx) {
@@ -253,6 +257,7 @@ async fn dial(dialer: Weak<Dialer>) {
             })
             .await
         };
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(connecting)));
         let Some(this) = dialer.upgrade() else { return };
         match connected {
             Ok(()) if held.link().is_open() => {
