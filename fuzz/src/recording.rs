@@ -9,7 +9,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use grpc_arena::{Encode, SizeCache};
 use grpc_proto::http2::Side;
-use grpc_proto::record::{Ending, Options, Reader, Record, Recorder, Verb};
+use grpc_proto::record::{Ending, Options, Outcome, Reader, Record, Recorder, Verb};
 use grpc_proto::{Client, Config, MessageBuf, Metadata, Role, Server, Transmit};
 use grpc_sim::replay::{ReplayError, replay_and_record};
 use grpc_sim::show;
@@ -79,7 +79,7 @@ fn hold(bytes: &[u8]) {
                     None => {
                         let places = read.as_ref().expect("it was played to its end");
                         assert_eq!(replay.ending, Some(places.ending));
-                        if !places.recycles {
+                        if !places.differs {
                             let recorded = &bytes[places.head..places.end];
                             assert!(again.starts_with(recorded), "equal, and not the same bytes");
                         }
@@ -107,6 +107,9 @@ fn equals(recording: &[u8]) {
     assert!(places.ending == Ending::Cut || again == recorded);
 }
 
+/// The number of `SendError::Full`.
+const FULL: u8 = 1;
+
 /// Where a recording's parts are.
 #[derive(Debug, PartialEq)]
 struct Places {
@@ -114,25 +117,36 @@ struct Places {
     head: usize,
     end: usize,
     ending: Ending,
-    /// Whether it takes buffers back, which a replay makes no larger than what was received.
-    recycles: bool,
+    /// Whether it takes buffers back, which a replay makes no larger than what was received, or has messages that were
+    /// refused for want of room, of which a replay writes the length alone.
+    differs: bool,
 }
 
 /// Reads to the end, which comes, with records of at least a byte each.
 fn read(bytes: &[u8]) -> Result<Places, grpc_proto::record::ReadError> {
     let mut reader = Reader::new(bytes)?;
     let head = reader.offset();
-    let (mut end, mut recycles) = (head, false);
+    let (mut end, mut differs, mut sends) = (head, false, false);
     while let Some(record) = reader.next_record()? {
         assert!(end < reader.offset(), "a record of no bytes");
         end = reader.offset();
-        recycles |= matches!(record, Record::Verb(Verb::Recycle { .. }));
+        differs |= match &record {
+            Record::Verb(Verb::Recycle { .. }) => true,
+            Record::Outcome(outcome) => sends && *outcome == Outcome::Result(FULL),
+            Record::Verb(_) => false,
+        };
+        sends = matches!(
+            record,
+            Record::Verb(
+                Verb::Send { .. } | Verb::SendEncoded { .. } | Verb::SendCompressed { .. }
+            )
+        );
     }
     let ending = reader.ending().expect("it was read to its end");
     let torn = usize::from(ending != Ending::Torn);
     assert_eq!(reader.offset(), end + torn);
     assert_eq!(reader.next_record(), Ok(None), "nothing follows the end");
-    Ok(Places { head, end, ending, recycles })
+    Ok(Places { head, end, ending, differs })
 }
 
 /// Changes a recording where a record begins or near it: a byte, a record, all that follows.
@@ -216,6 +230,9 @@ fn play<R: Role>(
             }
             Verb::SendCompressed { call, message } => {
                 let _ = conn.send_compressed(call, message);
+            }
+            Verb::AskRoom { call, len } => {
+                let _ = conn.ask_room(call, len);
             }
             Verb::Grant { call, bytes } => conn.grant(call, bytes),
             Verb::Recycle { bytes } => {

@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use grpc_arena::{Encode, SizeCache};
 use grpc_proto::record::{Broken, Options, ReadError, Reader, Record, Recorder, Verb};
 use grpc_proto::{
-    CallHead, Client, Config, Connection, Instant, Limits, Metadata, Server, Transmit, client,
-    server,
+    CallHead, CallKey, Client, Config, Connection, Instant, Limits, Metadata, SendError, Server,
+    Transmit, client, server,
 };
 use proptest::prelude::*;
 
@@ -118,4 +119,51 @@ fn response_headers_go_out_and_onto_the_recording_with_their_metadata() {
         }
     }
     assert_eq!(heads, [Some(metadata)]);
+}
+
+/// A message of so many bytes.
+struct Blank(usize);
+
+impl Encode for Blank {
+    fn encoded_len(&self, _: &mut SizeCache) -> usize {
+        self.0
+    }
+
+    fn encode(&self, _: &mut SizeCache, out: &mut Vec<u8>) {
+        out.resize(out.len() + self.0, 0);
+    }
+}
+
+#[test]
+fn a_message_that_waits_for_room_is_written_down_once_however_often_it_is_tried() {
+    const LARGE: usize = 100_000;
+    type Send = fn(&mut Recorder<Client>, CallKey) -> Result<(), SendError>;
+    let ways: [Send; 4] = [
+        |conn, call| conn.send(call, &Blank(LARGE)),
+        |conn, call| conn.send_encoded(call, vec![0; LARGE].into(), false),
+        |conn, call| conn.send_encoded(call, vec![0; LARGE].into(), true),
+        |conn, call| conn.send_compressed(call, &[0; LARGE]),
+    ];
+    for (n, send) in ways.into_iter().enumerate() {
+        let bytes = Rc::new(RefCell::new(Vec::new()));
+        let tape = Rc::clone(&bytes);
+        let sink = Box::new(move |more: &[u8]| tape.borrow_mut().extend_from_slice(more));
+        let (config, options) = (Config::default(), Options::default());
+        let mut conn = Recorder::<Client>::recording(&config, 0, Instant::ZERO, &options, sink);
+        let mut head = CallHead::new("/a.B/C", "localhost");
+        head.encoding = Some("zstd");
+        let call = conn.call(&head, None, Instant::ZERO).unwrap();
+        assert_eq!(conn.ask_room(call, LARGE), Ok(()));
+        assert_eq!(send(&mut conn, call), Ok(()));
+        assert_eq!(conn.ask_room(call, 1), Err(SendError::Full));
+        assert_eq!(conn.ask_room(call, usize::MAX), Err(SendError::TooLarge));
+        let before = bytes.borrow().len();
+        for _ in 0..1000 {
+            assert_eq!(send(&mut conn, call), Err(SendError::Full));
+        }
+        let took = bytes.borrow().len() - before;
+        assert!(took <= 10_000, "{took} bytes of recording for way {n}");
+        conn.cancel(call);
+        assert_eq!(send(&mut conn, call), Err(SendError::Ended), "way {n}");
+    }
 }

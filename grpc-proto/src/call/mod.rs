@@ -337,6 +337,27 @@ impl<R: Role> Connection<R> {
         Ok(())
     }
 
+    /// Tells of a message of `len` bytes what [`send`](Self::send) would, without taking it, and as there has the call's
+    /// `Writable` event tell of room where there is none. A server's response headers go out, as before a message.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn ask_room(&mut self, call: CallKey, len: usize) -> Result<(), SendError> {
+        if len > self.session.limits().max_send_message as usize {
+            return Err(SendError::TooLarge);
+        }
+        R::before_message(self, call)?;
+        self.session.ask_room(call, len.saturating_add(PREFIX))?;
+        Ok(())
+    }
+
+    /// Whether a message of `len` bytes would find no room, if its call is one that takes messages.
+    pub(crate) fn lacks_room(&self, call: CallKey, len: usize, compressed: bool) -> bool {
+        len <= self.session.limits().max_send_message as usize
+            && !(compressed && self.check_encoding(call).is_err())
+            && self.session.lacks_room(call, len + PREFIX)
+    }
+
     /// Whether the call takes messages and its queue is below [`crate::Limits::send_mark`].
     ///
     /// A message that fits into what is left to the mark is then taken by [`send`](Self::send); a larger one only where

@@ -221,6 +221,11 @@ impl Stream {
         self.stalled_since = Instant::NEVER;
     }
 
+    /// Whether payload may leave as far as the stream's own window goes, or nobody knows that yet.
+    pub(crate) fn has_window(&self) -> bool {
+        self.id == 0 || self.send.available() > 0
+    }
+
     /// What the message under way still wants beyond `reserved`, with `base` for the window of each stream.
     pub(crate) fn wanted(&self, base: u32) -> u32 {
         self.expected.saturating_sub(base).saturating_sub(self.reserved)

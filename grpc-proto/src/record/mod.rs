@@ -219,7 +219,24 @@ impl<R: Role> Recorder<R> {
         call: CallKey,
         message: &M,
     ) -> Result<(), SendError> {
-        self.note(|tape| tape.send(call, message));
+        match &mut self.tape {
+            None => self.conn.send(call, message),
+            Some(tape) => {
+                let len = tape.len_of(message);
+                self.send_noted(call, message, len)
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn send_noted<M: Encode + ?Sized>(
+        &mut self,
+        call: CallKey,
+        message: &M,
+        len: usize,
+    ) -> Result<(), SendError> {
+        self.refuse(call, len, false)?;
+        self.note(|tape| tape.send(call, message, len));
         let sent = self.conn.send(call, message);
         self.note(|tape| tape.result(sent));
         sent
@@ -235,6 +252,7 @@ impl<R: Role> Recorder<R> {
         message: Bytes,
         compressed: bool,
     ) -> Result<(), SendError> {
+        self.refuse(call, message.len(), compressed)?;
         self.note(|tape| tape.send_encoded(call, &message, compressed));
         let sent = self.conn.send_encoded(call, message, compressed);
         self.note(|tape| tape.result(sent));
@@ -246,10 +264,31 @@ impl<R: Role> Recorder<R> {
     /// # Errors
     /// As there.
     pub fn send_compressed(&mut self, call: CallKey, message: &[u8]) -> Result<(), SendError> {
+        self.refuse(call, message.len(), true)?;
         self.note(|tape| tape.send_compressed(call, message));
         let sent = self.conn.send_compressed(call, message);
         self.note(|tape| tape.result(sent));
         sent
+    }
+
+    /// As [`Connection::ask_room`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn ask_room(&mut self, call: CallKey, len: usize) -> Result<(), SendError> {
+        self.note(|tape| tape.ask_room(call, len));
+        let told = self.conn.ask_room(call, len);
+        self.note(|tape| tape.result(told));
+        told
+    }
+
+    /// Writes the length of a message down, and not the message, where there is no room for it: a peer decides how often
+    /// a sender that waits tries again, and each time would take all of its message of what a recording may have.
+    fn refuse(&mut self, call: CallKey, len: usize, compressed: bool) -> Result<(), SendError> {
+        if self.tape.is_some() && self.conn.lacks_room(call, len, compressed) {
+            return self.ask_room(call, len);
+        }
+        Ok(())
     }
 
     /// As [`Connection::grant`].

@@ -72,6 +72,11 @@ pub enum Verb<'r> {
         call: CallKey,
         message: &'r [u8],
     },
+    /// Also a message of so many bytes that was refused for want of room.
+    AskRoom {
+        call: CallKey,
+        len: usize,
+    },
     Grant {
         call: CallKey,
         bytes: u32,

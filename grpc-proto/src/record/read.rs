@@ -202,6 +202,7 @@ impl<'r> Reader<'r> {
             tag::SEND_COMPRESSED => {
                 Verb::SendCompressed { call: self.rest.key()?, message: self.rest.bytes()? }
             }
+            tag::ASK_ROOM => Verb::AskRoom { call: self.rest.key()?, len: self.rest.size()? },
             tag::GRANT => Verb::Grant { call: self.rest.key()?, bytes: self.rest.small()? },
             tag::RECYCLE => Verb::Recycle { bytes: self.rest.size()? },
             tag::RECYCLE_METADATA => Verb::RecycleMetadata,

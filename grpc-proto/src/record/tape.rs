@@ -74,6 +74,11 @@ impl Tape {
         Some(tape)
     }
 
+    /// How long a message will be.
+    pub(super) fn len_of<M: Encode + ?Sized>(&mut self, message: &M) -> usize {
+        message.encoded_len(&mut self.sizes)
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.sink.is_none()
     }
@@ -110,9 +115,9 @@ impl Tape {
         self.put();
     }
 
-    pub(super) fn send<M: Encode + ?Sized>(&mut self, call: CallKey, message: &M) {
+    /// `len` is what [`len_of`](Self::len_of) has just told of the message.
+    pub(super) fn send<M: Encode + ?Sized>(&mut self, call: CallKey, message: &M, len: usize) {
         self.begin_for(tag::SEND, call);
-        let len = message.encoded_len(&mut self.sizes);
         put_number(&mut self.record, len as u64);
         if (self.record.len() + len) as u64 > self.left {
             // Not encoded for nothing: it may be of any size.
@@ -133,6 +138,12 @@ impl Tape {
         self.begin_for(tag::SEND_COMPRESSED, call);
         put_number(&mut self.record, message.len() as u64);
         self.put_with(message);
+    }
+
+    pub(super) fn ask_room(&mut self, call: CallKey, len: usize) {
+        self.begin_for(tag::ASK_ROOM, call);
+        put_number(&mut self.record, len as u64);
+        self.put();
     }
 
     pub(super) fn grant(&mut self, call: CallKey, bytes: u32) {

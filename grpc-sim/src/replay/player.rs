@@ -164,6 +164,9 @@ impl<R: Played> Player<R> {
                     Verb::SendCompressed { call, message } => {
                         let _ = self.conn.send_compressed(*call, message);
                     }
+                    Verb::AskRoom { call, len } => {
+                        let _ = self.conn.ask_room(*call, *len);
+                    }
                     Verb::Grant { call, bytes } => self.conn.grant(*call, *bytes),
                     Verb::Recycle { bytes } => {
                         // No message was longer than all that came, whatever the recording says.

@@ -50,6 +50,7 @@ pub(super) fn verb(verb: &Verb<'_>) -> String {
         Verb::SendCompressed { call, message } => {
             format!("send_compressed {}, {} bytes", name(*call), message.len())
         }
+        Verb::AskRoom { call, len } => format!("ask_room {}, {len} bytes", name(*call)),
         Verb::Grant { call, bytes } => format!("grant {}, {bytes} bytes", name(*call)),
         Verb::Recycle { bytes } => format!("recycle {bytes} bytes"),
         Verb::RecycleMetadata => "recycle_metadata".into(),

@@ -11,7 +11,7 @@ use crate::hpack::FieldList;
 use crate::http2::error_code::ErrorCode;
 use crate::http2::flow::PADDING_ROOM;
 use crate::http2::state::State;
-use crate::http2::stream::{Pending, Prepared};
+use crate::http2::stream::{Pending, Prepared, Stream};
 use crate::http2::streams::StreamKey;
 use crate::time::Instant;
 
@@ -143,8 +143,26 @@ impl Session {
     /// such message is always let through, of streams that are open and of those that are not yet.
     fn reserve_room(&mut self, key: StreamKey, len: usize) -> Result<(), StreamError> {
         let mark = self.limits.send_mark as usize;
-        let (left, outstanding) = (self.send_left, self.send_outstanding);
-        let waiting = self.send_waiting;
+        let stream = self.writable(key)?;
+        if stream.queue.len() + len <= mark {
+            return Ok(());
+        }
+        if self.lacks_room(key, len) {
+            return Err(self.want_room(key));
+        }
+        let excess = u32::try_from(len.saturating_sub(mark)).unwrap_or(u32::MAX);
+        let stream = &mut self.streams[key.index()];
+        stream.send_reserved += excess;
+        if stream.id == 0 {
+            self.send_waiting += excess;
+        }
+        self.send_left = self.send_left.saturating_sub(excess);
+        self.send_outstanding += excess;
+        Ok(())
+    }
+
+    /// The stream if payload may follow on it.
+    fn writable(&mut self, key: StreamKey) -> Result<&mut Stream, StreamError> {
         let stream = self.sendable(key)?;
         if stream.ending {
             return Err(StreamError::AfterEnd);
@@ -152,31 +170,42 @@ impl Session {
         if !stream.has_head {
             return Err(StreamError::OutOfOrder);
         }
+        Ok(stream)
+    }
+
+    /// Whether a stream that takes payload has no room for `len` more bytes.
+    pub(crate) fn lacks_room(&self, key: StreamKey, len: usize) -> bool {
+        let mark = self.limits.send_mark as usize;
+        let Some(stream) = self.stream(key) else { return false };
         let queued = stream.queue.len();
         if queued + len <= mark {
-            return Ok(());
+            return false;
         }
         let excess = u32::try_from(len.saturating_sub(mark)).unwrap_or(u32::MAX);
-        let has_window = stream.id == 0 || stream.send.available() > 0;
         // A stream that waits to be opened may wait for this very one to end: it must not hold it up.
-        let rivals = if stream.id == 0 { outstanding } else { outstanding - waiting };
-        if queued > 0 || !has_window || (excess > left && rivals > 0) {
-            stream.wants_room = true;
-            if queued == 0 && !has_window && stream.stalled_since == Instant::NEVER {
-                // Nothing is queued that could be found to stall, and the writer must not wait for ever. What time it is
-                // the next look at the connection tells; the last one may be long ago.
-                self.timers.refused = true;
-                self.timers.sweep_by(self.timers.seen + self.limits.send_stall_timeout);
-            }
-            return Err(StreamError::Full);
+        let waiting = if stream.id == 0 { 0 } else { self.send_waiting };
+        let rivals = self.send_outstanding - waiting;
+        queued > 0 || !stream.has_window() || (excess > self.send_left && rivals > 0)
+    }
+
+    /// Has the writer of a stream that lacks room told when there is some.
+    fn want_room(&mut self, key: StreamKey) -> StreamError {
+        let stream = &mut self.streams[key.index()];
+        stream.wants_room = true;
+        let is_still = stream.queue.is_empty() && !stream.has_window();
+        if is_still && stream.stalled_since == Instant::NEVER {
+            // Nothing is queued that could be found to stall, and the writer must not wait for ever. What time it is the
+            // next look at the connection tells; the last one may be long ago.
+            self.timers.refused = true;
+            self.timers.sweep_by(self.timers.seen + self.limits.send_stall_timeout);
         }
-        stream.send_reserved += excess;
-        if stream.id == 0 {
-            self.send_waiting += excess;
-        }
-        self.send_left = left.saturating_sub(excess);
-        self.send_outstanding += excess;
-        Ok(())
+        StreamError::Full
+    }
+
+    /// Tells of `len` bytes what [`Session::write`] would, without them.
+    pub(crate) fn ask_room(&mut self, key: StreamKey, len: usize) -> Result<(), StreamError> {
+        self.writable(key)?;
+        if self.lacks_room(key, len) { Err(self.want_room(key)) } else { Ok(()) }
     }
 
     /// Ends our side of the stream after what is queued, with trailers if there are any. At a server's stream that has sent
