@@ -144,7 +144,10 @@ impl<'a, K: MapKey, V: Copy> Map<'a, K, V> {
         entries: impl IntoIterator<Item = (K, V)>,
         arena: &'a Arena,
     ) -> Result<Self, crate::ArenaFull> {
-        let mut list = ArenaVec::new_in(arena);
+        let (entries, mut list) = (entries.into_iter(), ArenaVec::new_in(arena));
+        // Entries may take memory of the arena themselves, and each time that the list has to move, its old place is lost.
+        // Where there is no room for so many, it may be that they do not come.
+        let _ = list.try_reserve_exact(entries.size_hint().0.min(PROMISED));
         for entry in entries {
             list.try_push(entry)?;
         }
@@ -220,6 +223,9 @@ impl<'a, K: MapKey, V: Copy> MapBuilder<'a, K, V> {
         Ok(Some(Map { entries: &entries[..kept] }))
     }
 }
+
+/// Most entries that room is made for before they come.
+const PROMISED: usize = 1 << 16;
 
 /// Up to how many entries are sorted by counting how many each is greater than.
 const FEW: usize = 16;
@@ -543,6 +549,7 @@ pub fn write_map<'a, 'w, K: Kind<'a>, V: Kind<'a>>(
 mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
+    use std::format;
 
     use super::*;
 
@@ -554,6 +561,33 @@ mod tests {
             let entries = (0..len as u64).rev().map(|key| (key, key));
             assert_eq!(Map::collect_in(entries, &arena).len(), len);
             assert_eq!(arena.used_bytes(), len * size_of::<(u64, u64)>());
+        }
+    }
+
+    #[test]
+    fn entries_that_take_memory_of_the_arena_themselves_leave_no_smaller_lists_behind_in_it() {
+        let arena = Arena::with_capacity(1 << 16);
+        let entries = (100..1100u64).map(|key| (arena.alloc_str(&format!("key {key:4}")), key));
+        assert_eq!(Map::collect_in(entries, &arena).len(), 1000);
+        assert_eq!(arena.used_bytes(), 1000 * (size_of::<(&str, u64)>() + 8));
+    }
+
+    #[test]
+    fn a_promise_of_more_entries_than_there_are_takes_no_memory_for_them() {
+        struct Promise(u64);
+        impl Iterator for Promise {
+            type Item = (u64, u64);
+            fn next(&mut self) -> Option<(u64, u64)> {
+                self.0 = self.0.checked_sub(1)?;
+                Some((self.0, self.0))
+            }
+            fn size_hint(&self) -> (usize, Option<usize>) {
+                (usize::MAX, None)
+            }
+        }
+        for arena in [Arena::new(), Arena::with_budget(1000)] {
+            assert_eq!(Map::collect_in(Promise(20), &arena).len(), 20);
+            assert_eq!(arena.used_bytes(), 20 * size_of::<(u64, u64)>());
         }
     }
 

@@ -122,7 +122,8 @@ impl Session {
     pub(super) fn misbehaved(&mut self, violation: Violation, input: &mut &[u8]) {
         *input = &[];
         if violation == Violation::Http1Request {
-            // Not HTTP/2, so no GOAWAY either: an answer that an HTTP/1 client can show.
+            // Not HTTP/2, so no GOAWAY either: an answer that an HTTP/1 client can show. Our SETTINGS go out before a client
+            // has said anything, so that it need not wait for them; only where they have not yet, the answer stands alone.
             self.control.clear();
             self.control.extend_from_slice(HTTP1_ANSWER);
             self.failed = Some(ConnectionError::PeerMisbehaved(violation));
