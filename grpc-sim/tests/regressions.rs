@@ -18,6 +18,26 @@ fn scenarios_that_failed_once_are_clean() {
     }
 }
 
+/// Nobody listens until the last of several faults is over, whichever came last.
+#[test]
+fn a_short_fault_ends_no_longer_one_that_came_before_it() {
+    for fault in [r#""refuse":{"link":0"#, r#""crash":{"server":0"#] {
+        let at = |at_us: u32, for_us: u32| {
+            format!(r#"{{"at_us":{at_us},"fault":{{{fault},"for_us":{for_us}}}}}}}"#)
+        };
+        let text = format!(
+            r#"{{"clients":[{{}}],"servers":[{{}}],"links":[{{"client":0,"server":0}}],
+                "calls":[{{"at_us":10000,"deadline_us":500000,"requests":[1],"responses":[1]}}],
+                "faults":[{},{}]}}"#,
+            at(0, 1_000_000),
+            at(5000, 1),
+        );
+        let scenario: Scenario = serde_json::from_str(&text).unwrap();
+        let report = catch(&scenario, false);
+        assert_eq!((report.failure, report.calls_ok), (None, 0), "{fault}");
+    }
+}
+
 /// Debug and release builds run the same worlds: `campaign` prints a hash over them in both.
 #[test]
 fn fixed_seeds_are_clean_and_twice_the_same() {

@@ -194,10 +194,8 @@ pub(crate) struct Codecs {
 ///
 /// A peer decides how often a sender that waits tries again: a byte of window is an attempt. Each would cost the
 /// compression of the whole message, where the result were not kept.
-#[derive(Default)]
 pub(crate) enum Packed {
     /// It was not compressed yet.
-    #[default]
     Not,
     /// It does not get shorter.
     AsItIs,

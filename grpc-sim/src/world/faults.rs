@@ -45,7 +45,7 @@ impl World<'_> {
             }
             Fault::Refuse { link, for_us } => {
                 if let Some(link) = self.links.get_mut(usize::from(link)) {
-                    link.refused_until = now + u64::from(for_us) * US;
+                    link.refused_until = link.refused_until.max(now + u64::from(for_us) * US);
                 }
             }
             Fault::Crash { server, for_us } => self.crash(server.into(), for_us),
@@ -139,7 +139,7 @@ impl World<'_> {
     /// The server is gone with all it knew: its handlers too.
     fn crash(&mut self, server: usize, for_us: u32) {
         let Some(state) = self.servers.get_mut(server) else { return };
-        state.down_until = self.queue.now_ns() + u64::from(for_us) * US;
+        state.down_until = state.down_until.max(self.queue.now_ns() + u64::from(for_us) * US);
         for ci in self.conns_to(server) {
             let Some(end) = Server::slot(&mut self.conns[ci]) else { continue };
             end.closed = true;
