@@ -12,59 +12,25 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use common::{BytesClient, Raw, methods};
+use common::{BytesClient, Echoing, Raw, register_echoing};
 use grpc_arena::Arena;
 use grpc_proto::hpack::FieldList;
 use grpc_proto::http2::{Event, Session, Side};
 use grpc_proto::server::ResponseHead;
 use grpc_proto::{CallKey, Code, Config, Connection, Instant, Limits, Metadata, Status, Transmit};
-use grpc_service::server::{BidiCall, BidiHandler, UnaryHandler};
 use grpc_service::testing::{MemoryHost, Pair};
 use grpc_service::{
-    Channel, ChannelOptions, Compression, Cx, Encoding, Endpoint, Host, Peer, ResponseMetadata,
-    Router, Server, ServerOptions, Sink,
+    Channel, ChannelOptions, Compression, Encoding, Endpoint, Host, Peer, ResponseMetadata, Router,
+    Server, ServerOptions,
 };
 
 #[global_allocator]
 static ALLOCATOR: counting::Counting = counting::Counting;
 
-#[derive(Clone)]
-struct Handler;
-
-impl UnaryHandler<methods::Echo> for Handler {
-    async fn call<'a>(&self, cx: &Cx<'a>, request: Raw<'a>) -> Result<Raw<'a>, Status> {
-        if request.0.starts_with(b"plain") {
-            cx.set_compression(false);
-        }
-        Ok(request)
-    }
-}
-
-impl BidiHandler<methods::Chat> for Handler {
-    type Call<'s> = Handler;
-
-    async fn open(&self, _: &Cx<'_>) -> Result<Handler, Status> {
-        Ok(Handler)
-    }
-}
-
-impl BidiCall<Raw<'static>, Raw<'static>> for Handler {
-    async fn on_message<'a>(
-        &self,
-        cx: &Cx<'a>,
-        request: Raw<'a>,
-        out: &mut Sink<'_, Raw<'static>>,
-    ) -> Result<(), Status> {
-        cx.set_compression(!request.0.starts_with(b"plain"));
-        out.send(&request).await
-    }
-}
-
 fn connect(client: Compression, server: Compression, limits: &Limits) -> (BytesClient, Pair) {
     let host = MemoryHost::new(3);
     let mut router = Router::new();
-    router.unary::<methods::Echo, _>(Handler);
-    router.bidi::<methods::Chat, _>(Handler);
+    register_echoing(&mut router, &Echoing::default());
     let options = ServerOptions::new(limits.clone()).expect("consistent limits");
     let options = options.compression(server);
     let server = Server::new(router, options, Rc::new(Rc::clone(&host)));
@@ -216,7 +182,7 @@ fn call_raw(
 ) -> Answer {
     let host = MemoryHost::new(3);
     let mut router = Router::new();
-    router.unary::<methods::Echo, _>(Handler);
+    register_echoing(&mut router, &Echoing::default());
     let options = ServerOptions::new(limits.clone()).expect("consistent limits");
     let server = Server::new(router, options.compression(server), Rc::new(Rc::clone(&host)));
     let mut server = server.accept(Peer::Memory);

@@ -8,44 +8,14 @@ mod counting;
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::{BytesClient, Raw, methods};
+use common::{BytesClient, Echoing, Raw, register_echoing};
 use grpc_arena::Arena;
-use grpc_proto::{Limits, Status};
-use grpc_service::server::{BidiCall, BidiHandler, UnaryHandler};
+use grpc_proto::Limits;
 use grpc_service::testing::{MemoryHost, Pair, join_all};
-use grpc_service::{ChannelOptions, Cx, Router, Server, ServerOptions, Sink};
+use grpc_service::{ChannelOptions, Router, Server, ServerOptions};
 
 #[global_allocator]
 static ALLOCATOR: counting::Counting = counting::Counting;
-
-#[derive(Clone)]
-struct Handler;
-
-impl UnaryHandler<methods::Echo> for Handler {
-    async fn call<'a>(&self, cx: &Cx<'a>, request: Raw<'a>) -> Result<Raw<'a>, Status> {
-        cx.sleep(Duration::from_millis(1)).await;
-        Ok(request)
-    }
-}
-
-impl BidiHandler<methods::Chat> for Handler {
-    type Call<'s> = Handler;
-
-    async fn open(&self, _: &Cx<'_>) -> Result<Handler, Status> {
-        Ok(Handler)
-    }
-}
-
-impl BidiCall<Raw<'static>, Raw<'static>> for Handler {
-    async fn on_message<'a>(
-        &self,
-        _: &Cx<'a>,
-        message: Raw<'a>,
-        out: &mut Sink<'_, Raw<'static>>,
-    ) -> Result<(), Status> {
-        out.send(&message).await
-    }
-}
 
 /// So many unary calls at once.
 fn unary(client: &BytesClient, pair: &mut Pair, calls: usize) {
@@ -81,8 +51,7 @@ fn streams(client: &BytesClient, pair: &mut Pair, calls: usize) {
 fn an_idle_connection_keeps_nothing_of_the_calls_that_ran_at_once() {
     let host = MemoryHost::new(1);
     let mut router = Router::new();
-    router.unary::<methods::Echo, _>(Handler);
-    router.bidi::<methods::Chat, _>(Handler);
+    register_echoing(&mut router, &Echoing { takes: Some(Duration::from_millis(1)) });
     let server = Server::new(router, ServerOptions::default(), Rc::new(Rc::clone(&host)));
     let options = ChannelOptions::new(Limits::default()).expect("consistent limits");
     // What the connections of a server share stays: the first one makes it, and is the measure's zero.

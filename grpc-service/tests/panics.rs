@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use common::{BytesClient, Raw, Ticking, methods};
+use common::{BytesClient, Echoing, Raw, Ticking, methods};
 use grpc_arena::Arena;
 use grpc_proto::{Code, Instant, Status};
 use grpc_service::server::UnaryHandler;
@@ -20,20 +20,6 @@ use grpc_service::{
     Channel, ChannelOptions, ClientConnection, ConnectError, Connectivity, Connector, Cx, Host,
     LocalFuture, Recordings, Router, Server, ServerOptions,
 };
-
-struct Echoing;
-
-impl Clone for Echoing {
-    fn clone(&self) -> Self {
-        Echoing
-    }
-}
-
-impl UnaryHandler<methods::Echo> for Echoing {
-    async fn call<'a>(&self, _: &Cx<'a>, request: Raw<'a>) -> Result<Raw<'a>, Status> {
-        Ok(request)
-    }
-}
 
 /// A service that cannot be copied for a call.
 struct Unique;
@@ -53,7 +39,7 @@ impl UnaryHandler<methods::Split> for Unique {
 fn connect(recordings: &Recordings) -> (BytesClient, Pair) {
     let host = MemoryHost::new(1);
     let mut router = Router::new();
-    router.unary::<methods::Echo, _>(Echoing);
+    router.unary::<methods::Echo, _>(Echoing::default());
     router.unary::<methods::Split, _>(Unique);
     let options = ServerOptions::default().record(recordings.clone());
     let server = Server::new(router, options, Rc::new(Rc::clone(&host)));

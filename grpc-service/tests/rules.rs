@@ -5,30 +5,20 @@ mod common;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
-use common::{Raw, methods};
+use common::{Echoing, Raw, methods};
 use grpc_arena::Arena;
 use grpc_proto::client::Event;
 use grpc_proto::{CallHead, Client, Code, Config, Connection, Instant, Status, Transmit};
 use grpc_service::client::Call;
-use grpc_service::server::UnaryHandler;
 use grpc_service::testing::{MemoryHost, Pair};
 use grpc_service::{
     Channel, ChannelOptions, Cx, Endpoint, Method, Peer, Router, Server, ServerOptions,
 };
 
-#[derive(Clone)]
-struct Handler;
-
-impl UnaryHandler<methods::Echo> for Handler {
-    async fn call<'a>(&self, _cx: &Cx<'a>, request: Raw<'a>) -> Result<Raw<'a>, Status> {
-        Ok(request)
-    }
-}
-
 fn pair() -> (Channel, Pair) {
     let host = MemoryHost::new(1);
     let mut router = Router::new();
-    router.unary::<methods::Echo, _>(Handler);
+    router.unary::<methods::Echo, _>(Echoing::default());
     let server = Server::new(router, ServerOptions::default(), Rc::new(Rc::clone(&host)));
     Pair::new(&host, &server, &ChannelOptions::default())
 }
@@ -140,7 +130,7 @@ fn zero_or_two_responses_where_one_belongs_are_unimplemented() {
 fn a_path_or_encoding_that_nobody_knows_is_told_in_part() {
     let host = MemoryHost::new(1);
     let mut router = Router::new();
-    router.unary::<methods::Echo, _>(Handler);
+    router.unary::<methods::Echo, _>(Echoing::default());
     let server = Server::new(router, ServerOptions::default(), Rc::new(Rc::clone(&host)));
     let path = format!("/{}", "ä".repeat(4000));
     let encoding = "x".repeat(4000);

@@ -131,6 +131,56 @@ pub fn register<S: Bytes>(router: &mut Router, service: Rc<S>) {
     router.bidi::<methods::Chat, _>(Adapter(service));
 }
 
+/// Answers with what it is told: a call at a time, or each message of a stream.
+#[derive(Clone, Default)]
+pub struct Echoing {
+    /// How long an answer to a call takes.
+    pub takes: Option<Duration>,
+}
+
+impl Echoing {
+    /// What begins with `plain` is answered without compression.
+    fn choose_compression(cx: &Cx<'_>, message: Raw<'_>) {
+        cx.set_compression(!message.0.starts_with(b"plain"));
+    }
+}
+
+impl UnaryHandler<methods::Echo> for Echoing {
+    async fn call<'a>(&self, cx: &Cx<'a>, request: Raw<'a>) -> Result<Raw<'a>, Status> {
+        Self::choose_compression(cx, request);
+        if let Some(span) = self.takes {
+            cx.sleep(span).await;
+        }
+        Ok(request)
+    }
+}
+
+impl BidiHandler<methods::Chat> for Echoing {
+    type Call<'s> = Echoing;
+
+    async fn open(&self, _: &Cx<'_>) -> Result<Echoing, Status> {
+        Ok(self.clone())
+    }
+}
+
+impl BidiCall<Raw<'static>, Raw<'static>> for Echoing {
+    async fn on_message<'a>(
+        &self,
+        cx: &Cx<'a>,
+        message: Raw<'a>,
+        out: &mut Sink<'_, Raw<'static>>,
+    ) -> Result<(), Status> {
+        Self::choose_compression(cx, message);
+        out.send(&message).await
+    }
+}
+
+/// Registers [`Echoing`] for calls and for streams.
+pub fn register_echoing(router: &mut Router, echoing: &Echoing) {
+    router.unary::<methods::Echo, _>(echoing.clone());
+    router.bidi::<methods::Chat, _>(echoing.clone());
+}
+
 struct Adapter<S>(Rc<S>);
 
 impl<S> Clone for Adapter<S> {
