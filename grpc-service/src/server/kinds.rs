@@ -18,20 +18,27 @@ use super::{
 use crate::Method;
 use crate::compression::Packed;
 
-pub(crate) async fn unary<M: Method, H: UnaryHandler<M>>(handler: H, scope: Scope) {
-    let head = scope.take_head();
-    let message = scope.take_message();
-    let outcome = async {
-        let lease = scope.shared.pool.lease();
-        let (bytes, is_compressed) = message.bytes();
-        let request = scope.decode::<M::Request>(bytes, is_compressed, lease.arena())?;
-        let cx = Cx::new(&scope, &head, lease.arena());
-        let response = handler.call(&cx, request).await?;
-        let mut packed = Packed::Not;
-        poll_fn(|cx| scope.poll_send(&response, Sender::Replies, &mut packed, cx)).await
+// An `async fn` would keep its arguments twice, and a future of this kind is moved into its place for every call.
+#[allow(clippy::manual_async_fn)]
+pub(crate) fn unary<M: Method, H: UnaryHandler<M>>(
+    handler: H,
+    scope: Scope,
+) -> impl Future<Output = ()> {
+    async move {
+        let head = scope.take_head();
+        let message = scope.take_message();
+        let outcome = async {
+            let lease = scope.shared.pool.lease();
+            let (bytes, is_compressed) = message.bytes();
+            let request = scope.decode::<M::Request>(bytes, is_compressed, lease.arena())?;
+            let cx = Cx::new(&scope, &head, lease.arena());
+            let response = handler.call(&cx, request).await?;
+            let mut packed = Packed::Not;
+            poll_fn(|cx| scope.poll_send(&response, Sender::Replies, &mut packed, cx)).await
+        }
+        .await;
+        scope.finish(outcome, head, Some(message));
     }
-    .await;
-    scope.finish(outcome, head, Some(message));
 }
 
 pub(crate) async fn server_streaming<M: Method, H: ServerStreamingHandler<M>>(
