@@ -40,6 +40,10 @@ unsafe fn varint_slow(ptr: *const u8, end: *const u8) -> (u64, *const u8) {
             // SAFETY: ten bytes are readable.
             unsafe { (ptr.cast::<[u8; 8]>().read(), *ptr.add(8), *ptr.add(9)) };
         let word = u64::from_le_bytes(word);
+        if word & 0x8000 == 0 {
+            // SAFETY: two bytes are readable.
+            return (word & 0x7f | word >> 1 & 0x3f80, unsafe { ptr.add(2) });
+        }
         let stops = !word & 0x8080_8080_8080_8080;
         // Keeps the bytes up to the first without a continuation bit, all if there is none.
         let value = close_gaps(word & (stops ^ stops.wrapping_sub(1)));
@@ -322,9 +326,13 @@ impl<'a> Cursor<'a> {
         }
         // SAFETY: `1 + len` bytes are left.
         let bytes = unsafe { core::slice::from_raw_parts(self.ptr.add(1), len) };
-        let ascii = match cx.block(self.address() + 1) {
-            Some(block) if len <= utf8::BLOCK => utf8::ascii_block(block, len),
-            _ => utf8::is_short_ascii(bytes),
+        let ascii = if len > utf8::BLOCK {
+            utf8::is_medium_ascii(bytes)
+        } else {
+            match cx.block(self.address() + 1) {
+                Some(block) => utf8::ascii_block(block, len),
+                None => utf8::is_tiny_ascii(bytes),
+            }
         };
         if !ascii {
             return None;

@@ -252,9 +252,14 @@ fn sort_last_wins<K: MapKey, V: Copy>(
             },
         );
     }
-    // Larger entries are too much for the stack, and to be moved twice.
-    if len <= FEW && size_of::<(K, V)>() <= 256 && sort_by_rank(entries) {
-        return Ok(len);
+    if len <= FEW {
+        let mut ranks = [0; FEW];
+        for (rank, (key, _)) in ranks.iter_mut().zip(&*entries) {
+            *rank = key.rank();
+        }
+        if sort_by_rank(entries, &ranks) {
+            return Ok(len);
+        }
     }
     if entries.is_sorted_by(|(a, _), (b, _)| a < b) {
         return Ok(len);
@@ -270,40 +275,58 @@ fn sort_last_wins<K: MapKey, V: Copy>(
     Ok(kept)
 }
 
-/// Sorts entries whose ranks all differ; does nothing, and returns false, when two are the same.
-///
-/// The place of an entry is the number of lower ranks: all pairs are compared, but without a branch on the outcome,
-/// which for keys in no order costs far more than the comparison.
+/// Sorts up to 16 entries, given their ranks, if these all differ; else does nothing and returns false.
 #[inline(always)]
-fn sort_by_rank<K: MapKey, V: Copy>(entries: &mut [(K, V)]) -> bool {
+fn sort_by_rank<K: Copy, V: Copy>(entries: &mut [(K, V)], ranks: &[u64; FEW]) -> bool {
     let len = entries.len();
-    assert!(len <= FEW, "the caller asks for no more");
-    let (mut ranks, mut places) = ([0; FEW], [0; FEW]);
-    for (rank, (key, _)) in ranks.iter_mut().zip(&*entries) {
-        *rank = key.rank();
-    }
-    let ranks = &ranks[..len];
-    if ranks.is_sorted_by(|a, b| a < b) {
+    let Some(known) = ranks.get(..len) else { return false };
+    if known.is_sorted_by(|a, b| a < b) {
         return true;
     }
-    let mut sum = 0;
-    for (place, rank) in places.iter_mut().zip(ranks) {
-        *place = ranks.iter().filter(|&other| other < rank).count();
-        sum += *place;
-    }
-    // Equal ranks make equal places, and thereby a lower sum.
-    if sum != len * (len - 1) / 2 {
+    // Larger entries are too much for the stack, and to be moved twice.
+    if size_of::<(K, V)>() > 256 {
         return false;
     }
+    let Some(places) = places(ranks, len) else { return false };
     let mut unsorted = [const { MaybeUninit::uninit() }; FEW];
     for (to, entry) in unsorted.iter_mut().zip(&*entries) {
         to.write(*entry);
     }
     for (entry, place) in unsorted.iter().zip(places).take(len) {
         // SAFETY: `len` entries were written.
-        entries[place] = unsafe { entry.assume_init() };
+        entries[usize::from(place)] = unsafe { entry.assume_init() };
     }
     true
+}
+
+/// The place of each of the first `len` ranks, up to 16, in ascending order; `None` when two are the same.
+#[inline(never)]
+fn places(ranks: &[u64; FEW], len: usize) -> Option<[u8; FEW]> {
+    match len {
+        3 => places_of::<3>(ranks, len),
+        4 => places_of::<4>(ranks, len),
+        5 => places_of::<5>(ranks, len),
+        6 => places_of::<6>(ranks, len),
+        7 => places_of::<7>(ranks, len),
+        8 => places_of::<8>(ranks, len),
+        _ => places_of::<FEW>(ranks, len),
+    }
+}
+
+/// The place of a rank is the number of lower ones: all pairs are compared, but without a branch on the outcome, which
+/// for keys in no order costs far more than the comparison. Up to eight ranks stay in registers, as `N` is known.
+#[inline(always)]
+fn places_of<const N: usize>(ranks: &[u64; FEW], len: usize) -> Option<[u8; FEW]> {
+    let (mut places, len) = ([0_u8; FEW], len.min(N));
+    for i in 1..len {
+        for j in 0..i {
+            places[i] += u8::from(ranks[j] < ranks[i]);
+            places[j] += u8::from(ranks[i] < ranks[j]);
+        }
+    }
+    // Two that are equal count neither, and thereby make a lower sum.
+    let sum: u8 = places.iter().sum();
+    (usize::from(sum) == len * (len - 1) / 2).then_some(places)
 }
 
 /// From the bottom up, as the order of equal keys counts and nothing may be taken from the heap; its scratch is given

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::alloc::Layout;
 use core::fmt;
+use core::mem::MaybeUninit;
 
 use super::kind::other_text;
 use super::{Context, Cursor, MessageInfo, Writer, delimited_len, scan};
@@ -61,19 +62,21 @@ pub fn decode<'a, M: Message<'a>>(
     limits: &DecodeLimits,
 ) -> Result<M, DecodeError> {
     // Built where it is returned, as a message may be large; that takes a function as plain as this.
-    let mut result = Ok(M::EMPTY);
+    let mut result = MaybeUninit::uninit();
     decode_into(&mut result, bytes, arena, limits);
-    result
+    // SAFETY: just written.
+    unsafe { result.assume_init() }
 }
 
 /// Decodes into a message that is empty, or puts an error in its place.
 #[inline(never)]
 fn decode_into<'a, M: Message<'a>>(
-    result: &mut Result<M, DecodeError>,
+    place: &mut MaybeUninit<Result<M, DecodeError>>,
     bytes: &'a [u8],
     arena: &'a Arena,
     limits: &DecodeLimits,
 ) {
+    let result = place.write(Ok(M::EMPTY));
     let Ok(message) = result else { return };
     let mut cx = Context::new(bytes, arena, limits);
     let narrowed = arena.narrow(limits.arena_bytes, bytes.len());

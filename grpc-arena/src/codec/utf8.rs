@@ -76,10 +76,16 @@ fn portable_high_mask(block: &[u8; BLOCK]) -> u32 {
 }
 
 /// Whether fewer than 128 bytes, as many as a length of one byte counts, are ASCII; of more it says no.
+#[inline(always)]
+pub(super) fn is_short_ascii(bytes: &[u8]) -> bool {
+    if bytes.len() > BLOCK { is_medium_ascii(bytes) } else { is_tiny_ascii(bytes) }
+}
+
+/// Whether up to 32 bytes are ASCII; of more it says no.
 ///
 /// By words and vectors that overlap within the string, so that no length needs a loop.
 #[inline(always)]
-pub(super) fn is_short_ascii(bytes: &[u8]) -> bool {
+pub(super) fn is_tiny_ascii(bytes: &[u8]) -> bool {
     let (len, start) = (bytes.len(), bytes.as_ptr());
     // SAFETY: each arm reads what lies within the lengths that it is for; byte arrays have no alignment.
     unsafe {
@@ -94,6 +100,21 @@ pub(super) fn is_short_ascii(bytes: &[u8]) -> bool {
                 let half = |at: usize| u32::from_ne_bytes(start.add(at).cast::<[u8; 4]>().read());
                 (half(0) | half(len - 4)) & 0x8080_8080 == 0
             }
+            1..4 => (*start | *start.add(len / 2) | *start.add(len - 1)) < 0x80,
+            0 => true,
+            _ => false,
+        }
+    }
+}
+
+/// Whether 33 to 127 bytes are ASCII; of other lengths it says no. By vectors that overlap, as above.
+#[inline(always)]
+pub(super) fn is_medium_ascii(bytes: &[u8]) -> bool {
+    let (len, start) = (bytes.len(), bytes.as_ptr());
+    // SAFETY: as above.
+    unsafe {
+        let lane = |at: usize| start.add(at).cast::<Lane>().read();
+        match len {
             33..=64 => !has_high([lane(0), lane(16), lane(len - 32), lane(len - 16)]),
             65..128 => !has_high([
                 lane(0),
@@ -105,8 +126,6 @@ pub(super) fn is_short_ascii(bytes: &[u8]) -> bool {
                 lane(len - 32),
                 lane(len - 16),
             ]),
-            1..4 => (*start | *start.add(len / 2) | *start.add(len - 1)) < 0x80,
-            0 => true,
             _ => false,
         }
     }
