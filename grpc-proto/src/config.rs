@@ -395,6 +395,24 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_names_the_limit_to_be_changed() {
+        for (error, name) in [
+            (ConfigError::StreamWindowTooLarge, "stream_window"),
+            (ConfigError::MaxWindowTooLarge, "max_window"),
+            (ConfigError::ConnectionWindowOutOfRange, "connection_window"),
+            (ConfigError::FrameSizeOutOfRange, "max_frame_size"),
+            (ConfigError::MessageTooLarge, "message limit"),
+            (ConfigError::AssemblyBudgetBelowMessage, "assembly_budget"),
+            (ConfigError::SendBudgetTooLarge, "send_budget"),
+            (ConfigError::TooManyHeaderFields, "max_header_fields"),
+            (ConfigError::ZeroWouldStall, "keepalive_timeout"),
+        ] {
+            let text = alloc::string::ToString::to_string(&error);
+            assert!(text.contains(name), "{error:?}: {text}");
+        }
+    }
+
+    #[test]
     fn an_age_without_end_is_none() {
         for entropy in [0, 1, 2, u64::MAX] {
             let limits = Limits { max_age: Some(Duration::MAX), ..Limits::default() };

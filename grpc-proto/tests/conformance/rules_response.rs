@@ -82,7 +82,7 @@ fn rule_16_every_code_is_sent_as_a_plain_decimal() {
 
 #[test]
 fn rule_17_a_message_is_percent_encoded_and_comes_back() {
-    for text in ["plain", "100 %", "größer\n", " outer ", "\u{1f980}", "\0\x7f"] {
+    for text in ["plain", "100 %", "größer\n", " outer ", " ", "\u{1f980}", "\0\x7f"] {
         let wire = std::cell::RefCell::new(String::new());
         server(|bench| {
             let call = bench.open(1, END_STREAM);
@@ -90,6 +90,7 @@ fn rule_17_a_message_is_percent_encoded_and_comes_back() {
             let sent = bench.sent_on(1);
             let value = sent[0].field("grpc-message").unwrap();
             assert!(value.bytes().all(|b| (0x20..=0x7e).contains(&b)), "{value}");
+            assert_eq!(value.trim(), value, "RFC 9113 section 8.2.1 forbids spaces around it");
             *wire.borrow_mut() = value.into();
         });
         let head = block(&[
