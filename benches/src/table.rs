@@ -44,7 +44,7 @@ impl Bench {
         }
         println!("{title}: {unit}, medians of {} rounds", bench.rounds);
         println!(
-            "(× is how many times our figure goes into the peer's; above 1, we are cheaper)\n"
+            "(× is how many times our figure goes into the peer's in the same round; above 1, we are cheaper)\n"
         );
         bench
     }
@@ -166,20 +166,23 @@ impl<'a> Case<'a> {
         self
     }
 
-    fn line(&mut self) -> String {
+    fn line(&self) -> String {
         let mut line = format!("{:<28}", self.name);
-        let mut base = Vec::new();
-        for contender in &mut self.contenders {
-            let _ = match (&contender.failure, median(&mut contender.figures)) {
+        let mut base: Vec<&[f64]> = Vec::new();
+        for contender in &self.contenders {
+            let _ = match (&contender.failure, median(&contender.figures)) {
                 (Some(reason), _) => write!(line, " | {} {reason}", contender.name),
                 (None, None) => write!(line, " | {} -", contender.name),
                 (None, Some(figure)) if contender.ours => {
-                    base.push(figure);
+                    base.push(&contender.figures);
                     write!(line, " | {} {}", contender.name, rounded(figure))
                 }
                 (None, Some(figure)) => {
-                    let ratios: String =
-                        base.iter().map(|ours| format!(" {:.2}×", figure / ours)).collect();
+                    let ratios: String = base
+                        .iter()
+                        .filter_map(|ours| ratio(&contender.figures, ours))
+                        .map(|ratio| format!(" {ratio:.2}×"))
+                        .collect();
                     write!(line, " | {} {}{ratios}", contender.name, rounded(figure))
                 }
             };
@@ -210,7 +213,14 @@ fn processor_time() -> Duration {
     Duration::from(time)
 }
 
-fn median(figures: &mut [f64]) -> Option<f64> {
+/// How many times our figure goes into the peer's: in the middle of the rounds, each of which has its own ratio, as what
+/// disturbs a round disturbs both of its sides.
+fn ratio(peer: &[f64], ours: &[f64]) -> Option<f64> {
+    median(&peer.iter().zip(ours).map(|(peer, ours)| peer / ours).collect::<Vec<_>>())
+}
+
+fn median(figures: &[f64]) -> Option<f64> {
+    let mut figures = figures.to_vec();
     figures.sort_by(f64::total_cmp);
     let middle = figures.len() / 2;
     match figures.len() {
@@ -234,9 +244,18 @@ mod tests {
 
     #[test]
     fn the_median_ignores_one_wild_round() {
-        assert_eq!(median(&mut [1.0, 900.0, 3.0]), Some(3.0));
-        assert_eq!(median(&mut [4.0, 2.0]), Some(3.0));
-        assert_eq!(median(&mut []), None);
+        assert_eq!(median(&[1.0, 900.0, 3.0]), Some(3.0));
+        assert_eq!(median(&[4.0, 2.0]), Some(3.0));
+        assert_eq!(median(&[]), None);
+    }
+
+    #[test]
+    fn a_ratio_is_taken_in_each_round_and_so_outlives_a_machine_that_slows_down() {
+        let (ours, peer) = ([10.0, 20.0, 30.0], [25.0, 50.0, 75.0]);
+        assert_eq!(ratio(&peer, &ours), Some(2.5));
+        // The medians alone would say 80 to 20.
+        assert_eq!(ratio(&[20.0, 80.0, 90.0], &[10.0, 20.0, 45.0]), Some(2.0));
+        assert_eq!(ratio(&[], &ours), None);
     }
 
     #[test]
