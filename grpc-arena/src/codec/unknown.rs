@@ -38,13 +38,21 @@ impl<'a> UnknownFields<'a> {
     /// The size of all spans in bytes.
     #[inline(always)]
     pub fn encoded_len(self) -> usize {
-        if self.is_empty() { 0 } else { self.sum() }
+        self.add_to(0)
+    }
+
+    /// `size`, that of the known fields, and the size of these.
+    ///
+    /// As the last call of its caller it keeps no register from it, so that a message without unknown fields saves none.
+    #[inline(always)]
+    pub fn add_to(self, size: usize) -> usize {
+        if self.is_empty() { size } else { self.add_spans_to(size) }
     }
 
     #[cold]
     #[inline(never)]
-    fn sum(self) -> usize {
-        self.spans.iter().map(|span| span.len()).sum()
+    fn add_spans_to(self, size: usize) -> usize {
+        self.spans.iter().map(|span| span.len()).sum::<usize>() + size
     }
 
     /// The fields in their order, each as its tag and the bytes of its value (behind the tag; a length or an end-group

@@ -92,7 +92,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Any<'a> {
         if !self.value.is_empty() {
             size += <__codec::Blob as __codec::Leaf>::field_len(1, self.value);
         }
-        size + self.unknown.encoded_len()
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -210,7 +210,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for SourceContext<'a> {
         if !self.file_name.is_empty() {
             size += <__codec::Text as __codec::Leaf>::field_len(1, self.file_name);
         }
-        size + self.unknown.encoded_len()
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -2058,7 +2058,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Mixin<'a> {
         if !self.root.is_empty() {
             size += <__codec::Text as __codec::Leaf>::field_len(1, self.root);
         }
-        size + self.unknown.encoded_len()
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -2192,7 +2192,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Duration<'a> {
         if self.nanos != 0 {
             size += <__codec::Int32 as __codec::Leaf>::field_len(1, self.nanos);
         }
-        size + self.unknown.encoded_len()
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -2407,7 +2407,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldMask<'a> {
         use ::grpc_arena::codec as __codec;
         let mut size = 0;
         size += __codec::repeated_len::<__codec::Text>(1, self.paths);
-        size + self.unknown.encoded_len()
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -3024,7 +3024,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Timestamp<'a> {
         if self.nanos != 0 {
             size += <__codec::Int32 as __codec::Leaf>::field_len(1, self.nanos);
         }
-        size + self.unknown.encoded_len()
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -3142,7 +3142,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DoubleValue<'a> {
         if self.value.to_bits() != 0 {
             size += <__codec::Double as __codec::Leaf>::field_len(1, self.value);
         }
-        size + self.unknown.encoded_len()
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -3257,7 +3257,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FloatValue<'a> {
         if self.value.to_bits() != 0 {
             size += <__codec::Float as __codec::Leaf>::field_len(1, self.value);
         }
-        size + self.unknown.encoded_len()
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -3372,7 +3372,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Int64Value<'a> {
         if self.value != 0 {
             size += <__codec::Int64 as __codec::Leaf>::field_len(1, self.value);
         }
-        size + self.unknown.encoded_len()
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -3487,7 +3487,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UInt64Value<'a> {
         if self.value != 0 {
             size += <__codec::Uint64 as __codec::Leaf>::field_len(1, self.value);
         }
-        size + self.unknown.encoded_len()
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -3602,7 +3602,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Int32Value<'a> {
         if self.value != 0 {
             size += <__codec::Int32 as __codec::Leaf>::field_len(1, self.value);
         }
-        size + self.unknown.encoded_len()
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -3717,7 +3717,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UInt32Value<'a> {
         if self.value != 0 {
             size += <__codec::Uint32 as __codec::Leaf>::field_len(1, self.value);
         }
-        size + self.unknown.encoded_len()
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -3832,7 +3832,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for BoolValue<'a> {
         if self.value {
             size += <__codec::Bool as __codec::Leaf>::field_len(1, self.value);
         }
-        size + self.unknown.encoded_len()
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -3947,7 +3947,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for StringValue<'a> {
         if !self.value.is_empty() {
             size += <__codec::Text as __codec::Leaf>::field_len(1, self.value);
         }
-        size + self.unknown.encoded_len()
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -4062,7 +4062,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for BytesValue<'a> {
         if !self.value.is_empty() {
             size += <__codec::Blob as __codec::Leaf>::field_len(1, self.value);
         }
-        size + self.unknown.encoded_len()
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,

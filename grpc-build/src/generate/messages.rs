@@ -138,7 +138,7 @@ impl Generator<'_> {
                     quote!(#import let mut size = self.unknown.encoded_len(); #measure size)
                 } else {
                     // Last, so that the case without unknown fields saves no registers for a call.
-                    quote!(#import let mut size = 0; #measure size + self.unknown.encoded_len())
+                    quote!(#import let mut size = 0; #measure self.unknown.add_to(size))
                 },
                 quote!(#import let mut writer = writer; #write writer.unknown(self.unknown)),
             )

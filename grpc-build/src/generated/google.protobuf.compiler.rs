@@ -158,7 +158,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Version<'a> {
         if let ::core::option::Option::Some(value) = self.suffix {
             size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
-        size + self.unknown.encoded_len()
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,

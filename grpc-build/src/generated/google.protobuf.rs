@@ -1307,7 +1307,7 @@ pub mod descriptor_proto {
             if let ::core::option::Option::Some(value) = self.end {
                 size += <__codec::Int32 as __codec::Leaf>::field_len(1, value);
             }
-            size + self.unknown.encoded_len()
+            self.unknown.add_to(size)
         }
         fn write<'w>(
             &self,
@@ -1761,7 +1761,7 @@ pub mod extension_range_options {
             if let ::core::option::Option::Some(value) = self.repeated {
                 size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
             }
-            size + self.unknown.encoded_len()
+            self.unknown.add_to(size)
         }
         fn write<'w>(
             &self,
@@ -2995,7 +2995,7 @@ pub mod enum_descriptor_proto {
             if let ::core::option::Option::Some(value) = self.end {
                 size += <__codec::Int32 as __codec::Leaf>::field_len(1, value);
             }
-            size + self.unknown.encoded_len()
+            self.unknown.add_to(size)
         }
         fn write<'w>(
             &self,
@@ -5395,7 +5395,7 @@ pub mod field_options {
                         super::Edition,
                     > as __codec::Leaf>::field_len(1, value);
             }
-            size + self.unknown.encoded_len()
+            self.unknown.add_to(size)
         }
         fn write<'w>(
             &self,
@@ -5669,7 +5669,7 @@ pub mod field_options {
             if let ::core::option::Option::Some(value) = self.removal_error {
                 size += <__codec::Text as __codec::Leaf>::field_len(1, value);
             }
-            size + self.unknown.encoded_len()
+            self.unknown.add_to(size)
         }
         fn write<'w>(
             &self,
@@ -7459,7 +7459,7 @@ pub mod uninterpreted_option {
             if let ::core::option::Option::Some(value) = self.is_extension {
                 size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
             }
-            size + self.unknown.encoded_len()
+            self.unknown.add_to(size)
         }
         fn write<'w>(
             &self,
@@ -7936,7 +7936,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSet<'a> {
                     feature_set::proto_limits_feature::EnforceProtoLimits,
                 > as __codec::Leaf>::field_len(1, value);
         }
-        size + self.unknown.encoded_len()
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
