@@ -52,8 +52,8 @@ mod sets {
         let bench = Bench::new(
             "codec",
             "ns a message, to decode, encode or measure it",
-            31,
-            Duration::from_millis(20),
+            11,
+            Duration::from_millis(60),
         );
         macro_rules! sets {
             ($($name:literal: $($message:ident)::+, $($view:ident)::+;)*) => {$({
