@@ -106,8 +106,14 @@ impl SizeCache {
     /// Takes the place of a size that [`set`](Self::set) will fill, before the sizes of what lies within.
     #[inline]
     pub fn reserve(&mut self) -> usize {
-        self.sizes.push(0);
+        self.push(0);
         self.sizes.len() - 1
+    }
+
+    /// Remembers the size of what has no sizes within.
+    #[inline]
+    pub fn push(&mut self, size: usize) {
+        self.sizes.push(size);
     }
 
     /// Fills a place taken by [`reserve`](Self::reserve).

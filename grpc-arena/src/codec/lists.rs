@@ -351,8 +351,7 @@ pub fn packed_len<'a, L: Packable<'a>>(
     }
     let size = packed_size::<L>(list);
     if L::SIZE.is_none() {
-        let place = cache.reserve();
-        cache.set(place, size);
+        cache.push(size);
     }
     delimited_len(tag_len, size)
 }

@@ -14,6 +14,10 @@ pub trait Message<'a>: Copy + fmt::Debug + PartialEq + 'a {
     /// The message without a field set.
     const EMPTY: Self;
 
+    /// Whether [`size`](Self::size) leaves anything in its cache. `false` is for messages without messages within, maps of
+    /// messages and packed lists, and spares them its upkeep.
+    const USES_CACHE: bool = true;
+
     /// The type's name and fields, for errors.
     fn info() -> &'static MessageInfo;
 
@@ -103,7 +107,9 @@ fn locate(mut error: DecodeError, info: &'static MessageInfo, bytes: &[u8]) -> D
 /// The size of a message: what generated implementations of [`Encode`](crate::Encode) call.
 #[inline]
 pub fn encoded_len<'a, M: Message<'a>>(message: &M, cache: &mut SizeCache) -> usize {
-    cache.clear();
+    if M::USES_CACHE {
+        cache.clear();
+    }
     let size = message.size(cache);
     cache.set_whole(size);
     size
@@ -238,9 +244,17 @@ pub fn message_len<'a, M: Message<'a>>(
     message: &M,
     cache: &mut SizeCache,
 ) -> usize {
-    let place = cache.reserve();
-    let size = message.size(cache);
-    cache.set(place, size);
+    // The order is that in which messages are entered, so one with none within may also be remembered when it is left.
+    let size = if M::USES_CACHE {
+        let place = cache.reserve();
+        let size = message.size(cache);
+        cache.set(place, size);
+        size
+    } else {
+        let size = message.size(cache);
+        cache.push(size);
+        size
+    };
     delimited_len(tag_len, size)
 }
 

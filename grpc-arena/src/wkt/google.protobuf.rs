@@ -29,6 +29,7 @@ impl ::core::default::Default for Any<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for Any<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = false;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.Any",
@@ -123,6 +124,7 @@ impl ::grpc_arena::Schema for Any<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Any<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -160,6 +162,7 @@ impl ::core::default::Default for SourceContext<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for SourceContext<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = false;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.SourceContext",
@@ -238,6 +241,7 @@ impl ::grpc_arena::Schema for SourceContext<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for SourceContext<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -293,6 +297,7 @@ impl ::core::default::Default for Type<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for Type<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.Type",
@@ -477,6 +482,7 @@ impl ::grpc_arena::Schema for Type<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Type<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -541,6 +547,7 @@ impl ::core::default::Default for Field<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for Field<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.Field",
@@ -784,6 +791,7 @@ impl ::grpc_arena::Schema for Field<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Field<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -985,6 +993,7 @@ impl ::core::default::Default for Enum<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for Enum<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.Enum",
@@ -1157,6 +1166,7 @@ impl ::grpc_arena::Schema for Enum<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Enum<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -1200,6 +1210,7 @@ impl ::core::default::Default for EnumValue<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for EnumValue<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.EnumValue",
@@ -1308,6 +1319,7 @@ impl ::grpc_arena::Schema for EnumValue<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for EnumValue<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -1348,6 +1360,7 @@ impl ::core::default::Default for Option<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for Option<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.Option",
@@ -1446,6 +1459,7 @@ impl ::grpc_arena::Schema for Option<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Option<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -1501,6 +1515,7 @@ impl ::core::default::Default for Api<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for Api<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.Api",
@@ -1687,6 +1702,7 @@ impl ::grpc_arena::Schema for Api<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Api<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -1742,6 +1758,7 @@ impl ::core::default::Default for Method<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for Method<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.Method",
@@ -1955,6 +1972,7 @@ impl ::grpc_arena::Schema for Method<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Method<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -1995,6 +2013,7 @@ impl ::core::default::Default for Mixin<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for Mixin<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = false;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.Mixin",
@@ -2089,6 +2108,7 @@ impl ::grpc_arena::Schema for Mixin<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Mixin<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -2129,6 +2149,7 @@ impl ::core::default::Default for Duration<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for Duration<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = false;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.Duration",
@@ -2223,6 +2244,7 @@ impl ::grpc_arena::Schema for Duration<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Duration<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -2257,6 +2279,7 @@ impl ::core::default::Default for Empty<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for Empty<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = false;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.Empty",
@@ -2320,6 +2343,7 @@ impl ::grpc_arena::Schema for Empty<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Empty<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -2357,6 +2381,7 @@ impl ::core::default::Default for FieldMask<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for FieldMask<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = false;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.FieldMask",
@@ -2433,6 +2458,7 @@ impl ::grpc_arena::Schema for FieldMask<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for FieldMask<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -2470,6 +2496,7 @@ impl ::core::default::Default for Struct<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for Struct<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.Struct",
@@ -2556,6 +2583,7 @@ impl ::grpc_arena::Schema for Struct<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Struct<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -2593,6 +2621,7 @@ impl ::core::default::Default for Value<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for Value<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.Value",
@@ -2783,6 +2812,7 @@ impl ::grpc_arena::Schema for Value<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Value<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -2841,6 +2871,7 @@ impl ::core::default::Default for ListValue<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for ListValue<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.ListValue",
@@ -2921,6 +2952,7 @@ impl ::grpc_arena::Schema for ListValue<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for ListValue<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -2961,6 +2993,7 @@ impl ::core::default::Default for Timestamp<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for Timestamp<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = false;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.Timestamp",
@@ -3055,6 +3088,7 @@ impl ::grpc_arena::Schema for Timestamp<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Timestamp<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -3092,6 +3126,7 @@ impl ::core::default::Default for DoubleValue<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for DoubleValue<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = false;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.DoubleValue",
@@ -3170,6 +3205,7 @@ impl ::grpc_arena::Schema for DoubleValue<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for DoubleValue<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -3207,6 +3243,7 @@ impl ::core::default::Default for FloatValue<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for FloatValue<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = false;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.FloatValue",
@@ -3285,6 +3322,7 @@ impl ::grpc_arena::Schema for FloatValue<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for FloatValue<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -3322,6 +3360,7 @@ impl ::core::default::Default for Int64Value<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for Int64Value<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = false;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.Int64Value",
@@ -3400,6 +3439,7 @@ impl ::grpc_arena::Schema for Int64Value<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Int64Value<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -3437,6 +3477,7 @@ impl ::core::default::Default for UInt64Value<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for UInt64Value<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = false;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.UInt64Value",
@@ -3515,6 +3556,7 @@ impl ::grpc_arena::Schema for UInt64Value<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for UInt64Value<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -3552,6 +3594,7 @@ impl ::core::default::Default for Int32Value<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for Int32Value<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = false;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.Int32Value",
@@ -3630,6 +3673,7 @@ impl ::grpc_arena::Schema for Int32Value<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Int32Value<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -3667,6 +3711,7 @@ impl ::core::default::Default for UInt32Value<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for UInt32Value<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = false;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.UInt32Value",
@@ -3745,6 +3790,7 @@ impl ::grpc_arena::Schema for UInt32Value<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for UInt32Value<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -3782,6 +3828,7 @@ impl ::core::default::Default for BoolValue<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for BoolValue<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = false;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.BoolValue",
@@ -3860,6 +3907,7 @@ impl ::grpc_arena::Schema for BoolValue<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for BoolValue<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -3897,6 +3945,7 @@ impl ::core::default::Default for StringValue<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for StringValue<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = false;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.StringValue",
@@ -3975,6 +4024,7 @@ impl ::grpc_arena::Schema for StringValue<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for StringValue<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -4012,6 +4062,7 @@ impl ::core::default::Default for BytesValue<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for BytesValue<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = false;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.BytesValue",
@@ -4090,6 +4141,7 @@ impl ::grpc_arena::Schema for BytesValue<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for BytesValue<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }

@@ -35,6 +35,7 @@ impl Generator<'_> {
 
             #lints
             impl ::grpc_arena::Encode for #ident<'_> {
+                #[inline]
                 fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
                     ::grpc_arena::codec::encoded_len(self, cache)
                 }
@@ -149,6 +150,7 @@ impl Generator<'_> {
             #lints
             impl<'a> ::grpc_arena::codec::Message<'a> for #ident<'a> {
                 const EMPTY: Self = Self::EMPTY;
+                const USES_CACHE: bool = #uses_cache;
 
                 fn info() -> &'static ::grpc_arena::codec::MessageInfo {
                     static INFO: ::grpc_arena::codec::MessageInfo =

@@ -67,6 +67,7 @@ impl ::core::default::Default for Version<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for Version<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = false;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.compiler.Version",
@@ -195,6 +196,7 @@ impl ::grpc_arena::Schema for Version<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Version<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -252,6 +254,7 @@ impl ::core::default::Default for CodeGeneratorRequest<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for CodeGeneratorRequest<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.compiler.CodeGeneratorRequest",
@@ -425,6 +428,7 @@ impl ::grpc_arena::Schema for CodeGeneratorRequest<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for CodeGeneratorRequest<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -506,6 +510,7 @@ impl ::core::default::Default for CodeGeneratorResponse<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for CodeGeneratorResponse<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.compiler.CodeGeneratorResponse",
@@ -650,6 +655,7 @@ impl ::grpc_arena::Schema for CodeGeneratorResponse<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for CodeGeneratorResponse<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -725,6 +731,7 @@ pub mod code_generator_response {
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl<'a> ::grpc_arena::codec::Message<'a> for File<'a> {
         const EMPTY: Self = Self::EMPTY;
+        const USES_CACHE: bool = true;
         fn info() -> &'static ::grpc_arena::codec::MessageInfo {
             static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
                 "google.protobuf.compiler.CodeGeneratorResponse.File",
@@ -857,6 +864,7 @@ pub mod code_generator_response {
     }
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for File<'_> {
+        #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             ::grpc_arena::codec::encoded_len(self, cache)
         }

@@ -26,6 +26,7 @@ impl ::core::default::Default for FileDescriptorSet<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorSet<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.FileDescriptorSet",
@@ -116,6 +117,7 @@ impl ::grpc_arena::Schema for FileDescriptorSet<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for FileDescriptorSet<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -224,6 +226,7 @@ impl ::core::default::Default for FileDescriptorProto<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorProto<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.FileDescriptorProto",
@@ -581,6 +584,7 @@ impl ::grpc_arena::Schema for FileDescriptorProto<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for FileDescriptorProto<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -664,6 +668,7 @@ impl ::core::default::Default for DescriptorProto<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for DescriptorProto<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.DescriptorProto",
@@ -994,6 +999,7 @@ impl ::grpc_arena::Schema for DescriptorProto<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for DescriptorProto<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -1056,6 +1062,7 @@ pub mod descriptor_proto {
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl<'a> ::grpc_arena::codec::Message<'a> for ExtensionRange<'a> {
         const EMPTY: Self = Self::EMPTY;
+        const USES_CACHE: bool = true;
         fn info() -> &'static ::grpc_arena::codec::MessageInfo {
             static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
                 "google.protobuf.DescriptorProto.ExtensionRange",
@@ -1184,6 +1191,7 @@ pub mod descriptor_proto {
     }
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for ExtensionRange<'_> {
+        #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             ::grpc_arena::codec::encoded_len(self, cache)
         }
@@ -1240,6 +1248,7 @@ pub mod descriptor_proto {
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl<'a> ::grpc_arena::codec::Message<'a> for ReservedRange<'a> {
         const EMPTY: Self = Self::EMPTY;
+        const USES_CACHE: bool = false;
         fn info() -> &'static ::grpc_arena::codec::MessageInfo {
             static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
                 "google.protobuf.DescriptorProto.ReservedRange",
@@ -1338,6 +1347,7 @@ pub mod descriptor_proto {
     }
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for ReservedRange<'_> {
+        #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             ::grpc_arena::codec::encoded_len(self, cache)
         }
@@ -1395,6 +1405,7 @@ impl ::core::default::Default for ExtensionRangeOptions<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for ExtensionRangeOptions<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.ExtensionRangeOptions",
@@ -1563,6 +1574,7 @@ impl ::grpc_arena::Schema for ExtensionRangeOptions<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for ExtensionRangeOptions<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -1655,6 +1667,7 @@ pub mod extension_range_options {
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl<'a> ::grpc_arena::codec::Message<'a> for Declaration<'a> {
         const EMPTY: Self = Self::EMPTY;
+        const USES_CACHE: bool = false;
         fn info() -> &'static ::grpc_arena::codec::MessageInfo {
             static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
                 "google.protobuf.ExtensionRangeOptions.Declaration",
@@ -1801,6 +1814,7 @@ pub mod extension_range_options {
     }
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for Declaration<'_> {
+        #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             ::grpc_arena::codec::encoded_len(self, cache)
         }
@@ -1995,6 +2009,7 @@ impl ::core::default::Default for FieldDescriptorProto<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for FieldDescriptorProto<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.FieldDescriptorProto",
@@ -2283,6 +2298,7 @@ impl ::grpc_arena::Schema for FieldDescriptorProto<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for FieldDescriptorProto<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -2495,6 +2511,7 @@ impl ::core::default::Default for OneofDescriptorProto<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for OneofDescriptorProto<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.OneofDescriptorProto",
@@ -2603,6 +2620,7 @@ impl ::grpc_arena::Schema for OneofDescriptorProto<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for OneofDescriptorProto<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -2671,6 +2689,7 @@ impl ::core::default::Default for EnumDescriptorProto<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for EnumDescriptorProto<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.EnumDescriptorProto",
@@ -2869,6 +2888,7 @@ impl ::grpc_arena::Schema for EnumDescriptorProto<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for EnumDescriptorProto<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -2928,6 +2948,7 @@ pub mod enum_descriptor_proto {
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl<'a> ::grpc_arena::codec::Message<'a> for EnumReservedRange<'a> {
         const EMPTY: Self = Self::EMPTY;
+        const USES_CACHE: bool = false;
         fn info() -> &'static ::grpc_arena::codec::MessageInfo {
             static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
                 "google.protobuf.EnumDescriptorProto.EnumReservedRange",
@@ -3026,6 +3047,7 @@ pub mod enum_descriptor_proto {
     }
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for EnumReservedRange<'_> {
+        #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             ::grpc_arena::codec::encoded_len(self, cache)
         }
@@ -3086,6 +3108,7 @@ impl ::core::default::Default for EnumValueDescriptorProto<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for EnumValueDescriptorProto<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.EnumValueDescriptorProto",
@@ -3213,6 +3236,7 @@ impl ::grpc_arena::Schema for EnumValueDescriptorProto<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for EnumValueDescriptorProto<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -3264,6 +3288,7 @@ impl ::core::default::Default for ServiceDescriptorProto<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for ServiceDescriptorProto<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.ServiceDescriptorProto",
@@ -3392,6 +3417,7 @@ impl ::grpc_arena::Schema for ServiceDescriptorProto<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for ServiceDescriptorProto<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -3484,6 +3510,7 @@ impl ::core::default::Default for MethodDescriptorProto<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for MethodDescriptorProto<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.MethodDescriptorProto",
@@ -3660,6 +3687,7 @@ impl ::grpc_arena::Schema for MethodDescriptorProto<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for MethodDescriptorProto<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -3911,6 +3939,7 @@ impl ::core::default::Default for FileOptions<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for FileOptions<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.FileOptions",
@@ -4364,6 +4393,7 @@ impl ::grpc_arena::Schema for FileOptions<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for FileOptions<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -4515,6 +4545,7 @@ impl ::core::default::Default for MessageOptions<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for MessageOptions<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.MessageOptions",
@@ -4721,6 +4752,7 @@ impl ::grpc_arena::Schema for MessageOptions<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for MessageOptions<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -4873,6 +4905,7 @@ impl ::core::default::Default for FieldOptions<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for FieldOptions<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.FieldOptions",
@@ -5259,6 +5292,7 @@ impl ::grpc_arena::Schema for FieldOptions<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for FieldOptions<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -5318,6 +5352,7 @@ pub mod field_options {
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl<'a> ::grpc_arena::codec::Message<'a> for EditionDefault<'a> {
         const EMPTY: Self = Self::EMPTY;
+        const USES_CACHE: bool = false;
         fn info() -> &'static ::grpc_arena::codec::MessageInfo {
             static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
                 "google.protobuf.FieldOptions.EditionDefault",
@@ -5428,6 +5463,7 @@ pub mod field_options {
     }
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for EditionDefault<'_> {
+        #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             ::grpc_arena::codec::encoded_len(self, cache)
         }
@@ -5517,6 +5553,7 @@ pub mod field_options {
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSupport<'a> {
         const EMPTY: Self = Self::EMPTY;
+        const USES_CACHE: bool = false;
         fn info() -> &'static ::grpc_arena::codec::MessageInfo {
             static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
                 "google.protobuf.FieldOptions.FeatureSupport",
@@ -5715,6 +5752,7 @@ pub mod field_options {
     }
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for FeatureSupport<'_> {
+        #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             ::grpc_arena::codec::encoded_len(self, cache)
         }
@@ -5984,6 +6022,7 @@ impl ::core::default::Default for OneofOptions<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for OneofOptions<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.OneofOptions",
@@ -6098,6 +6137,7 @@ impl ::grpc_arena::Schema for OneofOptions<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for OneofOptions<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -6173,6 +6213,7 @@ impl ::core::default::Default for EnumOptions<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for EnumOptions<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.EnumOptions",
@@ -6342,6 +6383,7 @@ impl ::grpc_arena::Schema for EnumOptions<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for EnumOptions<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -6407,6 +6449,7 @@ impl ::core::default::Default for EnumValueOptions<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for EnumValueOptions<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.EnumValueOptions",
@@ -6573,6 +6616,7 @@ impl ::grpc_arena::Schema for EnumValueOptions<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for EnumValueOptions<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -6624,6 +6668,7 @@ impl ::core::default::Default for ServiceOptions<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for ServiceOptions<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.ServiceOptions",
@@ -6754,6 +6799,7 @@ impl ::grpc_arena::Schema for ServiceOptions<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for ServiceOptions<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -6818,6 +6864,7 @@ impl ::core::default::Default for MethodOptions<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for MethodOptions<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.MethodOptions",
@@ -6986,6 +7033,7 @@ impl ::grpc_arena::Schema for MethodOptions<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for MethodOptions<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -7143,6 +7191,7 @@ impl ::core::default::Default for UninterpretedOption<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for UninterpretedOption<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.UninterpretedOption",
@@ -7335,6 +7384,7 @@ impl ::grpc_arena::Schema for UninterpretedOption<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for UninterpretedOption<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -7394,6 +7444,7 @@ pub mod uninterpreted_option {
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl<'a> ::grpc_arena::codec::Message<'a> for NamePart<'a> {
         const EMPTY: Self = Self::EMPTY;
+        const USES_CACHE: bool = false;
         fn info() -> &'static ::grpc_arena::codec::MessageInfo {
             static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
                 "google.protobuf.UninterpretedOption.NamePart",
@@ -7502,6 +7553,7 @@ pub mod uninterpreted_option {
     }
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for NamePart<'_> {
+        #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             ::grpc_arena::codec::encoded_len(self, cache)
         }
@@ -7650,6 +7702,7 @@ impl ::core::default::Default for FeatureSet<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSet<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = false;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.FeatureSet",
@@ -8006,6 +8059,7 @@ impl ::grpc_arena::Schema for FeatureSet<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for FeatureSet<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -8043,6 +8097,7 @@ pub mod feature_set {
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl<'a> ::grpc_arena::codec::Message<'a> for VisibilityFeature<'a> {
         const EMPTY: Self = Self::EMPTY;
+        const USES_CACHE: bool = false;
         fn info() -> &'static ::grpc_arena::codec::MessageInfo {
             static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
                 "google.protobuf.FeatureSet.VisibilityFeature",
@@ -8106,6 +8161,7 @@ pub mod feature_set {
     }
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for VisibilityFeature<'_> {
+        #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             ::grpc_arena::codec::encoded_len(self, cache)
         }
@@ -8202,6 +8258,7 @@ pub mod feature_set {
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl<'a> ::grpc_arena::codec::Message<'a> for ProtoLimitsFeature<'a> {
         const EMPTY: Self = Self::EMPTY;
+        const USES_CACHE: bool = false;
         fn info() -> &'static ::grpc_arena::codec::MessageInfo {
             static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
                 "google.protobuf.FeatureSet.ProtoLimitsFeature",
@@ -8265,6 +8322,7 @@ pub mod feature_set {
     }
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for ProtoLimitsFeature<'_> {
+        #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             ::grpc_arena::codec::encoded_len(self, cache)
         }
@@ -8737,6 +8795,7 @@ impl ::core::default::Default for FeatureSetDefaults<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSetDefaults<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.FeatureSetDefaults",
@@ -8875,6 +8934,7 @@ impl ::grpc_arena::Schema for FeatureSetDefaults<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for FeatureSetDefaults<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -8929,6 +8989,7 @@ pub mod feature_set_defaults {
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSetEditionDefault<'a> {
         const EMPTY: Self = Self::EMPTY;
+        const USES_CACHE: bool = true;
         fn info() -> &'static ::grpc_arena::codec::MessageInfo {
             static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
                 "google.protobuf.FeatureSetDefaults.FeatureSetEditionDefault",
@@ -9074,6 +9135,7 @@ pub mod feature_set_defaults {
     }
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for FeatureSetEditionDefault<'_> {
+        #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             ::grpc_arena::codec::encoded_len(self, cache)
         }
@@ -9112,6 +9174,7 @@ impl ::core::default::Default for SourceCodeInfo<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for SourceCodeInfo<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.SourceCodeInfo",
@@ -9194,6 +9257,7 @@ impl ::grpc_arena::Schema for SourceCodeInfo<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for SourceCodeInfo<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -9262,6 +9326,7 @@ pub mod source_code_info {
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl<'a> ::grpc_arena::codec::Message<'a> for Location<'a> {
         const EMPTY: Self = Self::EMPTY;
+        const USES_CACHE: bool = true;
         fn info() -> &'static ::grpc_arena::codec::MessageInfo {
             static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
                 "google.protobuf.SourceCodeInfo.Location",
@@ -9422,6 +9487,7 @@ pub mod source_code_info {
     }
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for Location<'_> {
+        #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             ::grpc_arena::codec::encoded_len(self, cache)
         }
@@ -9460,6 +9526,7 @@ impl ::core::default::Default for GeneratedCodeInfo<'_> {
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl<'a> ::grpc_arena::codec::Message<'a> for GeneratedCodeInfo<'a> {
     const EMPTY: Self = Self::EMPTY;
+    const USES_CACHE: bool = true;
     fn info() -> &'static ::grpc_arena::codec::MessageInfo {
         static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
             "google.protobuf.GeneratedCodeInfo",
@@ -9542,6 +9609,7 @@ impl ::grpc_arena::Schema for GeneratedCodeInfo<'static> {
 }
 #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for GeneratedCodeInfo<'_> {
+    #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         ::grpc_arena::codec::encoded_len(self, cache)
     }
@@ -9626,6 +9694,7 @@ pub mod generated_code_info {
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl<'a> ::grpc_arena::codec::Message<'a> for Annotation<'a> {
         const EMPTY: Self = Self::EMPTY;
+        const USES_CACHE: bool = true;
         fn info() -> &'static ::grpc_arena::codec::MessageInfo {
             static INFO: ::grpc_arena::codec::MessageInfo = ::grpc_arena::codec::MessageInfo::new(
                 "google.protobuf.GeneratedCodeInfo.Annotation",
@@ -9791,6 +9860,7 @@ pub mod generated_code_info {
     }
     #[allow(clippy::all, dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for Annotation<'_> {
+        #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             ::grpc_arena::codec::encoded_len(self, cache)
         }
