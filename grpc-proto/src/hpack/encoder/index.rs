@@ -219,9 +219,10 @@ fn mix(a: u64, b: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use alloc::collections::BTreeSet;
+    use alloc::collections::{BTreeMap, BTreeSet};
 
     use super::*;
+    use crate::hpack::list::FieldFlags;
 
     /// What is hashed badly is still found, or sent as a literal: only counting shows it.
     #[test]
@@ -238,5 +239,42 @@ mod tests {
         }
         let lengths: BTreeSet<_> = (0..64).map(|len| hash(NAME_SEED, &[0; 64][..len])).collect();
         assert_eq!(lengths.len(), 64);
+    }
+    /// Two strings of eight bytes with one hash of 32 bits, of which a hundred thousand suffice.
+    fn colliding(hash_of: impl Fn(&[u8]) -> u32) -> ([u8; 8], [u8; 8]) {
+        let mut seen = BTreeMap::new();
+        for number in 0_u64.. {
+            let mut text = *b"x-aaaaaa";
+            (0..6).for_each(|i| text[2 + i] += (number >> (4 * i) & 15) as u8);
+            if let Some(other) = seen.insert(hash_of(&text), text) {
+                return (other, text);
+            }
+        }
+        unreachable!("more strings than hashes")
+    }
+
+    #[test]
+    fn an_entry_is_not_found_by_another_name_or_value_with_the_same_hash() {
+        let with = |name: &[u8], value: &[u8]| {
+            let mut table = Table::new(4096);
+            let mut index = Index::new();
+            let text = [name, value].concat();
+            table.insert(Token::Other, FieldFlags::NONE, &text, name.len());
+            index.insert(Token::Other, Hashes::of(Token::Other, name, value), &table);
+            (table, index)
+        };
+        let hashes = |name: &[u8], value: &[u8]| Hashes::of(Token::Other, name, value);
+
+        let (one, other) = colliding(|name| hashes(name, b"").name);
+        let (table, index) = with(&one, b"v");
+        assert_eq!(index.find_name(hashes(&one, b"v"), &one, &table), Some(0));
+        assert_eq!(index.find_name(hashes(&other, b"v"), &other, &table), None);
+
+        let (one, other) = colliding(|value| hashes(b"x-name", value).field);
+        let (table, index) = with(b"x-name", &one);
+        let find =
+            |value: &[u8]| index.find_field(hashes(b"x-name", value), b"x-name", value, &table);
+        assert_eq!(find(&one), Some(0));
+        assert_eq!(find(&other), None);
     }
 }
