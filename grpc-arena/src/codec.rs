@@ -143,4 +143,4 @@ pub use message::{
 };
 pub use message_set::{message_set_item, message_set_item_len, write_message_set_item};
 pub use unknown::UnknownFields;
-pub use writer::{Writer, delimited_len, tag_len, varint_field_len, varint_len};
+pub use writer::{Writer, delimited_len, fixed_len, tag_len, varint_field_len, varint_len};

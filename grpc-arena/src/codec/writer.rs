@@ -54,6 +54,13 @@ pub const fn delimited_len(tag_len: usize, len: usize) -> usize {
     prefix + len
 }
 
+/// `size` if the field is present, else 0: a product, which nothing waits for, where a choice between two sums would be
+/// another step in the chain of sums.
+#[inline(always)]
+pub const fn fixed_len(size: usize, present: bool) -> usize {
+    size * present as usize
+}
+
 /// A tag as it is written, from the lowest byte on.
 #[inline(always)]
 const fn encoded_tag(mut tag: u32) -> u64 {

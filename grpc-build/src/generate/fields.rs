@@ -78,6 +78,17 @@ impl Scalar {
 }
 
 impl Kind {
+    /// The size of a value in bytes, if all values have the same.
+    fn fixed_size(&self) -> Option<Token> {
+        let size = match self {
+            Self::Scalar(Scalar::Bool) => 1,
+            Self::Scalar(scalar) if scalar.wire() == FIXED32 => 4,
+            Self::Scalar(scalar) if scalar.wire() == FIXED64 => 8,
+            _ => return None,
+        };
+        Some(Token::usize_unsuffixed(size))
+    }
+
     /// The type of a value.
     pub(super) fn rust(&self, scope: &Scope, lifetime: &TokenStream) -> TokenStream {
         match self {
@@ -376,6 +387,9 @@ impl Field {
                         size += __codec::message_set_item_len(#number, value, cache);
                     }
                 }
+            }
+            Shape::Explicit | Shape::Required if let Some(size) = self.kind.fixed_size() => {
+                quote!(size += __codec::fixed_len(#len + #size, #field.is_some());)
             }
             Shape::Explicit | Shape::Required => {
                 let size = self.measure_value(&codec, &quote!(value));

@@ -1768,12 +1768,8 @@ pub mod extension_range_options {
             if let ::core::option::Option::Some(value) = self.r#type {
                 size += <__codec::Text as __codec::Leaf>::field_len(1, value);
             }
-            if let ::core::option::Option::Some(value) = self.reserved {
-                size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
-            }
-            if let ::core::option::Option::Some(value) = self.repeated {
-                size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
-            }
+            size += __codec::fixed_len(1 + 1, self.reserved.is_some());
+            size += __codec::fixed_len(1 + 1, self.repeated.is_some());
             self.unknown.add_to(size)
         }
         fn write<'w>(
@@ -2225,9 +2221,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldDescriptorProto<'a> {
         if let ::core::option::Option::Some(value) = self.json_name {
             size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
-        if let ::core::option::Option::Some(value) = self.proto3_optional {
-            size += <__codec::Bool as __codec::Leaf>::field_len(2, value);
-        }
+        size += __codec::fixed_len(2 + 1, self.proto3_optional.is_some());
         size
     }
     fn write<'w>(
@@ -3630,12 +3624,8 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodDescriptorProto<'a> {
         if let ::core::option::Option::Some(value) = self.options {
             size += __codec::message_len(1, value, cache);
         }
-        if let ::core::option::Option::Some(value) = self.client_streaming {
-            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
-        }
-        if let ::core::option::Option::Some(value) = self.server_streaming {
-            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
-        }
+        size += __codec::fixed_len(1 + 1, self.client_streaming.is_some());
+        size += __codec::fixed_len(1 + 1, self.server_streaming.is_some());
         size
     }
     fn write<'w>(
@@ -4245,33 +4235,17 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileOptions<'a> {
                     file_options::OptimizeMode,
                 > as __codec::Leaf>::field_len(1, value);
         }
-        if let ::core::option::Option::Some(value) = self.java_multiple_files {
-            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
-        }
+        size += __codec::fixed_len(1 + 1, self.java_multiple_files.is_some());
         if let ::core::option::Option::Some(value) = self.go_package {
             size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
-        if let ::core::option::Option::Some(value) = self.cc_generic_services {
-            size += <__codec::Bool as __codec::Leaf>::field_len(2, value);
-        }
-        if let ::core::option::Option::Some(value) = self.java_generic_services {
-            size += <__codec::Bool as __codec::Leaf>::field_len(2, value);
-        }
-        if let ::core::option::Option::Some(value) = self.py_generic_services {
-            size += <__codec::Bool as __codec::Leaf>::field_len(2, value);
-        }
-        if let ::core::option::Option::Some(value) = self.java_generate_equals_and_hash {
-            size += <__codec::Bool as __codec::Leaf>::field_len(2, value);
-        }
-        if let ::core::option::Option::Some(value) = self.deprecated {
-            size += <__codec::Bool as __codec::Leaf>::field_len(2, value);
-        }
-        if let ::core::option::Option::Some(value) = self.java_string_check_utf8 {
-            size += <__codec::Bool as __codec::Leaf>::field_len(2, value);
-        }
-        if let ::core::option::Option::Some(value) = self.cc_enable_arenas {
-            size += <__codec::Bool as __codec::Leaf>::field_len(2, value);
-        }
+        size += __codec::fixed_len(2 + 1, self.cc_generic_services.is_some());
+        size += __codec::fixed_len(2 + 1, self.java_generic_services.is_some());
+        size += __codec::fixed_len(2 + 1, self.py_generic_services.is_some());
+        size += __codec::fixed_len(2 + 1, self.java_generate_equals_and_hash.is_some());
+        size += __codec::fixed_len(2 + 1, self.deprecated.is_some());
+        size += __codec::fixed_len(2 + 1, self.java_string_check_utf8.is_some());
+        size += __codec::fixed_len(2 + 1, self.cc_enable_arenas.is_some());
         if let ::core::option::Option::Some(value) = self.objc_class_prefix {
             size += <__codec::Text as __codec::Leaf>::field_len(2, value);
         }
@@ -4675,24 +4649,16 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MessageOptions<'a> {
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
-        if let ::core::option::Option::Some(value) = self.message_set_wire_format {
-            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
-        }
-        if let ::core::option::Option::Some(value) = self.no_standard_descriptor_accessor
-        {
-            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
-        }
-        if let ::core::option::Option::Some(value) = self.deprecated {
-            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
-        }
-        if let ::core::option::Option::Some(value) = self.map_entry {
-            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
-        }
-        if let ::core::option::Option::Some(value) = self
-            .deprecated_legacy_json_field_conflicts
-        {
-            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
-        }
+        size += __codec::fixed_len(1 + 1, self.message_set_wire_format.is_some());
+        size
+            += __codec::fixed_len(1 + 1, self.no_standard_descriptor_accessor.is_some());
+        size += __codec::fixed_len(1 + 1, self.deprecated.is_some());
+        size += __codec::fixed_len(1 + 1, self.map_entry.is_some());
+        size
+            += __codec::fixed_len(
+                1 + 1,
+                self.deprecated_legacy_json_field_conflicts.is_some(),
+            );
         if let ::core::option::Option::Some(value) = self.features {
             size += __codec::message_len(1, value, cache);
         }
@@ -5173,30 +5139,18 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldOptions<'a> {
                     field_options::CType,
                 > as __codec::Leaf>::field_len(1, value);
         }
-        if let ::core::option::Option::Some(value) = self.packed {
-            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
-        }
-        if let ::core::option::Option::Some(value) = self.deprecated {
-            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
-        }
-        if let ::core::option::Option::Some(value) = self.lazy {
-            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
-        }
+        size += __codec::fixed_len(1 + 1, self.packed.is_some());
+        size += __codec::fixed_len(1 + 1, self.deprecated.is_some());
+        size += __codec::fixed_len(1 + 1, self.lazy.is_some());
         if let ::core::option::Option::Some(value) = self.jstype {
             size
                 += <__codec::Closed<
                     field_options::JSType,
                 > as __codec::Leaf>::field_len(1, value);
         }
-        if let ::core::option::Option::Some(value) = self.weak {
-            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
-        }
-        if let ::core::option::Option::Some(value) = self.unverified_lazy {
-            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
-        }
-        if let ::core::option::Option::Some(value) = self.debug_redact {
-            size += <__codec::Bool as __codec::Leaf>::field_len(2, value);
-        }
+        size += __codec::fixed_len(1 + 1, self.weak.is_some());
+        size += __codec::fixed_len(1 + 1, self.unverified_lazy.is_some());
+        size += __codec::fixed_len(2 + 1, self.debug_redact.is_some());
         if let ::core::option::Option::Some(value) = self.retention {
             size
                 += <__codec::Closed<
@@ -6320,17 +6274,13 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumOptions<'a> {
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
-        if let ::core::option::Option::Some(value) = self.allow_alias {
-            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
-        }
-        if let ::core::option::Option::Some(value) = self.deprecated {
-            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
-        }
-        if let ::core::option::Option::Some(value) = self
-            .deprecated_legacy_json_field_conflicts
-        {
-            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
-        }
+        size += __codec::fixed_len(1 + 1, self.allow_alias.is_some());
+        size += __codec::fixed_len(1 + 1, self.deprecated.is_some());
+        size
+            += __codec::fixed_len(
+                1 + 1,
+                self.deprecated_legacy_json_field_conflicts.is_some(),
+            );
         if let ::core::option::Option::Some(value) = self.features {
             size += __codec::message_len(1, value, cache);
         }
@@ -6557,15 +6507,11 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValueOptions<'a> {
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
-        if let ::core::option::Option::Some(value) = self.deprecated {
-            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
-        }
+        size += __codec::fixed_len(1 + 1, self.deprecated.is_some());
         if let ::core::option::Option::Some(value) = self.features {
             size += __codec::message_len(1, value, cache);
         }
-        if let ::core::option::Option::Some(value) = self.debug_redact {
-            size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
-        }
+        size += __codec::fixed_len(1 + 1, self.debug_redact.is_some());
         if let ::core::option::Option::Some(value) = self.feature_support {
             size += __codec::message_len(1, value, cache);
         }
@@ -6752,9 +6698,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ServiceOptions<'a> {
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
-        if let ::core::option::Option::Some(value) = self.deprecated {
-            size += <__codec::Bool as __codec::Leaf>::field_len(2, value);
-        }
+        size += __codec::fixed_len(2 + 1, self.deprecated.is_some());
         if let ::core::option::Option::Some(value) = self.features {
             size += __codec::message_len(2, value, cache);
         }
@@ -6975,9 +6919,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodOptions<'a> {
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
         let mut size = self.unknown.encoded_len();
-        if let ::core::option::Option::Some(value) = self.deprecated {
-            size += <__codec::Bool as __codec::Leaf>::field_len(2, value);
-        }
+        size += __codec::fixed_len(2 + 1, self.deprecated.is_some());
         if let ::core::option::Option::Some(value) = self.idempotency_level {
             size
                 += <__codec::Closed<
@@ -7323,9 +7265,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UninterpretedOption<'a> {
         if let ::core::option::Option::Some(value) = self.negative_int_value {
             size += <__codec::Int64 as __codec::Leaf>::field_len(1, value);
         }
-        if let ::core::option::Option::Some(value) = self.double_value {
-            size += <__codec::Double as __codec::Leaf>::field_len(1, value);
-        }
+        size += __codec::fixed_len(1 + 8, self.double_value.is_some());
         if let ::core::option::Option::Some(value) = self.string_value {
             size += <__codec::Blob as __codec::Leaf>::field_len(1, value);
         }
@@ -7507,9 +7447,7 @@ pub mod uninterpreted_option {
             if let ::core::option::Option::Some(value) = self.name_part {
                 size += <__codec::Text as __codec::Leaf>::field_len(1, value);
             }
-            if let ::core::option::Option::Some(value) = self.is_extension {
-                size += <__codec::Bool as __codec::Leaf>::field_len(1, value);
-            }
+            size += __codec::fixed_len(1 + 1, self.is_extension.is_some());
             self.unknown.add_to(size)
         }
         fn write<'w>(
