@@ -41,12 +41,14 @@ fn has_high<const N: usize>(lanes: [Lane; N]) -> bool {
 /// How many bytes [`ascii_block`] looks at, whatever the length of the string.
 pub(super) const BLOCK: usize = 32;
 
-/// Whether the first `len` of the bytes are ASCII, `len` being 1 to 32. For other lengths the answer may be no.
+/// Whether the first `len` of the bytes are ASCII; of more than 32 it says no.
 ///
 /// Without a branch on the length, as the lengths of a message's strings cannot be foreseen.
 #[inline(always)]
 pub(super) fn ascii_block(block: &[u8; BLOCK], len: usize) -> bool {
-    len <= BLOCK && high_mask(block).wrapping_shl((BLOCK - len) as u32) == 0
+    // Where the first other byte is, or would be.
+    let ascii = (u64::from(high_mask(block)) | 1 << BLOCK).trailing_zeros();
+    ascii as usize >= len
 }
 
 /// One bit for each byte that is not ASCII, the lowest for the first.
@@ -168,7 +170,7 @@ mod tests {
 
     #[test]
     fn what_lies_behind_a_string_in_its_block_does_not_count() {
-        for len in 1..=BLOCK {
+        for len in 0..=BLOCK {
             for i in 0..BLOCK {
                 let mut block = [b'a'; BLOCK];
                 block[i] = 0x80;
