@@ -273,4 +273,15 @@ mod tests {
         deadlines.shrink();
         assert_eq!(deadlines.heap_bytes(), told, "what has a deadline stays");
     }
+    #[test]
+    fn deadlines_that_were_put_in_order_count_as_well() {
+        let mut deadlines = Deadlines::new();
+        for slot in 0..100 {
+            deadlines.set(slot, Instant::from_nanos(u64::from(slot)));
+        }
+        let unordered = deadlines.heap_bytes();
+        assert_eq!(deadlines.pop_expired(Instant::from_nanos(0)), Some(0));
+        let entries = 100 * size_of::<Entry>();
+        assert!(unordered >= entries && deadlines.heap_bytes() >= unordered + entries);
+    }
 }
