@@ -202,7 +202,6 @@ impl Session {
         if !self.settings_received {
             new.max_concurrent_streams = u32::MAX;
         }
-        let mut changed_window = false;
         for entry in payload.chunks_exact(6) {
             let &[id0, id1, v0, v1, v2, v3] = entry else { continue };
             let id = u16::from_be_bytes([id0, id1]);
@@ -218,7 +217,6 @@ impl Session {
                 // Each value counts: a table that was made small and large again is empty (RFC 7541 §4.2).
                 self.encoder.set_peer_max_table_size(value);
             }
-            changed_window |= id == crate::http2::settings::id::INITIAL_WINDOW_SIZE;
         }
         let old = self.peer.initial_window_size;
         self.peer = new;
@@ -229,7 +227,7 @@ impl Session {
         if planted::is(Bug::AckTwice) {
             frame::put_header(&mut self.control, 0, kind::SETTINGS, flag::ACK, 0);
         }
-        if changed_window && old != new.initial_window_size {
+        if old != new.initial_window_size {
             for slot in 0..self.streams.len() as u32 {
                 let stream = &mut self.streams[slot as usize];
                 if !stream.occupied || stream.state.is_closed() {

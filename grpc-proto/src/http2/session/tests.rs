@@ -544,6 +544,20 @@ fn the_first_in_line_for_the_assembly_budget_makes_way_when_it_ends() {
     assert_eq!((session.assembly_left(), session.hungry.len()), (8 << 20, 0));
 }
 
+#[test]
+fn what_a_stream_held_of_the_assembly_budget_goes_to_who_waits_for_it_when_it_ends() {
+    let mut session = server();
+    for id in [1, 3] {
+        poll(&mut session, &request(id, 0));
+    }
+    let [first, second] = keys(&session)[..] else { panic!("two streams") };
+    session.expect_message(first, (8 << 20) - 5000 + 65_535);
+    session.expect_message(second, 65_535 + 5001);
+    assert_eq!((session.assembly_left(), session.hungry.len()), (5000, 1));
+    session.reset(first, ErrorCode::CANCEL);
+    assert_eq!((session.assembly_left(), session.hungry.len()), ((8 << 20) - 5001, 0));
+}
+
 /// A writer that was refused is told when half the mark is free: not for less, and not twice.
 #[test]
 fn a_writer_is_woken_when_half_the_mark_is_free() {
