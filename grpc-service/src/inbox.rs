@@ -142,9 +142,10 @@ impl Inbox {
         let batch = &mut self.filling;
         let flags = *batch.bytes.first()?;
         let assembled = flags & ASSEMBLED != 0;
-        let bytes = match assembled {
-            true => batch.assembled.pop_front()?.into_vec(),
-            false => std::mem::take(&mut batch.bytes),
+        let bytes = if assembled {
+            batch.assembled.pop_front()?.into_vec()
+        } else {
+            std::mem::take(&mut batch.bytes)
         };
         batch.count = 0;
         Some(Only { bytes, compressed: flags & COMPRESSED != 0, assembled })
@@ -152,9 +153,10 @@ impl Inbox {
 
     /// Takes the memory of such a message back, once that is done with.
     pub(crate) fn give_back_only<R: Role>(&mut self, only: Only, connection: &mut Recorder<R>) {
-        match only.assembled {
-            true => connection.recycle(MessageBuf::from(only.bytes)),
-            false => self.filling.bytes = only.bytes,
+        if only.assembled {
+            connection.recycle(MessageBuf::from(only.bytes));
+        } else {
+            self.filling.bytes = only.bytes;
         }
     }
 

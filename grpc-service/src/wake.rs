@@ -1,8 +1,16 @@
 //! Waking one call among the many of a connection, without an allocation per wake.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Wake, Waker};
+use std::task::{Context, Wake, Waker};
+
+/// Remembers in `place` whom to wake, without a copy where that is known already.
+pub(crate) fn remember(place: &Cell<Option<Waker>>, cx: &Context<'_>) {
+    // Out of its place: to drop an old one may run whatever its task holds.
+    let known = place.take().filter(|old| old.will_wake(cx.waker()));
+    place.set(Some(known.unwrap_or_else(|| cx.waker().clone())));
+}
 
 /// The calls of one connection that were woken, and the task that drives the connection.
 ///

@@ -22,8 +22,8 @@ use tokio::time::{Sleep, sleep_until};
 
 /// Time for what a connection has said to leave that ended in peace: its last responses are among it.
 const FLUSH: Duration = Duration::from_secs(60);
-/// Time for the last words of one that failed, anew whenever some do leave; and for the peer to close its side or, after
-/// an end in peace, to say another word.
+/// Time for the last words of one that failed; and for the peer to close its side or, after an end in peace, to say
+/// another word.
 const LINGER: Duration = Duration::from_secs(1);
 /// Time for all of what a peer says after an end in peace, and most bytes of it.
 const LINGER_IN_ALL: Duration = Duration::from_secs(30);
@@ -117,7 +117,8 @@ impl<E: Endpoint> Line<E> {
             self.taken = self.input.len() - rest.len();
             if driven.is_err() || self.end.is_drained() {
                 self.in_peace = matches!(driven, Ok(()) | Err(ConnectionError::Drained));
-                self.until = now + if self.in_peace { FLUSH } else { LINGER };
+                self.last = now + if self.in_peace { FLUSH } else { LINGER };
+                self.until = self.last;
                 return Poll::Ready(());
             }
             let wrote = !self.out.is_empty();
@@ -136,18 +137,15 @@ impl<E: Endpoint> Line<E> {
     /// Writes what is left, closes our side, and reads until the peer has closed its own or says no more: a socket that
     /// is closed while something still comes is reset, and what has not left it yet is lost.
     fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let left = self.out.len();
-        let written = self.poll_write(cx);
-        if self.out.len() < left {
-            self.until = self.until.max(self.host.now() + LINGER);
-        }
-        if written.is_ready() && !self.shut {
+        if self.poll_write(cx).is_ready() && !self.shut {
             // Where it fails there is no peer to wait for, which the next read tells.
             let _ = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
             self.shut = true;
             let now = self.host.now();
-            self.last = now + if self.in_peace { LINGER_IN_ALL } else { LINGER };
-            self.until = now + LINGER;
+            if self.in_peace {
+                self.last = now + LINGER_IN_ALL;
+            }
+            self.until = self.last.min(now + LINGER);
         }
         loop {
             if self.poll_timer(cx, Some(self.until)).is_ready() {

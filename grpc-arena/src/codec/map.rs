@@ -252,14 +252,8 @@ fn sort_last_wins<K: MapKey, V: Copy>(
             },
         );
     }
-    if len <= FEW {
-        let mut ranks = [0; FEW];
-        for (rank, (key, _)) in ranks.iter_mut().zip(&*entries) {
-            *rank = key.rank();
-        }
-        if sort_by_rank(entries, &ranks) {
-            return Ok(len);
-        }
+    if len <= FEW && sort_by_rank(entries) {
+        return Ok(len);
     }
     if entries.is_sorted_by(|(a, _), (b, _)| a < b) {
         return Ok(len);
@@ -275,19 +269,23 @@ fn sort_last_wins<K: MapKey, V: Copy>(
     Ok(kept)
 }
 
-/// Sorts up to 16 entries, given their ranks, if these all differ; else does nothing and returns false.
+/// Sorts up to 16 entries whose ranks all differ; does nothing, and returns false, when two are the same.
 #[inline(always)]
-fn sort_by_rank<K: Copy, V: Copy>(entries: &mut [(K, V)], ranks: &[u64; FEW]) -> bool {
+fn sort_by_rank<K: MapKey, V: Copy>(entries: &mut [(K, V)]) -> bool {
     let len = entries.len();
-    let Some(known) = ranks.get(..len) else { return false };
-    if known.is_sorted_by(|a, b| a < b) {
+    assert!(len <= FEW, "the caller asks for no more");
+    let mut ranks = [0; FEW];
+    for (rank, (key, _)) in ranks.iter_mut().zip(&*entries) {
+        *rank = key.rank();
+    }
+    if ranks[..len].is_sorted_by(|a, b| a < b) {
         return true;
     }
     // Larger entries are too much for the stack, and to be moved twice.
     if size_of::<(K, V)>() > 256 {
         return false;
     }
-    let Some(places) = places(ranks, len) else { return false };
+    let Some(places) = places(&ranks, len) else { return false };
     let mut unsorted = [const { MaybeUninit::uninit() }; FEW];
     for (to, entry) in unsorted.iter_mut().zip(&*entries) {
         to.write(*entry);
@@ -302,22 +300,23 @@ fn sort_by_rank<K: Copy, V: Copy>(entries: &mut [(K, V)], ranks: &[u64; FEW]) ->
 /// The place of each of the first `len` ranks, up to 16, in ascending order; `None` when two are the same.
 #[inline(never)]
 fn places(ranks: &[u64; FEW], len: usize) -> Option<[u8; FEW]> {
+    // A loop for each small number, which is known in it, so that all ranks stay in registers.
     match len {
-        3 => places_of::<3>(ranks, len),
-        4 => places_of::<4>(ranks, len),
-        5 => places_of::<5>(ranks, len),
-        6 => places_of::<6>(ranks, len),
-        7 => places_of::<7>(ranks, len),
-        8 => places_of::<8>(ranks, len),
-        _ => places_of::<FEW>(ranks, len),
+        3 => places_of(ranks, 3),
+        4 => places_of(ranks, 4),
+        5 => places_of(ranks, 5),
+        6 => places_of(ranks, 6),
+        7 => places_of(ranks, 7),
+        8 => places_of(ranks, 8),
+        _ => places_of(ranks, len),
     }
 }
 
 /// The place of a rank is the number of lower ones: all pairs are compared, but without a branch on the outcome, which
-/// for keys in no order costs far more than the comparison. Up to eight ranks stay in registers, as `N` is known.
+/// for keys in no order costs far more than the comparison.
 #[inline(always)]
-fn places_of<const N: usize>(ranks: &[u64; FEW], len: usize) -> Option<[u8; FEW]> {
-    let (mut places, len) = ([0_u8; FEW], len.min(N));
+fn places_of(ranks: &[u64; FEW], len: usize) -> Option<[u8; FEW]> {
+    let mut places = [0_u8; FEW];
     for i in 1..len {
         for j in 0..i {
             places[i] += u8::from(ranks[j] < ranks[i]);

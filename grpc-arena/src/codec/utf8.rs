@@ -83,6 +83,16 @@ pub(super) fn is_short_ascii(bytes: &[u8]) -> bool {
     if bytes.len() > BLOCK { is_medium_ascii(bytes) } else { is_tiny_ascii(bytes) }
 }
 
+/// The sixteen bytes from `at` on.
+///
+/// # Safety
+/// They must be readable.
+#[inline(always)]
+unsafe fn lane(start: *const u8, at: usize) -> Lane {
+    // SAFETY: the caller's word; byte arrays have no alignment.
+    unsafe { start.add(at).cast::<Lane>().read() }
+}
+
 /// Whether up to 32 bytes are ASCII; of more it says no.
 ///
 /// By words and vectors that overlap within the string, so that no length needs a loop.
@@ -91,13 +101,12 @@ pub(super) fn is_tiny_ascii(bytes: &[u8]) -> bool {
     let (len, start) = (bytes.len(), bytes.as_ptr());
     // SAFETY: each arm reads what lies within the lengths that it is for; byte arrays have no alignment.
     unsafe {
-        let lane = |at: usize| start.add(at).cast::<Lane>().read();
         match len {
             8..=16 => {
                 let word = |at: usize| u64::from_ne_bytes(start.add(at).cast::<[u8; 8]>().read());
                 (word(0) | word(len - 8)) & 0x8080_8080_8080_8080 == 0
             }
-            17..=32 => !has_high([lane(0), lane(len - 16)]),
+            17..=32 => !has_high([lane(start, 0), lane(start, len - 16)]),
             4..8 => {
                 let half = |at: usize| u32::from_ne_bytes(start.add(at).cast::<[u8; 4]>().read());
                 (half(0) | half(len - 4)) & 0x8080_8080 == 0
@@ -115,7 +124,7 @@ pub(super) fn is_medium_ascii(bytes: &[u8]) -> bool {
     let (len, start) = (bytes.len(), bytes.as_ptr());
     // SAFETY: as above.
     unsafe {
-        let lane = |at: usize| start.add(at).cast::<Lane>().read();
+        let lane = |at: usize| lane(start, at);
         match len {
             33..=64 => !has_high([lane(0), lane(16), lane(len - 32), lane(len - 16)]),
             65..128 => !has_high([

@@ -424,7 +424,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Type<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if !self.name.is_empty() {
             size += <__codec::Text as __codec::Leaf>::field_len(1, self.name);
         }
@@ -440,7 +440,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Type<'a> {
         if !self.edition.is_empty() {
             size += <__codec::Text as __codec::Leaf>::field_len(1, self.edition);
         }
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -691,7 +691,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Field<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if __codec::OpenEnum::number(self.kind) != 0 {
             size
                 += <__codec::Open<
@@ -726,7 +726,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Field<'a> {
         if !self.default_value.is_empty() {
             size += <__codec::Text as __codec::Leaf>::field_len(1, self.default_value);
         }
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -1110,7 +1110,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Enum<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if !self.name.is_empty() {
             size += <__codec::Text as __codec::Leaf>::field_len(1, self.name);
         }
@@ -1125,7 +1125,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Enum<'a> {
         if !self.edition.is_empty() {
             size += <__codec::Text as __codec::Leaf>::field_len(1, self.edition);
         }
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -1279,7 +1279,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValue<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if !self.name.is_empty() {
             size += <__codec::Text as __codec::Leaf>::field_len(1, self.name);
         }
@@ -1287,7 +1287,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValue<'a> {
             size += <__codec::Int32 as __codec::Leaf>::field_len(1, self.number);
         }
         size += __codec::messages_len(1, self.options, cache);
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -1421,14 +1421,14 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Option<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if !self.name.is_empty() {
             size += <__codec::Text as __codec::Leaf>::field_len(1, self.name);
         }
         if let ::core::option::Option::Some(value) = self.value {
             size += __codec::message_len(1, value, cache);
         }
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -1644,7 +1644,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Api<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if !self.name.is_empty() {
             size += <__codec::Text as __codec::Leaf>::field_len(1, self.name);
         }
@@ -1660,7 +1660,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Api<'a> {
         if __codec::OpenEnum::number(self.syntax) != 0 {
             size += <__codec::Open<Syntax> as __codec::Leaf>::field_len(1, self.syntax);
         }
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -1877,7 +1877,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Method<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if !self.name.is_empty() {
             size += <__codec::Text as __codec::Leaf>::field_len(1, self.name);
         }
@@ -1910,7 +1910,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Method<'a> {
         if __codec::OpenEnum::number(self.syntax) != 0 {
             size += <__codec::Open<Syntax> as __codec::Leaf>::field_len(1, self.syntax);
         }
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -2548,13 +2548,13 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Struct<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         size
             += __codec::map_len::<
                 __codec::Text,
                 __codec::Msg<Value<'a>>,
             >(1, &self.fields, cache);
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -2742,7 +2742,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Value<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         match self.kind {
             ::core::option::Option::Some(value::Kind::NullValue(value)) => {
                 size += <__codec::Open<NullValue> as __codec::Leaf>::field_len(1, value);
@@ -2764,7 +2764,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Value<'a> {
             }
             ::core::option::Option::None => {}
         }
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -2924,9 +2924,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ListValue<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         size += __codec::messages_len(1, self.values, cache);
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,

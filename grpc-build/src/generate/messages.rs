@@ -135,12 +135,8 @@ impl Generator<'_> {
             (quote!(self.unknown.encoded_len()), quote!(writer.unknown(self.unknown)))
         } else {
             (
-                if uses_cache {
-                    quote!(#import let mut size = self.unknown.encoded_len(); #measure size)
-                } else {
-                    // Last, so that the case without unknown fields saves no registers for a call.
-                    quote!(#import let mut size = 0; #measure self.unknown.add_to(size))
-                },
+                // Unknown fields last, so that the case without them saves no registers for a call.
+                quote!(#import let mut size = 0; #measure self.unknown.add_to(size)),
                 quote!(#import let mut writer = writer; #write writer.unknown(self.unknown)),
             )
         };

@@ -365,7 +365,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for CodeGeneratorRequest<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         size += __codec::repeated_len::<__codec::Text>(1, self.file_to_generate);
         if let ::core::option::Option::Some(value) = self.parameter {
             size += <__codec::Text as __codec::Leaf>::field_len(1, value);
@@ -375,7 +375,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for CodeGeneratorRequest<'a> {
         }
         size += __codec::messages_len(1, self.proto_file, cache);
         size += __codec::messages_len(2, self.source_file_descriptors, cache);
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -603,7 +603,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for CodeGeneratorResponse<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.error {
             size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
@@ -617,7 +617,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for CodeGeneratorResponse<'a> {
             size += <__codec::Int32 as __codec::Leaf>::field_len(1, value);
         }
         size += __codec::messages_len(1, self.file, cache);
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -814,7 +814,7 @@ pub mod code_generator_response {
         }
         fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             use ::grpc_arena::codec as __codec;
-            let mut size = self.unknown.encoded_len();
+            let mut size = 0;
             if let ::core::option::Option::Some(value) = self.name {
                 size += <__codec::Text as __codec::Leaf>::field_len(1, value);
             }
@@ -827,7 +827,7 @@ pub mod code_generator_response {
             if let ::core::option::Option::Some(value) = self.generated_code_info {
                 size += __codec::message_len(2, value, cache);
             }
-            size
+            self.unknown.add_to(size)
         }
         fn write<'w>(
             &self,

@@ -81,9 +81,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorSet<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         size += __codec::messages_len(1, self.file, cache);
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -474,7 +474,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorProto<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.name {
             size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
@@ -501,7 +501,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileDescriptorProto<'a> {
             size += <__codec::Closed<Edition> as __codec::Leaf>::field_len(1, value);
         }
         size += __codec::repeated_len::<__codec::Text>(1, self.option_dependency);
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -900,7 +900,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DescriptorProto<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.name {
             size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
@@ -921,7 +921,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for DescriptorProto<'a> {
                     SymbolVisibility,
                 > as __codec::Leaf>::field_len(1, value);
         }
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -1137,7 +1137,7 @@ pub mod descriptor_proto {
         }
         fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             use ::grpc_arena::codec as __codec;
-            let mut size = self.unknown.encoded_len();
+            let mut size = 0;
             if let ::core::option::Option::Some(value) = self.start {
                 size += <__codec::Int32 as __codec::Leaf>::field_len(1, value);
             }
@@ -1147,7 +1147,7 @@ pub mod descriptor_proto {
             if let ::core::option::Option::Some(value) = self.options {
                 size += __codec::message_len(1, value, cache);
             }
-            size
+            self.unknown.add_to(size)
         }
         fn write<'w>(
             &self,
@@ -1519,7 +1519,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ExtensionRangeOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         size += __codec::messages_len(1, self.declaration, cache);
         if let ::core::option::Option::Some(value) = self.verification {
             size
@@ -1531,7 +1531,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ExtensionRangeOptions<'a> {
             size += __codec::message_len(2, value, cache);
         }
         size += __codec::messages_len(2, self.uninterpreted_option, cache);
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -2184,7 +2184,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldDescriptorProto<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.name {
             size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
@@ -2222,7 +2222,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldDescriptorProto<'a> {
             size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
         size += __codec::fixed_len(2 + 1, self.proto3_optional.is_some());
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -2568,14 +2568,14 @@ impl<'a> ::grpc_arena::codec::Message<'a> for OneofDescriptorProto<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.name {
             size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
         if let ::core::option::Option::Some(value) = self.options {
             size += __codec::message_len(1, value, cache);
         }
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -2813,7 +2813,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumDescriptorProto<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.name {
             size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
@@ -2829,7 +2829,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumDescriptorProto<'a> {
                     SymbolVisibility,
                 > as __codec::Leaf>::field_len(1, value);
         }
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -3175,7 +3175,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValueDescriptorProto<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.name {
             size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
@@ -3185,7 +3185,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValueDescriptorProto<'a> {
         if let ::core::option::Option::Some(value) = self.options {
             size += __codec::message_len(1, value, cache);
         }
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -3359,7 +3359,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ServiceDescriptorProto<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.name {
             size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
@@ -3367,7 +3367,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ServiceDescriptorProto<'a> {
         if let ::core::option::Option::Some(value) = self.options {
             size += __codec::message_len(1, value, cache);
         }
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -3611,7 +3611,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodDescriptorProto<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.name {
             size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
@@ -3626,7 +3626,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodDescriptorProto<'a> {
         }
         size += __codec::fixed_len(1 + 1, self.client_streaming.is_some());
         size += __codec::fixed_len(1 + 1, self.server_streaming.is_some());
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -4222,7 +4222,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.java_package {
             size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
@@ -4271,7 +4271,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FileOptions<'a> {
             size += __codec::message_len(2, value, cache);
         }
         size += __codec::messages_len(2, self.uninterpreted_option, cache);
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -4648,7 +4648,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MessageOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         size += __codec::fixed_len(1 + 1, self.message_set_wire_format.is_some());
         size
             += __codec::fixed_len(1 + 1, self.no_standard_descriptor_accessor.is_some());
@@ -4663,7 +4663,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MessageOptions<'a> {
             size += __codec::message_len(1, value, cache);
         }
         size += __codec::messages_len(2, self.uninterpreted_option, cache);
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -5132,7 +5132,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.ctype {
             size
                 += <__codec::Closed<
@@ -5169,7 +5169,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FieldOptions<'a> {
             size += __codec::message_len(2, value, cache);
         }
         size += __codec::messages_len(2, self.uninterpreted_option, cache);
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -6049,12 +6049,12 @@ impl<'a> ::grpc_arena::codec::Message<'a> for OneofOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         if let ::core::option::Option::Some(value) = self.features {
             size += __codec::message_len(1, value, cache);
         }
         size += __codec::messages_len(2, self.uninterpreted_option, cache);
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -6273,7 +6273,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         size += __codec::fixed_len(1 + 1, self.allow_alias.is_some());
         size += __codec::fixed_len(1 + 1, self.deprecated.is_some());
         size
@@ -6285,7 +6285,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumOptions<'a> {
             size += __codec::message_len(1, value, cache);
         }
         size += __codec::messages_len(2, self.uninterpreted_option, cache);
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -6506,7 +6506,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValueOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         size += __codec::fixed_len(1 + 1, self.deprecated.is_some());
         if let ::core::option::Option::Some(value) = self.features {
             size += __codec::message_len(1, value, cache);
@@ -6516,7 +6516,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for EnumValueOptions<'a> {
             size += __codec::message_len(1, value, cache);
         }
         size += __codec::messages_len(2, self.uninterpreted_option, cache);
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -6697,13 +6697,13 @@ impl<'a> ::grpc_arena::codec::Message<'a> for ServiceOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         size += __codec::fixed_len(2 + 1, self.deprecated.is_some());
         if let ::core::option::Option::Some(value) = self.features {
             size += __codec::message_len(2, value, cache);
         }
         size += __codec::messages_len(2, self.uninterpreted_option, cache);
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -6918,7 +6918,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodOptions<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         size += __codec::fixed_len(2 + 1, self.deprecated.is_some());
         if let ::core::option::Option::Some(value) = self.idempotency_level {
             size
@@ -6930,7 +6930,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for MethodOptions<'a> {
             size += __codec::message_len(2, value, cache);
         }
         size += __codec::messages_len(2, self.uninterpreted_option, cache);
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -7254,7 +7254,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UninterpretedOption<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         size += __codec::messages_len(1, self.name, cache);
         if let ::core::option::Option::Some(value) = self.identifier_value {
             size += <__codec::Text as __codec::Leaf>::field_len(1, value);
@@ -7272,7 +7272,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for UninterpretedOption<'a> {
         if let ::core::option::Option::Some(value) = self.aggregate_value {
             size += <__codec::Text as __codec::Leaf>::field_len(1, value);
         }
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -8832,7 +8832,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSetDefaults<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         size += __codec::messages_len(1, self.defaults, cache);
         if let ::core::option::Option::Some(value) = self.minimum_edition {
             size += <__codec::Closed<Edition> as __codec::Leaf>::field_len(1, value);
@@ -8840,7 +8840,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for FeatureSetDefaults<'a> {
         if let ::core::option::Option::Some(value) = self.maximum_edition {
             size += <__codec::Closed<Edition> as __codec::Leaf>::field_len(1, value);
         }
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -9021,7 +9021,7 @@ pub mod feature_set_defaults {
         }
         fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             use ::grpc_arena::codec as __codec;
-            let mut size = self.unknown.encoded_len();
+            let mut size = 0;
             if let ::core::option::Option::Some(value) = self.edition {
                 size
                     += <__codec::Closed<
@@ -9034,7 +9034,7 @@ pub mod feature_set_defaults {
             if let ::core::option::Option::Some(value) = self.fixed_features {
                 size += __codec::message_len(1, value, cache);
             }
-            size
+            self.unknown.add_to(size)
         }
         fn write<'w>(
             &self,
@@ -9167,9 +9167,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for SourceCodeInfo<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         size += __codec::messages_len(1, self.location, cache);
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -9372,7 +9372,7 @@ pub mod source_code_info {
         }
         fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             use ::grpc_arena::codec as __codec;
-            let mut size = self.unknown.encoded_len();
+            let mut size = 0;
             size += __codec::packed_len::<__codec::Int32>(1, self.path, cache);
             size += __codec::packed_len::<__codec::Int32>(1, self.span, cache);
             if let ::core::option::Option::Some(value) = self.leading_comments {
@@ -9385,7 +9385,7 @@ pub mod source_code_info {
                 += __codec::repeated_len::<
                     __codec::Text,
                 >(1, self.leading_detached_comments);
-            size
+            self.unknown.add_to(size)
         }
         fn write<'w>(
             &self,
@@ -9519,9 +9519,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for GeneratedCodeInfo<'a> {
     }
     fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
         use ::grpc_arena::codec as __codec;
-        let mut size = self.unknown.encoded_len();
+        let mut size = 0;
         size += __codec::messages_len(1, self.annotation, cache);
-        size
+        self.unknown.add_to(size)
     }
     fn write<'w>(
         &self,
@@ -9739,7 +9739,7 @@ pub mod generated_code_info {
         }
         fn size(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
             use ::grpc_arena::codec as __codec;
-            let mut size = self.unknown.encoded_len();
+            let mut size = 0;
             size += __codec::packed_len::<__codec::Int32>(1, self.path, cache);
             if let ::core::option::Option::Some(value) = self.source_file {
                 size += <__codec::Text as __codec::Leaf>::field_len(1, value);
@@ -9756,7 +9756,7 @@ pub mod generated_code_info {
                         annotation::Semantic,
                     > as __codec::Leaf>::field_len(1, value);
             }
-            size
+            self.unknown.add_to(size)
         }
         fn write<'w>(
             &self,

@@ -273,6 +273,7 @@ mod tests {
         deadlines.shrink();
         assert_eq!(deadlines.heap_bytes(), told, "what has a deadline stays");
     }
+
     #[test]
     fn deadlines_that_were_put_in_order_count_as_well() {
         let mut deadlines = Deadlines::new();

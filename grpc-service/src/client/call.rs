@@ -20,6 +20,7 @@ use crate::compression::Packed;
 use crate::inbox::Batch;
 use crate::queue::Ticket;
 use crate::status::send_failed;
+use crate::wake::remember;
 use crate::{Encoding, LocalFuture, Method, Request, Response};
 
 /// A call that is set up and then awaited.
@@ -410,8 +411,7 @@ impl OpenCall {
             // Over before it began: its terminal event tells why.
             Err(SendError::Ended) => Poll::Ready(Ok(())),
             Err(SendError::Full) => {
-                let old = self.call.sender.replace(Some(cx.waker().clone()));
-                drop(old);
+                remember(&self.call.sender, cx);
                 Poll::Pending
             }
             Err(error) => Poll::Ready(Err(send_failed(&error))),

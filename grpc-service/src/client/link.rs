@@ -18,6 +18,7 @@ use crate::inbox::{Arrived, Batch, Inbox};
 use crate::pool::Pool;
 use crate::queue::WaitQueue;
 use crate::status::{send_failed, undecodable};
+use crate::wake::remember;
 
 /// Idle call records kept per connection: as many as calls are commonly in flight.
 const SPARE_CALLS: usize = 128;
@@ -340,8 +341,7 @@ impl OpenCall {
                 Poll::Ready(Ok(()))
             }
             Err(SendError::Full) => {
-                let old = self.call.sender.replace(Some(cx.waker().clone()));
-                drop(old);
+                remember(&self.call.sender, cx);
                 Poll::Pending
             }
             Err(SendError::Ended) => Poll::Ready(Err(self.ended())),
@@ -409,10 +409,7 @@ impl OpenCall {
     }
 
     fn wait<T>(&self, cx: &Context<'_>) -> Poll<T> {
-        let place = &self.call.receiver;
-        let old = place.take();
-        let known = old.filter(|old| old.will_wake(cx.waker()));
-        place.set(Some(known.unwrap_or_else(|| cx.waker().clone())));
+        remember(&self.call.receiver, cx);
         Poll::Pending
     }
 

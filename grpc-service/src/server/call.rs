@@ -17,7 +17,7 @@ use crate::inbox::{Arrived, Batch, Inbox, Only};
 use crate::pool::Pool;
 use crate::status::{send_failed, undecodable};
 use crate::timers::Timers;
-use crate::wake::{CallWaker, ReadySet};
+use crate::wake::{CallWaker, ReadySet, remember};
 use crate::{Host, Peer};
 
 /// One connection, as its running calls see it.
@@ -120,10 +120,7 @@ impl Call {
             // Who is polled first takes the room, and it was the other one's turn last.
             self.first.set(sender);
         }
-        let place = &self.blocked[sender as usize];
-        let old = place.take();
-        let known = old.filter(|old| old.will_wake(cx.waker()));
-        place.set(Some(known.unwrap_or_else(|| cx.waker().clone())));
+        remember(&self.blocked[sender as usize], cx);
     }
 }
 
@@ -263,11 +260,10 @@ impl Scope {
         }
     }
 
-    /// Decodes a message that borrows from its buffer and the arena.
+    /// Decodes a message, of which it is known whether it is compressed; borrows from its buffer and the arena.
     pub(crate) fn decode<'a, S: Schema>(
         &self,
-        mut bytes: &'a [u8],
-        is_compressed: bool,
+        (mut bytes, is_compressed): (&'a [u8], bool),
         arena: &'a grpc_arena::Arena,
     ) -> Result<S::View<'a>, Status> {
         if is_compressed {

@@ -29,8 +29,7 @@ pub(crate) fn unary<M: Method, H: UnaryHandler<M>>(
         let message = scope.take_message();
         let outcome = async {
             let lease = scope.shared.pool.lease();
-            let (bytes, is_compressed) = message.bytes();
-            let request = scope.decode::<M::Request>(bytes, is_compressed, lease.arena())?;
+            let request = scope.decode::<M::Request>(message.bytes(), lease.arena())?;
             let cx = Cx::new(&scope, &head, lease.arena());
             let response = handler.call(&cx, request).await?;
             let mut packed = Packed::Not;
@@ -49,8 +48,7 @@ pub(crate) async fn server_streaming<M: Method, H: ServerStreamingHandler<M>>(
     let message = scope.take_message();
     let outcome = async {
         let lease = scope.shared.pool.lease();
-        let (bytes, is_compressed) = message.bytes();
-        let request = scope.decode::<M::Request>(bytes, is_compressed, lease.arena())?;
+        let request = scope.decode::<M::Request>(message.bytes(), lease.arena())?;
         let cx = Cx::new(&scope, &head, lease.arena());
         handler.call(&cx, request, &mut Sink::new(&scope, Sender::Replies)).await
     }
@@ -72,9 +70,8 @@ pub(crate) async fn client_streaming<M: Method, H: ClientStreamingHandler<M>>(
             while let Some(message) = batch.pop() {
                 let lease = scope.shared.pool.lease();
                 let taken = async {
-                    let (bytes, is_compressed) = (batch.bytes(&message), message.is_compressed());
-                    let request =
-                        scope.decode::<M::Request>(bytes, is_compressed, lease.arena())?;
+                    let bytes = (batch.bytes(&message), message.is_compressed());
+                    let request = scope.decode::<M::Request>(bytes, lease.arena())?;
                     call.on_message(&Cx::new(&scope, &head, lease.arena()), request).await
                 }
                 .await;
@@ -121,8 +118,8 @@ async fn converse<M: Method, C: BidiCall<M::Request, M::Response>>(
         while let Some(message) = batch.pop() {
             let lease = scope.shared.pool.lease();
             let taken = async {
-                let (bytes, is_compressed) = (batch.bytes(&message), message.is_compressed());
-                let request = scope.decode::<M::Request>(bytes, is_compressed, lease.arena())?;
+                let bytes = (batch.bytes(&message), message.is_compressed());
+                let request = scope.decode::<M::Request>(bytes, lease.arena())?;
                 call.on_message(&Cx::new(scope, head, lease.arena()), request, &mut out).await
             }
             .await;

@@ -240,6 +240,7 @@ mod tests {
         let lengths: BTreeSet<_> = (0..64).map(|len| hash(NAME_SEED, &[0; 64][..len])).collect();
         assert_eq!(lengths.len(), 64);
     }
+
     /// Two strings of eight bytes with one hash of 32 bits, of which a hundred thousand suffice.
     fn colliding(hash_of: impl Fn(&[u8]) -> u32) -> ([u8; 8], [u8; 8]) {
         let mut seen = BTreeMap::new();
