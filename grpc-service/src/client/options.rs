@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_agent_stands_before_the_librarys() {
+    fn a_user_agent_precedes_that_of_this_library() {
         let named = ChannelOptions::default().user_agent("inventory/1.2 (linux)").unwrap();
         let agent = named.user_agent.unwrap();
         assert!(agent.starts_with("inventory/1.2 (linux) grpc-proto/"), "{agent}");
