@@ -117,6 +117,17 @@ impl Transmit {
             + self.spent.iter().map(Vec::capacity).sum::<usize>()
     }
 
+    /// Lets `write` append bytes behind everything else, for a layer between the connection and the transport.
+    ///
+    /// # Panics
+    /// If `write` shortens the buffer.
+    pub fn append_with<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let before = self.head.len();
+        let result = write(&mut self.head);
+        assert!(self.head.len() >= before, "bytes that are queued were removed");
+        result
+    }
+
     /// Where frames are written.
     #[inline]
     pub(crate) fn head(&mut self) -> &mut Vec<u8> {

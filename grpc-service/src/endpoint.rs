@@ -27,6 +27,27 @@ pub trait Endpoint {
         now: Instant,
     ) -> Result<(), ConnectionError>;
 
+    /// As [`drive`](Endpoint::drive), with input that the endpoint may overwrite.
+    ///
+    /// A loop that owns its receive buffer calls this one: a layer that decrypts does so where the input lies. Input
+    /// that is left over is unchanged.
+    ///
+    /// # Errors
+    /// As [`drive`](Endpoint::drive).
+    fn drive_in_place(
+        &mut self,
+        input: &mut &mut [u8],
+        out: &mut Transmit,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Result<(), ConnectionError> {
+        let mut rest: &[u8] = input;
+        let driven = self.drive(&mut rest, out, cx, now);
+        let taken = input.len() - rest.len();
+        *input = &mut std::mem::take(input)[taken..];
+        driven
+    }
+
     /// When to call [`drive`](Endpoint::drive) next if nothing else happens.
     fn poll_timeout(&self) -> Option<Instant>;
 

@@ -27,6 +27,11 @@ impl Input {
         &self.bytes[self.taken..]
     }
 
+    /// What is not consumed, for an endpoint that may overwrite it.
+    pub(super) fn rest_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.taken..]
+    }
+
     /// Notes that all but `left` bytes are consumed.
     pub(super) fn keep(&mut self, left: usize) {
         self.taken = self.bytes.len() - left;

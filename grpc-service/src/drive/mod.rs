@@ -247,9 +247,9 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
         let now = self.host.now();
         if self.step == Step::Running {
             self.heed(cx, now);
-            let mut input = self.input.rest();
+            let mut input = self.input.rest_mut();
             let mut context = Context::from_waker(nudger);
-            let driven = self.end.drive(&mut input, &mut self.filling, &mut context, now);
+            let driven = self.end.drive_in_place(&mut input, &mut self.filling, &mut context, now);
             let left = input.len();
             self.input.keep(left);
             self.full = left > 0 || self.filling.len() >= OUT_MARK;
