@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use grpc_proto::{
-    CallHead, Code, ConnectionError, Instant, Limits, Processed, SendError, Server, TimedOut,
-    Violation,
+    CallHead, Code, Config, Connection, ConnectionError, Instant, Limits, Processed, SendError,
+    Server, TimedOut, Transmit, Violation, server as core_server,
 };
 
 use crate::harness::{AtClient, AtServer, Bench, client, code, outcome, server, server_with};
@@ -35,6 +35,37 @@ fn rule_31_calls_above_goaway_are_refused_and_the_others_go_on() {
         bench.sent();
         assert!(bench.conn.is_drained());
     });
+}
+
+#[test]
+fn rule_32_a_drain_does_not_wait_for_a_client_without_a_preface() {
+    let preface = [PREFACE, &settings(&[]), &headers(1, END_STREAM, &wire::call())].concat();
+    // None of the preface has come, a part of it, and all of it.
+    for (come, waits) in [(0, false), (10, false), (preface.len(), true)] {
+        let config = Config::new(Limits::default()).unwrap();
+        let mut conn = Connection::<Server>::new(&config, 0, Instant::ZERO);
+        let events = |conn: &mut Connection<Server>, mut input: &[u8]| {
+            let mut requests = 0;
+            while let Ok(Some(event)) = conn.poll_event(&mut input, Instant::ZERO) {
+                requests += usize::from(matches!(event, core_server::Event::Request(..)));
+            }
+            requests
+        };
+        assert_eq!(events(&mut conn, &preface[..come]), usize::from(waits));
+        conn.shutdown(Instant::ZERO);
+        assert!(!conn.is_drained(), "the GOAWAY has not been pulled");
+        let mut out = Transmit::new();
+        conn.poll_transmit(&mut out, Instant::ZERO);
+        assert_eq!(conn.is_drained(), !waits);
+        let sent: Vec<u8> = out.chunks().flatten().copied().collect();
+        let debug = b"graceful shutdown";
+        let last = frame(GOAWAY, 0, 0, &[&[0; 8], &debug[..]].concat());
+        assert_eq!(sent.ends_with(&last), !waits, "{sent:?}");
+        // The rest of the preface and a request are too late.
+        if !waits {
+            assert_eq!(events(&mut conn, &preface[come..]), 0);
+        }
+    }
 }
 
 #[test]

@@ -50,13 +50,20 @@ impl Session {
     /// Drains: streams that are open go on, new ones are not accepted.
     ///
     /// A server announces it with GOAWAY(2³¹ − 1) and a PING, and names the last stream when the PING
-    /// is acknowledged, so that no request that is under way is lost (RFC 9113 §6.8). A client says GOAWAY behind the
+    /// is acknowledged, so that no request that is under way is lost (RFC 9113 §6.8). Where the client's preface has not come
+    /// whole, there is nothing to wait for: one GOAWAY names stream 0, and the drain is done once that is pulled. A client says GOAWAY behind the
     /// head of the last call that it has accepted: a server that has heard it may close as soon as it has no calls.
     pub fn shutdown(&mut self, now: Instant) {
         if self.draining || self.failed.is_some() {
             return;
         }
         self.draining = true;
+        if self.timers.preface != Instant::NEVER {
+            // A client whose preface has not come has no call to be waited for. If it is under way, the GOAWAY says that
+            // no stream was processed, so that its calls can be retried elsewhere.
+            self.send_last_goaway();
+            return;
+        }
         if let Some(grace) = self.limits.drain_grace {
             self.timers.drain_by(now + grace);
         }
