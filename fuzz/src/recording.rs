@@ -220,6 +220,7 @@ fn play<R: Role>(
                 out.clear();
             }
             Verb::CloseRead { now } => conn.close_read(now),
+            Verb::NoteDelivery { now } => conn.note_delivery(now),
             Verb::Shutdown { now } => conn.shutdown(now),
             Verb::Close { code, now } => conn.close(code, now),
             Verb::Send { call, message } => {

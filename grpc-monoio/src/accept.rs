@@ -2,7 +2,6 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -11,9 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use grpc_service::drive::{Phase, drive};
+use grpc_service::drive::{Phase, Transport, drive};
 use grpc_service::{LocalFuture, Peer, Server};
-use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelHandle, Canceller, Split};
+use monoio::io::{CancelHandle, Canceller};
 use monoio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::group::Group;
@@ -28,8 +27,8 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A listening socket.
 pub trait Listener: 'static {
-    /// What is accepted.
-    type Stream: AsyncReadRent + AsyncWriteRent + Split + AsRawFd + 'static;
+    /// What is accepted: [`Socket`] around a stream of monoio, or a transport of your own, such as one that speaks TLS.
+    type Stream: Transport + 'static;
 
     /// Accepts one connection; ended early through `cancel` only, because a dropped accept can lose a socket.
     fn accept(
@@ -39,22 +38,22 @@ pub trait Listener: 'static {
 }
 
 impl Listener for TcpListener {
-    type Stream = TcpStream;
+    type Stream = Socket<TcpStream>;
 
-    async fn accept(&self, cancel: CancelHandle) -> io::Result<(TcpStream, Peer)> {
+    async fn accept(&self, cancel: CancelHandle) -> io::Result<(Self::Stream, Peer)> {
         let (stream, address) = self.cancelable_accept(cancel).await?;
         // Frames leave when they are made: what belongs together is written together.
         stream.set_nodelay(true)?;
-        Ok((stream, Peer::Inet(address)))
+        Ok((Socket::new(stream), Peer::Inet(address)))
     }
 }
 
 impl Listener for UnixListener {
-    type Stream = UnixStream;
+    type Stream = Socket<UnixStream>;
 
-    async fn accept(&self, cancel: CancelHandle) -> io::Result<(UnixStream, Peer)> {
+    async fn accept(&self, cancel: CancelHandle) -> io::Result<(Self::Stream, Peer)> {
         let (stream, address) = self.cancelable_accept(cancel).await?;
-        Ok((stream, Peer::Unix(address.as_pathname().map(PathBuf::from))))
+        Ok((Socket::new(stream), Peer::Unix(address.as_pathname().map(PathBuf::from))))
     }
 }
 
@@ -90,7 +89,7 @@ pub async fn serve<L: Listener>(listener: L, server: &Server, stop: Stop) {
                 let (Ok(connection), orders) = (accepted, group.join()) else { continue };
                 spawn(Box::pin(async move {
                     // Its calls have heard of the error.
-                    let _ = drive(connection, Socket(stream), host, orders).await;
+                    let _ = drive(connection, stream, host, orders).await;
                 }));
             }
             // The peer went away while it stood in line.

@@ -43,10 +43,10 @@ impl Connector for TcpConnector {
             let failed = |error: io::Error| ConnectError::new(format!("{address}: {error}"));
             if let Some(path) = address.strip_prefix("unix:") {
                 let stream = UnixStream::connect(path).await.map_err(failed)?;
-                run(connection, Socket(stream), host);
+                run(connection, Socket::new(stream), host);
             } else {
                 let stream = connect_tcp(&address, &*host).await.map_err(failed)?;
-                run(connection, Socket(stream), host);
+                run(connection, Socket::new(stream), host);
             }
             Ok(())
         })

@@ -18,4 +18,5 @@ mod workers;
 pub use accept::{Listener, Stop, Stopper, listen_unix, serve, stopper};
 pub use client::TcpConnector;
 pub use host::{MonoioHost, block_on};
+pub use socket::{Closer, Reader, Socket, Writer};
 pub use workers::{WorkerOptions, Workers};

@@ -13,8 +13,21 @@ use nix::sys::socket::{Shutdown, shutdown};
 /// The most slices that one write takes; the kernel's own limit is 1024.
 const MAX_SLICES: usize = 64;
 
-/// A stream of monoio's.
-pub(crate) struct Socket<S>(pub(crate) S);
+/// A stream of monoio as a [`Transport`], for the loop of [`drive`](grpc_service::drive::drive).
+pub struct Socket<S>(S);
+
+impl<S> Socket<S> {
+    /// Wraps a stream whose descriptor is a socket.
+    pub fn new(stream: S) -> Self {
+        Self(stream)
+    }
+}
+
+impl<S> std::fmt::Debug for Socket<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Socket").finish_non_exhaustive()
+    }
+}
 
 impl<S> Transport for Socket<S>
 where
@@ -31,7 +44,8 @@ where
     }
 }
 
-pub(crate) struct Reader<S>(OwnedReadHalf<S>);
+/// The half of a [`Socket`] that is read from.
+pub struct Reader<S>(OwnedReadHalf<S>);
 
 impl<S: AsyncReadRent> ReadHalf for Reader<S> {
     async fn read(mut self, buffer: Vec<u8>) -> (Self, io::Result<usize>, Vec<u8>) {
@@ -40,7 +54,8 @@ impl<S: AsyncReadRent> ReadHalf for Reader<S> {
     }
 }
 
-pub(crate) struct Writer<S: AsyncWriteRent> {
+/// The half of a [`Socket`] that is written to.
+pub struct Writer<S: AsyncWriteRent> {
     half: OwnedWriteHalf<S>,
     /// Memory for the slices of the next write.
     slices: Vec<libc::iovec>,
@@ -56,20 +71,29 @@ impl<S: AsyncWriteRent> WriteHalf for Writer<S> {
         self.slices = out.slices;
         (self, result, out.transmit)
     }
+
+    async fn close(mut self) -> (Self, io::Result<()>) {
+        let result = self.half.shutdown().await;
+        (self, result)
+    }
 }
 
-/// Shuts the socket down while its halves may be with the kernel. The writing half, which lives as long as the loop, owns
+/// Shuts a [`Socket`] down while its halves may be with the kernel. The writing half, which lives as long as the loop, owns
 /// the descriptor.
-pub(crate) struct Closer(RawFd);
+pub struct Closer(RawFd);
 
 impl Close for Closer {
-    fn close_write(&mut self) {
+    fn close(&mut self) {
         // An error means that the peer is gone.
-        let _ = shutdown(self.0, Shutdown::Write);
+        let _ = shutdown(self.0, Shutdown::Both);
     }
 
-    fn close(&mut self) {
-        let _ = shutdown(self.0, Shutdown::Both);
+    fn unacknowledged(&self) -> Option<usize> {
+        let mut bytes: libc::c_int = 0;
+        // SAFETY: SIOCOUTQ, which Linux also calls TIOCOUTQ, writes one int to the address that it is given, which is that
+        // of a local variable. The descriptor is open as long as the loop, which owns the writing half and this value.
+        let result = unsafe { libc::ioctl(self.0, libc::TIOCOUTQ, &raw mut bytes) };
+        if result == 0 { usize::try_from(bytes).ok() } else { None }
     }
 }
 

@@ -54,6 +54,21 @@ fn a_number_in_more_bytes_than_it_needs_is_refused() {
     }
 }
 
+#[test]
+fn a_recording_keeps_what_the_peer_acknowledged() {
+    let bytes = Rc::new(RefCell::new(Vec::new()));
+    let tape = Rc::clone(&bytes);
+    let sink = Box::new(move |more: &[u8]| tape.borrow_mut().extend_from_slice(more));
+    let (config, options) = (Config::new(Limits::default()).unwrap(), Options::default());
+    let mut conn = Recorder::<Server>::recording(&config, 9, Instant::ZERO, &options, sink);
+    conn.note_delivery(Instant::from_nanos(7));
+    drop(conn);
+    let bytes = bytes.take();
+    let record = Reader::new(&bytes).unwrap().next_record().unwrap().unwrap();
+    let Record::Verb(Verb::NoteDelivery { now }) = record else { panic!("{record:?}") };
+    assert_eq!(now, Instant::from_nanos(7));
+}
+
 /// Reads to the end, which comes.
 fn read(bytes: &[u8]) -> usize {
     let Ok(mut reader) = Reader::new(bytes) else { return 0 };

@@ -51,6 +51,12 @@ pub trait Endpoint {
     /// When to call [`drive`](Endpoint::drive) next if nothing else happens.
     fn poll_timeout(&self) -> Option<Instant>;
 
+    /// The peer's system has acknowledged at least 128 bytes since the last such call, of output that is still being written.
+    ///
+    /// A loop that can tell calls it before [`drive`](Endpoint::drive), so that a peer that reads slowly is not taken for
+    /// one that does not read ([`drive::Progress`](crate::drive::Progress), docs/limits.md).
+    fn note_delivery(&mut self, now: Instant);
+
     /// The transport will yield no more input: call [`drive`](Endpoint::drive) once more, which says how it ended.
     fn close_read(&mut self, now: Instant);
 

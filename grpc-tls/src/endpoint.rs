@@ -264,6 +264,12 @@ where
         }
     }
 
+    fn note_delivery(&mut self, now: Instant) {
+        if let Stage::Running(inner) = &mut self.stage {
+            inner.note_delivery(now);
+        }
+    }
+
     fn close_read(&mut self, now: Instant) {
         match (self.session.on_end_of_input(), &mut self.stage) {
             (Err(error), Stage::Handshake(start)) => {

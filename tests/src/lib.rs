@@ -46,4 +46,6 @@ pub mod bytes {
 }
 
 pub mod echo;
+pub mod raw;
+pub mod served;
 pub mod tokio_adapter;

@@ -5,6 +5,7 @@
 use std::future::poll_fn;
 use std::hash::{BuildHasher, Hasher};
 use std::io::ErrorKind;
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::OnceLock;
@@ -12,20 +13,22 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use grpc_proto::{ConnectionError, Instant, Transmit};
+use grpc_service::drive::Progress;
 use grpc_service::{
-    ClientConnection, ConnectError, Connector, Endpoint, Host, LocalFuture, Peer, Server,
+    ClientConnection, ConnectError, Connector, Endpoint, Host, LocalFuture, OUT_MARK, Peer, Server,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
 use tokio::time::{Sleep, sleep_until};
 
-/// Time for what a connection has said to leave that ended in peace: its last responses are among it.
+/// Time without progress for the last output of a graceful end, and for all of it.
 const FLUSH: Duration = Duration::from_secs(60);
-/// Time for the last words of one that failed; and for the peer to close its side or, after an end in peace, to say
-/// another word.
+const FLUSH_IN_ALL: Duration = Duration::from_secs(600);
+/// Time for the last output of a connection that failed; and for the peer to close its side, which begins anew with all that
+/// it sends after a graceful end.
 const LINGER: Duration = Duration::from_secs(1);
-/// Time for all of what a peer says after an end in peace, and most bytes of it.
+/// Time for lingering after a graceful end, whatever the peer sends, and most bytes that are discarded.
 const LINGER_IN_ALL: Duration = Duration::from_secs(30);
 const LINGER_BYTES: usize = 16 << 20;
 /// First and longest wait after an accept that failed for want of descriptors or memory.
@@ -73,14 +76,16 @@ struct Line<E> {
     taken: usize,
     out: Transmit,
     timer: Pin<Box<Sleep>>,
-    /// It ended in peace.
-    in_peace: bool,
-    /// When waiting for the peer ends, once the endpoint is done, unless the peer says something.
+    /// What the peer takes of a write that is slow.
+    progress: Progress,
+    /// The end is graceful.
+    graceful: bool,
+    /// When waiting for the peer ends, once the endpoint is done, unless the peer makes progress before.
     until: Instant,
-    /// When it ends whatever the peer says.
+    /// When waiting for the peer ends whatever it does.
     last: Instant,
-    /// Bytes that the end leaves to be read.
-    unheard: usize,
+    /// Bytes that may still be read and discarded after the end.
+    discardable: usize,
     /// Our side of the socket is closed.
     shut: bool,
 }
@@ -95,15 +100,16 @@ impl<E: Endpoint> Line<E> {
             taken: 0,
             out: Transmit::new(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
-            in_peace: false,
+            progress: Progress::new(),
+            graceful: false,
             until: Instant::NEVER,
             last: Instant::NEVER,
-            unheard: LINGER_BYTES,
+            discardable: LINGER_BYTES,
             shut: false,
         }
     }
 
-    /// Drives the endpoint until it is done and its last words have left, or nobody takes them.
+    /// Drives the endpoint until it is done and its last output is delivered, or the peer does not take it.
     async fn run(mut self) {
         poll_fn(|cx| self.poll(cx)).await;
         poll_fn(|cx| self.poll_leave(cx)).await;
@@ -112,13 +118,16 @@ impl<E: Endpoint> Line<E> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let now = self.host.now();
+            if self.look(now) {
+                self.end.note_delivery(now);
+            }
             let mut rest = &self.input[self.taken..];
             let driven = self.end.drive(&mut rest, &mut self.out, cx, now);
             self.taken = self.input.len() - rest.len();
             if driven.is_err() || self.end.is_drained() {
-                self.in_peace = matches!(driven, Ok(()) | Err(ConnectionError::Drained));
-                self.last = now + if self.in_peace { FLUSH } else { LINGER };
-                self.until = self.last;
+                self.graceful = matches!(driven, Ok(()) | Err(ConnectionError::Drained));
+                self.last = now + if self.graceful { FLUSH_IN_ALL } else { LINGER };
+                self.until = self.last.min(now + FLUSH);
                 return Poll::Ready(());
             }
             let wrote = !self.out.is_empty();
@@ -126,7 +135,13 @@ impl<E: Endpoint> Line<E> {
             // Both new input and a completed write are reasons to drive once more.
             let read = self.poll_read(cx);
             if read.is_pending() && !(wrote && written.is_ready()) {
-                if self.poll_timer(cx, self.end.poll_timeout()).is_ready() {
+                // Only where output is full does the endpoint wait for the write.
+                if self.out.len() >= OUT_MARK || self.taken < self.input.len() {
+                    self.progress.watch(|| unacknowledged(&self.stream), now);
+                }
+                let look = self.progress.next_look();
+                let at = self.end.poll_timeout().map_or(look, |at| at.min(look));
+                if self.poll_timer(cx, at).is_ready() {
                     cx.waker().wake_by_ref();
                 }
                 return Poll::Pending;
@@ -137,34 +152,49 @@ impl<E: Endpoint> Line<E> {
     /// Writes what is left, closes our side, and reads until the peer has closed its own or says no more: a socket that
     /// is closed while something still comes is reset, and what has not left it yet is lost.
     fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.poll_write(cx).is_ready() && !self.shut {
-            // Where it fails there is no peer to wait for, which the next read tells.
+        let now = self.host.now();
+        if self.look(now) && self.graceful {
+            self.until = self.last.min(now + FLUSH);
+        }
+        if self.poll_write(cx).is_pending() {
+            self.progress.watch(|| unacknowledged(&self.stream), now);
+        } else if !self.shut {
+            // Where it fails there is no peer to wait for, which the next read reports.
             let _ = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
             self.shut = true;
-            let now = self.host.now();
-            if self.in_peace {
+            if self.graceful {
                 self.last = now + LINGER_IN_ALL;
             }
             self.until = self.last.min(now + LINGER);
         }
         loop {
-            if self.poll_timer(cx, Some(self.until)).is_ready() {
-                return Poll::Ready(());
+            let look = self.progress.next_look();
+            if self.poll_timer(cx, self.until.min(look)).is_ready() {
+                if self.host.now() >= self.until {
+                    return Poll::Ready(());
+                }
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
-            if self.unheard > 0 {
-                // What still comes is for nobody.
+            if self.discardable > 0 {
+                // No call is left for what still comes.
                 self.taken = self.input.len();
                 ready!(self.poll_read(cx));
             }
-            if self.unheard == 0 || self.input.is_empty() {
-                // The peer is done, or has said too much; what it did not take by now it may still want to read.
+            if self.discardable == 0 || self.input.is_empty() {
+                // The peer has closed, or has sent too much; it may still want to read the last output.
                 return if self.shut { Poll::Ready(()) } else { Poll::Pending };
             }
-            self.unheard = self.unheard.saturating_sub(self.input.len());
+            self.discardable = self.discardable.saturating_sub(self.input.len());
             if self.shut {
                 self.until = self.last.min(self.host.now() + LINGER);
             }
         }
+    }
+
+    /// Whether the peer has taken a part of a write that is slow.
+    fn look(&mut self, now: Instant) -> bool {
+        self.progress.look(|| unacknowledged(&self.stream), now)
     }
 
     /// Writes all that there is.
@@ -173,7 +203,10 @@ impl<E: Endpoint> Line<E> {
             let chunk = self.out.chunks().next().unwrap_or_default();
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, chunk));
             match written {
-                Ok(bytes @ 1..) => self.out.advance(bytes),
+                Ok(bytes @ 1..) => {
+                    self.progress.rest();
+                    self.out.advance(bytes);
+                }
                 _ => {
                     self.out.clear();
                     self.end.close_read(self.host.now());
@@ -202,8 +235,10 @@ impl<E: Endpoint> Line<E> {
     }
 
     /// Completes at `at`.
-    fn poll_timer(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()> {
-        let Some(at) = at else { return Poll::Pending };
+    fn poll_timer(&mut self, cx: &mut Context<'_>, at: Instant) -> Poll<()> {
+        if at == Instant::NEVER {
+            return Poll::Pending;
+        }
         let now = self.host.now();
         if now >= at {
             // The timer's own steps are a millisecond: set to now, it would never be due.
@@ -212,6 +247,15 @@ impl<E: Endpoint> Line<E> {
         self.timer.as_mut().reset(tokio::time::Instant::now() + (at - now));
         self.timer.as_mut().poll(cx)
     }
+}
+
+/// Bytes that were written to a socket and that the peer's system has not acknowledged.
+fn unacknowledged(stream: &TcpStream) -> Option<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: SIOCOUTQ, which Linux also calls TIOCOUTQ, writes one int to the address that it is given, which is that of a
+    // local variable; the stream holds its descriptor open.
+    let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result == 0 { usize::try_from(bytes).ok() } else { None }
 }
 
 /// Connects over TCP.

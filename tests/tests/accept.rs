@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use grpc_arena::Arena;
 use grpc_monoio::{
-    Listener, MonoioHost, TcpConnector, WorkerOptions, Workers, block_on, serve, stopper,
+    Listener, MonoioHost, Socket, TcpConnector, WorkerOptions, Workers, block_on, serve, stopper,
 };
 use grpc_service::{Channel, ChannelOptions, Peer, Router, Server, ServerOptions};
 use monoio::io::CancelHandle;
@@ -68,9 +68,12 @@ struct Failing {
 }
 
 impl Listener for Failing {
-    type Stream = TcpStream;
+    type Stream = Socket<TcpStream>;
 
-    fn accept(&self, cancel: CancelHandle) -> impl Future<Output = io::Result<(TcpStream, Peer)>> {
+    fn accept(
+        &self,
+        cancel: CancelHandle,
+    ) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> {
         let fails = self.failures.get() > 0;
         if fails {
             self.failures.set(self.failures.get() - 1);

@@ -149,6 +149,20 @@ fn a_call_that_outlives_the_grace_period_is_cut_off() {
     assert!(begun.elapsed() < Duration::from_secs(20));
 }
 
+/// It holds the stop for the second that its GOAWAY may take, and not for `preface_timeout` (10 s).
+#[test]
+fn a_stop_does_not_wait_for_a_socket_that_has_sent_nothing() {
+    let workers = start(1);
+    let silent = std::net::TcpStream::connect(workers.address()).expect("it listens");
+    // It has been accepted for sure when another one has been served.
+    assert_eq!(block_on(call(&workers.address().to_string(), 1)).expect("a runtime"), Ok(1));
+    let begun = Instant::now();
+    workers.stop(Duration::from_secs(60));
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    drop(silent);
+}
+
 #[test]
 fn a_channel_finds_its_server_again_when_that_has_been_restarted() {
     let workers = start(1);

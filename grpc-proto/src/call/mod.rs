@@ -248,6 +248,16 @@ impl<R: Role> Connection<R> {
         self.session.poll_timeout()
     }
 
+    /// The peer's system has acknowledged output that was pulled before, while the rest is still being written.
+    ///
+    /// The wait for the next pull ([`Limits::send_stall_timeout`](crate::Limits::send_stall_timeout)) begins anew: a peer
+    /// that reads steadily but slowly may take longer than that for one write, because a system reports room in a full
+    /// socket buffer late. Call it only for at least 128 bytes since the last call, or a peer that acknowledges byte by byte
+    /// keeps the connection for ever. A completed write needs no such call: the pull that follows it is progress too.
+    pub fn note_delivery(&mut self, now: Instant) {
+        self.session.note_delivery(now);
+    }
+
     /// The transport has ended: open calls get their last events, then `poll_event` fails.
     pub fn close_read(&mut self, _now: Instant) {
         self.session.close_read();

@@ -191,6 +191,12 @@ impl<R: Role> Recorder<R> {
         });
     }
 
+    /// As [`Connection::note_delivery`].
+    pub fn note_delivery(&mut self, now: Instant) {
+        self.note(|tape| tape.note_delivery(now));
+        self.conn.note_delivery(now);
+    }
+
     /// As [`Connection::close_read`].
     pub fn close_read(&mut self, now: Instant) {
         self.note(|tape| tape.close_read(now));

@@ -51,6 +51,9 @@ pub enum Verb<'r> {
     CloseRead {
         now: Instant,
     },
+    NoteDelivery {
+        now: Instant,
+    },
     Shutdown {
         now: Instant,
     },

@@ -189,6 +189,7 @@ impl<'r> Reader<'r> {
             tag::POLL_EVENT => self.poll_event()?,
             tag::POLL_TRANSMIT => Verb::PollTransmit { now: self.now()? },
             tag::CLOSE_READ => Verb::CloseRead { now: self.now()? },
+            tag::NOTE_DELIVERY => Verb::NoteDelivery { now: self.now()? },
             tag::SHUTDOWN => Verb::Shutdown { now: self.now()? },
             tag::CLOSE => {
                 let now = self.now()?;

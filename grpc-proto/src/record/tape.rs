@@ -99,6 +99,11 @@ impl Tape {
         self.put();
     }
 
+    pub(super) fn note_delivery(&mut self, now: Instant) {
+        self.begin_at(tag::NOTE_DELIVERY, now);
+        self.put();
+    }
+
     pub(super) fn close_read(&mut self, now: Instant) {
         self.begin_at(tag::CLOSE_READ, now);
         self.put();

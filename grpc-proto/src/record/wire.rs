@@ -19,6 +19,7 @@ pub(super) mod tag {
     pub(crate) const CLOSE_READ: u8 = 0x12;
     pub(crate) const SHUTDOWN: u8 = 0x13;
     pub(crate) const CLOSE: u8 = 0x14;
+    pub(crate) const NOTE_DELIVERY: u8 = 0x15;
 
     pub(crate) const SEND: u8 = 0x20;
     pub(crate) const SEND_ENCODED: u8 = 0x21;

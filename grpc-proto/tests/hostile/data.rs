@@ -313,6 +313,40 @@ fn a_peer_that_takes_its_replies_slowly_keeps_its_connection() {
     victim.is_crowded = true;
 }
 
+/// Its write lasts longer than the timeout, and its system acknowledges parts of it meanwhile.
+#[test]
+fn a_peer_whose_system_acknowledges_output_keeps_its_connection() {
+    let mut victim = with_replies_for_open_windows();
+    victim.pull_once();
+    for n in 1..=80 {
+        victim.now = Instant::from_millis(n * 59_999);
+        victim.conn.note_delivery(victim.now);
+        victim.feed(b"");
+        victim.expect_open();
+    }
+    // From the last acknowledgement on, it has one timeout.
+    for (millis, over) in [(59_999, false), (60_000, true)] {
+        let now = Instant::from_millis(80 * 59_999 + millis);
+        victim.now = now;
+        victim.feed(b"");
+        assert_eq!(victim.error.is_some(), over);
+    }
+    assert_eq!(victim.error, Some(ConnectionError::TimedOut(TimedOut::Backlog)));
+    victim.is_crowded = true;
+}
+
+/// Nothing waits for a pull, and an acknowledgement that comes then starts no timer.
+#[test]
+fn an_acknowledgement_without_a_backlog_starts_no_wait() {
+    let mut victim = Victim::new(|_| {});
+    let before = victim.conn.poll_timeout();
+    victim.conn.note_delivery(victim.now);
+    assert_eq!(victim.conn.poll_timeout(), before);
+    victim.now = Instant::from_millis(61_000);
+    victim.feed(b"");
+    victim.expect_open();
+}
+
 /// Nobody could pull while the whole process stood still.
 #[test]
 fn a_server_that_wakes_late_pulls_before_it_gives_a_peer_up_that_took_nothing() {

@@ -155,6 +155,10 @@ impl Endpoint for ClientConnection {
         self.link.connection.borrow().poll_timeout()
     }
 
+    fn note_delivery(&mut self, now: Instant) {
+        self.link.connection.borrow_mut().note_delivery(now);
+    }
+
     fn close_read(&mut self, now: Instant) {
         self.link.connection.borrow_mut().close_read(now);
     }

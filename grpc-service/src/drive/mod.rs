@@ -11,6 +11,7 @@
 
 mod input;
 mod nudge;
+mod progress;
 mod transport;
 
 use std::future::{Future, poll_fn};
@@ -27,24 +28,25 @@ use crate::endpoint::OUT_MARK;
 use crate::{Endpoint, Host, LocalFuture};
 use input::Input;
 use nudge::Nudge;
+pub use progress::Progress;
 pub use transport::{Close, Orders, Phase, ReadHalf, Transport, WriteHalf};
 
-/// Time for what a connection has said to leave that ended in peace.
-///
-/// The last responses are among it: what the endpoint has made of them is no longer its own, and is lost with the
-/// transport. As long as a pull of output may be waited for, by default
-/// ([`Limits::send_stall_timeout`](grpc_proto::Limits::send_stall_timeout)).
+/// Time without progress for the last output of a graceful end: the last responses are in it, and the endpoint has forgotten
+/// them. It is as long as a pull of output may be waited for, by default
+/// ([`Limits::send_stall_timeout`](grpc_proto::Limits::send_stall_timeout)), and counts from the last progress.
 const FLUSH: Duration = Duration::from_secs(60);
-/// Time for the last words of a connection to leave that failed or was told to go now, and for the peer to close its
-/// side or, after an end in peace, to say another word.
+/// Time for all of that output, with progress: at 1 KB a second it takes the two minutes that 128 KiB need, and more.
+const FLUSH_IN_ALL: Duration = Duration::from_secs(600);
+/// Time for the last output of a connection that failed or was aborted; and, after every end, time for the peer to close its
+/// side, which begins anew with all that it sends after a graceful end.
 ///
-/// What comes to a socket that is closed, or lies in it unread, resets it, which destroys what has not left it yet. A
-/// peer that takes its last responses slowly opens its windows meanwhile: it is heard out.
+/// Bytes that come to a closed socket, or lie unread in it, reset it, and a reset destroys output that has not been delivered
+/// yet. A peer that reads its last responses slowly sends WINDOW_UPDATE meanwhile, which is why we read on.
 const LINGER: Duration = Duration::from_secs(1);
-/// Time for all of that after an end in peace, however long the peer talks.
+/// Time for lingering after a graceful end, whatever the peer sends.
 const LINGER_IN_ALL: Duration = Duration::from_secs(30);
-/// Bytes that are read after the end, for nobody: far more than windows take to open, and than what is under way to
-/// calls that are over.
+/// Bytes that are read and discarded after the end: far more than WINDOW_UPDATE frames take, and than what is in flight
+/// for calls that are over.
 const LINGER_BYTES: usize = 16 << 20;
 /// Rounds of input and output in one turn of the task, before the other tasks get theirs.
 const ROUNDS: usize = 8;
@@ -53,13 +55,15 @@ const ROUNDS: usize = 8;
 ///
 /// Nothing in flight is ever dropped, which would lose bytes on io_uring: the transport is closed first, and what was
 /// in flight completes. Small writes are gathered while one is in flight, and what one turn makes leaves in one write.
-/// What was said is written before the transport is closed: for a minute at most after an end in peace, so that a peer
-/// that reads slowly gets its last responses. Then our side is closed, and the peer heard until it closes its own or
-/// says nothing for a second: for thirty seconds and 16 MiB at most. Where the end is an error, or once `orders` say
-/// [`Phase::Abort`], a second is all there is.
+///
+/// The end takes four steps. First the last output is written: after a graceful end for as long as the peer makes progress,
+/// which may pause for a minute and take ten minutes in all. Then our direction is closed ([`WriteHalf::close`]). Then input
+/// is read and discarded until the peer closes its own side or sends nothing for a second, for 30 seconds and 16 MiB at most.
+/// Then the transport is closed ([`Close::close`]). After an error, and once `orders` say [`Phase::Abort`], one second
+/// is the time for all of that.
 ///
 /// # Errors
-/// What ended the connection, if it did not end in peace.
+/// What ended the connection, unless the end was graceful.
 pub async fn drive<E, T, O>(
     end: E,
     transport: T,
@@ -75,6 +79,7 @@ where
     let mut line = Line::<E, T, O>::new(end, reader, writer, closer, host, orders);
     let mut read = pin!(none_of(T::Reader::read));
     let mut write = pin!(none_of(T::Writer::write));
+    let mut close = pin!(none_of_one(T::Writer::close));
     let mut timer = None;
     let nudge = Nudge::new();
     let nudger = Waker::from(Arc::clone(&nudge));
@@ -89,6 +94,13 @@ where
             {
                 write.set(None);
                 line.on_written(half, result, out);
+                news = true;
+            }
+            if let Some(operation) = close.as_mut().as_pin_mut()
+                && let Poll::Ready((half, result)) = operation.poll(cx)
+            {
+                close.set(None);
+                line.on_closed(half, result);
                 news = true;
             }
             if let Some(operation) = read.as_mut().as_pin_mut()
@@ -108,10 +120,14 @@ where
             if let Some((half, out)) = line.next_write() {
                 write.set(Some(half.write(out)));
             }
+            if let Some(half) = line.next_close() {
+                close.set(Some(half.close()));
+            }
             if let Some((half, buffer)) = line.next_read() {
                 read.set(Some(half.read(buffer)));
             }
-            if line.step == Step::Done && read.is_none() && write.is_none() {
+            let in_flight = read.is_some() || write.is_some() || close.is_some();
+            if line.step == Step::Done && !in_flight {
                 return Poll::Ready(());
             }
         }
@@ -124,6 +140,11 @@ where
 
 /// A place for the futures that `operation` returns, whose type has no name.
 fn none_of<A, B, F>(_operation: impl Fn(A, B) -> F) -> Option<F> {
+    None
+}
+
+/// As [`none_of`], for an operation with one argument.
+fn none_of_one<A, F>(_operation: impl Fn(A) -> F) -> Option<F> {
     None
 }
 
@@ -148,14 +169,16 @@ struct Line<E, T: Transport, O> {
     full: bool,
     step: Step,
     eof: bool,
-    /// It ended in peace, and was not told to go now.
-    in_peace: bool,
-    /// When waiting for the peer ends, unless it says something.
+    /// The end is graceful, and has not been cut short by an order.
+    graceful: bool,
+    /// When waiting for the peer ends, unless it makes progress before.
     until: Instant,
-    /// When it ends whatever the peer says.
+    /// When waiting for the peer ends whatever it does.
     last: Instant,
-    /// Bytes that the end leaves to be read.
-    unheard: usize,
+    /// Bytes that may still be read and discarded after the end.
+    discardable: usize,
+    /// What the peer takes of a write that is slow.
+    progress: Progress,
     outcome: Result<(), ConnectionError>,
 }
 
@@ -165,7 +188,9 @@ enum Step {
     Running,
     /// Its last output is being written.
     Flushing,
-    /// Our side is closed; the peer's is awaited.
+    /// All output is written; our direction is being closed.
+    Closing,
+    /// Our direction is closed; the peer's end is awaited.
     Lingering,
     /// Both sides are closed; what is in flight completes.
     Done,
@@ -195,19 +220,24 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
             full: false,
             step: Step::Running,
             eof: false,
-            in_peace: false,
+            graceful: false,
             until: Instant::NEVER,
             last: Instant::NEVER,
-            unheard: LINGER_BYTES,
+            discardable: LINGER_BYTES,
+            progress: Progress::new(),
             outcome: Ok(()),
         }
     }
 
     fn on_written(&mut self, half: T::Writer, result: io::Result<usize>, mut out: Transmit) {
         self.writer = Some(half);
+        self.progress.rest();
         let written = result.unwrap_or(0);
+        if self.step == Step::Flushing && written > 0 {
+            self.extend_flush(self.host.now());
+        }
         if written == 0 {
-            // Nobody will read what we say: the endpoint hears of it as of an end of input.
+            // No output can be delivered any more: to the endpoint that is the end of input.
             out.clear();
             self.filling.clear();
             self.end.close_read(self.host.now());
@@ -224,6 +254,30 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
         }
     }
 
+    /// Our direction is closed: the peer's end is awaited from now on.
+    fn on_closed(&mut self, half: T::Writer, result: io::Result<()>) {
+        self.writer = Some(half);
+        if result.is_err() {
+            // The peer is gone.
+            self.eof = true;
+        }
+        if self.step == Step::Closing {
+            self.step = Step::Lingering;
+            let now = self.host.now();
+            if self.graceful {
+                self.last = now + LINGER_IN_ALL;
+            }
+            self.until = self.last.min(now + LINGER);
+        }
+    }
+
+    /// The peer takes its last output: it has another minute.
+    fn extend_flush(&mut self, now: Instant) {
+        if self.graceful {
+            self.until = self.last.min(now + FLUSH);
+        }
+    }
+
     fn on_read(&mut self, half: T::Reader, result: io::Result<usize>, mut buffer: Vec<u8>) {
         let read = result.unwrap_or(0);
         buffer.truncate(read);
@@ -231,7 +285,7 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
         if read > 0 {
             self.reader = Some(half);
             if self.step >= Step::Flushing {
-                self.unheard = self.unheard.saturating_sub(read);
+                self.discardable = self.discardable.saturating_sub(read);
             }
             if self.step == Step::Lingering {
                 self.until = self.last.min(self.host.now() + LINGER);
@@ -245,8 +299,14 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
     /// Lets the endpoint go on, or the end of the connection.
     fn turn(&mut self, cx: &Context<'_>, nudger: &Waker) {
         let now = self.host.now();
+        if self.progress.look(|| self.closer.unacknowledged(), now) {
+            match self.step {
+                Step::Running => self.end.note_delivery(now),
+                _ => self.extend_flush(now),
+            }
+        }
         if self.step == Step::Running {
-            self.heed(cx, now);
+            self.follow_orders(cx, now);
             let mut input = self.input.rest_mut();
             let mut context = Context::from_waker(nudger);
             let driven = self.end.drive_in_place(&mut input, &mut self.filling, &mut context, now);
@@ -258,40 +318,35 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
                 self.spare.shrink(0);
             }
             if driven.is_err() || self.end.is_drained() {
-                self.in_peace = matches!(driven, Ok(()) | Err(ConnectionError::Drained));
+                self.graceful = matches!(driven, Ok(()) | Err(ConnectionError::Drained));
                 self.outcome = driven;
                 self.step = Step::Flushing;
-                self.last = now + if self.in_peace { FLUSH } else { LINGER };
-                self.until = self.last;
+                self.last = now + if self.graceful { FLUSH_IN_ALL } else { LINGER };
+                self.until = self.last.min(now + FLUSH);
             }
         } else {
-            // What still comes is for nobody.
+            // No call is left for what still comes.
             self.input.keep(0);
         }
         let flushed = self.writer.is_some() && self.rest.is_none() && self.filling.is_empty();
         if self.step == Step::Flushing && flushed {
-            self.step = Step::Lingering;
-            if self.in_peace {
-                self.last = now + LINGER_IN_ALL;
-            }
-            self.until = self.last.min(now + LINGER);
-            self.closer.close_write();
+            self.step = Step::Closing;
         }
         if self.step >= Step::Flushing && self.orders.poll_phase(cx) == Phase::Abort {
-            self.in_peace = false;
+            self.graceful = false;
             self.last = self.last.min(now + LINGER);
             self.until = self.until.min(self.last);
         }
         let waited = self.step >= Step::Flushing && now >= self.until;
-        let heard = self.step == Step::Lingering && (self.eof || self.unheard == 0);
-        if waited || heard {
+        let read = self.step == Step::Lingering && (self.eof || self.discardable == 0);
+        if (waited || read) && self.step != Step::Done {
             self.step = Step::Done;
             self.closer.close();
         }
     }
 
-    /// Does what it was told since.
-    fn heed(&mut self, cx: &Context<'_>, now: Instant) {
+    /// Passes a new order on to the endpoint.
+    fn follow_orders(&mut self, cx: &Context<'_>, now: Instant) {
         let wanted = self.orders.poll_phase(cx);
         if wanted > self.phase {
             self.phase = wanted;
@@ -299,7 +354,7 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
         }
     }
 
-    /// Whether the endpoint stopped for want of room that is there by now: what it had said is being written.
+    /// Whether the endpoint stopped for want of room that is there by now: its output is being written.
     fn has_room_again(&self) -> bool {
         let room = self.filling.is_empty() && !planted!(FullWaits);
         self.step == Step::Running && self.full && room
@@ -318,23 +373,42 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
         Some((half, std::mem::replace(&mut self.filling, spare)))
     }
 
+    /// The half that is to be closed, once all output is written.
+    fn next_close(&mut self) -> Option<T::Writer> {
+        if self.step == Step::Closing { self.writer.take() } else { None }
+    }
+
     /// What is to be read into, if nothing is being read and all was consumed.
     fn next_read(&mut self) -> Option<(T::Reader, Vec<u8>)> {
-        if !self.input.rest().is_empty() || self.step == Step::Done || self.unheard == 0 {
+        if !self.input.rest().is_empty() || self.step == Step::Done || self.discardable == 0 {
             return None;
         }
         let half = self.reader.take()?;
         Some((half, self.input.lend()))
     }
 
-    fn wakeup(&self) -> Option<Instant> {
-        match self.step {
+    /// When the task must run next if nothing else happens; called before it goes to sleep.
+    fn wakeup(&mut self) -> Option<Instant> {
+        let at = match self.step {
             Step::Running => self.end.poll_timeout(),
-            Step::Flushing | Step::Lingering => Some(self.until),
+            Step::Flushing | Step::Closing | Step::Lingering => Some(self.until),
             Step::Done if planted!(ClosedSpins) => Some(self.until),
             // Only what is in flight is waited for.
             Step::Done => None,
+        };
+        let slow = match self.step {
+            // Where all output is in the write, the endpoint waits for nothing.
+            Step::Running => self.writer.is_none() && self.full,
+            Step::Flushing => self.writer.is_none() && self.graceful,
+            _ => false,
+        };
+        if slow {
+            self.progress.watch(|| self.closer.unacknowledged(), self.host.now());
+        } else {
+            self.progress.rest();
         }
+        let look = self.progress.next_look();
+        if look == Instant::NEVER { at } else { Some(at.map_or(look, |at| at.min(look))) }
     }
 }
 

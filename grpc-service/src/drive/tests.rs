@@ -30,10 +30,13 @@ impl WriteHalf for Nowhere {
         let written = out.len();
         ready((self, Ok(written), out))
     }
+
+    fn close(self) -> impl Future<Output = (Self, io::Result<()>)> {
+        ready((self, Ok(())))
+    }
 }
 
 impl Close for Nowhere {
-    fn close_write(&mut self) {}
     fn close(&mut self) {}
 }
 
@@ -70,6 +73,8 @@ struct Talker {
     idle: bool,
     drained: bool,
     fails: bool,
+    /// When it heard that output was delivered.
+    delivered: Vec<Instant>,
 }
 
 impl Talker {
@@ -80,7 +85,7 @@ impl Talker {
         for _ in 0..100 {
             connection.call(&CallHead::new(&path, "localhost"), None, Instant::ZERO).unwrap();
         }
-        Self { connection, idle: false, drained: false, fails: false }
+        Self { connection, idle: false, drained: false, fails: false, delivered: Vec::new() }
     }
 }
 
@@ -100,6 +105,10 @@ impl Endpoint for Talker {
 
     fn poll_timeout(&self) -> Option<Instant> {
         None
+    }
+
+    fn note_delivery(&mut self, now: Instant) {
+        self.delivered.push(now);
     }
 
     fn close_read(&mut self, _: Instant) {}
@@ -168,7 +177,15 @@ impl Ending {
         let len = out.len();
         self.line.on_written(half, Ok(len), out);
         self.turn_at(millis);
-        assert!(self.line.step == Step::Lingering, "the peer may close its side");
+        self.closed_at(millis);
+    }
+
+    /// Our direction is closed, so many milliseconds after the end.
+    fn closed_at(&mut self, millis: u64) {
+        let half = self.line.next_close().expect("all is written");
+        self.line.on_closed(half, Ok(()));
+        self.turn_at(millis);
+        assert!(self.line.step >= Step::Lingering, "the peer may close its side");
     }
 
     /// The peer says so many bytes; whether it is still listened to.
@@ -259,6 +276,7 @@ fn last_words_leave_though_the_peer_has_said_too_much_before_they_did() {
     let len = out.len();
     ending.line.on_written(half, Ok(len), out);
     ending.turn_at(59_999);
+    ending.closed_at(59_999);
     assert!(ending.line.step == Step::Done);
 }
 
@@ -280,4 +298,180 @@ fn a_connection_that_has_failed_listens_for_what_is_left_of_its_second_whatever_
     assert!(ending.hears_at(900, 13));
     ending.turn_at(1_000);
     assert!(ending.line.step == Step::Done);
+}
+
+/// A transport of which a test decides when operations complete, and what is acknowledged.
+#[derive(Clone, Default)]
+struct Scripted {
+    unacknowledged: Rc<Cell<usize>>,
+    /// Operations that were begun and have ended, in order.
+    log: Rc<std::cell::RefCell<Vec<&'static str>>>,
+    /// Writes and closings may complete.
+    goes_on: Rc<Cell<bool>>,
+    /// Closings wait for the end of the transport.
+    close_stalls: Rc<Cell<bool>>,
+    closed: Rc<Cell<bool>>,
+}
+
+impl Scripted {
+    async fn wait(&self, begun: &'static str, ended: &'static str, stalls: bool) {
+        self.log.borrow_mut().push(begun);
+        poll_fn(|_| match self.closed.get() || (self.goes_on.get() && !stalls) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+        self.log.borrow_mut().push(ended);
+    }
+}
+
+impl Transport for Scripted {
+    type Reader = Scripted;
+    type Writer = Scripted;
+    type Closer = Scripted;
+
+    fn split(self) -> (Scripted, Scripted, Scripted) {
+        (self.clone(), self.clone(), self)
+    }
+}
+
+impl ReadHalf for Scripted {
+    async fn read(self, buffer: Vec<u8>) -> (Self, io::Result<usize>, Vec<u8>) {
+        let closed = Rc::clone(&self.closed);
+        poll_fn(|_| if closed.get() { Poll::Ready(()) } else { Poll::Pending }).await;
+        (self, Ok(0), buffer)
+    }
+}
+
+impl WriteHalf for Scripted {
+    async fn write(self, out: Transmit) -> (Self, io::Result<usize>, Transmit) {
+        self.wait("write", "written", false).await;
+        let written = out.len();
+        (self, Ok(written), out)
+    }
+
+    async fn close(self) -> (Self, io::Result<()>) {
+        self.wait("close_notify", "half-closed", self.close_stalls.get()).await;
+        (self, Ok(()))
+    }
+}
+
+impl Close for Scripted {
+    fn close(&mut self) {
+        self.log.borrow_mut().push("closed");
+        self.closed.set(true);
+    }
+
+    fn unacknowledged(&self) -> Option<usize> {
+        Some(self.unacknowledged.get())
+    }
+}
+
+/// A whole loop over such a transport, which ends at once.
+struct Scene {
+    driven: LocalFuture<Result<(), ConnectionError>>,
+    transport: Scripted,
+    clock: Rc<Clock>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let (transport, clock) = (Scripted::default(), Rc::new(Clock::default()));
+        let end = Talker { drained: true, ..Talker::new() };
+        let driven = drive(end, transport.clone(), Rc::new(Rc::clone(&clock)), ());
+        Self { driven: Box::pin(driven), transport, clock }
+    }
+
+    /// Runs the loop, so many milliseconds after its start; whether it is over.
+    fn is_over_at(&mut self, millis: u64) -> bool {
+        self.clock.0.set(Instant::from_millis(millis));
+        self.driven.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    fn log(&self) -> Vec<&'static str> {
+        self.transport.log.borrow().clone()
+    }
+}
+
+#[test]
+fn the_writing_half_closes_behind_all_output_and_before_the_transport() {
+    let mut scene = Scene::new();
+    assert!(!scene.is_over_at(0));
+    assert_eq!(scene.log(), ["write"], "what is being written comes first");
+    scene.transport.goes_on.set(true);
+    assert!(!scene.is_over_at(100));
+    assert_eq!(scene.log(), ["write", "written", "close_notify", "half-closed"]);
+    // The peer does not close its side.
+    assert!(!scene.is_over_at(1_099));
+    assert!(scene.is_over_at(1_100));
+    assert_eq!(scene.log().last(), Some(&"closed"));
+}
+
+#[test]
+fn a_close_that_does_not_complete_ends_with_the_transport() {
+    let mut scene = Scene::new();
+    scene.transport.close_stalls.set(true);
+    scene.transport.goes_on.set(true);
+    assert!(!scene.is_over_at(0) && !scene.is_over_at(59_999));
+    assert_eq!(scene.log(), ["write", "written", "close_notify"]);
+    assert!(scene.is_over_at(60_000));
+    assert_eq!(scene.log()[3..], ["closed", "half-closed"]);
+}
+
+#[test]
+fn the_last_output_has_a_minute_from_each_acknowledgement() {
+    let mut scene = Scene::new();
+    scene.transport.unacknowledged.set(1_000_000);
+    assert!(!scene.is_over_at(0));
+    for n in 1..=9 {
+        scene.transport.unacknowledged.set(1_000_000 - n * 128);
+        assert!(!scene.is_over_at(n as u64 * 59_000), "{n}");
+    }
+    // A byte is no progress.
+    scene.transport.unacknowledged.set(1_000_000 - 9 * 128 - 1);
+    assert!(!scene.is_over_at(590_999));
+    assert!(scene.is_over_at(591_000));
+}
+
+#[test]
+fn the_last_output_has_ten_minutes_in_all() {
+    let mut scene = Scene::new();
+    scene.transport.unacknowledged.set(1_000_000);
+    assert!(!scene.is_over_at(0));
+    for n in 1..600 {
+        scene.transport.unacknowledged.set(1_000_000 - n * 1000);
+        assert!(!scene.is_over_at(n as u64 * 1000), "{n}");
+    }
+    scene.transport.unacknowledged.set(0);
+    assert!(scene.is_over_at(600_000));
+}
+
+/// The endpoint hears of progress before it is driven at its timeout, and only where its output waits for the write.
+#[test]
+fn an_endpoint_whose_output_waits_hears_what_the_peer_acknowledges() {
+    for full in [true, false] {
+        let (transport, clock) = (Scripted::default(), Rc::new(Clock::default()));
+        let end = Talker::new();
+        let (host, closer) = (Rc::new(Rc::clone(&clock)), transport.clone());
+        let (reader, writer) = (transport.clone(), transport.clone());
+        let mut line = Line::<_, Scripted, _>::new(end, reader, writer, closer, host, ());
+        let turn = |line: &mut Line<Talker, Scripted, ()>, millis| {
+            clock.0.set(Instant::from_millis(millis));
+            line.turn(&Context::from_waker(Waker::noop()), Waker::noop());
+        };
+        turn(&mut line, 0);
+        assert!(line.next_write().is_some());
+        line.full = full;
+        transport.unacknowledged.set(1000);
+        let look = line.wakeup();
+        assert_eq!(look, full.then_some(Instant::from_millis(10)), "{full}");
+        transport.unacknowledged.set(800);
+        turn(&mut line, 10);
+        assert_eq!(line.end.delivered, look.as_slice());
+        // Once for the same bytes.
+        line.full = full;
+        line.wakeup();
+        turn(&mut line, 20);
+        assert_eq!(line.end.delivered, look.as_slice());
+    }
 }

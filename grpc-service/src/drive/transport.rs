@@ -1,4 +1,4 @@
-//! What the loop needs of a transport, and who may tell it to go.
+//! What the loop needs of a transport, and what may stop it.
 
 use std::future::Future;
 use std::io;
@@ -24,7 +24,11 @@ pub trait Transport {
 
 /// The half of a [`Transport`] that is read from.
 pub trait ReadHalf: Sized {
-    /// Reads at least a byte into `buffer`, which comes empty and has room. Zero bytes are the end of input.
+    /// Reads at least a byte into `buffer`, which comes empty and has room.
+    ///
+    /// On `Ok(n)` the first `n` bytes of the returned buffer are what was read, and its length is at least `n`: the loop
+    /// truncates the buffer to `n`. `Ok(0)` is the end of input, and so is an error. The transport may return another buffer
+    /// than it was given.
     ///
     /// The future is polled until it completes and never dropped before, but with the whole loop.
     fn read(self, buffer: Vec<u8>) -> impl Future<Output = (Self, io::Result<usize>, Vec<u8>)>;
@@ -37,30 +41,55 @@ pub trait WriteHalf: Sized {
     ///
     /// The future is polled until it completes and never dropped before, but with the whole loop.
     fn write(self, out: Transmit) -> impl Future<Output = (Self, io::Result<usize>, Transmit)>;
+
+    /// Closes this direction behind all that was written: the peer reads the end. The loop calls it once, when no write is
+    /// under way, and still reads.
+    ///
+    /// A socket shuts its sending side down (`shutdown(SHUT_WR)`); a TLS layer writes `close_notify` first. An error means
+    /// that the peer is gone: the loop does not wait for it.
+    ///
+    /// The future is polled until it completes and never dropped before, but with the whole loop. [`Close::close`] must
+    /// complete it too: the loop gives the peer a bounded time to take the last bytes.
+    fn close(self) -> impl Future<Output = (Self, io::Result<()>)>;
 }
 
 /// Ends a [`Transport`] while its halves may be under way.
 pub trait Close {
-    /// Nothing more is written: the peer reads the end behind what was.
-    fn close_write(&mut self);
-    /// Nothing is read or written any more, and what is under way completes.
+    /// Nothing is read or written any more, and what is under way completes, with whatever result.
+    ///
+    /// Completion-based sockets are shut down in both directions, which completes their operations. On readiness sockets
+    /// `shutdown(SHUT_RDWR)` does the same, because a socket that was shut down is readable and writable; a transport that
+    /// waits for something else than the socket must wake its operations itself. The descriptor stays open until the halves
+    /// are dropped, which is when the loop returns.
     fn close(&mut self);
+
+    /// Bytes that were written and that the peer's system has not acknowledged, if that can be told (`SIOCOUTQ`).
+    ///
+    /// It is asked while a write is slow, to tell a peer that reads slowly from one that does not read. Without it only
+    /// a completed write is progress.
+    fn unacknowledged(&self) -> Option<usize> {
+        None
+    }
 }
 
-/// What a connection is told to do from beside it.
+/// How far a connection is to be ended, as decided outside of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// Serve.
     Run,
-    /// Finish the calls in flight and go (GOAWAY).
+    /// Finish the calls in flight, then close (GOAWAY).
     Drain,
-    /// Go now.
+    /// Close now.
     Abort,
 }
 
-/// Who may tell a connection to go; `()` never does.
+/// Decides from outside when a connection ends; `()` never does.
 pub trait Orders {
-    /// What to do. The waker of `cx` is woken when that changes.
+    /// The phase that is wanted. A phase that is lower than one before has no effect.
+    ///
+    /// The waker of `cx` is woken when the answer changes. It is the task's own waker, and the one of the latest call counts:
+    /// keep that one alone, in place of the one before. The loop asks in each turn, so that an implementation that compares
+    /// with [`Waker::will_wake`](std::task::Waker::will_wake) clones a waker once a connection.
     fn poll_phase(&self, cx: &Context<'_>) -> Phase;
 }
 

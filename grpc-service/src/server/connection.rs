@@ -351,6 +351,10 @@ impl Endpoint for ServerConnection {
         core.into_iter().chain(calls).min()
     }
 
+    fn note_delivery(&mut self, now: Instant) {
+        self.shared.connection.borrow_mut().note_delivery(now);
+    }
+
     fn close_read(&mut self, now: Instant) {
         self.shared.connection.borrow_mut().close_read(now);
     }

@@ -138,6 +138,7 @@ impl<R: Played> Player<R> {
         if let Verb::PollEvent { now, .. }
         | Verb::PollTransmit { now }
         | Verb::CloseRead { now }
+        | Verb::NoteDelivery { now }
         | Verb::Shutdown { now }
         | Verb::Close { now, .. }
         | Verb::Call { now, .. } = verb
@@ -152,6 +153,7 @@ impl<R: Played> Player<R> {
                 self.note(&words::verb(other));
                 match other {
                     Verb::CloseRead { .. } => self.conn.close_read(now),
+                    Verb::NoteDelivery { .. } => self.conn.note_delivery(now),
                     Verb::Shutdown { .. } => self.conn.shutdown(now),
                     Verb::Close { code, .. } => self.conn.close(*code, now),
                     Verb::Send { call, message } => {

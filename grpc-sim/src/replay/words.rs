@@ -41,6 +41,7 @@ pub(super) fn verb(verb: &Verb<'_>) -> String {
         }
         Verb::PollTransmit { .. } => "poll_transmit".into(),
         Verb::CloseRead { .. } => "close_read".into(),
+        Verb::NoteDelivery { .. } => "note_delivery".into(),
         Verb::Shutdown { .. } => "shutdown".into(),
         Verb::Close { code, .. } => format!("close {code}"),
         Verb::Send { call, message } => format!("send {}, {} bytes", name(*call), message.len()),

@@ -336,15 +336,16 @@ impl WriteHalf for Writer {
         let result = if there { line.put(&out) } else { Ok(0) };
         (self, result, out)
     }
+
+    async fn close(self) -> (Self, io::Result<()>) {
+        self.0.finish(&mut self.0.sim.state.borrow_mut());
+        (self, Ok(()))
+    }
 }
 
 pub(super) struct Closer(Line);
 
 impl Close for Closer {
-    fn close_write(&mut self) {
-        self.0.finish(&mut self.0.sim.state.borrow_mut());
-    }
-
     fn close(&mut self) {
         let state = &mut *self.0.sim.state.borrow_mut();
         let link = &mut state.links[self.0.index];
@@ -464,6 +465,10 @@ impl Endpoint for Tap {
 
     fn is_trimmed(&self) -> bool {
         self.end.borrow_mut().endpoint().is_trimmed()
+    }
+
+    fn note_delivery(&mut self, now: Instant) {
+        self.end.borrow_mut().endpoint().note_delivery(now);
     }
 
     fn close_read(&mut self, now: Instant) {

@@ -96,6 +96,8 @@ impl Endpoint for Talker {
         None
     }
 
+    fn note_delivery(&mut self, _: Instant) {}
+
     fn close_read(&mut self, _: Instant) {
         self.ended = true;
     }

@@ -274,6 +274,15 @@ impl Session {
         self.timers.no_later_than(self.timers.backlog);
     }
 
+    /// The peer's system has acknowledged output that was pulled before and is still being written: the peer takes what
+    /// we send, however long the write lasts. The wait for the next pull begins anew.
+    pub fn note_delivery(&mut self, now: Instant) {
+        if self.timers.backlog != Instant::NEVER {
+            self.timers.pulled();
+            self.note_backlog(now);
+        }
+    }
+
     /// The connection's window is closed: DATA that waits for it does not wait for ever.
     #[cold]
     pub(super) fn note_closed_window(&mut self, now: Instant) {
