@@ -1,5 +1,6 @@
 //! The arena: memory that is taken bit by bit and given back at once.
 
+#[cfg(not(test))]
 use alloc::alloc::{alloc, dealloc};
 use core::alloc::Layout;
 use core::cell::Cell;
@@ -7,6 +8,8 @@ use core::fmt;
 use core::ptr::NonNull;
 
 mod lists;
+#[cfg(test)]
+use tests::heap::{alloc, dealloc};
 
 pub(crate) use lists::{Open, Pile};
 
@@ -227,7 +230,8 @@ impl Arena {
     pub fn try_alloc<T: Copy>(&self, value: T) -> Result<&mut T, ArenaFull> {
         let place = self.take(Layout::new::<T>())?.cast::<T>();
         // SAFETY: `take` returns memory of this layout that nothing else refers to, valid until the next reset,
-        // which needs `&mut self` and so outlives no borrow of `self`. It is written before it is referred to.
+        // which needs `&mut self` and so outlives no borrow of `self`. It is written before it is referred to. No foreign
+        // code runs between, here or in `take`: a copy of a `Copy` type calls nothing.
         unsafe {
             place.write(value);
             Ok(&mut *place.as_ptr())
@@ -306,6 +310,9 @@ impl Arena {
 
     /// Grows the memory that `take` returned last from `old` to `new` bytes without moving it, when it lies at the
     /// end of what was handed out and the window has room.
+    ///
+    /// `place` and `old` must be what the arena handed out. Of all of it only the last in its chunk ends at `next`: a
+    /// chunk's header lies between `next` and whatever is in another chunk.
     #[inline]
     pub(crate) fn extend_in_place(&self, place: NonNull<u8>, old: usize, new: usize) -> bool {
         let next = self.next.get();
@@ -318,7 +325,10 @@ impl Arena {
         false
     }
 
-    /// Gives back the end of the memory that `take` returned last.
+    /// Gives back the end of the memory that `take` returned last, if nothing was taken behind it.
+    ///
+    /// Any safe caller of [`ArenaVec::into_slice`] does this at any time: between an `open` and its `close`, while a pile
+    /// is under way, within a narrowed window. `place` and `old` must be what the arena handed out.
     #[inline]
     pub(crate) fn give_back_tail(&self, place: NonNull<u8>, old: usize, new: usize) {
         let next = self.next.get();
@@ -328,13 +338,15 @@ impl Arena {
         }
     }
 
-    /// The free end of the chunk, to be written to as a list of unknown length, up to [`Open::close`].
+    /// Takes the whole window, to be written to as a list of unknown length, until [`Open::close`] gives back what the
+    /// list does not need.
     ///
-    /// Whatever is taken meanwhile comes from another chunk.
+    /// Foreign code may use the arena meanwhile: as the window is taken, what it takes comes from another chunk, and it
+    /// has no memory before the window to give back, because `next` lies at the window's end.
     #[inline(always)]
     pub(crate) fn open<T: Copy>(&self) -> Open<'_, T> {
         let (next, end) = (self.next.get(), self.end.get());
-        self.end.set(next);
+        self.next.set(end);
         let pad = next.align_offset(align_of::<T>());
         let window = end as usize - next as usize;
         match NonNull::new(next.wrapping_add(pad)) {
@@ -378,6 +390,12 @@ impl Arena {
         }
         self.beyond.set(beyond.min(bytes - inside));
         narrowed
+    }
+
+    /// [`narrow`](Self::narrow)s until the guard is dropped, which a panic of foreign code does, too.
+    #[inline]
+    pub(crate) fn narrow_within(&self, bytes: usize, input: usize) -> NarrowGuard<'_> {
+        NarrowGuard { arena: self, narrowed: self.narrow(bytes, input) }
     }
 
     /// Undoes [`narrow`](Self::narrow): all that was not taken since is free again.
@@ -501,6 +519,19 @@ pub(crate) struct Narrowed {
     end: *mut u8,
     chunk: Option<Chunk>,
     piling: bool,
+}
+
+/// Undoes [`Arena::narrow`] when it is dropped.
+pub(crate) struct NarrowGuard<'a> {
+    arena: &'a Arena,
+    narrowed: Narrowed,
+}
+
+impl Drop for NarrowGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.arena.widen(&self.narrowed);
+    }
 }
 
 impl Narrowed {

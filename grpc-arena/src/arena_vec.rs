@@ -116,7 +116,7 @@ impl<'a, T: Copy> ArenaVec<'a, T> {
         let (held, used) = (self.capacity * size_of::<T>(), self.len * size_of::<T>());
         self.arena.give_back_tail(self.start.cast(), held, used);
         // SAFETY: `len` initialised elements that nothing else refers to, valid for `'a`; or a dangling start and no
-        // element.
+        // element. What was given back lies behind them.
         unsafe { core::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 }

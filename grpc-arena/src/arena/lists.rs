@@ -9,8 +9,12 @@ use crate::{ArenaFull, ArenaVec};
 /// A list at the free end of an arena's chunk; see [`Arena::open`].
 pub(crate) struct Open<'a, T> {
     pub(super) arena: &'a Arena,
-    // Invariant: the window when this was made; the arena hands out none of it before `close`. `start` has room for
-    // `room` elements in it, or is dangling and `room` is 0.
+    // Invariant: `next..end` was the window when this was made, and is handed out to this list since: `next` of the arena
+    // lies at `end`, or in another chunk. No safe call changes that before `close`: with an empty window every
+    // allocation of at least one byte takes another chunk, a pile finds no room, a nested `open` gets no room, a nested
+    // `narrow` and `widen` leave the window empty, and `give_back_tail` gives back only a list that ends at `next`, of
+    // which there is none, as the bytes before `end` belong to this list. After a panic the window stays taken until the
+    // reset. `start` has room for `room` elements in `next..end`, or is dangling and `room` is 0.
     pub(super) next: *mut u8,
     pub(super) end: *mut u8,
     pub(super) start: NonNull<T>,
@@ -61,12 +65,14 @@ impl<'a, T: Copy> Open<'a, T> {
     #[inline(always)]
     unsafe fn take(self, len: usize) {
         // Else something was taken meanwhile and the window is one on another chunk: the rest of this one stays unused.
-        if self.arena.next.get() == self.next {
-            self.arena.end.set(self.end);
-            if len > 0 {
+        // No two chunks share such an address: `next` lies behind a header, and `end` does not lie before one.
+        if self.arena.next.get() == self.end {
+            let after = match len {
+                0 => self.next,
                 // SAFETY: within the window by the caller's word.
-                self.arena.next.set(unsafe { self.start.add(len).as_ptr().cast() });
-            }
+                _ => unsafe { self.start.add(len).as_ptr().cast() },
+            };
+            self.arena.next.set(after);
         }
     }
 }
@@ -83,6 +89,9 @@ pub(crate) struct Pile<'a, T> {
     pub(super) arena: &'a Arena,
     // Invariant: `top..floor` are `len` initialised elements, or dangling and `len` is 0; the arena hands out none of
     // it, as its window ended at `top` when that was last moved, and in its chunk only ever ends lower until `finish`.
+    // Foreign code runs between two elements: what it takes lies below `top`, what it gives back lowers `next`, what it
+    // narrows it widens up to `top` at most, its piles lie below and stay there only where this is no pile's outer one.
+    // A panic leaves the elements where they are, as memory that is free once the decode around it widens the window.
     pub(super) chunk: Option<Chunk>,
     pub(super) end: *mut u8,
     pub(super) floor: *mut T,
@@ -112,7 +121,8 @@ impl<'a, T: Copy> Pile<'a, T> {
             return None;
         }
         // SAFETY: so many bytes lie between `next` and `top`, in one chunk, aligned as `floor` is; they belong to this
-        // pile from here on, as the window now ends before them.
+        // pile from here on, as the window now ends before them. Whether the window is still the pile's is asked each
+        // time, as foreign code has run since.
         unsafe {
             self.top = self.top.sub(1);
             self.top.write(value);

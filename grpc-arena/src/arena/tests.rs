@@ -4,6 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+pub(crate) mod heap;
+mod provenance;
+
 #[test]
 fn an_empty_arena_holds_no_memory() {
     let arena = Arena::new();

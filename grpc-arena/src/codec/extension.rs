@@ -17,7 +17,7 @@ pub fn extension<'a, E: Message<'a>>(
 ) -> Result<E, DecodeError> {
     let mut extension = E::EMPTY;
     let mut cx = Context::new(&[], arena, limits);
-    let narrowed = arena.narrow(limits.arena_bytes, fields.encoded_len());
+    let narrowed = arena.narrow_within(limits.arena_bytes, fields.encoded_len());
     let mut before = 0;
     for span in fields.spans() {
         cx.turn_to(span);
@@ -27,7 +27,7 @@ pub fn extension<'a, E: Message<'a>>(
         }
         before += span.len();
     }
-    arena.widen(&narrowed);
+    drop(narrowed);
     cx.finish().map_err(|error| error.behind(before).within(E::info().name()))?;
     extension.check_required().map_err(|error| error.within(E::info().name()))?;
     Ok(extension)
@@ -62,7 +62,8 @@ pub fn encode_in<'m, 'a, M: Message<'m>>(
     let size = super::encoded_len(message, &mut cache);
     let place =
         arena.take(Layout::array::<u8>(size).map_err(|_| ArenaFull)?)?.cast::<MaybeUninit<u8>>();
-    // SAFETY: fresh memory of the arena for `size` bytes, which need not be initialised; nothing else refers to it.
+    // SAFETY: fresh memory of the arena for `size` bytes, which need not be initialised; nothing else refers to it, and
+    // nothing that foreign code does in `write` can give it back.
     let memory = unsafe { core::slice::from_raw_parts_mut(place.as_ptr(), size) };
     let start = Writer::new(memory);
     cache.rewind();

@@ -81,7 +81,7 @@ impl<'a> Frame<'a> {
         value: T,
     ) -> Result<(), ArenaFull> {
         let room = self.room(arena, list, 1)?;
-        // SAFETY: room for one element.
+        // SAFETY: room for one element; no foreign code runs up to the commit, as `T` is `Copy`.
         unsafe { room.write(value) };
         // SAFETY: that one element is initialised.
         unsafe { self.commit(list, room, 1) };
@@ -137,7 +137,7 @@ impl<'a> Frame<'a> {
     ///
     /// # Safety
     /// `room` must be what [`room`](Self::room) has just returned for this list and at least as many elements, all of
-    /// which are initialised now.
+    /// which are initialised now. Foreign code may have run meanwhile that had neither this frame nor the list.
     pub(crate) unsafe fn commit<T: Copy>(
         &mut self,
         list: &mut &'a [T],

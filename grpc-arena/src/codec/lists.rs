@@ -36,15 +36,16 @@ where
     L::Value: 'a,
 {
     if to.is_empty() {
-        // Leaves take nothing from the arena, so its free end holds the list as it grows.
+        // Leaves should take nothing from the arena, so its free end holds the list as it grows. One that does, or gives
+        // something back, or panics, finds the window taken: `open`'s room is this list's alone until it is closed.
         let open = cx.arena.open::<L::Value>();
         let mut next = cursor;
         for len in 0..open.room() {
             let value = L::read(&mut next, cx);
-            // SAFETY: `len` is less than the room.
+            // SAFETY: `len` is less than the room, of which foreign code, in `L::read`, can get nothing.
             unsafe { open.start().add(len).write(value) };
             if !next.skip_tag(tag) {
-                // SAFETY: `len + 1` elements were written.
+                // SAFETY: `len + 1` elements were written; one that panicked would have left the list unclosed.
                 *to = unsafe { open.close(len + 1) };
                 return next;
             }
@@ -104,7 +105,7 @@ where
             // Each turn takes a byte (or `size` bytes) at least, unless the leaf is broken.
             while !inner.is_empty() && len < open.room() {
                 let value = L::read(&mut inner, cx);
-                // SAFETY: `len` is less than the room.
+                // SAFETY: `len` is less than the room, of which foreign code, in `L::read`, can get nothing.
                 unsafe { open.start().add(len).write(value) };
                 len += 1;
             }
@@ -139,7 +140,8 @@ fn append<'a, T: Copy + 'a>(
     let Ok(room) = frame.room(cx.arena, to, count) else { return cx.full(cursor) };
     for i in 0..count {
         let (value, next) = read(cursor, cx, i + 1 == count);
-        // SAFETY: `i < count`, which there is room for.
+        // SAFETY: `i < count`, which there is room for. The room was taken before `read` ran foreign code, which reaches
+        // neither it nor the frame and the list, as these are borrowed here.
         unsafe { room.add(i).write(value) };
         cursor = next;
     }
@@ -212,7 +214,8 @@ fn read_messages<'a, M: Message<'a>>(
     let (mut len, tag_len) = (0, super::tag_len(tag));
     loop {
         let inner = cursor.delimited(cx);
-        // SAFETY: `len < count`, which there is room for; written before it is referred to.
+        // SAFETY: `len < count`, which there is room for; written before it is referred to. The room was taken before any
+        // `merge` ran, and each has its element for the call alone.
         let element = unsafe {
             let place = room.add(len);
             place.write(M::EMPTY);
@@ -269,7 +272,7 @@ pub fn groups<'a, M: Message<'a>>(
     let count = pile.len();
     let room = if to.is_empty() { pile.room() } else { frame.room(cx.arena, to, count) };
     let Ok(room) = room else { return cx.full(cursor) };
-    // SAFETY: room for all elements, which are part of the list once they are copied.
+    // SAFETY: room for all elements, which are part of the list once they are copied; no foreign code runs between.
     unsafe {
         pile.finish(room);
         commit(room, count, to, frame);
@@ -277,7 +280,8 @@ pub fn groups<'a, M: Message<'a>>(
     // Where the chunk has no more room they come one by one, and the list doubles.
     while more {
         let Ok(room) = frame.room(cx.arena, to, 1) else { return cx.full(cursor) };
-        // SAFETY: room for one; written before it is referred to.
+        // SAFETY: room for one; written before it is referred to. `merge` has it for the call alone and reaches neither
+        // the frame nor the list, so that the room is still the one behind the list when it is committed.
         let element = unsafe {
             room.write(M::EMPTY);
             &mut *room.as_ptr()

@@ -291,7 +291,7 @@ fn sort_by_rank<K: MapKey, V: Copy>(entries: &mut [(K, V)]) -> bool {
         to.write(*entry);
     }
     for (entry, place) in unsorted.iter().zip(places).take(len) {
-        // SAFETY: `len` entries were written.
+        // SAFETY: `len` entries were written. Foreign code has said the ranks before, whatever they are, and runs no more.
         entries[usize::from(place)] = unsafe { entry.assume_init() };
     }
     true
@@ -337,7 +337,8 @@ fn merge_sort<K: MapKey, V: Copy>(
     let len = entries.len();
     let layout = Layout::for_value(entries);
     let start = arena.take(layout)?.cast::<(K, V)>();
-    // SAFETY: fresh memory for as many entries, which are written before they are referred to.
+    // SAFETY: fresh memory for as many entries, which are written before they are referred to. The order of keys is foreign
+    // code; what it takes and gives back of the arena lies behind the scratch, as that is taken.
     let scratch = unsafe {
         start.copy_from_nonoverlapping(NonNull::from(&*entries).cast(), len);
         core::slice::from_raw_parts_mut(start.as_ptr(), len)
@@ -367,6 +368,7 @@ fn merge_sort<K: MapKey, V: Copy>(
     if turns % 2 == 1 {
         to.copy_from_slice(from);
     }
+    // Does nothing where foreign code has taken something behind it that it has not given back.
     arena.give_back_tail(start.cast(), layout.size(), 0);
     Ok(())
 }
@@ -415,7 +417,7 @@ where
             if cx.unnamed {
                 break;
             }
-            // SAFETY: `len` is less than the room.
+            // SAFETY: `len` is less than the room, of which foreign code, in `entry`, can get nothing.
             unsafe { open.start().add(len).write(entry) };
             if !next.skip_tag(tag) {
                 // SAFETY: `len + 1` entries were written.

@@ -68,7 +68,7 @@ pub fn decode<'a, M: Message<'a>>(
     // Built where it is returned, as a message may be large; that takes a function as plain as this.
     let mut result = MaybeUninit::uninit();
     decode_into(&mut result, bytes, arena, limits);
-    // SAFETY: just written.
+    // SAFETY: just written; a panic of foreign code would not come here.
     unsafe { result.assume_init() }
 }
 
@@ -83,9 +83,9 @@ fn decode_into<'a, M: Message<'a>>(
     let result = place.write(Ok(M::EMPTY));
     let Ok(message) = result else { return };
     let mut cx = Context::new(bytes, arena, limits);
-    let narrowed = arena.narrow(limits.arena_bytes, bytes.len());
+    let narrowed = arena.narrow_within(limits.arena_bytes, bytes.len());
     message.merge(Cursor::new(bytes), &mut cx, 0);
-    arena.widen(&narrowed);
+    drop(narrowed);
     let checked = match cx.finish() {
         Ok(()) => message.check_required().map_err(|error| error.within(M::info().name())),
         Err(error) => Err(locate(error, M::info(), bytes)),
@@ -127,7 +127,8 @@ pub fn encode<'a, M: Message<'a>>(message: &M, cache: &mut SizeCache, out: &mut 
         written, size,
         "encode must follow encoded_len of the same message with the same cache"
     );
-    // SAFETY: the writer has initialised so many bytes of the spare capacity.
+    // SAFETY: the writer has initialised so many bytes of the spare capacity. `write` is foreign code, but has `out` only
+    // through the writer, and returns a later state of that one, as it is generic over its lifetime.
     unsafe { out.set_len(out.len() + written) };
 }
 
@@ -135,7 +136,8 @@ pub fn encode<'a, M: Message<'a>>(message: &M, cache: &mut SizeCache, out: &mut 
 #[inline(always)]
 fn place<'a, M: Message<'a>>(cx: &Context<'a>, from: Option<&'a M>) -> Option<&'a mut M> {
     let place = cx.arena.take(Layout::new::<M>()).ok()?.cast::<M>();
-    // SAFETY: fresh memory of the arena for one `M`, which lives for 'a; written before it is referred to.
+    // SAFETY: fresh memory of the arena for one `M`, which lives for 'a; written before it is referred to, and before any
+    // foreign code runs, as `M` is `Copy`.
     unsafe {
         match from {
             None => place.write(M::EMPTY),
