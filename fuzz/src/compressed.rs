@@ -182,7 +182,7 @@ impl Pair {
         let options = options.compression(compression);
         let server = Server::new(router, options, Rc::new(StillHost::default()));
         let client = Connection::new(&Config::default(), 1, Instant::ZERO);
-        Pair { client, server: server.accept(Peer::Memory) }
+        Pair { client, server: server.accept(Peer::memory()) }
     }
 
     /// Sends a message; what comes back, and whether it is compressed, or the status.

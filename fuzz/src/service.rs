@@ -41,7 +41,7 @@ pub fn check(data: &[u8]) {
         let options = ServerOptions::new(limits).expect("limits in their ranges");
         let options = options.compression(compression);
         let server = Server::new(router, options, Rc::new(host.clone()));
-        let connection = server.accept(Peer::Memory);
+        let connection = server.accept(Peer::memory());
         let end = hold(connection, &host, &steps, segment, |_, _| {});
         drop(end);
         host.run();

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use grpc_service::drive::{Phase, Transport, drive};
-use grpc_service::{LocalFuture, Peer, Server};
+use grpc_service::{LocalFuture, Peer, PeerAddress, Server};
 use monoio::io::{CancelHandle, Canceller};
 use monoio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
@@ -44,7 +44,7 @@ impl Listener for TcpListener {
         let (stream, address) = self.cancelable_accept(cancel).await?;
         // Frames leave when they are made: what belongs together is written together.
         stream.set_nodelay(true)?;
-        Ok((Socket::new(stream), Peer::Inet(address)))
+        Ok((Socket::new(stream), Peer::from(address)))
     }
 }
 
@@ -53,7 +53,10 @@ impl Listener for UnixListener {
 
     async fn accept(&self, cancel: CancelHandle) -> io::Result<(Self::Stream, Peer)> {
         let (stream, address) = self.cancelable_accept(cancel).await?;
-        Ok((Socket::new(stream), Peer::Unix(address.as_pathname().map(PathBuf::from))))
+        Ok((
+            Socket::new(stream),
+            Peer::new(PeerAddress::Unix(address.as_pathname().map(PathBuf::from))),
+        ))
     }
 }
 

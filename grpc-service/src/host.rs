@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 
 use grpc_proto::Instant;
@@ -63,26 +62,3 @@ impl fmt::Display for ConnectError {
 }
 
 impl std::error::Error for ConnectError {}
-
-/// Who is at the other end of a transport.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Peer {
-    /// A socket of the Internet families.
-    Inet(SocketAddr),
-    /// A socket of the local machine, by its path if it has one.
-    Unix(Option<std::path::PathBuf>),
-    /// The same process, or a transport without addresses.
-    Memory,
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Peer::Inet(address) => address.fmt(f),
-            Peer::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
-            Peer::Unix(None) => f.write_str("unix:"),
-            Peer::Memory => f.write_str("memory"),
-        }
-    }
-}

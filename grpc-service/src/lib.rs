@@ -28,6 +28,7 @@ mod endpoint;
 mod host;
 mod inbox;
 mod method;
+mod peer;
 mod pool;
 mod queue;
 mod recording;
@@ -46,8 +47,9 @@ pub use client::{
 };
 pub use compression::{Compression, Encoding};
 pub use endpoint::{Endpoint, OUT_MARK};
-pub use host::{ConnectError, Connector, Host, LocalFuture, Peer};
+pub use host::{ConnectError, Connector, Host, LocalFuture};
 pub use method::{Method, Request, Response};
+pub use peer::{Peer, PeerAddress, TlsPeer, UnixCredentials};
 pub use pool::{PoolLimits, PoolUse};
 pub use recording::Recordings;
 pub use server::{Cx, Router, Server, ServerConnection, ServerOptions, Sink};

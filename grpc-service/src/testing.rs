@@ -164,7 +164,7 @@ impl Pair {
             waker,
             host: Rc::clone(host),
             client: Side::new(client),
-            server: Side::new(server.accept(Peer::Memory)),
+            server: Side::new(server.accept(Peer::memory())),
             tasks: Vec::new(),
             segment: usize::MAX,
         };

@@ -185,7 +185,7 @@ fn call_raw(
     register_echoing(&mut router, &Echoing::default());
     let options = ServerOptions::new(limits.clone()).expect("consistent limits");
     let server = Server::new(router, options.compression(server), Rc::new(Rc::clone(&host)));
-    let mut server = server.accept(Peer::Memory);
+    let mut server = server.accept(Peer::memory());
     let now = Instant::ZERO;
     let config = Config::new(Limits::default()).expect("the defaults");
     let mut client = Session::new(Side::Client, &config, 1, now);

@@ -169,7 +169,7 @@ fn a_client_that_opens_its_window_by_the_byte_has_each_message_compressed_once()
     for body in bodies(60_000) {
         ENCODED.set(0);
         let host = MemoryHost::new(1);
-        let mut server = server(&body, true, &host).accept(Peer::Memory);
+        let mut server = server(&body, true, &host).accept(Peer::memory());
         let mut sent = 0;
         let mut hear = |said: &[u8]| {
             let (mut input, mut out) = (said, Transmit::new());

@@ -144,7 +144,7 @@ fn a_path_or_encoding_that_nobody_knows_is_told_in_part() {
         let (mut asked, mut answer) = (Transmit::new(), Transmit::new());
         client.poll_transmit(&mut asked, now);
         let asked: Vec<u8> = asked.chunks().flatten().copied().collect();
-        let mut connection = server.accept(Peer::Memory);
+        let mut connection = server.accept(Peer::memory());
         let mut cx = Context::from_waker(Waker::noop());
         connection.drive(&mut &asked[..], &mut answer, &mut cx, now).expect("it stays");
         let answer: Vec<u8> = answer.chunks().flatten().copied().collect();

@@ -580,7 +580,7 @@ impl Connector for Sim {
             let Some(server) = server else {
                 return Err(ConnectError::new("the connection was refused"));
             };
-            let accepted = server.accept(Peer::Memory);
+            let accepted = server.accept(Peer::memory());
             let adopted = {
                 let state = &mut *sim.state.borrow_mut();
                 let index = state.links.len();

@@ -5,7 +5,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use grpc_proto::Instant;
-use grpc_service::Endpoint;
+use grpc_service::{Endpoint, TlsPeer};
 use rustls::pki_types::ServerName;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
@@ -13,7 +13,6 @@ use rustls::{ClientConfig, RootCertStore};
 use crate::config::{ConfigError, MAX_HANDSHAKE, for_http2, provider};
 use crate::endpoint::{HANDSHAKE_TIMEOUT, TlsEndpoint};
 use crate::error::TlsError;
-use crate::peer::TlsPeer;
 use crate::pem;
 use crate::session::{H2, Session};
 

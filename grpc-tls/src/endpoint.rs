@@ -4,10 +4,9 @@ use std::task::Context;
 use std::time::Duration;
 
 use grpc_proto::{ConnectionError, Instant, Transmit};
-use grpc_service::{Endpoint, OUT_MARK};
+use grpc_service::{Endpoint, OUT_MARK, TlsPeer};
 
 use crate::error::TlsError;
-use crate::peer::TlsPeer;
 use crate::session::{Opened, Session};
 
 /// How long a handshake may take by default.

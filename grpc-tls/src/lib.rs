@@ -28,7 +28,7 @@ pub use client::ClientTls;
 pub use config::ConfigError;
 pub use endpoint::{HANDSHAKE_TIMEOUT, TlsEndpoint};
 pub use error::{Plaintext, TlsError};
-pub use peer::TlsPeer;
+pub use grpc_service::TlsPeer;
 pub use rustls;
 pub use server::ServerTls;
 pub use session::{Opened, Session};

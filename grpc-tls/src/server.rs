@@ -6,7 +6,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use grpc_proto::Instant;
-use grpc_service::Endpoint;
+use grpc_service::{Endpoint, TlsPeer};
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{
@@ -17,7 +17,6 @@ use rustls::sign::CertifiedKey;
 use crate::config::{ConfigError, MAX_HANDSHAKE, for_http2, provider};
 use crate::endpoint::{HANDSHAKE_TIMEOUT, TlsEndpoint};
 use crate::error::TlsError;
-use crate::peer::TlsPeer;
 use crate::pem;
 use crate::session::{H2, Session};
 use crate::sni::NoteName;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use grpc_service::TlsPeer;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
@@ -11,7 +12,7 @@ use rustls::unbuffered::{
 use rustls::{ClientConfig, CommonState, ServerConfig};
 
 use crate::error::{Plaintext, TlsError};
-use crate::peer::TlsPeer;
+use crate::peer::peer_of;
 use crate::sni;
 
 /// Bytes of a record's header: type, version and length (RFC 8446 §5.1).
@@ -112,10 +113,7 @@ impl Session {
 
     /// Who the peer is, once the handshake is complete.
     pub fn peer(&self) -> Option<TlsPeer> {
-        self.established.then(|| match &self.side {
-            Side::Client(connection) => TlsPeer::of(connection, None),
-            Side::Server(connection) => TlsPeer::of(connection, self.server_name.as_deref()),
-        })
+        self.established.then(|| peer_of(self.common(), self.server_name.clone()))
     }
 
     /// Opens the records in `input`, in place, and advances it past them: to its end, unless `deliver` asks to stop.

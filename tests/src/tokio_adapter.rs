@@ -287,7 +287,7 @@ pub async fn serve(listener: TcpListener, server: Server) {
         match listener.accept().await {
             Ok((stream, address)) => {
                 backoff = BACKOFF.0;
-                let connection = server.accept(Peer::Inet(address));
+                let connection = server.accept(Peer::from(address));
                 spawn_local(Line::new(connection, stream, Rc::clone(server.host())).run());
             }
             // The peer went away while it stood in line.

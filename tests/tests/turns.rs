@@ -33,7 +33,7 @@ fn a_turn_takes_all_input_though_many_calls_begin_before_any_can_be_answered() {
     client.poll_transmit(&mut out, now);
     let bytes: Vec<u8> = out.chunks().flatten().copied().collect();
 
-    let mut connection = server.accept(Peer::Memory);
+    let mut connection = server.accept(Peer::memory());
     let mut input = &bytes[..];
     let mut answers = Transmit::new();
     let mut cx = Context::from_waker(Waker::noop());

@@ -18,7 +18,7 @@ impl Sim {
         server: &Server,
         plan: PipePlan,
     ) -> usize {
-        let victim = server.accept(Peer::Memory);
+        let victim = server.accept(Peer::memory());
         self.attack(attacker, Either::Server(Box::new(victim)), plan)
     }
 
