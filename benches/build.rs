@@ -1,17 +1,18 @@
-//! Generates our echo service, and our messages of the public data sets where they are present; and the peers' code with the feature `peers`
+//! Generates our own services, and our messages of the public data sets where they are present; and the peers' code with the feature `peers`
 //! alone: it needs `protoc`, which nothing else of this workspace does.
 
 use std::path::{Path, PathBuf};
 
 const ECHO: &str = "proto/echo.proto";
+const STREAMS: &str = "proto/streams.proto";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed={ECHO}");
+    println!("cargo::rerun-if-changed=proto");
     grpc_build::Config::new()
         .out_dir(out("echo"))
-        .compile_protos(&[ECHO], &["proto"])
-        .expect("echo of our own");
+        .compile_protos(&[ECHO, STREAMS], &["proto"])
+        .expect("our own services");
     println!("cargo::rustc-check-cfg=cfg(protobuf_benchmarks)");
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/protobuf-benchmarks");
     println!("cargo::rerun-if-changed={}", data.display());
@@ -42,13 +43,13 @@ fn out(name: &str) -> PathBuf {
 mod peers {
     use std::path::{Path, PathBuf};
 
-    use super::{ECHO, out};
+    use super::{ECHO, STREAMS, out};
 
     pub(super) fn generate(data: Option<(&[PathBuf], &Path)>) {
         tonic_prost_build::configure()
             .out_dir(out("tonic"))
-            .compile_protos(&[ECHO], &["proto"])
-            .expect("echo for tonic");
+            .compile_protos(&[ECHO, STREAMS], &["proto"])
+            .expect("services for tonic");
         prost_013_build::Config::new()
             .out_dir(out("pajamax"))
             .service_generator(Box::new(pajamax_build::PajamaxGen::Local))

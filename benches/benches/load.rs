@@ -1,4 +1,5 @@
-//! Servers under `h2load`, each pinned to one core and the load to another: CPU microseconds of the server a unary call.
+//! Unary calls over sockets, the server pinned to one core and the load to another: microseconds of the server's processor
+//! a call where the load is `h2load`'s, and of both ends' where it is our client's and tonic's.
 //!
 //! Needs `h2load` (Debian's nghttp2-client) and `taskset`.
 
@@ -6,7 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use benches::Bench;
+use benches::load::{Programs, beside};
 use benches::server::{Load, Server};
+use benches::work::{Job, Work};
 
 const SHAPES: [(u32, u32); 4] = [(1, 1), (1, 16), (1, 64), (10, 10)];
 const BODIES: [usize; 2] = [100, 10240];
@@ -18,8 +21,10 @@ const SERVERS: [(&str, bool, Option<&str>); 3] = [
     ("pajamax", false, option_env!("CARGO_BIN_EXE_pajamax-server")),
 ];
 
+const PROGRAMS: Programs = benches::programs!();
+
 fn main() {
-    let bench = Bench::new("load", "CPU us of the server a call", 3, Duration::from_secs(2));
+    let bench = Bench::new("load", "CPU us a call", 3, Duration::from_secs(2));
     if !bench.measures() {
         println!("skipped: run it by `cargo bench`");
         return;
@@ -43,6 +48,9 @@ fn main() {
                 };
             }
             case.run();
+            let job = Job { work: Work::Unary, body, connections, streams };
+            beside(&bench, format!("{body} B, {connections} x {streams}, clients"), &PROGRAMS, job)
+                .run();
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Measurements side by side with peers.
 //!
-//! `cargo bench -p benches --features peers --bench core` (`load`, `codec`, `hpack`) prints one line a case: our figure,
-//! each peer's, and the ratio of the best-known peer to ours. Without the feature only our own figure is taken and nothing
+//! `cargo bench -p benches --features peers --bench core` (`streams`, `load`, `latency`, `scale`, `codec`, `hpack`) prints one line a case:
+//! our figure, each peer's, and how many times ours goes into it. `README.md` says what each row means. Without the feature only our own figure is taken and nothing
 //! foreign is built.
 //!
 //! Two things make figures of one run comparable. Contenders take turns, round by round, so that a neighbour who takes
@@ -9,10 +9,13 @@
 
 pub mod dataset;
 pub mod exchange;
+pub mod load;
 pub mod ours;
+pub mod probe;
 pub mod server;
 pub mod stories;
 mod table;
+pub mod work;
 
 #[cfg(feature = "peers")]
 pub mod peers;

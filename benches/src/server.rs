@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
+
 /// The core that servers run on, and the one that the load comes from.
 const SERVER_CORE: &str = "0";
-const LOAD_CORE: &str = "1";
+pub(crate) const LOAD_CORE: &str = "1";
 
 /// A process that serves [`crate::exchange::PATH`] on loopback, killed when dropped.
 #[derive(Debug)]
@@ -122,18 +125,25 @@ impl Server {
         })
     }
 
-    /// User and system time so far, of all threads that the process has or had.
-    fn cpu_us(&self) -> Result<f64, String> {
-        let path = format!("/proc/{}/stat", self.process.id());
-        let stat = fs::read_to_string(path).map_err(|_| "has died")?;
-        // The second field is the program's name in parentheses, and may hold anything.
-        let fields: Vec<&str> =
-            stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |index: usize| {
-            fields.get(index).and_then(|n| n.parse::<f64>().ok()).ok_or("an unreadable stat")
-        };
-        // The kernel reports them in hundredths of a second, whatever it counts in.
-        Ok((ticks(11)? + ticks(12)?) * 10_000.0)
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The process, for what `/proc` says of it.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// User and system time so far in microseconds, of all threads that the process has or had.
+    ///
+    /// # Errors
+    /// The process has ended.
+    pub fn cpu_us(&self) -> Result<f64, String> {
+        let process = Pid::from_raw(self.process.id() as i32);
+        let time = ClockId::pid_cpu_clock_id(process).and_then(clock_gettime);
+        let time = Duration::from(time.map_err(|_| "has died")?);
+        Ok(time.as_nanos() as f64 / 1000.0)
     }
 }
 

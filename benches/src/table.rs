@@ -66,18 +66,24 @@ impl Bench {
 
     /// A new case, to which contenders are added before it runs.
     pub fn case<'a>(&'a self, name: impl Into<String>) -> Case<'a> {
-        Case { bench: self, name: name.into(), contenders: Vec::new() }
+        self.case_of(name, &[""])
+    }
+
+    /// A new case whose rounds give several figures each, with a line for each of `parts`.
+    pub fn case_of<'a>(&'a self, name: impl Into<String>, parts: &'a [&'a str]) -> Case<'a> {
+        Case { bench: self, name: name.into(), parts, contenders: Vec::new() }
     }
 }
 
-/// What one contender's round gave: its figure, or the reason why there is none.
-type Figure = Result<f64, String>;
+/// What one contender's round gave: a figure for each part of its case, or the reason why there is none.
+type Figures = Result<Vec<f64>, String>;
 
 struct Contender<'a> {
     name: &'a str,
     ours: bool,
-    round: Box<dyn FnMut() -> Figure + 'a>,
-    figures: Vec<f64>,
+    round: Box<dyn FnMut() -> Figures + 'a>,
+    /// One list a round.
+    figures: Vec<Vec<f64>>,
     failure: Option<String>,
 }
 
@@ -85,6 +91,7 @@ struct Contender<'a> {
 pub struct Case<'a> {
     bench: &'a Bench,
     name: String,
+    parts: &'a [&'a str],
     contenders: Vec<Contender<'a>>,
 }
 
@@ -103,25 +110,38 @@ impl<'a> Case<'a> {
     pub fn ours_measured(
         self,
         name: &'a str,
-        round: impl FnMut() -> Result<f64, String> + 'a,
+        mut round: impl FnMut() -> Result<f64, String> + 'a,
     ) -> Self {
-        self.contender(name, true, Box::new(round))
+        self.contender(name, true, Box::new(move || Ok(vec![round()?])))
     }
 
     /// Adds a peer with a figure that it takes by itself, once a round; a reason in its place ends its rounds.
     pub fn peer_measured(
         self,
         name: &'a str,
-        round: impl FnMut() -> Result<f64, String> + 'a,
+        mut round: impl FnMut() -> Result<f64, String> + 'a,
     ) -> Self {
-        self.contender(name, false, Box::new(round))
+        self.contender(name, false, Box::new(move || Ok(vec![round()?])))
     }
 
-    /// Runs all rounds, contenders taking turns, and prints the line; does nothing if the case is not selected.
-    pub fn run(mut self) {
-        if !self.bench.selects(&self.name) {
-            return;
+    /// Adds a contender, ours or a peer, whose rounds give a figure for each part of the case.
+    pub fn figures(
+        self,
+        name: &'a str,
+        ours: bool,
+        round: impl FnMut() -> Result<Vec<f64>, String> + 'a,
+    ) -> Self {
+        self.contender(name, ours, Box::new(round))
+    }
+
+    /// Runs all rounds, contenders taking turns, and prints a line for each part; does nothing if the case is not selected.
+    pub fn run(self) {
+        if self.bench.selects(&self.name) {
+            self.run_rounds().iter().for_each(|line| println!("{line}"));
         }
+    }
+
+    fn run_rounds(mut self) -> Vec<String> {
         for round in 0..self.bench.rounds {
             // Whoever runs first after a pause pays for cold caches, so that honour rotates.
             let first = round % self.contenders.len().max(1);
@@ -131,12 +151,12 @@ impl<'a> Case<'a> {
                     continue;
                 }
                 match (contender.round)() {
-                    Ok(figure) => contender.figures.push(figure),
+                    Ok(figures) => contender.figures.push(figures),
                     Err(reason) => contender.failure = Some(reason),
                 }
             }
         }
-        println!("{}", self.line());
+        (0..self.parts.len()).map(|part| self.line(part)).collect()
     }
 
     fn timed(self, name: &'a str, ours: bool, mut work: impl FnMut(u64) + 'a) -> Self {
@@ -148,7 +168,7 @@ impl<'a> Case<'a> {
             }
             let start = processor_time();
             work(units);
-            Ok((processor_time() - start).as_nanos() as f64 / units as f64)
+            Ok(vec![(processor_time() - start).as_nanos() as f64 / units as f64])
         };
         self.contender(name, ours, Box::new(round))
     }
@@ -157,7 +177,7 @@ impl<'a> Case<'a> {
         mut self,
         name: &'a str,
         ours: bool,
-        round: Box<dyn FnMut() -> Figure + 'a>,
+        round: Box<dyn FnMut() -> Figures + 'a>,
     ) -> Self {
         if self.bench.only.as_deref().is_none_or(|only| only == name) {
             let (figures, failure) = (Vec::new(), None);
@@ -166,21 +186,26 @@ impl<'a> Case<'a> {
         self
     }
 
-    fn line(&self) -> String {
-        let mut line = format!("{:<28}", self.name);
-        let mut base: Vec<&[f64]> = Vec::new();
+    fn line(&self, part: usize) -> String {
+        let name = match self.parts[part] {
+            "" => self.name.clone(),
+            part => format!("{}, {part}", self.name),
+        };
+        let mut line = format!("{name:<28}");
+        let mut base: Vec<Vec<f64>> = Vec::new();
         for contender in &self.contenders {
-            let _ = match (&contender.failure, median(&contender.figures)) {
+            let figures: Vec<f64> = contender.figures.iter().map(|round| round[part]).collect();
+            let _ = match (&contender.failure, median(&figures)) {
                 (Some(reason), _) => write!(line, " | {} {reason}", contender.name),
                 (None, None) => write!(line, " | {} -", contender.name),
                 (None, Some(figure)) if contender.ours => {
-                    base.push(&contender.figures);
+                    base.push(figures);
                     write!(line, " | {} {}", contender.name, rounded(figure))
                 }
                 (None, Some(figure)) => {
                     let ratios: String = base
                         .iter()
-                        .filter_map(|ours| ratio(&contender.figures, ours))
+                        .filter_map(|ours| ratio(&figures, ours))
                         .map(|ratio| format!(" {ratio:.2}×"))
                         .collect();
                     write!(line, " | {} {}{ratios}", contender.name, rounded(figure))
@@ -214,9 +239,10 @@ fn processor_time() -> Duration {
 }
 
 /// How many times our figure goes into the peer's: in the middle of the rounds, each of which has its own ratio, as what
-/// disturbs a round disturbs both of its sides.
+/// disturbs a round disturbs both of its sides. None where a figure of ours is zero.
 fn ratio(peer: &[f64], ours: &[f64]) -> Option<f64> {
-    median(&peer.iter().zip(ours).map(|(peer, ours)| peer / ours).collect::<Vec<_>>())
+    let ratio = median(&peer.iter().zip(ours).map(|(peer, ours)| peer / ours).collect::<Vec<_>>());
+    ratio.filter(|ratio| ratio.is_finite())
 }
 
 fn median(figures: &[f64]) -> Option<f64> {
@@ -232,6 +258,7 @@ fn median(figures: &[f64]) -> Option<f64> {
 
 fn rounded(figure: f64) -> String {
     match figure {
+        tiny if tiny < 1.0 => format!("{tiny:.3}"),
         small if small < 10.0 => format!("{small:.2}"),
         medium if medium < 100.0 => format!("{medium:.1}"),
         large => format!("{large:.0}"),
@@ -256,23 +283,31 @@ mod tests {
         // The medians alone would say 80 to 20.
         assert_eq!(ratio(&[20.0, 80.0, 90.0], &[10.0, 20.0, 45.0]), Some(2.0));
         assert_eq!(ratio(&[], &ours), None);
+        assert_eq!(ratio(&[1.0], &[0.0]), None);
+    }
+
+    #[test]
+    fn a_case_of_two_parts_has_a_line_for_each() {
+        let bench = Bench { filters: Vec::new(), only: None, rounds: 1, round: Duration::ZERO };
+        let case = bench
+            .case_of("1 KiB", &["server", "client"])
+            .figures("ours", true, || Ok(vec![2.0, 0.25]))
+            .figures("peer", false, || Ok(vec![3.0, 0.5]));
+        let lines = case.run_rounds();
+        assert!(lines[0].starts_with("1 KiB, server "), "{}", lines[0]);
+        assert!(lines[0].ends_with("| ours 2.00 | peer 3.00 1.50×"), "{}", lines[0]);
+        assert!(lines[1].ends_with("| ours 0.250 | peer 0.500 2.00×"), "{}", lines[1]);
     }
 
     #[test]
     fn a_line_shows_every_figure_and_each_peer_as_a_multiple_of_ours() {
         let bench = Bench { filters: Vec::new(), only: None, rounds: 1, round: Duration::ZERO };
-        let mut case = bench
+        let case = bench
             .case("100 B")
             .ours_measured("ours", || Ok(50.0))
             .peer_measured("slow", || Ok(200.0))
             .peer_measured("stuck", || Err("stalls".into()));
-        for contender in &mut case.contenders {
-            match (contender.round)() {
-                Ok(figure) => contender.figures.push(figure),
-                Err(reason) => contender.failure = Some(reason),
-            }
-        }
-        let line = case.line();
+        let [line] = &case.run_rounds()[..] else { panic!("one part has one line") };
         assert!(line.starts_with("100 B "), "{line}");
         assert!(line.ends_with("| ours 50.0 | slow 200 4.00× | stuck stalls"), "{line}");
     }
