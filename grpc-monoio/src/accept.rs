@@ -98,8 +98,9 @@ pub async fn serve<L: Listener>(listener: L, server: &Server, stop: Stop) {
             // The peer went away while it stood in line.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(_) if stop.is_told() => {}
-            Err(_) => {
+            Err(error) => {
                 // Descriptors or memory are short, which more attempts do not mend.
+                server.accept_failed(&error, backoff);
                 stop.told_within(backoff).await;
                 backoff = (backoff * 2).min(BACKOFF_MAX);
             }
@@ -251,11 +252,13 @@ impl std::fmt::Debug for Stopper {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
+    use std::cell::{Cell, RefCell};
     use std::io::{Read, Write};
     use std::net::SocketAddr;
     use std::thread;
 
+    use grpc_proto::Transmit;
+    use grpc_service::drive::{Close, ReadHalf, WriteHalf};
     use grpc_service::{Host, Router, ServerOptions};
 
     use super::*;
@@ -328,6 +331,89 @@ mod tests {
             stopper.stop(Duration::ZERO);
             thread.join().expect("the panic is no business of the thread");
         }
+    }
+
+    /// A transport whose peer is gone.
+    struct Gone;
+
+    impl Transport for Gone {
+        type Reader = Gone;
+        type Writer = Gone;
+        type Closer = Gone;
+
+        fn split(self) -> (Gone, Gone, Gone) {
+            (Gone, Gone, Gone)
+        }
+    }
+
+    impl ReadHalf for Gone {
+        async fn read(self, buffer: Vec<u8>) -> (Self, io::Result<usize>, Vec<u8>) {
+            (self, Ok(0), buffer)
+        }
+    }
+
+    impl WriteHalf for Gone {
+        async fn write(self, out: Transmit) -> (Self, io::Result<usize>, Transmit) {
+            (self, Ok(0), out)
+        }
+
+        async fn close(self) -> (Self, io::Result<()>) {
+            (self, Ok(()))
+        }
+    }
+
+    impl Close for Gone {
+        fn close(&mut self) {}
+    }
+
+    /// A listener whose accepts fail and succeed as it is scripted, and that stops the server behind the last one.
+    struct Scripted {
+        script: RefCell<std::array::IntoIter<bool, 7>>,
+        accepts: Rc<RefCell<Vec<Instant>>>,
+        stopper: Stopper,
+    }
+
+    impl Listener for Scripted {
+        type Stream = Gone;
+
+        async fn accept(&self, _: CancelHandle) -> io::Result<(Gone, Peer)> {
+            self.accepts.borrow_mut().push(Instant::now());
+            match self.script.borrow_mut().next() {
+                Some(true) => Ok((Gone, Peer::memory())),
+                Some(false) => Err(io::Error::from_raw_os_error(libc::EMFILE)),
+                None => {
+                    self.stopper.stop(Duration::ZERO);
+                    Err(io::ErrorKind::Interrupted.into())
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_wait_between_accepts_doubles_and_begins_anew_after_a_success() {
+        let accepts = block_on(async {
+            let (stopper, stop) = stopper();
+            let script = [false, false, false, false, false, true, false];
+            let (script, accepts) = (RefCell::new(script.into_iter()), Rc::default());
+            let listener = Scripted { script, accepts: Rc::clone(&accepts), stopper };
+            let server = Server::new(Router::new(), ServerOptions::default(), MonoioHost::new());
+            serve(listener, &server, stop).await;
+            assert_eq!(server.stats().accepts_failed, 6);
+            assert_eq!(server.stats().connections_accepted, 1);
+            accepts.take()
+        });
+        let accepts: Vec<Instant> = accepts.expect("a runtime");
+        let waits: Vec<u128> =
+            accepts.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
+        let [first, second, third, fourth, fifth, success, again] = waits[..] else {
+            panic!("{waits:?}")
+        };
+        for (wait, least) in [(first, 10), (second, 20), (third, 40), (fourth, 80), (fifth, 160)] {
+            assert!(wait >= least, "{waits:?}");
+        }
+        assert!(success < 10, "{waits:?}");
+        // Without the reset it would be 320.
+        assert!((10..160).contains(&again), "{waits:?}");
     }
 
     #[test]

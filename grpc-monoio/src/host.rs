@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 use std::task::Poll;
 use std::time::{Duration, Instant as SystemInstant};
 
@@ -60,6 +60,40 @@ impl Host for MonoioHost {
         hasher.write_u64(self.origin.elapsed().as_nanos() as u64);
         hasher.finish()
     }
+
+    fn report(&self, line: &str) {
+        report(line);
+    }
+}
+
+/// Reports a line to the operators: a warning of the `log` crate, target `grpc`, with the feature of that name, and a line
+/// on the standard error without it.
+fn report(line: &str) {
+    #[cfg(feature = "log")]
+    log::warn!(target: "grpc", "{line}");
+    #[cfg(not(feature = "log"))]
+    eprintln!("grpc: {line}");
+}
+
+/// What is reported where epoll serves though nobody asked for it; `forced` is `MONOIO_FORCE_LEGACY_DRIVER`.
+fn fallback(io_uring: bool, forced: Option<&str>) -> Option<&'static str> {
+    let asked = forced
+        .is_some_and(|value| matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "yes"));
+    (!io_uring && !asked).then_some(
+        "io_uring is not available here (kernel, seccomp or RLIMIT_MEMLOCK), so epoll is used, which takes more system \
+         calls; set MONOIO_FORCE_LEGACY_DRIVER=1 to use epoll without this line",
+    )
+}
+
+/// Reports once a process that epoll is used in the place of io_uring.
+fn report_fallback() {
+    static REPORTED: Once = Once::new();
+    REPORTED.call_once(|| {
+        let forced = std::env::var("MONOIO_FORCE_LEGACY_DRIVER").ok();
+        if let Some(line) = fallback(monoio::utils::detect_uring(), forced.as_deref()) {
+            report(line);
+        }
+    });
 }
 
 impl fmt::Debug for MonoioHost {
@@ -110,6 +144,7 @@ const ABORT: Duration = Duration::from_secs(2);
 /// The kernel offers neither, or a limit forbids it.
 pub fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
     let mut runtime = RuntimeBuilder::<FusionDriver>::new().enable_timer().build()?;
+    report_fallback();
     // One of its own, which is told to go at the end: the next one's connections are not.
     let opened = Group::new();
     let before = OPENED.replace(Rc::clone(&opened));
@@ -135,6 +170,19 @@ mod tests {
 
     use super::*;
     use crate::TcpConnector;
+
+    #[test]
+    fn epoll_in_the_place_of_io_uring_is_reported_unless_it_was_asked_for() {
+        for (io_uring, forced, reported) in [
+            (true, None, false),
+            (false, None, true),
+            (false, Some("0"), true),
+            (false, Some("1"), false),
+            (false, Some("TRUE"), false),
+        ] {
+            assert_eq!(fallback(io_uring, forced).is_some(), reported, "{io_uring} {forced:?}");
+        }
+    }
 
     #[test]
     fn hosts_made_at_different_times_tell_the_same_time() {

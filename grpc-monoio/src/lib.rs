@@ -6,17 +6,24 @@
 //! several threads, each with its own sockets, connections and memory.
 //!
 //! io_uring is used where the kernel has it, epoll otherwise; `MONOIO_FORCE_LEGACY_DRIVER=1` in the environment
-//! forces epoll.
+//! forces epoll. Where io_uring is missing and nobody has forced epoll, that is reported once.
+//!
+//! Reports to operators, such as that accepting fails for want of descriptors, go to the `log` crate with the feature `log`,
+//! and to the standard error without it. The option that lost is `tracing`: spans would go unused, since recordings hold more,
+//! and its subscribers take records of `log` too.
 
 mod accept;
 mod client;
 mod group;
 mod host;
+mod listen;
 mod socket;
+mod stats;
 mod workers;
 
 pub use accept::{Listener, Stop, Stopper, listen_unix, serve, stopper};
 pub use client::TcpConnector;
 pub use host::{MonoioHost, block_on};
 pub use socket::{Closer, Reader, Socket, Writer};
+pub use stats::WorkerStats;
 pub use workers::{WorkerOptions, Workers};

@@ -1,18 +1,22 @@
 //! Several threads that serve one address.
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZero;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use grpc_service::{Router, Server, ServerOptions};
-use monoio::net::{ListenerOpts, TcpListener};
+use monoio::net::TcpListener;
 
 use crate::accept::{Stop, Stopper, serve, stopper};
 use crate::host::{MonoioHost, block_on};
+use crate::listen::listen_all;
+use crate::stats::{Desk, WorkerStats};
 
 /// How many workers there are, and what each one is like.
 #[derive(Clone, Debug)]
@@ -28,12 +32,18 @@ pub struct WorkerOptions {
     pub server: ServerOptions,
     /// Connections that may wait to be accepted, per thread. Default 1024.
     pub backlog: i32,
+    /// Whether other groups and processes of the same user may serve the same port, and each gets a part of the new
+    /// connections. Default false: an address that is served already is an error.
+    ///
+    /// All of them have to ask for it. A socket of another program that asks for SO_REUSEPORT can join a group of several
+    /// threads afterwards; the kernel has no way to refuse it.
+    pub share_port: bool,
 }
 
 impl Default for WorkerOptions {
     fn default() -> Self {
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
-        Self { threads, server: ServerOptions::default(), backlog: 1024 }
+        Self { threads, server: ServerOptions::default(), backlog: 1024, share_port: false }
     }
 }
 
@@ -58,6 +68,13 @@ impl WorkerOptions {
         self.backlog = backlog;
         self
     }
+
+    /// Sets whether other groups and processes may serve the same port.
+    #[must_use]
+    pub fn share_port(mut self, share: bool) -> Self {
+        self.share_port = share;
+        self
+    }
 }
 
 /// Threads that serve one address.
@@ -66,27 +83,32 @@ pub struct Workers {
     address: SocketAddr,
     stopper: Stopper,
     threads: Vec<JoinHandle<()>>,
+    desks: Vec<Desk>,
 }
 
 impl Workers {
     /// Binds `address` and starts the threads; port 0 lets the system choose, see [`Workers::address`].
     ///
-    /// The threads share the address by SO_REUSEPORT, and so does another process of the same user that does likewise:
-    /// that it serves the address already is no error, and each gets a part of the new connections.
+    /// The threads share the address by SO_REUSEPORT. Others may share it too if they and
+    /// [`WorkerOptions::share_port`] say so; otherwise an address that is served already is an error.
     ///
     /// `routes` runs once on each thread and fills its router: services live on one thread and need no locks.
     ///
     /// # Errors
-    /// The address cannot be bound, or a thread or its runtime cannot be made; then none is left behind.
+    /// The address, which the error names, cannot be bound, or a thread or its runtime cannot be made; then none is left behind.
     pub fn start<F>(address: SocketAddr, options: WorkerOptions, routes: F) -> io::Result<Workers>
     where
         F: Fn(&mut Router) + Send + Sync + 'static,
     {
         let routes = Arc::new(routes);
         let (stopper, stop) = stopper();
-        let mut workers = Workers { address, stopper, threads: Vec::new() };
-        for _ in 0..options.threads.max(1) {
-            if let Err(error) = workers.start_one(options.clone(), Arc::clone(&routes), &stop) {
+        let threads = options.threads.max(1);
+        let listeners = listen_all(address, threads, options.backlog, options.share_port)?;
+        let address = listeners[0].local_addr()?;
+        let mut workers = Workers { address, stopper, threads: Vec::new(), desks: Vec::new() };
+        for listener in listeners {
+            let server = options.server.clone();
+            if let Err(error) = workers.start_one(listener, server, Arc::clone(&routes), &stop) {
                 workers.stop(Duration::ZERO);
                 return Err(error);
             }
@@ -94,52 +116,67 @@ impl Workers {
         Ok(workers)
     }
 
-    /// Starts a thread, which has bound the address when this returns.
+    /// Starts a thread, which serves when this returns.
     fn start_one<F>(
         &mut self,
-        options: WorkerOptions,
+        listener: std::net::TcpListener,
+        options: ServerOptions,
         routes: Arc<F>,
         stop: &Stop,
     ) -> io::Result<()>
     where
         F: Fn(&mut Router) + Send + Sync + 'static,
     {
-        let (address, stop) = (self.address, stop.clone());
+        let (stop, desk) = (stop.clone(), Desk::default());
+        self.desks.push(desk.clone());
         let (report, started) = mpsc::channel();
         let name = format!("grpc-{}", self.threads.len());
         let thread = thread::Builder::new().name(name).spawn(move || {
             let failure = report.clone();
             let ran = block_on(async move {
-                let opts = ListenerOpts::new().backlog(options.backlog);
-                let listener = match TcpListener::bind_with_config(address, &opts) {
+                // On epoll, an accept on a blocking socket would hold the whole thread.
+                let adopted = listener
+                    .set_nonblocking(monoio::utils::is_legacy())
+                    .and_then(|()| TcpListener::from_std(listener));
+                let listener = match adopted {
                     Ok(listener) => listener,
                     Err(error) => return drop(report.send(Err(error))),
                 };
                 let mut router = Router::new();
                 routes(&mut router);
-                let server = Server::new(router, options.server, MonoioHost::new());
-                let bound = listener.local_addr();
-                let serving = bound.is_ok();
-                // Nobody listens any more only if the start was given up.
-                if report.send(bound).is_ok() && serving {
-                    serve(listener, &server, stop).await;
+                let server = Server::new(router, options, MonoioHost::new());
+                // The start was given up if the other end is gone.
+                if report.send(Ok(())).is_ok() {
+                    let mut serving = pin!(serve(listener, &server, stop));
+                    poll_fn(|cx| {
+                        desk.answer(&server, cx);
+                        serving.as_mut().poll(cx)
+                    })
+                    .await;
                 }
+                desk.close(server.stats());
             });
             if let Err(error) = ran {
                 drop(failure.send(Err(error)));
             }
         })?;
         self.threads.push(thread);
-        // The other threads bind the port that the first one got.
-        self.address = started.recv().unwrap_or_else(|_| {
+        started.recv().unwrap_or_else(|_| {
             Err(io::Error::other("a worker thread ended before it had started"))
-        })?;
-        Ok(())
+        })
     }
 
     /// The address that is served.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The counters of all workers: those of closed connections added up, and those of open ones at this moment.
+    ///
+    /// Each worker is asked on its thread. One that does not answer within a second, because a handler blocks its thread,
+    /// is counted as of its last answer. [`ServerHooks`](grpc_service::ServerHooks) tell of each connection by itself.
+    pub fn stats(&self) -> WorkerStats {
+        Desk::ask(&self.desks)
     }
 
     /// A switch that stops the workers from elsewhere.

@@ -27,6 +27,13 @@ pub trait Host {
 
     /// Sixty-four bits that a peer cannot guess.
     fn entropy(&self) -> u64;
+
+    /// Reports a line to the operators of the program, such as that accepting fails; by default on the standard error.
+    ///
+    /// It is called rarely: what can happen often is throttled before.
+    fn report(&self, line: &str) {
+        eprintln!("grpc: {line}");
+    }
 }
 
 /// Opens transports for clients.

@@ -1,5 +1,6 @@
 //! One connection of a server: takes events out of the core and runs handlers.
 
+use std::any::Any;
 use std::cell::{Ref, RefCell};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,12 +15,14 @@ use grpc_proto::{
 };
 
 use super::call::{Call, Scope, Shared};
+use super::ledger::{Entry, Ledger};
 use super::router::Requests;
 use super::slot::BoxSlot;
 use super::{Deployed, ServerOptions};
 use crate::endpoint::{Turn, turn};
 use crate::pool::Pool;
 use crate::recording::connect;
+use crate::report::{drop_payload, panic_message};
 use crate::timers::Timers;
 use crate::{Endpoint, Host, Peer};
 
@@ -34,6 +37,7 @@ pub struct ServerConnection {
     calls: Vec<Rc<Call>>,
     /// Scratch for the calls that were woken.
     woken: Vec<u32>,
+    entry: Entry,
 }
 
 impl ServerConnection {
@@ -42,6 +46,7 @@ impl ServerConnection {
         routes: Rc<Deployed>,
         pool: Rc<Pool>,
         host: Rc<dyn Host>,
+        ledger: Rc<Ledger>,
         peer: Peer,
     ) -> Self {
         let recordings = options.recordings.as_ref();
@@ -55,7 +60,9 @@ impl ServerConnection {
             decode: options.decode,
             peer,
         };
-        Self { shared: Rc::new(shared), routes, calls: Vec::new(), woken: Vec::new() }
+        let shared = Rc::new(shared);
+        let entry = Entry { place: ledger.opened(&shared), ledger, error: None };
+        Self { shared, routes, calls: Vec::new(), woken: Vec::new(), entry }
     }
 
     /// Counters of the connection.
@@ -225,13 +232,16 @@ impl ServerConnection {
         match polled {
             Ok(Poll::Pending) => call.slot.set(Some(slot)),
             Ok(Poll::Ready(())) => self.clear(call, Some(slot)),
-            Err(_) => self.fail(call, slot),
+            Err(payload) => self.fail(call, slot, payload),
         }
     }
 
     /// Ends a call whose handler panicked.
     #[cold]
-    fn fail(&self, call: &Call, slot: BoxSlot) {
+    fn fail(&self, call: &Call, slot: BoxSlot, payload: Box<dyn Any + Send>) {
+        let path = call.entry.borrow().as_ref().map_or("an unknown method", |entry| entry.path);
+        self.entry.ledger.panicked(path, panic_message(&*payload), &*self.shared.host);
+        drop_payload(payload);
         if let Some(key) = call.key.get() {
             let status = Status::new(Code::Internal, "the handler panicked");
             let mut connection = self.shared.connection.borrow_mut();
@@ -335,7 +345,10 @@ impl Endpoint for ServerConnection {
         now: Instant,
     ) -> Result<(), ConnectionError> {
         drop(self.shared.ready.unpark());
-        turn(self, input, out, now)?;
+        if let Err(error) = turn(self, input, out, now) {
+            self.entry.error = Some(error.clone());
+            return Err(error);
+        }
         if self.shared.connection.borrow().is_trimmed() {
             self.trim();
         }
@@ -382,6 +395,7 @@ impl Drop for ServerConnection {
         for call in &self.calls {
             self.clear(call, call.slot.take());
         }
+        self.entry.close(&self.shared);
     }
 }
 

@@ -5,6 +5,7 @@ mod connection;
 mod cx;
 mod handler;
 mod kinds;
+mod ledger;
 mod router;
 mod sink;
 mod slot;
@@ -12,6 +13,8 @@ mod slot;
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
 use grpc_arena::DecodeLimits;
 use grpc_proto::{Config, ConfigError, Limits};
@@ -22,22 +25,39 @@ pub use handler::{
     BidiCall, BidiHandler, ClientStreamingCall, ClientStreamingHandler, ServerStreamingHandler,
     UnaryHandler,
 };
+use ledger::Ledger;
+pub use ledger::ServerStats;
 use router::Entry;
 pub use router::Router;
 pub use sink::Sink;
 
 use crate::compression::{Codecs, Compression};
 use crate::pool::{Pool, PoolLimits, PoolUse};
-use crate::{Host, Peer, Recordings};
+use crate::{Host, Peer, Recordings, ServerHooks};
 
 /// How the connections of a server behave.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ServerOptions {
     pub(crate) config: Config,
     pub(crate) decode: DecodeLimits,
     pub(crate) pool: PoolLimits,
     pub(crate) compression: Compression,
     pub(crate) recordings: Option<Recordings>,
+    pub(crate) hooks: Option<Arc<dyn ServerHooks>>,
+}
+
+impl fmt::Debug for ServerOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { config, decode, pool, compression, recordings, hooks } = self;
+        f.debug_struct("ServerOptions")
+            .field("config", config)
+            .field("decode", decode)
+            .field("pool", pool)
+            .field("compression", compression)
+            .field("recordings", recordings)
+            .field("hooks", &hooks.is_some())
+            .finish()
+    }
 }
 
 impl ServerOptions {
@@ -56,6 +76,7 @@ impl ServerOptions {
             pool: PoolLimits::default(),
             compression: Compression::none(),
             recordings: None,
+            hooks: None,
         })
     }
 
@@ -86,6 +107,13 @@ impl ServerOptions {
         self.recordings = Some(recordings);
         self
     }
+
+    /// Sets hooks into what happens on the server; by default there are none.
+    #[must_use]
+    pub fn hooks(mut self, hooks: Arc<dyn ServerHooks>) -> Self {
+        self.hooks = Some(hooks);
+        self
+    }
 }
 
 impl Default for ServerOptions {
@@ -100,6 +128,7 @@ pub struct Server {
     routes: Rc<Deployed>,
     pool: Rc<Pool>,
     host: Rc<dyn Host>,
+    ledger: Rc<Ledger>,
 }
 
 /// The routes in force; calls that run keep those that they started with.
@@ -119,13 +148,27 @@ impl Server {
     pub fn new(router: Router, options: ServerOptions, host: Rc<dyn Host>) -> Self {
         let pool = Rc::new(Pool::new(options.pool, Codecs::new(options.compression.clone())));
         let routes = Rc::new(Deployed { current: RefCell::new(Rc::new(router)) });
-        Self { options, routes, pool, host }
+        let ledger = Ledger::new(options.hooks.clone());
+        Self { options, routes, pool, host, ledger }
     }
 
     /// A connection that was accepted from `peer`.
     pub fn accept(&self, peer: Peer) -> ServerConnection {
         let (routes, pool) = (Rc::clone(&self.routes), Rc::clone(&self.pool));
-        ServerConnection::new(&self.options, routes, pool, Rc::clone(&self.host), peer)
+        let (host, ledger) = (Rc::clone(&self.host), Rc::clone(&self.ledger));
+        ServerConnection::new(&self.options, routes, pool, host, ledger, peer)
+    }
+
+    /// Counters of all connections that were accepted here, closed and open. It looks at each open connection.
+    pub fn stats(&self) -> ServerStats {
+        self.ledger.stats()
+    }
+
+    /// Counts and reports that a connection could not be accepted and is tried again after `wait`; for adapters.
+    ///
+    /// Hooks hear of each time, operators ([`Host::report`]) at most once in ten seconds.
+    pub fn accept_failed(&self, error: &std::io::Error, wait: Duration) {
+        self.ledger.accept_failed(error, wait, &*self.host);
     }
 
     /// Puts `router` in force for new calls, on old connections too; running calls end on the old routes.

@@ -36,7 +36,7 @@ pub(crate) enum Requests {
 
 /// One method.
 pub(crate) struct Entry {
-    path: &'static str,
+    pub(crate) path: &'static str,
     pub(crate) requests: Requests,
     make: Box<dyn Fn() -> BoxSlot>,
     spare: RefCell<Vec<BoxSlot>>,

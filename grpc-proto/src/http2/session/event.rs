@@ -245,6 +245,34 @@ pub struct Stats {
     pub pings_received: u64,
 }
 
+impl core::ops::AddAssign for Stats {
+    fn add_assign(&mut self, other: Self) {
+        // Named one by one, so that a counter that is added above is added up here.
+        let Self {
+            streams_opened,
+            streams_refused,
+            resets_received,
+            resets_sent,
+            frames_received,
+            data_received,
+            data_sent,
+            data_frames_sent,
+            window_updates_received,
+            pings_received,
+        } = other;
+        self.streams_opened += streams_opened;
+        self.streams_refused += streams_refused;
+        self.resets_received += resets_received;
+        self.resets_sent += resets_sent;
+        self.frames_received += frames_received;
+        self.data_received += data_received;
+        self.data_sent += data_sent;
+        self.data_frames_sent += data_frames_sent;
+        self.window_updates_received += window_updates_received;
+        self.pings_received += pings_received;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,183 @@
+//! The counters of a server: those of closed connections added up, and those of open ones on demand.
+
+use std::cell::{Cell, RefCell};
+use std::ops::AddAssign;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use grpc_proto::{ConnectionError, Stats};
+
+use super::call::Shared;
+use crate::report::{Throttle, run_hook};
+use crate::{Host, Peer, ServerHooks};
+
+/// Counters of a server, or of several added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerStats {
+    /// Connections that were accepted.
+    pub connections_accepted: u64,
+    /// Connections that are open.
+    pub connections_open: u64,
+    /// Attempts to accept that failed for want of descriptors or memory.
+    pub accepts_failed: u64,
+    /// Handlers that panicked.
+    pub handlers_panicked: u64,
+    /// The counters of all connections, closed and open, added up.
+    pub connections: Stats,
+}
+
+impl AddAssign for ServerStats {
+    fn add_assign(&mut self, other: Self) {
+        // Named one by one, so that a counter that is added here is added up.
+        let Self {
+            connections_accepted,
+            connections_open,
+            accepts_failed,
+            handlers_panicked,
+            connections,
+        } = other;
+        self.connections_accepted += connections_accepted;
+        self.connections_open += connections_open;
+        self.accepts_failed += accepts_failed;
+        self.handlers_panicked += handlers_panicked;
+        self.connections += connections;
+    }
+}
+
+/// What the connections of a server share for its counters.
+pub(crate) struct Ledger {
+    /// All but the open connections.
+    totals: Cell<ServerStats>,
+    /// By place; a place is free when it upgrades to nothing, and named in `free`.
+    open: RefCell<Vec<Weak<Shared>>>,
+    free: RefCell<Vec<u32>>,
+    hooks: Option<Arc<dyn ServerHooks>>,
+    panics: Throttle,
+    accepts: Throttle,
+}
+
+/// The least time between two lines about handlers that panic, and between two about accepts that fail.
+const PANIC_LINES: Duration = Duration::from_secs(1);
+const ACCEPT_LINES: Duration = Duration::from_secs(10);
+
+impl Ledger {
+    pub(crate) fn new(hooks: Option<Arc<dyn ServerHooks>>) -> Rc<Self> {
+        Rc::new(Self {
+            totals: Cell::default(),
+            open: RefCell::default(),
+            free: RefCell::default(),
+            hooks,
+            panics: Throttle::new(PANIC_LINES),
+            accepts: Throttle::new(ACCEPT_LINES),
+        })
+    }
+
+    fn count(&self, change: impl FnOnce(&mut ServerStats)) {
+        let mut totals = self.totals.get();
+        change(&mut totals);
+        self.totals.set(totals);
+    }
+
+    fn hook(&self, call: impl FnOnce(&dyn ServerHooks)) {
+        if let Some(hooks) = &self.hooks {
+            run_hook(|| call(&**hooks));
+        }
+    }
+
+    /// Enters a connection, and returns its place.
+    pub(crate) fn opened(&self, shared: &Rc<Shared>) -> u32 {
+        let place = self.free.borrow_mut().pop();
+        let place = place.unwrap_or_else(|| {
+            let mut open = self.open.borrow_mut();
+            open.push(Weak::new());
+            open.len() as u32 - 1
+        });
+        self.open.borrow_mut()[place as usize] = Rc::downgrade(shared);
+        self.count(|totals| {
+            totals.connections_accepted += 1;
+            totals.connections_open += 1;
+        });
+        self.hook(|hooks| hooks.connection_opened(&shared.peer));
+        place
+    }
+
+    /// Adds up what a connection has counted, whose place is free from now on.
+    pub(crate) fn closed(
+        &self,
+        place: u32,
+        peer: &Peer,
+        stats: &Stats,
+        outcome: Result<(), &ConnectionError>,
+    ) {
+        self.open.borrow_mut()[place as usize] = Weak::new();
+        self.free.borrow_mut().push(place);
+        self.count(|totals| {
+            totals.connections_open -= 1;
+            totals.connections += *stats;
+        });
+        self.hook(|hooks| hooks.connection_closed(peer, stats, outcome));
+    }
+
+    /// A handler panicked.
+    pub(crate) fn panicked(&self, path: &str, message: &str, host: &dyn Host) {
+        self.count(|totals| totals.handlers_panicked += 1);
+        self.hook(|hooks| hooks.handler_panicked(path, message));
+        if let Some(skipped) = self.panics.pass(host.now()) {
+            let more = skipped_text(skipped);
+            run_hook(|| host.report(&format!("the handler of {path} panicked: {message}{more}")));
+        }
+    }
+
+    /// A connection could not be accepted.
+    pub(crate) fn accept_failed(&self, error: &std::io::Error, wait: Duration, host: &dyn Host) {
+        self.count(|totals| totals.accepts_failed += 1);
+        self.hook(|hooks| hooks.accept_failed(error, wait));
+        if let Some(skipped) = self.accepts.pass(host.now()) {
+            let more = skipped_text(skipped);
+            let text =
+                format!("accepting a connection failed, next attempt in {wait:?}: {error}{more}");
+            run_hook(|| host.report(&text));
+        }
+    }
+
+    pub(crate) fn stats(&self) -> ServerStats {
+        let mut stats = self.totals.get();
+        for shared in self.open.borrow().iter().filter_map(Weak::upgrade) {
+            // One that is in the middle of a step, which only code within the connection sees, is left out.
+            if let Ok(connection) = shared.connection.try_borrow() {
+                stats.connections += connection.stats();
+            }
+        }
+        stats
+    }
+}
+
+fn skipped_text(skipped: u64) -> String {
+    if skipped == 0 { String::new() } else { format!(" ({skipped} more since the last line)") }
+}
+
+/// A connection's way to the ledger.
+pub(crate) struct Entry {
+    pub(crate) ledger: Rc<Ledger>,
+    pub(crate) place: u32,
+    /// What ended the connection, if anything has.
+    pub(crate) error: Option<ConnectionError>,
+}
+
+impl Entry {
+    /// The connection is over.
+    pub(crate) fn close(&mut self, shared: &Shared) {
+        let (stats, drained) = match shared.connection.try_borrow() {
+            Ok(connection) => (connection.stats(), connection.is_drained()),
+            Err(_) => (Stats::default(), false),
+        };
+        let outcome = match self.error.take() {
+            None | Some(ConnectionError::Drained) if drained => Ok(()),
+            None => Err(ConnectionError::Closed(None)),
+            Some(error) => Err(error),
+        };
+        self.ledger.closed(self.place, &shared.peer, &stats, outcome.as_ref().copied());
+    }
+}
