@@ -154,6 +154,9 @@ pub enum ApiMisuse {
     /// A path, an authority, a user agent or an encoding with control characters or outer white space, a path that does not
     /// begin with a slash, or no authority.
     HeadText,
+    /// A message whose [`Encode::encode`](grpc_arena::Encode::encode) appends another number of bytes than its
+    /// `encoded_len` returned. Nothing of it is sent. If it has removed what was queued before, the call is over.
+    EncodedLength,
 }
 
 impl From<StreamError> for SendError {
@@ -163,6 +166,7 @@ impl From<StreamError> for SendError {
             StreamError::Ended => SendError::Ended,
             StreamError::AfterEnd => SendError::Misuse(ApiMisuse::AfterEnd),
             StreamError::OutOfOrder => SendError::Misuse(ApiMisuse::HeadersSent),
+            StreamError::WrongLength => SendError::Misuse(ApiMisuse::EncodedLength),
         }
     }
 }
@@ -192,6 +196,9 @@ impl fmt::Display for SendError {
             }
             SendError::Misuse(ApiMisuse::CompressedWithoutEncoding) => {
                 "a compressed message needs a grpc-encoding in the head of the call"
+            }
+            SendError::Misuse(ApiMisuse::EncodedLength) => {
+                "a message appends as many bytes as its encoded_len says"
             }
             SendError::Misuse(ApiMisuse::HeadText) => {
                 "texts of a head hold no control characters and no outer white space, \

@@ -16,6 +16,17 @@ pub(crate) struct SendQueue {
     /// Bytes of the front chunk that are sent.
     front_sent: usize,
     len: usize,
+    /// Whether foreign code has removed queued bytes; see [`BadWrite::Lost`].
+    lost: bool,
+}
+
+/// Why nothing was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadWrite {
+    /// Another number of bytes was written than was announced; the queue is as it was.
+    Length,
+    /// Bytes of earlier messages were removed: the queue is empty, and its stream cannot go on.
+    Lost,
 }
 
 #[derive(Debug)]
@@ -92,13 +103,24 @@ impl SendQueue {
         self.len == 0
     }
 
+    /// Whether the stream cannot go on because queued bytes are gone.
+    #[inline]
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost
+    }
+
     /// Lets `write` append `len` bytes to a buffer, from `pool` if none is open.
+    ///
+    /// `write` is foreign code. Where it panics, or appends another number of bytes, what it has appended is removed.
+    ///
+    /// # Errors
+    /// [`BadWrite`].
     pub(crate) fn append(
         &mut self,
         len: usize,
         pool: &mut BufferPool,
         write: impl FnOnce(&mut Vec<u8>),
-    ) {
+    ) -> Result<(), BadWrite> {
         let shares = match self.chunks.back() {
             Some(Chunk::Own(buffer)) => buffer.len() + len <= SHARE,
             _ => false,
@@ -106,7 +128,8 @@ impl SendQueue {
         if !shares {
             self.chunks.push_back(Chunk::Own(pool.take(len)));
         }
-        let Some(Chunk::Own(buffer)) = self.chunks.back_mut() else { return };
+        let mut undo = Undo { before: 0, queue: self };
+        let Some(buffer) = undo.buffer() else { return Err(BadWrite::Lost) };
         let before = buffer.len();
         if before + len > SHARE {
             // Nothing else will share it: doubling would only make it too large to be lent to whoever receives.
@@ -114,8 +137,16 @@ impl SendQueue {
         } else {
             buffer.reserve(len);
         }
+        undo.before = before;
+        let Some(buffer) = undo.buffer() else { return Err(BadWrite::Lost) };
         write(buffer);
-        self.len += buffer.len() - before;
+        if buffer.len() != before + len {
+            drop(undo);
+            return Err(if self.lost { BadWrite::Lost } else { BadWrite::Length });
+        }
+        core::mem::forget(undo);
+        self.len += len;
+        Ok(())
     }
 
     /// Appends a payload by handle.
@@ -134,10 +165,11 @@ impl SendQueue {
         pool: &mut BufferPool,
     ) {
         if payload.len() < WORTH_A_HANDLE && !self.chunks.is_empty() {
-            return self.append(PREFIX + payload.len(), pool, |out| {
+            let appended = self.append(PREFIX + payload.len(), pool, |out| {
                 out.extend_from_slice(&prefix);
                 out.extend_from_slice(&payload);
             });
+            return debug_assert_eq!(appended, Ok(()), "as many bytes as were announced");
         }
         self.len += PREFIX + payload.len();
         self.chunks.push_back(Chunk::Framed(prefix, payload));
@@ -177,7 +209,7 @@ impl SendQueue {
                 pool.give(buffer);
             }
         }
-        (self.front_sent, self.len) = (0, 0);
+        (self.front_sent, self.len, self.lost) = (0, 0, false);
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
@@ -186,6 +218,38 @@ impl SendQueue {
             Chunk::Shared(_) | Chunk::Framed(..) => 0,
         };
         self.chunks.capacity() * size_of::<Chunk>() + self.chunks.iter().map(own).sum::<usize>()
+    }
+}
+
+/// Removes what was appended to the last buffer when foreign code does not come to a good end.
+struct Undo<'q> {
+    queue: &'q mut SendQueue,
+    /// The length of the buffer before.
+    before: usize,
+}
+
+impl Undo<'_> {
+    #[inline]
+    fn buffer(&mut self) -> Option<&mut Vec<u8>> {
+        match self.queue.chunks.back_mut() {
+            Some(Chunk::Own(buffer)) => Some(buffer),
+            _ => None,
+        }
+    }
+}
+
+impl Drop for Undo<'_> {
+    #[cold]
+    fn drop(&mut self) {
+        let before = self.before;
+        match self.buffer() {
+            Some(buffer) if before > 0 && buffer.len() >= before => buffer.truncate(before),
+            Some(_) if before == 0 => drop(self.queue.chunks.pop_back()),
+            _ => {
+                self.queue.chunks.clear();
+                (self.queue.front_sent, self.queue.len, self.queue.lost) = (0, 0, true);
+            }
+        }
     }
 }
 
@@ -261,6 +325,8 @@ impl BufferPool {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
     use super::*;
 
     use alloc::vec;
@@ -274,6 +340,8 @@ mod tests {
     #[derive(Clone, Copy, Debug)]
     enum Step {
         Own(usize),
+        /// Foreign code announces so many bytes, writes so many others, and panics or not.
+        Bad(usize, usize, bool),
         Shared(usize),
         Framed(usize),
         Pull(usize),
@@ -285,6 +353,7 @@ mod tests {
         proptest::collection::vec(
             prop_oneof![
                 4 => len().prop_map(Step::Own),
+                3 => (len(), len(), any::<bool>()).prop_map(|(len, other, panics)| Step::Bad(len, other, panics)),
                 2 => len().prop_map(Step::Shared),
                 4 => len().prop_map(Step::Framed),
                 6 => (0usize..1000).prop_map(Step::Pull),
@@ -307,8 +376,22 @@ mod tests {
                 match step {
                     Step::Own(len) => {
                         let bytes = bytes(len);
-                        queue.append(len, &mut pool, |out| out.extend_from_slice(&bytes));
+                        queue.append(len, &mut pool, |out| out.extend_from_slice(&bytes)).unwrap();
                         model.extend(bytes);
+                    }
+                    Step::Bad(len, other, panics) => {
+                        let bad = || {
+                            queue.append(len, &mut pool, |out| {
+                                out.resize(out.len() + other, 99);
+                                if panics || other == len {
+                                    std::panic::resume_unwind(std::boxed::Box::new(()));
+                                }
+                            })
+                        };
+                        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(bad)) {
+                            Ok(appended) => prop_assert_eq!(appended, Err(BadWrite::Length)),
+                            Err(_) => prop_assert!(panics || other == len),
+                        }
                     }
                     Step::Shared(len) => {
                         let bytes = bytes(len);
@@ -346,7 +429,7 @@ mod tests {
         for (first, second, buffers) in [(20_000, 12_768, 1), (20_000, 12_769, 2), (0, 1, 1)] {
             let (mut queue, mut pool) = (SendQueue::default(), BufferPool::new(0));
             for len in [first, second] {
-                queue.append(len, &mut pool, |out| out.resize(out.len() + len, 7));
+                queue.append(len, &mut pool, |out| out.resize(out.len() + len, 7)).unwrap();
             }
             assert_eq!(queue.chunks.len(), buffers, "{first} and {second}");
         }
@@ -356,7 +439,7 @@ mod tests {
     fn a_small_message_is_copied_behind_another_and_a_large_one_keeps_its_handle() {
         for (len, chunks) in [(255, 1), (256, 2)] {
             let (mut queue, mut pool) = (SendQueue::default(), BufferPool::new(0));
-            queue.append(1, &mut pool, |out| out.push(7));
+            queue.append(1, &mut pool, |out| out.push(7)).unwrap();
             queue.append_framed([0; PREFIX], vec![7; len].into(), &mut pool);
             assert_eq!(queue.chunks.len(), chunks, "{len}");
         }
@@ -372,7 +455,7 @@ mod tests {
             let (mut queue, mut pool) = (SendQueue::default(), BufferPool::new(1 << 20));
             let bytes = vec![7; len];
             match kind {
-                0 => queue.append(len, &mut pool, |out| out.extend_from_slice(&bytes)),
+                0 => queue.append(len, &mut pool, |out| out.extend_from_slice(&bytes)).unwrap(),
                 1 => queue.append_shared(bytes.into()),
                 _ => queue.append_framed([7; PREFIX], bytes.into(), &mut pool),
             }
@@ -409,7 +492,7 @@ mod tests {
     fn a_message_that_nothing_will_share_takes_no_more_memory_than_it_has_bytes() {
         let (mut queue, mut pool) = (SendQueue::default(), BufferPool::new(1 << 20));
         pool.give(Vec::with_capacity(100_000));
-        queue.append(100_005, &mut pool, |out| out.resize(100_005, 1));
+        queue.append(100_005, &mut pool, |out| out.resize(100_005, 1)).unwrap();
         let Some(Chunk::Own(buffer)) = queue.chunks.back() else { panic!("{queue:?}") };
         assert_eq!(buffer.capacity(), 100_005);
     }

@@ -40,8 +40,8 @@ use grpc_arena::Encode;
 use crate::client::Client;
 use crate::server::{ResponseHead, Server};
 use crate::{
-    CallHead, CallKey, Config, Connection, ConnectionError, ErrorCode, Instant, MessageBuf,
-    Metadata, Role, SendError, Status, Transmit,
+    ApiMisuse, CallHead, CallKey, Config, Connection, ConnectionError, ErrorCode, Instant,
+    MessageBuf, Metadata, Role, SendError, Status, Transmit,
 };
 pub(crate) use note::{Digest, Note};
 pub use parts::{EventKind, Outcome, OwnedCallHead, OwnedResponseHead, Record, Start, Verb};
@@ -51,7 +51,8 @@ use tape::Tape;
 /// Where the bytes of a recording go, in order.
 ///
 /// It is called within the verbs of the connection, several times for some, with slices of any length.
-/// Whoever does I/O in it does it on the connection's thread. It is dropped when the recording is over.
+/// I/O in it is done on the connection's thread. It is dropped when the recording is over, and when it panics: the recording
+/// then breaks off, and what the verb that it was called in would have returned is lost with the panic.
 pub type Sink = Box<dyn FnMut(&[u8])>;
 
 /// The record that closes a recording whose connection was dropped: a sink is called with it alone, and last.
@@ -243,8 +244,16 @@ impl<R: Role> Recorder<R> {
     ) -> Result<(), SendError> {
         self.refuse(call, len, false)?;
         self.note(|tape| tape.send(call, message, len));
+        // Foreign code, a second time: if it panics now the record has no result, and the recording ends here.
+        let sink = self.tape.as_mut().and_then(|tape| tape.take_sink());
         let sent = self.conn.send(call, message);
-        self.note(|tape| tape.result(sent));
+        self.note(|tape| {
+            // A message that writes differently each time cannot be replayed.
+            if sent != Err(SendError::Misuse(ApiMisuse::EncodedLength)) {
+                tape.put_sink_back(sink);
+            }
+            tape.result(sent);
+        });
         sent
     }
 

@@ -79,6 +79,15 @@ impl Tape {
         message.encoded_len(&mut self.sizes)
     }
 
+    /// The sink, while what may panic runs: without it the recording is over.
+    pub(super) fn take_sink(&mut self) -> Option<Sink> {
+        self.sink.take()
+    }
+
+    pub(super) fn put_sink_back(&mut self, sink: Option<Sink>) {
+        self.sink = sink;
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.sink.is_none()
     }
@@ -128,7 +137,12 @@ impl Tape {
             // Not encoded for nothing: it may be of any size.
             return self.cut();
         }
+        let whole = self.record.len() + len;
         message.encode(&mut self.sizes, &mut self.record);
+        if self.record.len() != whole {
+            // It is refused, and what it wrote cannot be replayed.
+            return self.cut();
+        }
         self.put();
     }
 
@@ -357,9 +371,11 @@ impl Tape {
 
     /// Writes what was found to fit.
     fn write(&mut self, bytes: &[u8]) {
-        if let Some(sink) = &mut self.sink {
+        // Out of its place while it runs: one that panics has left a record in pieces, and is called no more.
+        if let Some(mut sink) = self.sink.take() {
             self.left -= bytes.len() as u64;
             sink(bytes);
+            self.sink = Some(sink);
         }
     }
 
@@ -398,5 +414,6 @@ fn code_of(error: SendError) -> u8 {
         SendError::Misuse(ApiMisuse::HeadersSent) => 7,
         SendError::Misuse(ApiMisuse::CompressedWithoutEncoding) => 8,
         SendError::Misuse(ApiMisuse::HeadText) => 9,
+        SendError::Misuse(ApiMisuse::EncodedLength) => 10,
     }
 }

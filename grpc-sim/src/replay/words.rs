@@ -4,7 +4,7 @@ use grpc_proto::record::{Outcome, Verb};
 use grpc_proto::{CallKey, Metadata};
 
 /// The names of errors, by their number in a recording.
-const ERRORS: [&str; 9] = [
+const ERRORS: [&str; 10] = [
     "Full",
     "Ended",
     "TooLarge",
@@ -14,6 +14,7 @@ const ERRORS: [&str; 9] = [
     "Misuse(HeadersSent)",
     "Misuse(CompressedWithoutEncoding)",
     "Misuse(HeadText)",
+    "Misuse(EncodedLength)",
 ];
 
 fn error(number: u8) -> String {

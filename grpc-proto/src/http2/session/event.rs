@@ -176,6 +176,8 @@ pub enum StreamError {
     AfterEnd,
     /// A head is sent once, and before anything else.
     OutOfOrder,
+    /// A message wrote another number of bytes than it had announced; nothing of it is queued.
+    WrongLength,
 }
 
 impl fmt::Display for ResetReason {
@@ -213,6 +215,7 @@ impl fmt::Display for StreamError {
             StreamError::Ended => "the stream is over",
             StreamError::AfterEnd => "this side of the stream has ended",
             StreamError::OutOfOrder => "a head is sent once, and before anything else",
+            StreamError::WrongLength => "a message writes as many bytes as it announces",
         })
     }
 }

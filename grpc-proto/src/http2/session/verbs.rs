@@ -10,6 +10,7 @@ use super::{OpenError, Session, Side, StreamError};
 use crate::hpack::FieldList;
 use crate::http2::error_code::ErrorCode;
 use crate::http2::flow::PADDING_ROOM;
+use crate::http2::queue::BadWrite;
 use crate::http2::state::State;
 use crate::http2::stream::{Pending, Prepared, Stream};
 use crate::http2::streams::StreamKey;
@@ -98,15 +99,22 @@ impl Session {
     }
 
     /// Queues `len` bytes that `encode` appends to a buffer.
+    ///
+    /// Where `encode` panics, or appends another number of bytes, nothing is queued. Where it has removed what was queued
+    /// before, the stream is reset with INTERNAL_ERROR; after a panic, as soon as more is to be sent on it.
     pub(crate) fn write_with(
         &mut self,
         key: StreamKey,
         len: usize,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), StreamError> {
-        self.reserve_room(key, len)?;
+        let excess = self.room_for(key, len)?;
+        // Foreign code: up to its good end nothing has changed.
         let stream = &mut self.streams[key.index()];
-        stream.queue.append(len, &mut self.pool, encode);
+        if let Err(bad) = stream.queue.append(len, &mut self.pool, encode) {
+            return Err(self.not_appended(key, bad));
+        }
+        self.reserve(key, excess);
         self.make_ready(key.slot());
         Ok(())
     }
@@ -142,15 +150,30 @@ impl Session {
     /// What exceeds the mark comes out of the budget, for streams with a window only; the first
     /// such message is always let through, of streams that are open and of those that are not yet.
     fn reserve_room(&mut self, key: StreamKey, len: usize) -> Result<(), StreamError> {
+        let excess = self.room_for(key, len)?;
+        self.reserve(key, excess);
+        Ok(())
+    }
+
+    /// The first half of [`reserve_room`](Self::reserve_room): what the budget has to give.
+    fn room_for(&mut self, key: StreamKey, len: usize) -> Result<u32, StreamError> {
         let mark = self.limits.send_mark as usize;
         let stream = self.writable(key)?;
         if stream.queue.len() + len <= mark {
-            return Ok(());
+            return Ok(0);
         }
         if self.lacks_room(key, len) {
             return Err(self.want_room(key));
         }
-        let excess = u32::try_from(len.saturating_sub(mark)).unwrap_or(u32::MAX);
+        Ok(u32::try_from(len.saturating_sub(mark)).unwrap_or(u32::MAX))
+    }
+
+    /// The second half of [`reserve_room`](Self::reserve_room): takes it from the budget.
+    #[inline]
+    fn reserve(&mut self, key: StreamKey, excess: u32) {
+        if excess == 0 {
+            return;
+        }
         let stream = &mut self.streams[key.index()];
         stream.send_reserved += excess;
         if stream.id == 0 {
@@ -158,7 +181,23 @@ impl Session {
         }
         self.send_left = self.send_left.saturating_sub(excess);
         self.send_outstanding += excess;
-        Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn not_appended(&mut self, key: StreamKey, bad: BadWrite) -> StreamError {
+        if bad == BadWrite::Lost {
+            self.abort(key, ErrorCode::INTERNAL_ERROR);
+        }
+        StreamError::WrongLength
+    }
+
+    /// Foreign code has removed what was queued, and panicked: the stream cannot go on.
+    #[cold]
+    #[inline(never)]
+    fn end_lost(&mut self, key: StreamKey) -> StreamError {
+        self.abort(key, ErrorCode::INTERNAL_ERROR);
+        StreamError::Ended
     }
 
     /// The stream if payload may follow on it.
@@ -170,7 +209,10 @@ impl Session {
         if !stream.has_head {
             return Err(StreamError::OutOfOrder);
         }
-        Ok(stream)
+        if stream.queue.is_lost() {
+            return Err(self.end_lost(key));
+        }
+        Ok(&mut self.streams[key.index()])
     }
 
     /// Whether a stream that takes payload has no room for `len` more bytes.
@@ -239,6 +281,10 @@ impl Session {
         if !stream.has_head && !trailers.is_some() {
             return Err(StreamError::OutOfOrder);
         }
+        if stream.queue.is_lost() {
+            return Err(self.end_lost(key));
+        }
+        let stream = &mut self.streams[key.index()];
         stream.trailers = trailers;
         stream.ending = true;
         self.make_ready(key.slot());
