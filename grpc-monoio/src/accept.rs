@@ -177,7 +177,8 @@ impl Stopper {
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         for (_, waker) in waiting {
-            waker.wake();
+            // The program's code, which must not keep the others from being woken.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
     }
 }

@@ -4,6 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::task::{Context, Waker};
 
+use crate::wake;
+
 /// Futures that wait for the same thing, first come first served.
 ///
 /// A turn is never lost: a future that is dropped in its turn passes it on.
@@ -21,11 +23,12 @@ impl WaitQueue {
     /// Whether the holder of `ticket` may try: it does not stand in line, or its turn has come.
     pub(crate) fn may_try(&self, ticket: &Ticket, cx: &Context<'_>) -> bool {
         let Some(number) = ticket.0 else { return true };
+        // The task that polls may be another one than before. Its waker is copied, and the old one dropped, outside of the
+        // borrow: both may run the program's code.
+        let waker = cx.waker().clone();
         let mut waiting = self.waiting.borrow_mut();
         let Some(place) = place_of(&waiting, number) else { return true };
-        let (_, waker) = &mut waiting[place];
-        // Whoever polls may be another task than before.
-        let old = std::mem::replace(waker, cx.waker().clone());
+        let old = std::mem::replace(&mut waiting[place].1, waker);
         drop(waiting);
         drop(old);
         false
@@ -56,13 +59,14 @@ impl WaitQueue {
         if removed.is_none() && !served {
             self.wake_next();
         }
+        wake::discard(removed.map(|(_, waker)| waker));
     }
 
     /// Something became free: the first in line may try.
     pub(crate) fn wake_next(&self) {
         let next = self.waiting.borrow_mut().pop_front();
         if let Some((_, waker)) = next {
-            waker.wake();
+            wake::wake(waker);
         }
     }
 
@@ -70,7 +74,7 @@ impl WaitQueue {
     pub(crate) fn wake_all(&self) {
         // Out of the line first: who stands in it again within its wake is not among them.
         for (_, waker) in self.waiting.take() {
-            waker.wake();
+            wake::wake(waker);
         }
     }
 
@@ -124,6 +128,47 @@ mod tests {
             line.wake_all();
         });
         assert_eq!(tasks.map(|task| task.runs.load(Ordering::Relaxed)), [1, 1, 1]);
+    }
+
+    /// A task whose waker panics, when it wakes or when it is dropped.
+    struct Panicking(AtomicUsize);
+
+    impl Wake for Panicking {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            std::panic::resume_unwind(Box::new("its waker"));
+        }
+    }
+
+    impl Drop for Panicking {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                std::panic::resume_unwind(Box::new("its destructor"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_keeps_nobody_else_from_being_woken() {
+        for all in [false, true] {
+            let line = WaitQueue::default();
+            let tasks: [_; 3] = from_fn(|_| Arc::new(Panicking(AtomicUsize::new(0))));
+            for (number, task) in tasks.iter().enumerate() {
+                let waker = Waker::from(Arc::clone(task));
+                line.join(&mut Ticket(Some(number as u64)), &Context::from_waker(&waker));
+                std::mem::forget(waker);
+            }
+            if all {
+                line.wake_all()
+            } else {
+                (0..3).for_each(|_| line.wake_next())
+            }
+            assert!(line.is_empty());
+            for task in tasks {
+                assert_eq!(task.0.load(Ordering::Relaxed), 1);
+                std::mem::forget(task);
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Waking one call among the many of a connection, without an allocation per wake.
 
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Wake, Waker};
@@ -10,6 +11,21 @@ pub(crate) fn remember(place: &Cell<Option<Waker>>, cx: &Context<'_>) {
     // Out of its place: to drop an old one may run whatever its task holds.
     let known = place.take().filter(|old| old.will_wake(cx.waker()));
     place.set(Some(known.unwrap_or_else(|| cx.waker().clone())));
+}
+
+/// Wakes a task of the program's.
+///
+/// A panic of its waker ends here: it must neither keep other tasks from being woken nor end the connection, and there is
+/// nobody else to report it to than the panic hook, which has run.
+pub(crate) fn wake(waker: Waker) {
+    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+}
+
+/// Drops a waker of the program's, whose destructor may panic as [`wake`] may.
+pub(crate) fn discard(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(waker)));
+    }
 }
 
 /// The calls of one connection that were woken, and the task that drives the connection.

@@ -416,3 +416,12 @@ fn a_compressed_call_takes_nothing_from_the_heap_at_steady_state() {
         assert_eq!(last, 0, "{encoding}");
     }
 }
+
+#[test]
+fn a_message_that_lies_about_its_length_is_not_compressed_either() {
+    let settings = both(Encoding::Gzip);
+    let (stub, mut pair) = connect(settings.clone(), settings, &Limits::default());
+    let lie = [&b"?lies"[..], &LARGE].concat();
+    assert_eq!(echo(&stub, &mut pair, &lie).unwrap_err().code(), Code::Internal);
+    assert_eq!(echo(&stub, &mut pair, &LARGE), Ok(LARGE.to_vec()));
+}

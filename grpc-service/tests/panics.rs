@@ -3,12 +3,14 @@
 mod common;
 
 use std::cell::Cell;
-use std::future::Future;
+use std::future::{Future, IntoFuture};
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use common::{BytesClient, Echoing, Raw, Ticking, methods};
@@ -166,4 +168,83 @@ fn a_connector_that_panics_has_failed_to_connect_and_is_asked_again_at_the_pace_
 
 fn cx_of_nobody() -> Context<'static> {
     Context::from_waker(Waker::noop())
+}
+
+/// A waker that panics when it wakes, and when the last of it is dropped.
+struct Grumpy {
+    woken: Arc<AtomicUsize>,
+    on_drop: bool,
+}
+
+impl Wake for Grumpy {
+    fn wake(self: Arc<Self>) {
+        self.woken.fetch_add(1, Ordering::Relaxed);
+        resume_unwind(Box::new("its waker"));
+    }
+}
+
+impl Drop for Grumpy {
+    fn drop(&mut self) {
+        if self.on_drop && !std::thread::panicking() {
+            resume_unwind(Box::new("the destructor of its waker"));
+        }
+    }
+}
+
+#[test]
+fn a_task_whose_waker_panics_costs_neither_the_connection_nor_other_calls() {
+    let (client, mut pair) = connect(&Recordings::new(|_, _| None));
+    let (arena, woken) = (Arena::new(), Arc::new(AtomicUsize::new(0)));
+    let mut calls: Vec<_> =
+        (0..3).map(|_| Box::pin(client.echo(&Raw(b"hello"), &arena).into_future())).collect();
+    for call in &mut calls {
+        let waker = Waker::from(Arc::new(Grumpy { woken: Arc::clone(&woken), on_drop: false }));
+        assert!(call.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    is_served(&client, &mut pair);
+    assert_eq!(woken.load(Ordering::Relaxed), 3);
+    for call in calls {
+        assert_eq!(pair.block_on(call), Ok(Raw(b"hello")));
+    }
+    assert_eq!(pair.server().open_calls(), 0);
+}
+
+#[test]
+fn a_waker_whose_destructor_panics_costs_neither_the_connection_nor_other_calls() {
+    let (client, mut pair) = connect(&Recordings::new(|_, _| None));
+    let (arena, woken) = (Arena::new(), Arc::new(AtomicUsize::new(0)));
+    let mut call = Box::pin(client.echo(&Raw(b"hello"), &arena).into_future());
+    // The call keeps the last copy of it, which goes with the call.
+    let grumpy = Arc::new(Grumpy { woken, on_drop: true });
+    let waker = ManuallyDrop::new(Waker::from(Arc::clone(&grumpy)));
+    assert!(call.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(ManuallyDrop::into_inner(waker));
+    drop(grumpy);
+    let dropped = catch_unwind(AssertUnwindSafe(|| drop(call)));
+    is_served(&client, &mut pair);
+    is_served(&client, &mut pair);
+    assert!(dropped.is_ok(), "the call was dropped whole");
+    assert_eq!(pair.server().open_calls(), 0);
+}
+
+#[test]
+fn a_message_that_panics_or_lies_as_it_is_encoded_fails_its_call_alone() {
+    let (client, mut pair) = connect(&Recordings::new(|_, _| None));
+    let arena = Arena::new();
+    for (begin, len) in [("?lies", 9), ("?panics", 9), ("?lies", 5000), ("?panics", 5000)] {
+        let mut bytes = begin.as_bytes().to_vec();
+        bytes.resize(len, b'.');
+        let message = Raw(&bytes);
+        let mut call = Box::pin(client.echo(&message, &arena).into_future());
+        match catch_unwind(AssertUnwindSafe(|| pair.block_on(call.as_mut()))) {
+            Ok(outcome) => {
+                let status = outcome.unwrap_err();
+                assert_eq!((status.code(), begin), (Code::Internal, "?lies"), "{status:?}");
+            }
+            Err(_) => assert_eq!(begin, "?panics"),
+        }
+        drop(call);
+        is_served(&client, &mut pair);
+        assert_eq!(pair.server().open_calls(), 0);
+    }
 }

@@ -18,7 +18,7 @@ use crate::inbox::{Arrived, Batch, Inbox};
 use crate::pool::Pool;
 use crate::queue::WaitQueue;
 use crate::status::{send_failed, undecodable};
-use crate::wake::remember;
+use crate::wake::{discard, remember, wake};
 
 /// Idle call records kept per connection: as many as calls are commonly in flight.
 const SPARE_CALLS: usize = 128;
@@ -169,7 +169,7 @@ impl Link {
     pub(crate) fn notify(&self) {
         let driver = self.driver.borrow_mut().take();
         if let Some(driver) = driver {
-            driver.wake();
+            wake(driver);
         }
     }
 
@@ -227,8 +227,8 @@ impl Link {
             connection.recycle_metadata(outcome.trailers);
         }
         drop(connection);
-        let wakers = (call.receiver.take(), call.sender.take());
-        drop(wakers);
+        discard(call.receiver.take());
+        discard(call.sender.take());
         drop(call.verdict.take());
         call.single.set(false);
         let mut spare = self.spare.borrow_mut();
@@ -279,7 +279,7 @@ impl Progress {
         self.stage.replace(stage);
         let waker = self.waiting.take();
         if let Some(waker) = waker {
-            waker.wake();
+            wake(waker);
         }
     }
 
@@ -299,14 +299,14 @@ impl Record {
     pub(crate) fn wake_receiver(&self) {
         let waker = self.receiver.take();
         if let Some(waker) = waker {
-            waker.wake();
+            wake(waker);
         }
     }
 
     pub(crate) fn wake_sender(&self) {
         let waker = self.sender.take();
         if let Some(waker) = waker {
-            waker.wake();
+            wake(waker);
         }
     }
 }

@@ -16,7 +16,7 @@ use std::fmt;
 
 use grpc_arena::{Arena, Encode, SizeCache};
 use grpc_proto::record::Recorder;
-use grpc_proto::{CallKey, Code, RequestHead, Role, SendError, Status};
+use grpc_proto::{ApiMisuse, CallKey, Code, RequestHead, Role, SendError, Status};
 
 use output::Output;
 
@@ -286,6 +286,10 @@ impl Codecs {
         let State { sizes, plain, .. } = &mut *state;
         plain.clear();
         message.encode(sizes, plain);
+        if plain.len() != len {
+            state.trim();
+            return Err(SendError::Misuse(ApiMisuse::EncodedLength));
+        }
         state.compress(encoding);
         let is_shorter = state.packed.len() < len;
         let sent = match is_shorter {

@@ -17,7 +17,7 @@ use crate::inbox::{Arrived, Batch, Inbox, Only};
 use crate::pool::Pool;
 use crate::status::{send_failed, undecodable};
 use crate::timers::Timers;
-use crate::wake::{CallWaker, ReadySet, remember};
+use crate::wake::{CallWaker, ReadySet, discard, remember};
 use crate::{Host, Peer};
 
 /// One connection, as its running calls see it.
@@ -108,7 +108,7 @@ impl Call {
             self.trailers.borrow_mut().clear();
         }
         for place in &self.blocked {
-            drop(place.take());
+            discard(place.take());
         }
         self.sent_last.set(Sender::Replies);
         self.first.set(Sender::Replies);

@@ -24,6 +24,7 @@ use crate::pool::Pool;
 use crate::recording::connect;
 use crate::report::{drop_payload, panic_message};
 use crate::timers::Timers;
+use crate::wake::wake;
 use crate::{Endpoint, Host, Peer};
 
 /// One connection of a [`Server`](crate::Server), to be driven over its transport.
@@ -149,7 +150,7 @@ impl ServerConnection {
         for place in &call.blocked {
             let waker = place.take();
             if let Some(waker) = waker.filter(|_| !asleep) {
-                waker.wake();
+                wake(waker);
             }
         }
     }
@@ -302,7 +303,7 @@ impl Turn for ServerConnection {
         loop {
             let due = self.shared.timers.borrow_mut().pop_due(now);
             let Some(waker) = due else { break };
-            waker.wake();
+            wake(waker);
         }
         let mut woken = std::mem::take(&mut self.woken);
         self.shared.ready.drain(&mut woken);

@@ -4,6 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -57,7 +58,8 @@ impl Ticking {
     }
 }
 
-/// A message that is its bytes. Those that begin with `!` do not decode.
+/// A message that is its bytes. Those that begin with `!` do not decode, those with `?lies` write a byte less than they announce,
+/// and those with `?panics` panic half-way.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Raw<'a>(pub &'a [u8]);
 
@@ -67,7 +69,14 @@ impl Encode for Raw<'_> {
     }
 
     fn encode(&self, _: &mut SizeCache, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.0);
+        if self.0.starts_with(b"?lies") {
+            out.extend_from_slice(&self.0[1..]);
+        } else if self.0.starts_with(b"?panics") {
+            out.extend_from_slice(&self.0[self.0.len() / 2..]);
+            resume_unwind(Box::new("its bytes"));
+        } else {
+            out.extend_from_slice(self.0);
+        }
     }
 }
 
