@@ -1,17 +1,25 @@
 //! monoio's sockets as a transport of the loop in `grpc-service`.
 
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::rc::Rc;
 
 use grpc_proto::Transmit;
 use grpc_service::drive::{Close, ReadHalf, Transport, WriteHalf};
 use monoio::BufResult;
 use monoio::buf::{IoBuf, IoVecBuf};
-use monoio::io::{AsyncReadRent, AsyncWriteRent, OwnedReadHalf, OwnedWriteHalf, Split, Splitable};
+use monoio::io::{
+    AsyncReadRent, AsyncWriteRent, CancelableAsyncReadRent, Canceller, OwnedReadHalf,
+    OwnedWriteHalf, Split, Splitable,
+};
 use nix::sys::socket::{Shutdown, shutdown};
 
 /// The most slices that one write takes; the kernel's own limit is 1024.
 const MAX_SLICES: usize = 64;
+
+/// The largest buffer of a read that need not be interrupted when its connection falls idle.
+const SMALL: usize = 2 << 10;
 
 /// A stream of monoio as a [`Transport`], for the loop of [`drive`](grpc_service::drive::drive).
 pub struct Socket<S>(S);
@@ -31,7 +39,7 @@ impl<S> std::fmt::Debug for Socket<S> {
 
 impl<S> Transport for Socket<S>
 where
-    S: AsyncReadRent + AsyncWriteRent + Split + AsRawFd,
+    S: CancelableAsyncReadRent + AsyncWriteRent + Split + AsRawFd,
 {
     type Reader = Reader<S>;
     type Writer = Writer<S>;
@@ -40,16 +48,30 @@ where
     fn split(self) -> (Reader<S>, Writer<S>, Closer) {
         let fd = self.0.as_raw_fd();
         let (reader, writer) = self.0.into_split();
-        (Reader(reader), Writer { half: writer, slices: Vec::new() }, Closer(fd))
+        let canceller = Rc::default();
+        let reader = Reader { half: reader, canceller: Rc::clone(&canceller) };
+        (reader, Writer { half: writer, slices: Vec::new() }, Closer { fd, canceller })
     }
 }
 
 /// The half of a [`Socket`] that is read from.
-pub struct Reader<S>(OwnedReadHalf<S>);
+pub struct Reader<S> {
+    half: OwnedReadHalf<S>,
+    canceller: Rc<RefCell<Option<Canceller>>>,
+}
 
-impl<S: AsyncReadRent> ReadHalf for Reader<S> {
+impl<S: CancelableAsyncReadRent> ReadHalf for Reader<S> {
     async fn read(mut self, buffer: Vec<u8>) -> (Self, io::Result<usize>, Vec<u8>) {
-        let (result, buffer) = self.0.read(buffer).await;
+        if buffer.capacity() <= SMALL {
+            let (result, buffer) = self.half.read(buffer).await;
+            return (self, result, buffer);
+        }
+        let handle = self.canceller.borrow_mut().get_or_insert_with(Canceller::new).handle();
+        let (result, buffer) = self.half.cancelable_read(buffer, handle).await;
+        let result = result.map_err(|error| match error.raw_os_error() {
+            Some(libc::ECANCELED) => io::ErrorKind::Interrupted.into(),
+            _ => error,
+        });
         (self, result, buffer)
     }
 }
@@ -80,19 +102,31 @@ impl<S: AsyncWriteRent> WriteHalf for Writer<S> {
 
 /// Shuts a [`Socket`] down while its halves may be with the kernel. The writing half, which lives as long as the loop, owns
 /// the descriptor.
-pub struct Closer(RawFd);
+pub struct Closer {
+    fd: RawFd,
+    /// Interrupts large reads, once there was one.
+    canceller: Rc<RefCell<Option<Canceller>>>,
+}
 
 impl Close for Closer {
     fn close(&mut self) {
         // An error means that the peer is gone.
-        let _ = shutdown(self.0, Shutdown::Both);
+        let _ = shutdown(self.fd, Shutdown::Both);
+    }
+
+    fn interrupt_read(&mut self) {
+        let canceller = self.canceller.borrow_mut().take();
+        // The read is awaited: on io_uring it may have brought bytes meanwhile, and completes with them.
+        if let Some(canceller) = canceller {
+            canceller.cancel();
+        }
     }
 
     fn unacknowledged(&self) -> Option<usize> {
         let mut bytes: libc::c_int = 0;
         // SAFETY: SIOCOUTQ, which Linux also calls TIOCOUTQ, writes one int to the address that it is given, which is that
         // of a local variable. The descriptor is open as long as the loop, which owns the writing half and this value.
-        let result = unsafe { libc::ioctl(self.0, libc::TIOCOUTQ, &raw mut bytes) };
+        let result = unsafe { libc::ioctl(self.fd, libc::TIOCOUTQ, &raw mut bytes) };
         if result == 0 { usize::try_from(bytes).ok() } else { None }
     }
 }

@@ -116,6 +116,8 @@ fn ends_a_peer_that_reads_nothing(served: Served) {
     let mut peer = open_wide();
     ask(&mut peer, 1_000_000);
     say(&mut peer, &mut socket);
+    thread::sleep(PAUSE * 5);
+    socket.write_all(&SETTINGS_ACK).expect("the server reads");
     let begun = Instant::now();
     // The connection ends with a reset, since what it has sent is not read.
     while socket.write_all(&PRIORITY).is_ok() {

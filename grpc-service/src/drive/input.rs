@@ -3,8 +3,8 @@
 /// Where a receive buffer begins, and what it may grow to.
 ///
 /// One whose reads fill it gets up to the large size, because every message that a read cuts costs a copy. A read that
-/// is under way keeps its buffer: what falls idle after busy times holds the size of those until something comes.
-const READ_MIN: usize = 4 << 10;
+/// is under way keeps its buffer, so that of an idle connection is interrupted, and begins again with a small one.
+const READ_MIN: usize = 2 << 10;
 const READ_MAX: usize = 64 << 10;
 /// Reads in a row that leave three quarters of the buffer empty before it shrinks.
 const SMALL_READS: u32 = 64;
@@ -15,11 +15,13 @@ pub(super) struct Input {
     /// How much of it was consumed.
     taken: usize,
     small_reads: u32,
+    /// Capacity of the buffer that is away.
+    lent: usize,
 }
 
 impl Input {
     pub(super) fn new() -> Self {
-        Self { bytes: Vec::with_capacity(READ_MIN), taken: 0, small_reads: 0 }
+        Self { bytes: Vec::with_capacity(READ_MIN), taken: 0, small_reads: 0, lent: 0 }
     }
 
     /// What is not consumed.
@@ -46,18 +48,29 @@ impl Input {
         self.taken = 0;
         bytes.clear();
         if len == capacity && capacity < READ_MAX {
-            bytes = Vec::with_capacity(capacity * 4);
+            bytes = Vec::with_capacity((capacity * 4).min(READ_MAX));
         } else if self.small_reads >= SMALL_READS && capacity > READ_MIN {
-            bytes = Vec::with_capacity(capacity / 4);
+            bytes = Vec::with_capacity((capacity / 4).max(READ_MIN));
             self.small_reads = 0;
         }
+        self.lent = bytes.capacity();
         bytes
+    }
+
+    /// Whether the buffer that is away is larger than an idle connection needs.
+    pub(super) fn has_lent_much(&self) -> bool {
+        self.lent > READ_MIN
+    }
+
+    /// Takes the buffer of a read back that was interrupted and brought nothing: the next one is small.
+    pub(super) fn begin_small(&mut self) {
+        *self = Self::new();
     }
 
     /// Takes the buffer back with what was read.
     pub(super) fn give_back(&mut self, bytes: Vec<u8>) {
         self.bytes = bytes;
-        self.taken = 0;
+        (self.taken, self.lent) = (0, 0);
     }
 }
 
@@ -77,12 +90,12 @@ mod tests {
     #[test]
     fn a_buffer_grows_while_reads_fill_it_and_shrinks_after_many_small_ones() {
         let mut input = Input::new();
-        let grown: Vec<usize> = (0..4).map(|_| read(&mut input, |room| room)).collect();
-        assert_eq!(grown, [4 << 10, 16 << 10, 64 << 10, 64 << 10]);
-        let small: Vec<usize> = (0..200).map(|_| read(&mut input, |_| 1)).collect();
+        let grown: Vec<usize> = (0..5).map(|_| read(&mut input, |room| room)).collect();
+        assert_eq!(grown, [2 << 10, 8 << 10, 32 << 10, 64 << 10, 64 << 10]);
+        let small: Vec<usize> = (0..300).map(|_| read(&mut input, |_| 1)).collect();
         // Full reads have to be forgotten first, then 64 small ones come for each step.
         assert_eq!(small.iter().filter(|&&room| room == 64 << 10).count(), 64);
-        assert_eq!(small.last(), Some(&(4 << 10)));
+        assert_eq!(small.last(), Some(&(2 << 10)));
     }
 
     #[test]

@@ -158,6 +158,8 @@ struct Line<E, T: Transport, O> {
     /// Absent while a read is in flight, and after the end of input.
     reader: Option<T::Reader>,
     input: Input,
+    /// The read that is under way has been interrupted.
+    interrupted: bool,
     /// Absent while a write is in flight.
     writer: Option<T::Writer>,
     /// Output that the endpoint appends to while the other one is being written.
@@ -213,6 +215,7 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
             phase: Phase::Run,
             reader: Some(reader),
             input: Input::new(),
+            interrupted: false,
             writer: Some(writer),
             filling: Transmit::new(),
             spare: Transmit::new(),
@@ -279,6 +282,10 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
     }
 
     fn on_read(&mut self, half: T::Reader, result: io::Result<usize>, mut buffer: Vec<u8>) {
+        if matches!(&result, Err(error) if error.kind() == io::ErrorKind::Interrupted) {
+            self.reader = Some(half);
+            return self.input.begin_small();
+        }
         let read = result.unwrap_or(0);
         buffer.truncate(read);
         self.input.give_back(buffer);
@@ -316,6 +323,10 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
             if self.filling.is_empty() && self.end.is_trimmed() {
                 self.filling.shrink(0);
                 self.spare.shrink(0);
+                if self.input.has_lent_much() && !self.interrupted {
+                    self.interrupted = true;
+                    self.closer.interrupt_read();
+                }
             }
             if driven.is_err() || self.end.is_drained() {
                 self.graceful = matches!(driven, Ok(()) | Err(ConnectionError::Drained));
@@ -384,6 +395,7 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
             return None;
         }
         let half = self.reader.take()?;
+        self.interrupted = false;
         Some((half, self.input.lend()))
     }
 

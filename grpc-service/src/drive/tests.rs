@@ -362,6 +362,10 @@ impl Close for Scripted {
         self.closed.set(true);
     }
 
+    fn interrupt_read(&mut self) {
+        self.log.borrow_mut().push("interrupted");
+    }
+
     fn unacknowledged(&self) -> Option<usize> {
         Some(self.unacknowledged.get())
     }
@@ -474,4 +478,40 @@ fn an_endpoint_whose_output_waits_hears_what_the_peer_acknowledges() {
         turn(&mut line, 20);
         assert_eq!(line.end.delivered, look.as_slice());
     }
+}
+
+#[test]
+fn an_idle_connection_gives_a_large_read_buffer_back() {
+    let (transport, host) = (Scripted::default(), Rc::new(MemoryHost::new(0)));
+    let (reader, writer, closer) = (transport.clone(), transport.clone(), transport.clone());
+    let mut line = Line::<_, Scripted, _>::new(Talker::new(), reader, writer, closer, host, ());
+    let turn = |line: &mut Line<Talker, Scripted, ()>| {
+        line.turn(&Context::from_waker(Waker::noop()), Waker::noop());
+    };
+    turn(&mut line);
+    let (half, out) = line.next_write().expect("something to write");
+    let len = out.len();
+    line.on_written(half, Ok(len), out);
+    // A read that fills its buffer is followed by a larger one.
+    let (half, mut buffer) = line.next_read().expect("it reads");
+    let small = buffer.capacity();
+    buffer.resize(small, 7);
+    line.on_read(half, Ok(small), buffer);
+    line.input.keep(0);
+    let (half, buffer) = line.next_read().expect("it reads");
+    assert!(buffer.capacity() > small);
+    turn(&mut line);
+    assert_eq!(transport.log.borrow()[..], [""; 0], "it is busy");
+    line.end.idle = true;
+    turn(&mut line);
+    turn(&mut line);
+    assert_eq!(transport.log.borrow()[..], ["interrupted"], "once a read");
+    line.on_read(half, Err(io::ErrorKind::Interrupted.into()), buffer);
+    let (half, buffer) = line.next_read().expect("it reads on");
+    assert_eq!(buffer.capacity(), small);
+    turn(&mut line);
+    assert_eq!(transport.log.borrow()[..], ["interrupted"], "a small one stays");
+    // Bytes that came before the interruption are read like any others.
+    line.on_read(half, Ok(1), vec![7]);
+    assert_eq!(line.input.rest(), [7]);
 }

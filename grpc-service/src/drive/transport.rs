@@ -28,7 +28,8 @@ pub trait ReadHalf: Sized {
     ///
     /// On `Ok(n)` the first `n` bytes of the returned buffer are what was read, and its length is at least `n`: the loop
     /// truncates the buffer to `n`. `Ok(0)` is the end of input, and so is an error. The transport may return another buffer
-    /// than it was given.
+    /// than it was given. An error of the kind [`Interrupted`](io::ErrorKind::Interrupted) means that nothing was read, and the
+    /// loop reads again.
     ///
     /// The future is polled until it completes and never dropped before, but with the whole loop.
     fn read(self, buffer: Vec<u8>) -> impl Future<Output = (Self, io::Result<usize>, Vec<u8>)>;
@@ -53,7 +54,7 @@ pub trait WriteHalf: Sized {
     fn close(self) -> impl Future<Output = (Self, io::Result<()>)>;
 }
 
-/// Ends a [`Transport`] while its halves may be under way.
+/// Ends a [`Transport`], or interrupts it, while its halves may be under way.
 pub trait Close {
     /// Nothing is read or written any more, and what is under way completes, with whatever result.
     ///
@@ -62,6 +63,13 @@ pub trait Close {
     /// waits for something else than the socket must wake its operations itself. The descriptor stays open until the halves
     /// are dropped, which is when the loop returns.
     fn close(&mut self);
+
+    /// Completes a read that is under way and has brought nothing with an error of the kind
+    /// [`Interrupted`](io::ErrorKind::Interrupted), and never loses bytes: a read that has brought some completes with them.
+    ///
+    /// The loop asks for it when a connection has fallen idle whose read holds a buffer of more than 2 KiB, at most once a read.
+    /// By default nothing happens, and the buffer stays until something comes.
+    fn interrupt_read(&mut self) {}
 
     /// Bytes that were written and that the peer's system has not acknowledged, if that can be told (`SIOCOUTQ`).
     ///
