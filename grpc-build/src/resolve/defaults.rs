@@ -93,3 +93,58 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
     }
     Some(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A byte as descriptors may write it: by which form, and what follows where digits might go on.
+    fn escaped(byte: u8, form: usize) -> String {
+        match form {
+            0 => format!("\\{byte:03o}"),
+            1 => format!("\\x{byte:02x}"),
+            2 => format!("\\X{byte:02X}"),
+            _ => match byte {
+                b'\n' => "\\n".into(),
+                b'\r' => "\\r".into(),
+                b'\t' => "\\t".into(),
+                7 => "\\a".into(),
+                8 => "\\b".into(),
+                12 => "\\f".into(),
+                11 => "\\v".into(),
+                b'\\' | b'\'' | b'"' | b'?' => format!("\\{}", char::from(byte)),
+                b' '..=b'~' => char::from(byte).into(),
+                _ => format!("\\{byte:03o}"),
+            },
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_byte_comes_back_from_each_of_its_escapes(
+            bytes in proptest::collection::vec((any::<u8>(), 0usize..4), 0..20),
+        ) {
+            let text = bytes.iter().map(|&(byte, form)| escaped(byte, form)).collect::<String>();
+            let bytes = bytes.into_iter().map(|(byte, _)| byte).collect::<Vec<_>>();
+            prop_assert_eq!(unescape(&text), Some(bytes), "{}", text);
+        }
+    }
+
+    #[test]
+    fn an_octal_escape_has_one_to_three_digits_and_a_hexadecimal_one_up_to_two() {
+        for byte in 0..=u8::MAX {
+            // Fewer digits than three end where another character follows.
+            assert_eq!(unescape(&format!("\\{byte:o}8")), Some(vec![byte, b'8']));
+            assert_eq!(unescape(&format!("\\{byte:o}x")), Some(vec![byte, b'x']));
+            assert_eq!(unescape(&format!("\\{byte:03o}7")), Some(vec![byte, b'7']));
+            assert_eq!(unescape(&format!("\\x{byte:x}g")), Some(vec![byte, b'g']));
+            assert_eq!(unescape(&format!("\\x{byte:02x}0")), Some(vec![byte, b'0']));
+        }
+        for too_large in ["\\400", "\\777", "\\401a", "\\"] {
+            assert_eq!(unescape(too_large), None, "{too_large}");
+        }
+        assert_eq!(unescape("\u{e9}"), Some(vec![0xc3, 0xa9]), "what is no escape stays");
+    }
+}

@@ -2,6 +2,7 @@
 
 mod editions;
 mod imports;
+mod merged;
 mod names;
 mod refused;
 mod settings;
