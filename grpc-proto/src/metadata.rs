@@ -59,13 +59,16 @@ impl Metadata {
         self.fields
     }
 
-    /// Appends an ASCII entry.
+    /// Appends an ASCII entry. Upper-case letters of the name become lower-case, as HTTP/2 wants them (RFC 9113 §8.2).
     ///
     /// What is sent is held to gRPC's own rule; what a peer sends, only to HTTP/2's.
     ///
     /// # Errors
     /// The rule that name or value break: [`MetadataError`].
     pub fn append(&mut self, name: &str, value: &str) -> Result<(), MetadataError> {
+        if has_upper_case(name) {
+            return self.append(&name.to_ascii_lowercase(), value);
+        }
         let token = check_name(name)?;
         if name.ends_with("-bin") {
             return Err(MetadataError::BinaryNameForText);
@@ -73,11 +76,15 @@ impl Metadata {
         self.push(token, name, value.as_bytes())
     }
 
-    /// Appends a binary entry; `name` ends in `-bin` and `value` is any bytes.
+    /// Appends a binary entry; `name` ends in `-bin` and `value` is any bytes. Upper-case letters of the name become
+    /// lower-case.
     ///
     /// # Errors
     /// The rule that the name breaks: [`MetadataError`].
     pub fn append_bin(&mut self, name: &str, value: &[u8]) -> Result<(), MetadataError> {
+        if has_upper_case(name) {
+            return self.append_bin(&name.to_ascii_lowercase(), value);
+        }
         let token = check_name(name)?;
         if !name.ends_with("-bin") {
             return Err(MetadataError::TextNameForBinary);
@@ -132,14 +139,27 @@ impl Metadata {
         self.fields.iter().filter(|field| is_application(field))
     }
 
-    /// The first value of `name`, as it travels.
+    /// The first value of `name`, as it travels. Upper and lower case of `name` are the same.
     pub fn value<'m>(&'m self, name: &'m str) -> Option<&'m [u8]> {
         self.values(name).next()
     }
 
-    /// All values of `name` in order, as they travel.
+    /// All values of `name` in order, as they travel. Upper and lower case of `name` are the same.
     pub fn values<'m>(&'m self, name: &'m str) -> impl Iterator<Item = &'m [u8]> {
-        self.iter().filter(move |field| field.name == name.as_bytes()).map(|field| field.value)
+        let is_name = move |field: &Field<'_>| field.name.eq_ignore_ascii_case(name.as_bytes());
+        self.iter().filter(is_name).map(|field| field.value)
+    }
+
+    /// The first value of `name` as text; `None` if there is none, or if it is not UTF-8.
+    ///
+    /// gRPC's own text values are ASCII, but HTTP/2 lets a peer send other bytes; [`value`](Self::value) has those.
+    pub fn value_str<'m>(&'m self, name: &'m str) -> Option<&'m str> {
+        core::str::from_utf8(self.value(name)?).ok()
+    }
+
+    /// All values of `name` in order, as text; those that are not UTF-8 are left out.
+    pub fn values_str<'m>(&'m self, name: &'m str) -> impl Iterator<Item = &'m str> {
+        self.values(name).filter_map(|value| core::str::from_utf8(value).ok())
     }
 
     /// All values of a `-bin` name in order, decoded; one entry that was joined with `,` gives several.
@@ -189,7 +209,8 @@ pub fn decode_bin(value: &[u8]) -> Option<Vec<u8>> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MetadataError {
-    /// A name consists of `[0-9a-z_.-]` and is not empty (PROTOCOL-HTTP2, "Custom-Metadata").
+    /// A name consists of `[0-9a-z_.-]` and is not empty (PROTOCOL-HTTP2, "Custom-Metadata"); upper-case letters are
+    /// made lower-case.
     InvalidName,
     /// Names that begin with `grpc-` and those of HTTP/2 itself are reserved.
     ReservedName,
@@ -230,6 +251,11 @@ pub(crate) fn is_application(field: &Field<'_>) -> bool {
             field.token,
             Token::Te | Token::ContentType | Token::ContentLength | Token::Host
         ))
+}
+
+/// Whether a name must be copied to be sent. Names are commonly lower-case already, and then nothing is.
+fn has_upper_case(name: &str) -> bool {
+    name.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 /// What the name of an entry is known as, if it may be one.
@@ -280,11 +306,10 @@ mod tests {
     }
 
     #[test]
-    fn a_name_has_lower_case_letters_digits_and_three_signs() {
+    fn a_name_has_letters_digits_and_three_signs() {
         for byte in 0..=0x7fu8 {
             let name = format!("x{}", char::from(byte));
-            let valid =
-                byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
+            let valid = byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
             let outcome = Metadata::new().append(&name, "v");
             assert_eq!(
                 outcome,
@@ -302,6 +327,37 @@ mod tests {
             assert_eq!(metadata.append(name, "v"), Err(MetadataError::ReservedName), "{name}");
         }
         assert!(metadata.is_empty_list());
+    }
+
+    #[test]
+    fn names_in_upper_case_are_sent_in_lower_case_and_found_in_both() {
+        let mut metadata = Metadata::new();
+        metadata.append("X-Request-ID", "One").unwrap();
+        metadata.append_bin("X-Trace-BIN", &[255]).unwrap();
+        let names: Vec<_> = metadata.iter().map(|field| field.name).collect();
+        assert_eq!(names, [&b"x-request-id"[..], b"x-trace-bin"]);
+        for name in ["x-request-id", "X-Request-Id", "X-REQUEST-ID"] {
+            assert_eq!(metadata.value_str(name), Some("One"), "{name}");
+        }
+        assert_eq!(metadata.bin_values("X-Trace-Bin").next(), Some(alloc::vec![255]));
+        assert_eq!(metadata.append("X-Other-Bin", "v"), Err(MetadataError::BinaryNameForText));
+        assert_eq!(metadata.append_bin("X-Other", b"v"), Err(MetadataError::TextNameForBinary));
+        assert_eq!(metadata.append("GRPC-Status", "0"), Err(MetadataError::ReservedName));
+        assert_eq!(metadata.append("Content-Type", "x"), Err(MetadataError::ReservedName));
+    }
+
+    #[test]
+    fn values_are_text_where_they_are_utf_8() {
+        let mut list = FieldList::new();
+        for value in [&b"first"[..], b"\xff", "\u{e9}".as_bytes()] {
+            list.push(b"x", value);
+        }
+        list.push(b"y", b"\xff");
+        let metadata = Metadata::from_fields(list);
+        assert_eq!(metadata.value_str("x"), Some("first"));
+        assert_eq!(metadata.values_str("x").collect::<Vec<_>>(), ["first", "\u{e9}"]);
+        assert_eq!((metadata.value_str("y"), metadata.value_str("z")), (None, None));
+        assert_eq!(metadata.value("y"), Some(&b"\xff"[..]));
     }
 
     #[test]

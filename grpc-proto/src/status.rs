@@ -2,11 +2,15 @@
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
+use grpc_arena::{ArenaFull, DecodeError, DecodeRule};
+
+use crate::call::SendError;
 use crate::http2::ErrorCode;
+use crate::metadata::MetadataError;
 use crate::planted::{self, Bug};
 
 macro_rules! codes {
@@ -69,6 +73,17 @@ impl Code {
     /// The code of a number; `None` above 16.
     pub const fn from_number(number: u32) -> Option<Code> {
         if number < Code::ALL.len() as u32 { Some(Code::ALL[number as usize]) } else { None }
+    }
+
+    /// The code of a number; what is no number within 0 to 16 is `UNKNOWN`, as in [`Code::parse`].
+    ///
+    /// For numbers from elsewhere, such as `google.rpc.Status.code`. [`Code::from_number`] tells an unknown number from
+    /// `UNKNOWN`.
+    pub const fn from_i32(number: i32) -> Code {
+        match number {
+            0..=16 => Code::ALL[number as usize],
+            _ => Code::Unknown,
+        }
     }
 
     /// The code's number.
@@ -201,6 +216,39 @@ impl Status {
     }
 }
 
+macro_rules! constructors {
+    ($($name:ident = $code:ident, $text:literal;)*) => {
+        /// One constructor for each code but OK.
+        impl Status {
+            $(
+                #[doc = concat!("A status of the code ", $text, " that says `message`.")]
+                pub fn $name(message: impl Into<Cow<'static, str>>) -> Self {
+                    Status::new(Code::$code, message)
+                }
+            )*
+        }
+    };
+}
+
+constructors! {
+    cancelled = Cancelled, "CANCELLED";
+    unknown = Unknown, "UNKNOWN";
+    invalid_argument = InvalidArgument, "INVALID_ARGUMENT";
+    deadline_exceeded = DeadlineExceeded, "DEADLINE_EXCEEDED";
+    not_found = NotFound, "NOT_FOUND";
+    already_exists = AlreadyExists, "ALREADY_EXISTS";
+    permission_denied = PermissionDenied, "PERMISSION_DENIED";
+    resource_exhausted = ResourceExhausted, "RESOURCE_EXHAUSTED";
+    failed_precondition = FailedPrecondition, "FAILED_PRECONDITION";
+    aborted = Aborted, "ABORTED";
+    out_of_range = OutOfRange, "OUT_OF_RANGE";
+    unimplemented = Unimplemented, "UNIMPLEMENTED";
+    internal = Internal, "INTERNAL";
+    unavailable = Unavailable, "UNAVAILABLE";
+    data_loss = DataLoss, "DATA_LOSS";
+    unauthenticated = Unauthenticated, "UNAUTHENTICATED";
+}
+
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.message() {
@@ -215,6 +263,47 @@ impl core::error::Error for Status {}
 impl From<Code> for Status {
     fn from(code: Code) -> Self {
         Status::of(code)
+    }
+}
+
+/// INTERNAL: the program chose a name or a value that no metadata can carry, or was too late.
+impl From<MetadataError> for Status {
+    fn from(error: MetadataError) -> Self {
+        Status::internal(error.to_string())
+    }
+}
+
+/// CANCELLED for a call that is over, RESOURCE_EXHAUSTED for a message that is too large, UNAVAILABLE for a connection
+/// that closes, and INTERNAL for the rest.
+impl From<SendError> for Status {
+    fn from(error: SendError) -> Self {
+        let code = match error {
+            SendError::Ended => Code::Cancelled,
+            SendError::TooLarge => Code::ResourceExhausted,
+            SendError::Closing => Code::Unavailable,
+            _ => Code::Internal,
+        };
+        Status::new(code, error.to_string())
+    }
+}
+
+/// INTERNAL for bytes that are no such message, RESOURCE_EXHAUSTED where decoding would exceed a limit.
+impl From<DecodeError> for Status {
+    fn from(error: DecodeError) -> Self {
+        let code = match error.rule() {
+            DecodeRule::ArenaBudget | DecodeRule::Depth | DecodeRule::UnknownFields => {
+                Code::ResourceExhausted
+            }
+            _ => Code::Internal,
+        };
+        Status::new(code, alloc::format!("a message does not decode: {error}"))
+    }
+}
+
+/// RESOURCE_EXHAUSTED: what was to be built does not fit into the arena's budget.
+impl From<ArenaFull> for Status {
+    fn from(error: ArenaFull) -> Self {
+        Status::resource_exhausted(error.to_string())
     }
 }
 
@@ -282,6 +371,66 @@ mod tests {
             assert_eq!(Code::from_number(u32::from(code.number())), Some(code));
         }
         assert_eq!(Code::from_number(17), None);
+    }
+
+    #[test]
+    fn a_number_that_is_no_code_is_unknown() {
+        for &code in Code::ALL {
+            assert_eq!(Code::from_i32(i32::from(code.number())), code);
+        }
+        for number in [i32::MIN, -1, 17, i32::MAX] {
+            assert_eq!(Code::from_i32(number), Code::Unknown, "{number}");
+        }
+    }
+
+    #[test]
+    fn each_code_but_ok_has_a_constructor_of_its_name() {
+        let all = [
+            Status::cancelled("m"),
+            Status::unknown("m"),
+            Status::invalid_argument("m"),
+            Status::deadline_exceeded("m"),
+            Status::not_found("m"),
+            Status::already_exists("m"),
+            Status::permission_denied("m"),
+            Status::resource_exhausted("m"),
+            Status::failed_precondition("m"),
+            Status::aborted("m"),
+            Status::out_of_range("m"),
+            Status::unimplemented("m"),
+            Status::internal("m"),
+            Status::unavailable("m"),
+            Status::data_loss("m"),
+            Status::unauthenticated("m"),
+        ];
+        let expected = Code::ALL[1..].iter().map(|&code| Status::new(code, "m"));
+        assert!(all.into_iter().eq(expected));
+    }
+
+    #[test]
+    fn common_errors_become_a_status_that_says_what_they_say() {
+        let late = Status::from(MetadataError::HeadersSent);
+        assert_eq!(late, Status::internal(MetadataError::HeadersSent.to_string()));
+        for (error, code) in [
+            (SendError::Ended, Code::Cancelled),
+            (SendError::TooLarge, Code::ResourceExhausted),
+            (SendError::Closing, Code::Unavailable),
+            (SendError::Full, Code::Internal),
+        ] {
+            let text = error.to_string();
+            assert_eq!(Status::from(error), Status::new(code, text));
+        }
+        for (rule, code) in [
+            (DecodeRule::WireType, Code::Internal),
+            (DecodeRule::ArenaBudget, Code::ResourceExhausted),
+            (DecodeRule::Depth, Code::ResourceExhausted),
+            (DecodeRule::UnknownFields, Code::ResourceExhausted),
+        ] {
+            let status = Status::from(DecodeError::new(rule, 3).within("a.Message"));
+            assert_eq!(status.code(), code);
+            assert!(status.message().contains("a.Message"), "{status}");
+        }
+        assert_eq!(Status::from(ArenaFull).code(), Code::ResourceExhausted);
     }
 
     #[test]
