@@ -81,11 +81,13 @@ fn signature(method: &Method, scope: &Scope) -> TokenStream {
         Kind::Unary => {
             let request = method.input.message(scope, "'a");
             let response = method.output.message(scope, "'a");
+            // One lifetime for all: an implementation may borrow its reply from the service, which is what elided
+            // lifetimes say, or from the arena of `cx`.
             quote! {
                 #doc
                 async fn #ident<'a>(
-                    &self,
-                    cx: &::grpc_service::Cx<'a>,
+                    &'a self,
+                    cx: &'a ::grpc_service::Cx<'a>,
                     request: #request,
                 ) -> ::core::result::Result<#response, ::grpc_service::Status>;
             }
@@ -143,8 +145,8 @@ fn handler(service: &Service, method: &Method, scope: &Scope) -> TokenStream {
             quote! {
                 impl<_S: #handler> ::grpc_service::server::UnaryHandler<#path> for _Serve<_S> {
                     fn call<'a>(
-                        &self,
-                        cx: &::grpc_service::Cx<'a>,
+                        &'a self,
+                        cx: &'a ::grpc_service::Cx<'a>,
                         request: #request,
                     ) -> impl ::core::future::Future<
                         Output = ::core::result::Result<#response, ::grpc_service::Status>,

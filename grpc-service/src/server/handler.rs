@@ -13,10 +13,10 @@ use crate::{Method, Request, Response};
 
 /// Serves a method with one request and one response.
 pub trait UnaryHandler<M: Method> {
-    /// Answers one request; the response may borrow from the request and from the call's arena.
+    /// Answers one request; the response may borrow from the request, from the call's arena and from the handler.
     fn call<'a>(
-        &self,
-        cx: &Cx<'a>,
+        &'a self,
+        cx: &'a Cx<'a>,
         request: Request<'a, M>,
     ) -> impl Future<Output = Result<Response<'a, M>, Status>>;
 }
