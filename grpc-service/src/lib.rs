@@ -34,14 +34,19 @@ mod queue;
 mod recording;
 mod report;
 pub mod server;
-mod status;
 pub mod testing;
 mod timers;
 mod wake;
 
-// What the signatures of handlers and stubs name.
-pub use grpc_arena::Arena;
-pub use grpc_proto::{Code, Instant, Metadata, Status};
+// What the signatures of this crate name, so that a program needs no other crate for them.
+pub use grpc_arena::{
+    Arena, ArenaFull, DecodeError, DecodeLimits, DecodeRule, Encode, Schema, SizeCache,
+};
+pub use grpc_proto::{
+    ApiMisuse, Client, Code, ConfigError, Connection, ConnectionError, ErrorCode, Instant, Limits,
+    Metadata, MetadataError, Processed, Reason, SendError, Stats, Status, TimedOut, Transmit,
+    Violation, decode_bin, parse_timeout,
+};
 
 pub use client::{
     Backoff, Channel, ChannelOptions, ClientConnection, Connectivity, OptionError, ResponseMetadata,

@@ -19,7 +19,6 @@ use super::streaming::{BidiStream, ClientStream, Receiving};
 use crate::compression::Packed;
 use crate::inbox::Batch;
 use crate::queue::Ticket;
-use crate::status::send_failed;
 use crate::wake::remember;
 use crate::{Encoding, LocalFuture, Method, Request, Response};
 
@@ -226,7 +225,7 @@ impl<'r, M: Method, K> Call<'r, M, K> {
                         Route::Dialed(dialer) if error == SendError::Closing => {
                             dialer.retire(&link);
                         }
-                        _ => return Poll::Ready(Err(send_failed(&error))),
+                        _ => return Poll::Ready(Err(error.into())),
                     }
                 }
             }
@@ -414,7 +413,7 @@ impl OpenCall {
                 remember(&self.call.sender, cx);
                 Poll::Pending
             }
-            Err(error) => Poll::Ready(Err(send_failed(&error))),
+            Err(error) => Poll::Ready(Err(error.into())),
         }
     }
 

@@ -17,7 +17,6 @@ use crate::compression::{Encoding, Packed, not_agreed};
 use crate::inbox::{Arrived, Batch, Inbox};
 use crate::pool::Pool;
 use crate::queue::WaitQueue;
-use crate::status::{send_failed, undecodable};
 use crate::wake::{discard, remember, wake};
 
 /// Idle call records kept per connection: as many as calls are commonly in flight.
@@ -345,7 +344,7 @@ impl OpenCall {
                 Poll::Pending
             }
             Err(SendError::Ended) => Poll::Ready(Err(self.ended())),
-            Err(error) => Poll::Ready(Err(send_failed(&error))),
+            Err(error) => Poll::Ready(Err(error.into())),
         }
     }
 
@@ -431,7 +430,7 @@ impl OpenCall {
         if credit_is_due {
             self.link.notify();
         }
-        S::decode(copied?, arena, &self.link.decode).map_err(|error| undecodable(&error))
+        S::decode(copied?, arena, &self.link.decode).map_err(Status::from)
     }
 
     /// Copies a message into the arena, decompressed if need be.

@@ -15,7 +15,6 @@ use super::slot::BoxSlot;
 use crate::compression::{Encoding, Packed, not_agreed};
 use crate::inbox::{Arrived, Batch, Inbox, Only};
 use crate::pool::Pool;
-use crate::status::{send_failed, undecodable};
 use crate::timers::Timers;
 use crate::wake::{CallWaker, ReadySet, discard, remember};
 use crate::{Host, Peer};
@@ -198,7 +197,7 @@ impl Scope {
                 self.call.block(sender, cx);
                 Poll::Pending
             }
-            Err(error) => Poll::Ready(Err(send_failed(&error))),
+            Err(error) => Poll::Ready(Err(error.into())),
         }
     }
 
@@ -214,7 +213,7 @@ impl Scope {
             accept_encoding: self.shared.pool.codecs.accepted(),
         };
         let sent = self.shared.connection.borrow_mut().respond(self.key, &head);
-        sent.map_err(|error| send_failed(&error))
+        sent.map_err(Status::from)
     }
 
     /// Queues the response headers if there is anything to say; otherwise the core sends plain ones with the first
@@ -245,10 +244,12 @@ impl Scope {
             Ok(()) => &Status::OK,
             Err(status) => status,
         };
+        // An error here is found once more by `finish` of the connection.
         if outcome.is_ok() {
-            // A stream may end well without a message, and its headers still count. An error that comes before
-            // any message is Trailers-Only instead. A failure here is found by `finish` once more.
+            // A stream may end well without a message, and its headers still count.
             let _ = self.headers_before_message();
+        } else if !self.call.headers_sent.get() && !self.call.headers.borrow().is_empty() {
+            self.move_headers(status);
         }
         let trailers = self.call.trailers.borrow();
         let mut connection = self.shared.connection.borrow_mut();
@@ -258,6 +259,34 @@ impl Scope {
         if let Some(request) = request {
             self.call.inbox.borrow_mut().give_back_only(request, &mut connection);
         }
+    }
+
+    /// Puts headers that no message has taken along before the trailers, so that an error is Trailers-Only and the
+    /// client has all of its metadata (PROTOCOL-HTTP2, "Responses").
+    ///
+    /// Where both together would exceed the client's limit of a field list, the headers leave in HEADERS of their own:
+    /// each list is then held to the limit by itself.
+    #[cold]
+    fn move_headers(&self, status: &Status) {
+        // `:status`, `content-type`, `grpc-status`, and names of `grpc-message` and `grpc-status-details-bin` with the
+        // 32 bytes that each field counts beside its text (RFC 9113 §6.5.2).
+        const BESIDE: usize = 42 + 60 + 45 + 44 + 55;
+        let (mut headers, mut trailers) =
+            (self.call.headers.borrow_mut(), self.call.trailers.borrow_mut());
+        // Escaped, a byte of the message takes three, and base64 makes four bytes of three.
+        let text = 3 * status.message().len() + status.details().len().div_ceil(3) * 4;
+        let size = headers.fields().size() + trailers.fields().size() + text + BESIDE;
+        let connection = self.shared.connection.borrow();
+        let limit = connection.session().peer_settings().max_header_list_size as usize;
+        drop(connection);
+        if size <= limit {
+            headers.extend(&trailers);
+            std::mem::swap(&mut *headers, &mut *trailers);
+            return;
+        }
+        drop((headers, trailers));
+        // An error is found once more by `finish` of the connection.
+        let _ = self.flush_headers();
     }
 
     /// Decodes a message, of which it is known whether it is compressed; borrows from its buffer and the arena.
@@ -272,7 +301,7 @@ impl Scope {
             let codecs = &self.shared.pool.codecs;
             bytes = codecs.decompress(encoding, bytes, arena, limit as usize)?;
         }
-        S::decode(bytes, arena, &self.shared.decode).map_err(|error| undecodable(&error))
+        S::decode(bytes, arena, &self.shared.decode).map_err(Status::from)
     }
 
     pub(crate) fn now(&self) -> Instant {

@@ -99,8 +99,8 @@ impl<'a> Cx<'a> {
 
     /// Appends an ASCII entry to the response headers, which leave with the first message.
     ///
-    /// An error status that comes before any message is answered without headers; use a trailer for what should
-    /// accompany it.
+    /// An error status that comes before any message is answered with one field list, Trailers-Only: it holds these
+    /// entries and then the trailers, and the client finds them all among its trailers.
     ///
     /// # Errors
     /// The rule that name or value break; [`MetadataError::HeadersSent`] once the headers are on their way.
