@@ -51,8 +51,9 @@ impl<S> Guarded<S> {
 }
 
 impl<S: Greeter> Greeter for Guarded<S> {
+    // The reply may borrow from the service within, hence `&'a self`.
     async fn say_hello<'a>(
-        &self,
+        &'a self,
         cx: &Cx<'a>,
         request: HelloRequest<'a>,
     ) -> Result<HelloReply<'a>, Status> {

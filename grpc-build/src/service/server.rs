@@ -87,7 +87,7 @@ fn signature(method: &Method, scope: &Scope) -> TokenStream {
                 #doc
                 async fn #ident<'a>(
                     &'a self,
-                    cx: &'a ::grpc_service::Cx<'a>,
+                    cx: &::grpc_service::Cx<'a>,
                     request: #request,
                 ) -> ::core::result::Result<#response, ::grpc_service::Status>;
             }
@@ -146,7 +146,7 @@ fn handler(service: &Service, method: &Method, scope: &Scope) -> TokenStream {
                 impl<_S: #handler> ::grpc_service::server::UnaryHandler<#path> for _Serve<_S> {
                     fn call<'a>(
                         &'a self,
-                        cx: &'a ::grpc_service::Cx<'a>,
+                        cx: &::grpc_service::Cx<'a>,
                         request: #request,
                     ) -> impl ::core::future::Future<
                         Output = ::core::result::Result<#response, ::grpc_service::Status>,

@@ -16,7 +16,7 @@ pub trait UnaryHandler<M: Method> {
     /// Answers one request; the response may borrow from the request, from the call's arena and from the handler.
     fn call<'a>(
         &'a self,
-        cx: &'a Cx<'a>,
+        cx: &Cx<'a>,
         request: Request<'a, M>,
     ) -> impl Future<Output = Result<Response<'a, M>, Status>>;
 }
