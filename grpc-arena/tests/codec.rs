@@ -330,7 +330,7 @@ proptest! {
             prop_assert!(decode(&field[..cut], &arena).is_err(), "cut at {}", cut);
         }
         // With the end of another group than the innermost.
-        if field[field.len() - 1] & 7 == 4 {
+        if field[0] & 7 == 3 {
             let wrong = [&field[..field.len() - 1], &[field[field.len() - 1] ^ 8]].concat();
             prop_assert!(decode(&wrong, &arena).is_err());
         }
