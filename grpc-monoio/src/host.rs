@@ -172,6 +172,16 @@ mod tests {
     use crate::TcpConnector;
 
     #[test]
+    fn a_timer_for_the_end_of_time_stays_pending() {
+        block_on(async {
+            let mut timer = MonoioHost::new().timer(Instant::NEVER);
+            let polled = poll_fn(|cx| Poll::Ready(timer.as_mut().poll(cx).is_pending())).await;
+            assert!(polled);
+        })
+        .expect("a runtime");
+    }
+
+    #[test]
     fn epoll_in_the_place_of_io_uring_is_reported_unless_it_was_asked_for() {
         for (io_uring, forced, reported) in [
             (true, None, false),

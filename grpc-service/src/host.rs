@@ -19,7 +19,7 @@ pub trait Host {
     /// The time on a monotonic clock, with one origin for all hosts of a program: deadlines pass from one to another.
     fn now(&self) -> Instant;
 
-    /// Completes at `at` or soon after; at once if that is past.
+    /// Completes at `at` or soon after; at once if that is past, and not at all for [`Instant::NEVER`].
     fn timer(&self, at: Instant) -> LocalFuture<()>;
 
     /// Runs `task` on this thread, beside whatever runs now.

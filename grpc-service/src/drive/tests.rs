@@ -515,3 +515,18 @@ fn an_idle_connection_gives_a_large_read_buffer_back() {
     line.on_read(half, Ok(1), vec![7]);
     assert_eq!(line.input.rest(), [7]);
 }
+
+#[test]
+fn of_a_read_buffer_only_the_bytes_that_were_read_count() {
+    let host = Rc::new(MemoryHost::new(0));
+    let mut line = Line::<_, Nowhere, _>::new(Talker::new(), Nowhere, Nowhere, Nowhere, host, ());
+    let (half, mut buffer) = line.next_read().expect("it reads");
+    buffer.resize(100, 7);
+    line.on_read(half, Ok(3), buffer);
+    assert_eq!(line.input.rest(), [7; 3]);
+    // Another buffer than the one that was lent may come back.
+    line.input.keep(0);
+    let (half, _) = line.next_read().expect("it reads");
+    line.on_read(half, Ok(2), vec![1, 2]);
+    assert_eq!(line.input.rest(), [1, 2]);
+}
