@@ -28,8 +28,8 @@ mod transmit;
 pub use call::client::{self, Client, Outcome};
 pub use call::server::{self, Server};
 pub use call::{
-    ApiMisuse, CallHead, CallKey, Connection, Message, MessageBuf, Payload, Processed, Reason,
-    RequestHead, Role, SendError,
+    ApiMisuse, CallHead, CallKey, Connection, Message, MessageBuf, Messages, Payload, Processed,
+    Reason, RequestHead, Role, SendError,
 };
 pub use config::{Config, ConfigError, Limits};
 pub use http2::{ConnectionError, ErrorCode, Stats, TimedOut, Violation};

@@ -182,3 +182,43 @@ fn a_message_that_waits_for_room_is_written_down_once_however_often_it_is_tried(
         assert_eq!(send(&mut conn, call), Err(SendError::Ended), "way {n}");
     }
 }
+
+/// What a server's recording of `input` holds, with messages taken one by one or several at once; and how many came with
+/// the one before them.
+fn recorded(input: &[u8], several: bool) -> (Vec<u8>, usize) {
+    let tape = Rc::new(RefCell::new(Vec::new()));
+    let sink = Rc::clone(&tape);
+    let sink = Box::new(move |bytes: &[u8]| sink.borrow_mut().extend_from_slice(bytes));
+    let (config, options) = (Config::default(), Options::default());
+    let mut server = Recorder::<Server>::recording(&config, 0, Instant::ZERO, &options, sink);
+    let mut count = 0;
+    // Two reads, of which the first ends within a message.
+    for end in [input.len() - 8, input.len()] {
+        let mut shown = &input[if end < input.len() { 0 } else { input.len() - 8 }..end];
+        while let Some(event) = server.poll_event(&mut shown, Instant::ZERO).unwrap() {
+            if let server::Event::Message(call, _) = event
+                && several
+            {
+                count += server.poll_messages(call, &mut shown, Instant::ZERO).len();
+            }
+        }
+    }
+    drop(server);
+    (tape.take(), count)
+}
+
+#[test]
+fn a_recording_is_the_same_however_messages_are_taken() {
+    let mut client = Connection::<Client>::new(&Config::default(), 0, Instant::ZERO);
+    let call = client.call(&CallHead::new("/a.B/C", "localhost"), None, Instant::ZERO).unwrap();
+    for len in [5, 0, 1, 300, 12] {
+        client.send(call, &Blank(len)).unwrap();
+    }
+    let mut out = Transmit::new();
+    client.poll_transmit(&mut out, Instant::ZERO);
+    let input = out.chunks().collect::<Vec<_>>().concat();
+    let (one_by_one, none) = recorded(&input, false);
+    let (at_once, several) = recorded(&input, true);
+    assert_eq!((none, several), (0, 3));
+    assert!(one_by_one == at_once);
+}

@@ -1,14 +1,14 @@
 //! Recorded conversations, cut in every way: the events and the output are always the same.
 //!
-//! Each recording is fed whole, byte by byte, with every cut in two, and with 256 random segmentations. Output is
-//! pulled at the end, and where the connection asks for it.
+//! Each recording is fed whole, byte by byte, with every cut in two, and with 256 random segmentations, each with messages
+//! taken one by one and several at once. Output is pulled at the end, and where the connection asks for it.
 
 use std::path::PathBuf;
 
 use bytes::Bytes;
 use grpc_proto::{
-    CallHead, CallKey, Client, Code, Config, Connection, ConnectionError, Instant, Metadata, Role,
-    Server, Status, Transmit, client, server,
+    CallHead, CallKey, Client, Code, Config, Connection, ConnectionError, Instant, Message,
+    Metadata, Role, Server, Status, Transmit, client, server,
 };
 
 /// What a test does with a connection of either role.
@@ -19,6 +19,17 @@ trait Case {
     /// What the application does, deterministically.
     fn react(conn: &mut Connection<Self::Role>, event: &<Self::Role as Role>::Event<'_>);
     fn is_same(a: &<Self::Role as Role>::Event<'_>, b: &<Self::Role as Role>::Event<'_>) -> bool;
+    /// The call whose message an event is.
+    fn call_of(event: &<Self::Role as Role>::Event<'_>) -> Option<CallKey>;
+    /// The event of a message.
+    fn event<'i>(call: CallKey, message: Message<'i>) -> <Self::Role as Role>::Event<'i>;
+}
+
+/// How messages are taken out of a connection.
+#[derive(Clone, Copy, Debug)]
+enum Taking {
+    OneByOne,
+    SeveralAtOnce,
 }
 
 struct AtServer;
@@ -53,6 +64,14 @@ impl Case for AtServer {
     fn is_same(a: &server::Event<'_>, b: &server::Event<'_>) -> bool {
         a == b
     }
+
+    fn call_of(event: &server::Event<'_>) -> Option<CallKey> {
+        if let server::Event::Message(call, _) = event { Some(*call) } else { None }
+    }
+
+    fn event<'i>(call: CallKey, message: Message<'i>) -> server::Event<'i> {
+        server::Event::Message(call, message)
+    }
 }
 
 struct AtClient;
@@ -75,6 +94,14 @@ impl Case for AtClient {
     fn is_same(a: &client::Event<'_>, b: &client::Event<'_>) -> bool {
         a == b
     }
+
+    fn call_of(event: &client::Event<'_>) -> Option<CallKey> {
+        if let client::Event::Message(call, _) = event { Some(*call) } else { None }
+    }
+
+    fn event<'i>(call: CallKey, message: Message<'i>) -> client::Event<'i> {
+        client::Event::Message(call, message)
+    }
 }
 
 /// What came of a recording.
@@ -88,6 +115,7 @@ struct Outcome<'i, R: Role> {
 fn feed<'i, C: Case>(
     bytes: &'i [u8],
     cuts: impl Iterator<Item = usize>,
+    taking: Taking,
     mut on_event: impl FnMut(usize, <C::Role as Role>::Event<'i>),
 ) -> (usize, Option<ConnectionError>, Vec<u8>) {
     let mut conn = C::connect(bytes);
@@ -100,9 +128,18 @@ fn feed<'i, C: Case>(
         loop {
             match conn.poll_event(&mut input, Instant::ZERO) {
                 Ok(Some(event)) => {
-                    C::react(&mut conn, &event);
-                    on_event(count, event);
-                    count += 1;
+                    let more = match (taking, C::call_of(&event)) {
+                        (Taking::SeveralAtOnce, Some(call)) => {
+                            let more = conn.poll_messages(call, &mut input, Instant::ZERO);
+                            more.map(|message| C::event(call, message)).collect()
+                        }
+                        _ => Vec::new(),
+                    };
+                    for event in std::iter::once(event).chain(more) {
+                        C::react(&mut conn, &event);
+                        on_event(count, event);
+                        count += 1;
+                    }
                 }
                 Ok(None) if input.is_empty() => break,
                 Ok(None) => pull(&mut conn, &mut output),
@@ -129,16 +166,31 @@ fn pull<R: Role>(conn: &mut Connection<R>, output: &mut Vec<u8>) {
     }
 }
 
+/// How many messages of a recording come with the one before them.
+fn taken_with_others<C: Case>(bytes: &[u8]) -> usize {
+    let (mut conn, mut input, mut count) = (C::connect(bytes), bytes, 0);
+    while let Ok(Some(event)) = conn.poll_event(&mut input, Instant::ZERO) {
+        if let Some(call) = C::call_of(&event) {
+            count += conn.poll_messages(call, &mut input, Instant::ZERO).len();
+        }
+        C::react(&mut conn, &event);
+    }
+    count
+}
+
 /// Holds every segmentation of `bytes` against the whole; returns how many events there are.
 fn check<C: Case>(name: &str, bytes: &[u8]) -> usize
 where
     for<'e> <C::Role as Role>::Event<'e>: std::fmt::Debug,
 {
     let mut events = Vec::new();
-    let (_, error, output) = feed::<C>(bytes, std::iter::empty(), |_, event| events.push(event));
+    let one_by_one = Taking::OneByOne;
+    let (_, error, output) =
+        feed::<C>(bytes, std::iter::empty(), one_by_one, |_, event| events.push(event));
     let whole = Outcome::<C::Role> { events, error, output };
-    let same = |what: &str, cuts: &mut dyn Iterator<Item = usize>| {
-        let (count, error, output) = feed::<C>(bytes, cuts, |n, event| {
+    let hold = |what: &str, taking: Taking, cuts: &mut dyn Iterator<Item = usize>| {
+        let what = format!("{what}, {taking:?}");
+        let (count, error, output) = feed::<C>(bytes, cuts, taking, |n, event| {
             let expected = whole.events.get(n);
             assert!(
                 expected.is_some_and(|expected| C::is_same(expected, &event)),
@@ -149,6 +201,18 @@ where
         assert_eq!(error, whole.error, "{name}, {what}");
         assert!(output == whole.output, "{name}, {what}: the output differs");
     };
+    // Where no two messages share a frame, both are the same.
+    let takings: &[Taking] = match taken_with_others::<C>(bytes) {
+        0 => &[Taking::OneByOne],
+        _ => &[Taking::OneByOne, Taking::SeveralAtOnce],
+    };
+    let same = |what: &str, cuts: &mut dyn Iterator<Item = usize>| {
+        let cuts: Vec<usize> = cuts.collect();
+        for &taking in takings {
+            hold(what, taking, &mut cuts.iter().copied());
+        }
+    };
+    same("whole", &mut std::iter::empty());
     same("byte by byte", &mut (1..bytes.len()));
     for cut in 1..bytes.len() {
         same("cut in two", &mut std::iter::once(cut));
@@ -285,15 +349,68 @@ fn what_our_own_ends_say_means_the_same_however_it_is_cut() {
     assert!(check::<AtClient>("our server", &to_client) > 10);
 }
 
-/// Frames that break a rule of their stream or of the connection, on streams that are open or over.
-fn invalid_frames() -> Vec<Vec<u8>> {
-    let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
-        let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-        bytes.extend([kind, flags]);
-        bytes.extend(stream.to_be_bytes());
-        bytes.extend(payload);
+/// DATA of two streams: messages of all lengths, compressed where they must not be, with flags that are none, too long, and
+/// with the end of the stream behind them.
+fn crowded_frames() -> Vec<Vec<u8>> {
+    let message = |flags: u8, len: u32| {
+        let mut bytes = vec![flags];
+        bytes.extend(len.to_be_bytes());
+        bytes.extend((0..len.min(300)).map(|n| n as u8));
         bytes
     };
+    let good: Vec<u8> =
+        [0, 1, 2, 16, 0, 0, 300, 7].iter().flat_map(|&len| message(0, len)).collect();
+    let split = message(0, 40);
+    let frame = |flags: u8, stream: u32, payload: &[u8]| frame(0, flags, stream, payload);
+    vec![
+        frame(0, 1, &good),
+        frame(1, 1, &good),
+        [frame(0, 1, &[&good[..], &split[..3]].concat()), frame(0, 1, &split[3..])].concat(),
+        [frame(0, 1, &[&good[..], &split[..9]].concat()), frame(1, 1, &split[9..])].concat(),
+        [frame(0, 1, &good), frame(0, 3, &good), frame(1, 1, &good), frame(1, 3, &good)].concat(),
+        frame(8, 1, &[&[4][..], &good, &[0; 4]].concat()),
+        frame(0, 1, &[&good[..], &message(1, 2), &good].concat()),
+        frame(0, 1, &[&good[..], &message(2, 2), &good].concat()),
+        frame(0, 1, &[&good[..], &message(0, 5 << 20), &good].concat()),
+        [frame(1, 1, &[&good[..], &split[..9]].concat()), frame(1, 3, &good)].concat(),
+    ]
+}
+
+#[test]
+fn messages_that_share_a_frame_mean_the_same_however_they_are_cut() {
+    let (to_server, _) = own_conversation();
+    // The preface, SETTINGS and the heads of the first two calls; their messages are our own.
+    let mut heads = to_server[..24].to_vec();
+    let mut rest = &to_server[24..];
+    let mut opened = 0;
+    while opened < 2 {
+        let len = 9 + u32::from_be_bytes([0, rest[0], rest[1], rest[2]]) as usize;
+        if rest[3] != 0 {
+            heads.extend(&rest[..len]);
+            opened += u32::from(rest[3] == 1);
+        }
+        rest = &rest[len..];
+    }
+    let mut several = 0;
+    for (n, crowded) in crowded_frames().into_iter().enumerate() {
+        let bytes = [&heads[..], &crowded].concat();
+        assert!(check::<AtServer>(&format!("crowded {n}"), &bytes) > 8);
+        several += taken_with_others::<AtServer>(&bytes);
+    }
+    // Behind the first message of each of fourteen frames that begin with whole ones.
+    assert_eq!(several, 14 * 7);
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+/// Frames that break a rule of their stream or of the connection, on streams that are open or over.
+fn invalid_frames() -> Vec<Vec<u8>> {
     vec![
         frame(8, 0, 3, &[0; 4]),
         frame(8, 0, 0, &[0; 4]),

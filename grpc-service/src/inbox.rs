@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use grpc_proto::record::Recorder;
-use grpc_proto::{Message, MessageBuf, Payload, Role};
+use grpc_proto::{Message, MessageBuf, Messages, Payload, Role};
 
 use crate::pool::Pool;
 
@@ -91,6 +91,20 @@ impl Inbox {
             }
         }
         batch.count += 1;
+    }
+
+    /// Takes messages out of the receive buffer that lie whole beside each other: what stands before each on the wire is
+    /// what stands before it here.
+    pub(crate) fn append(&mut self, messages: Messages<'_>, pool: &Pool) {
+        if messages.is_empty() {
+            return;
+        }
+        let batch = &mut self.filling;
+        if batch.bytes.capacity() == 0 {
+            batch.bytes = pool.buffer();
+        }
+        batch.bytes.extend_from_slice(messages.as_bytes());
+        batch.count += messages.len();
     }
 
     /// How many messages wait.

@@ -54,6 +54,20 @@ impl Prefix {
 }
 
 impl Framing {
+    /// The bytes and the number of the messages that lie whole at the front of `data`, up to the first that is against
+    /// the rules of [`Prefix::parse`].
+    #[inline]
+    pub(super) fn whole(data: &[u8], limit: u32, may_compress: bool) -> (usize, usize) {
+        let (mut rest, mut count) = (data, 0);
+        while let Some((prefix, body)) = rest.split_first_chunk::<PREFIX>()
+            && let Ok(prefix) = Prefix::parse(*prefix, limit, may_compress)
+            && let Some(after) = body.get(prefix.len as usize..)
+        {
+            (rest, count) = (after, count + 1);
+        }
+        (data.len() - rest.len(), count)
+    }
+
     /// Whether no part of a message is held.
     #[inline]
     pub(super) fn is_between(&self) -> bool {
@@ -188,6 +202,23 @@ mod tests {
         assert_eq!(parse(1, u32::MAX, false), Err(Reason::CompressedWithoutEncoding));
         assert_eq!(parse(2, 7, true), Err(Reason::MessageFlags));
         assert_eq!(parse(255, 7, false), Err(Reason::MessageFlags));
+    }
+
+    #[test]
+    fn a_run_of_whole_messages_ends_at_what_is_split_or_against_the_rules() {
+        let good = [&[0, 0, 0, 0, 2, 7, 8][..], &[0, 0, 0, 0, 0], &[1, 0, 0, 0, 1, 9]].concat();
+        let ends = [0, 7, 12, 18];
+        for len in 0..=good.len() {
+            let whole = ends.iter().filter(|&&end| end <= len).count() - 1;
+            assert_eq!(Framing::whole(&good[..len], 2, true), (ends[whole], whole));
+        }
+        // The third is compressed, and then each is too long.
+        assert_eq!(Framing::whole(&good, 2, false), (12, 2));
+        assert_eq!(Framing::whole(&good, 1, true), (0, 0));
+        for bad in [2, 255] {
+            let bytes = [&good[..7], &[bad, 0, 0, 0, 0]].concat();
+            assert_eq!(Framing::whole(&bytes, 2, true), (7, 1));
+        }
     }
 
     /// At once at most 16 KiB, then doubling, within the message and the window; what arrives always fits.

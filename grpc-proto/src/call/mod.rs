@@ -4,6 +4,7 @@ pub mod client;
 mod framing;
 mod head;
 mod message;
+mod messages;
 mod reason;
 pub mod server;
 mod template;
@@ -26,6 +27,7 @@ use framing::{Framing, Prefix};
 pub use head::{CallHead, RequestHead};
 use message::PREFIX;
 pub use message::{Message, MessageBuf, Payload};
+pub use messages::Messages;
 pub use reason::{ApiMisuse, Processed, Reason, SendError};
 
 /// Names a call of one connection; see [`StreamKey`].

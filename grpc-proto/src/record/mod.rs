@@ -41,7 +41,7 @@ use crate::client::Client;
 use crate::server::{ResponseHead, Server};
 use crate::{
     ApiMisuse, CallHead, CallKey, Config, Connection, ConnectionError, ErrorCode, Instant,
-    MessageBuf, Metadata, Role, SendError, Status, Transmit,
+    MessageBuf, Messages, Metadata, Role, SendError, Status, Transmit,
 };
 pub(crate) use note::{Digest, Note};
 pub use parts::{EventKind, Outcome, OwnedCallHead, OwnedResponseHead, Record, Start, Verb};
@@ -174,6 +174,42 @@ impl<R: Role> Recorder<R> {
             tape.timeout(timeout);
         });
         polled
+    }
+
+    /// As [`Connection::poll_messages`]; a recording holds each message as the event that it would have been.
+    #[inline]
+    pub fn poll_messages<'i>(
+        &mut self,
+        call: CallKey,
+        input: &mut &'i [u8],
+        now: Instant,
+    ) -> Messages<'i> {
+        if self.tape.is_none() {
+            return self.conn.poll_messages(call, input, now);
+        }
+        self.poll_messages_noted(call, input, now)
+    }
+
+    #[inline(never)]
+    fn poll_messages_noted<'i>(
+        &mut self,
+        call: CallKey,
+        input: &mut &'i [u8],
+        now: Instant,
+    ) -> Messages<'i> {
+        let mut left = *input;
+        let messages = self.conn.poll_messages(call, input, now);
+        let timeout = self.conn.poll_timeout();
+        for message in messages {
+            let consumed = message.wire_len() as usize;
+            self.note(|tape| tape.poll_event(left, now));
+            self.note(|tape| {
+                tape.polled(consumed, &Note::message(call, &message));
+                tape.timeout(timeout);
+            });
+            left = &left[consumed..];
+        }
+        messages
     }
 
     /// As [`Connection::poll_transmit`].

@@ -43,12 +43,18 @@ impl ClientConnection {
         self.link.connection.borrow().open_calls()
     }
 
-    fn on_message(&self, key: CallKey, message: Message<'_>) {
+    /// Takes a message, and those behind it in its DATA frame: the receiver is woken once for all of them.
+    fn on_message(&self, key: CallKey, message: Message<'_>, input: &mut &[u8], now: Instant) {
         // A call that was dropped meanwhile is cancelled in the next turn.
         let Some(call) = self.link.call(key) else { return };
         let mut inbox = call.inbox.borrow_mut();
         inbox.push(message, &self.link.pool);
-        let awaited = !call.single.get() || inbox.len() > 1;
+        let single = call.single.get();
+        if !single {
+            let more = self.link.connection.borrow_mut().poll_messages(key, input, now);
+            inbox.append(more, &self.link.pool);
+        }
+        let awaited = !single || inbox.len() > 1;
         drop(inbox);
         if awaited {
             call.wake_receiver();
@@ -90,7 +96,7 @@ impl Turn for ClientConnection {
                     }
                 }
             }
-            Some(Event::Message(key, message)) => self.on_message(key, message),
+            Some(Event::Message(key, message)) => self.on_message(key, message, input, now),
             Some(Event::Writable(key)) => {
                 if let Some(call) = self.link.call(key) {
                     call.wake_sender();

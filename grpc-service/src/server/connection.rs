@@ -114,18 +114,23 @@ impl ServerConnection {
         }
     }
 
-    fn on_message(&self, key: CallKey, message: Message<'_>) {
+    /// Takes a message, and those behind it in its DATA frame: the handler is polled once for all of them.
+    fn on_message(&self, key: CallKey, message: Message<'_>, input: &mut &[u8], now: Instant) {
         let Some(call) = self.call(key) else {
             // Its handler finished early; the client's remaining messages are read and dropped.
             return;
         };
         let mut inbox = call.inbox.borrow_mut();
         inbox.push(message, &self.shared.pool);
+        if call.is_streaming() {
+            let more = self.shared.connection.borrow_mut().poll_messages(key, input, now);
+            inbox.append(more, &self.shared.pool);
+            drop(inbox);
+            return self.run(call);
+        }
         let many = inbox.len() > 1;
         drop(inbox);
-        if call.is_streaming() {
-            self.run(call);
-        } else if many {
+        if many {
             let text = "the method takes exactly one message, and a second one came";
             self.refuse_open(key, call, Status::new(Code::Unimplemented, text));
         }
@@ -323,7 +328,7 @@ impl Turn for ServerConnection {
         match event {
             None => return Ok(false),
             Some(Event::Request(key, head)) => self.on_request(key, head),
-            Some(Event::Message(key, message)) => self.on_message(key, message),
+            Some(Event::Message(key, message)) => self.on_message(key, message, input, now),
             Some(Event::End(key)) => self.on_half_close(key),
             Some(Event::Writable(key)) => self.on_writable(key),
             Some(Event::Cancelled(key, reason)) => self.on_cancelled(key, reason),

@@ -544,6 +544,24 @@ impl Session {
         }
     }
 
+    /// As [`Session::peek_data`], where the next step would tell of DATA of this stream; nothing otherwise.
+    #[inline]
+    pub(crate) fn peek_data_of<'i>(
+        &self,
+        key: StreamKey,
+        input: &&'i [u8],
+        now: Instant,
+    ) -> &'i [u8] {
+        match &self.reading {
+            Reading::Data(data)
+                if data.key == Some(key) && !self.needs_attention(now) && self.is_live(key) =>
+            {
+                &input[..(data.remaining as usize).min(input.len())]
+            }
+            _ => &[],
+        }
+    }
+
     /// What the current DATA frame is still to bring, in bytes, whether it lies in the input or not.
     #[inline]
     pub(crate) fn data_remaining(&self) -> u32 {
