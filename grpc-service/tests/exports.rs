@@ -13,6 +13,7 @@ const INSIDE: &[&str] = &[
     "Event",
     "Message",
     "MessageBuf",
+    "Messages",
     "OpenError",
     "Outcome",
     "Payload",
