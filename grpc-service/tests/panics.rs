@@ -248,3 +248,92 @@ fn a_message_that_panics_or_lies_as_it_is_encoded_fails_its_call_alone() {
         assert_eq!(pair.server().open_calls(), 0);
     }
 }
+
+/// A host that panics in the nth of all calls of one of its functions.
+struct Shaky {
+    inner: Ticking,
+    what: &'static str,
+    nth: usize,
+    calls: Cell<usize>,
+}
+
+impl Shaky {
+    fn count(&self, what: &str) {
+        if what == self.what {
+            self.calls.set(self.calls.get() + 1);
+            if self.calls.get() == self.nth {
+                resume_unwind(Box::new("the host"));
+            }
+        }
+    }
+}
+
+impl Host for Shaky {
+    fn now(&self) -> Instant {
+        self.inner.now()
+    }
+
+    fn timer(&self, at: Instant) -> LocalFuture<()> {
+        self.count("timer");
+        self.inner.timer(at)
+    }
+
+    fn spawn(&self, task: LocalFuture<()>) {
+        self.count("spawn");
+        self.inner.spawn(task);
+    }
+
+    fn entropy(&self) -> u64 {
+        self.count("entropy");
+        self.inner.entropy()
+    }
+}
+
+/// Never connects.
+struct Nowhere;
+
+impl Connector for Nowhere {
+    fn connect(&self, _: &str, _: ClientConnection) -> LocalFuture<Result<(), ConnectError>> {
+        Box::pin(async { Err(ConnectError::new("there is no network")) })
+    }
+}
+
+#[test]
+fn a_host_that_panics_in_an_attempt_leaves_no_call_waiting_for_it() {
+    for (what, nth) in [("spawn", 1), ("timer", 1), ("timer", 2), ("entropy", 1)] {
+        let host = Rc::new(Shaky { inner: Ticking::default(), what, nth, calls: Cell::new(0) });
+        let options = ChannelOptions::default();
+        let channel = Channel::to("test", &options, Rc::clone(&host) as _, Rc::new(Nowhere));
+        let (stub, arena) = (BytesClient::new(channel), Arena::new());
+        let (mut cx, mut panics, mut failed) = (cx_of_nobody(), 0, Vec::new());
+        for _ in 0..4 {
+            let mut call = Box::pin(stub.echo(&Raw(b"request"), &arena).into_future());
+            for _ in 0..300 {
+                let step = AssertUnwindSafe(|| {
+                    if let Poll::Ready(outcome) = call.as_mut().poll(&mut cx) {
+                        return Some(outcome.unwrap_err());
+                    }
+                    host.inner.pass(Duration::from_millis(100), &mut cx);
+                    None
+                });
+                match catch_unwind(step) {
+                    Ok(None) => {}
+                    Ok(Some(status)) => {
+                        failed.push(status.message().to_owned());
+                        break;
+                    }
+                    // A call that has panicked is not polled again.
+                    Err(_) => {
+                        panics += 1;
+                        if what == "spawn" {
+                            failed.push("panicked".to_owned());
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        assert_eq!((panics, failed.len()), (1, 4), "{what} {nth}: {failed:?}");
+        assert!(failed[3].contains("there is no network"), "{what} {nth}: {failed:?}");
+    }
+}

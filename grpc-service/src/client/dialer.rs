@@ -18,6 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
+use std::thread;
 
 use grpc_proto::{Code, Config, Instant, Status};
 
@@ -174,7 +175,7 @@ impl Dialer {
     /// Begins to connect.
     fn begin(self: &Rc<Self>) {
         self.enter(Stage::Connecting);
-        self.host.spawn(Box::pin(dial(Rc::downgrade(self))));
+        self.host.spawn(Box::pin(dial(Task(Rc::downgrade(self)))));
     }
 
     fn enter(&self, stage: Stage) {
@@ -199,19 +200,43 @@ impl Dialer {
 
     /// An attempt has failed, or has brought up what takes no calls.
     fn fail(&self, error: &str) {
+        self.note_failure(error);
+        self.enter(Stage::Failing);
+        self.waiting.wake_all();
+    }
+
+    fn note_failure(&self, error: &str) {
         let text = format!("no connection to {}: {error}", self.address);
         self.failures.set(self.failures.get().saturating_add(1));
         self.failed.set(self.failed.get() + 1);
         self.failure.replace(Status::new(Code::Unavailable, text));
-        self.enter(Stage::Failing);
-        self.waiting.wake_all();
+    }
+}
+
+/// A task that connects, or is about to be one.
+///
+/// If it ends by a panic, of the host's code say, the attempt has failed, and the next call begins another task: otherwise
+/// all calls would wait for a task that is gone.
+struct Task(Weak<Dialer>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if thread::panicking()
+            && let Some(dialer) = self.0.upgrade()
+            && dialer.state() != Connectivity::Ready
+        {
+            dialer.note_failure("the attempt panicked");
+            dialer.enter(Stage::Idle);
+            dialer.waiting.wake_all();
+        }
     }
 }
 
 /// Connects until a connection is ready, or nobody waits for one any more.
 ///
 /// It holds the channel only while it does not wait, so a channel that is dropped ends it.
-async fn dial(dialer: Weak<Dialer>) {
+async fn dial(task: Task) {
+    let dialer = &task.0;
     loop {
         let Some(this) = dialer.upgrade() else { return };
         let (host, due) = (Rc::clone(&this.host), this.due.get());
