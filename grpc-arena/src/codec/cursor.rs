@@ -418,9 +418,24 @@ mod tests {
         assert_eq!(read(&eleven), Err(DecodeRule::VarintTooLong));
         eleven[9] = 0x02;
         assert_eq!(read(&eleven), Err(DecodeRule::VarintTooLong));
+        assert_eq!(
+            read(&eleven[..10]),
+            Err(DecodeRule::VarintTooLong),
+            "also where nothing follows"
+        );
         assert_eq!(read(&longest[..9]), Err(DecodeRule::Truncated));
         assert_eq!(read(&[]), Err(DecodeRule::Truncated));
         assert_eq!(read(&[0x80, 0x80, 0x00]), Ok((0, 3)), "longer than need be is no error");
+    }
+
+    #[test]
+    fn a_length_may_have_more_bytes_than_it_needs() {
+        let arena = Arena::new();
+        for bytes in [&b"\x02ab"[..], b"\x82\x00ab", b"\x82\x80\x00ab", b"\x82\x80\x80\x00ab"] {
+            let mut cx = Context::new(bytes, &arena, &DecodeLimits::DEFAULT);
+            let mut cursor = Cursor::new(bytes);
+            assert_eq!((cursor.delimited(&mut cx).rest(), cx.failed()), (&b"ab"[..], false));
+        }
     }
 
     proptest! {
