@@ -43,19 +43,23 @@ impl<'a> SourceInfo<'a> {
     }
 }
 
-/// Comments as rustdoc takes them without a warning: what looks like HTML, a link or a test is none.
+/// Comments as rustdoc takes them without a warning: what looks like HTML or a test is none, links stay links.
 fn to_markdown(text: &str) -> Comments {
     let text = printable(text);
     let mut lines = text.trim_end().lines().map(plain).peekable();
     let mut out = Vec::new();
+    // The lines in which a link or code may begin on one and end on another.
+    let mut paragraph = Vec::new();
     let mut after_blank = true;
     while let Some(line) = lines.next() {
         if let Some(fence) = fence(&line) {
+            end_paragraph(&mut paragraph, &mut out);
             // Without a language it would be compiled and run as a test.
             out.push(format!("{fence}text"));
             out.extend(lines.by_ref().take_while(|line| !closes(line, fence)));
             out.push(fence.to_owned());
         } else if line.starts_with("    ") && after_blank {
+            end_paragraph(&mut paragraph, &mut out);
             out.push("```text".to_owned());
             out.push(line.clone());
             while let Some(code) = lines.next_if(|line| line.starts_with("    ") || line.is_empty())
@@ -64,14 +68,33 @@ fn to_markdown(text: &str) -> Comments {
             }
             out.push("```".to_owned());
         } else {
-            out.push(escape(&item(line.trim_start())));
+            let line = item(line.trim_start());
+            if stands_alone(&line) || paragraph.last().is_some_and(|last| stands_alone(last)) {
+                end_paragraph(&mut paragraph, &mut out);
+            }
+            paragraph.push(line);
         }
         after_blank = line.is_empty();
     }
+    end_paragraph(&mut paragraph, &mut out);
     while out.first().is_some_and(String::is_empty) {
         out.remove(0);
     }
     out
+}
+
+/// Whether Markdown may take a line for a block of its own: then no link or code goes on from or to the line before.
+fn stands_alone(line: &str) -> bool {
+    line.is_empty()
+        || line.contains('|')
+        || line.starts_with(|c: char| "-+*#=_>".contains(c) || c.is_ascii_digit())
+}
+
+fn end_paragraph(paragraph: &mut Vec<String>, out: &mut Comments) {
+    if !paragraph.is_empty() {
+        out.extend(escape(&paragraph.join("\n")).split('\n').map(str::to_owned));
+        paragraph.clear();
+    }
 }
 
 /// Text that Rust takes in a comment: a carriage return ends a line, as in Markdown, and what turns the direction of text
@@ -104,95 +127,165 @@ fn closes(line: &str, fence: &str) -> bool {
     line.starts_with(fence) && line.chars().all(|c| fence.starts_with(c))
 }
 
-/// A line that begins an item of a list without the space that would make it code.
+/// A line that begins an item of a list, or one of a list within, without the spaces that would make its text code.
 fn item(line: &str) -> String {
-    match line.split_once(char::is_whitespace) {
-        Some((mark, text))
-            if ["-", "+", "*"].contains(&mark)
-                || mark.ends_with(['.', ')'])
-                    && mark[..mark.len() - 1].bytes().all(|b| b.is_ascii_digit()) =>
-        {
-            format!("{mark} {}", text.trim_start())
-        }
-        _ => line.to_owned(),
-    }
-}
-
-/// Escapes what Markdown and rustdoc would read as markup, outside of code spans.
-fn escape(line: &str) -> String {
     let (mut out, mut rest) = (String::new(), line);
-    while let Some((text, mark, behind)) = backquotes(rest, true) {
-        out.push_str(&words(text));
-        let (mut code, mut end) = ("", behind);
-        loop {
-            match backquotes(end, false) {
-                Some((_, closing, behind_code)) if closing == mark => {
-                    code = &behind[..behind.len() - behind_code.len()];
-                    break;
+    while let Some((mark, text)) = rest.split_once(char::is_whitespace) {
+        let number = mark.strip_suffix(['.', ')']);
+        let numbered =
+            number.is_some_and(|it| !it.is_empty() && it.bytes().all(|b| b.is_ascii_digit()));
+        if !["-", "+", "*"].contains(&mark) && !numbered {
+            break;
+        }
+        out.push_str(mark);
+        out.push(' ');
+        rest = text.trim_start();
+    }
+    out + rest
+}
+
+/// Escapes what Markdown and rustdoc would read as markup but for code, links and images, and makes links of addresses.
+fn escape(text: &str) -> String {
+    let (mut out, mut rest, mut escaped) = (String::new(), text, false);
+    while let Some(c) = rest.chars().next() {
+        let mut taken = c.len_utf8();
+        if escaped {
+            out.push(c);
+            escaped = false;
+        } else if c == '`' {
+            match code_span(rest) {
+                Some(code) => {
+                    out.push_str(code);
+                    taken = code.len();
                 }
-                Some((.., further)) => end = further,
-                None => break,
+                // Backquotes that are not paired up are no code.
+                None => {
+                    taken = rest.bytes().take_while(|&byte| byte == b'`').count();
+                    out.push_str(&"\\`".repeat(taken));
+                }
             }
-        }
-        if code.is_empty() {
-            // Backquotes that are not paired up are no code.
-            out.push_str(&mark.replace('`', "\\`"));
+        } else if let Some(link) = (c == '[').then(|| link(rest)).flatten() {
+            out.push_str(&format!("[{}]{}", text_of_link(link.text), link.target));
+            taken = link.len;
+        } else if let Some(address) = address(rest) {
+            // One that is a link already has its brackets.
+            let bracketed = out.ends_with("\\<") && rest[address.len()..].starts_with('>');
+            if bracketed {
+                out.truncate(out.len() - 2);
+            }
+            out.push_str(&format!("<{address}>"));
+            taken = address.len() + usize::from(bracketed);
         } else {
-            out.push_str(mark);
-            out.push_str(code);
+            if "<>[]~".contains(c) {
+                out.push('\\');
+            }
+            out.push(c);
+            escaped = c == '\\';
         }
-        rest = &behind[code.len()..];
-    }
-    out.push_str(&words(rest));
-    out
-}
-
-/// The first run of backquotes, between what is in front of it and behind it; but for the first that is escaped, where
-/// that is possible: there are no escapes in code.
-fn backquotes(text: &str, escapes: bool) -> Option<(&str, &str, &str)> {
-    let mut escaped = false;
-    let start = text.find(|c| {
-        let found = c == '`' && !escaped;
-        escaped = escapes && c == '\\' && !escaped;
-        found
-    })?;
-    let len = text[start..].bytes().take_while(|&byte| byte == b'`').count();
-    let (run, behind) = text[start..].split_at(len);
-    Some((&text[..start], run, behind))
-}
-
-/// Escapes text without code, and makes links of addresses.
-fn words(text: &str) -> String {
-    let mut out = String::new();
-    for (i, word) in text.split(' ').enumerate() {
-        if i > 0 {
-            out.push(' ');
-        }
-        let url = word.trim_end_matches(|c: char| ".,;:)>]\"'".contains(c));
-        let bare = url.trim_start_matches(|c: char| "(<[\"'".contains(c));
-        if bare.starts_with("http://") || bare.starts_with("https://") {
-            let before = &url[..url.len() - bare.len()];
-            out.push_str(&markup(before.trim_end_matches('<')));
-            out.push_str(&format!("<{bare}>"));
-            out.push_str(&markup(word[url.len()..].trim_start_matches('>')));
-        } else {
-            out.push_str(&markup(word));
-        }
+        rest = &rest[taken..];
     }
     out
 }
 
-/// Escapes what is not escaped already.
-fn markup(text: &str) -> String {
-    let (mut out, mut escaped) = (String::new(), false);
-    for c in text.chars() {
-        if "<>[]~".contains(c) && !escaped {
+/// The text of a link, in which addresses are no links.
+fn text_of_link(text: &str) -> String {
+    let (mut out, mut rest, mut escaped) = (String::new(), text, false);
+    while let Some(c) = rest.chars().next() {
+        let code = if c == '`' && !escaped { code_span(rest) } else { None };
+        let taken = code.map_or(c.len_utf8(), str::len);
+        if code.is_none() && !escaped && "<>[]~`".contains(c) {
             out.push('\\');
         }
-        out.push(c);
+        out.push_str(&rest[..taken]);
         escaped = c == '\\' && !escaped;
+        rest = &rest[taken..];
     }
     out
+}
+
+/// The code that `text` begins with, up to as many backquotes as in front of it: there are no escapes in code.
+fn code_span(text: &str) -> Option<&str> {
+    let run = |text: &str| text.bytes().take_while(|&byte| byte == b'`').count();
+    let opening = run(text);
+    let mut end = opening;
+    loop {
+        end += text[end..].find('`')?;
+        let closing = run(&text[end..]);
+        end += closing;
+        if closing == opening {
+            return Some(&text[..end]);
+        }
+    }
+}
+
+/// A link at the beginning of a text: `[text](https://address "title")`.
+struct Link<'t> {
+    text: &'t str,
+    /// The address and the title, with their brackets.
+    target: &'t str,
+    len: usize,
+}
+
+fn link(text: &str) -> Option<Link<'_>> {
+    let (mut depth, mut end, mut escaped) = (0, 0, false);
+    loop {
+        let c = text[end..].chars().next()?;
+        if c == '`' && !escaped {
+            end += code_span(&text[end..])?.len();
+            continue;
+        }
+        match c {
+            _ if escaped => {}
+            '[' => depth += 1,
+            ']' => depth -= 1,
+            _ => {}
+        }
+        escaped = c == '\\' && !escaped;
+        end += c.len_utf8();
+        if depth == 0 {
+            break;
+        }
+    }
+    let target = text[end..].strip_prefix('(')?;
+    // All that may stand in an address, or stop it.
+    let address = address_in(target, |c| !c.is_whitespace() && !"<>\\`".contains(c))?;
+    let behind = &target[address.len()..];
+    let title = match behind.strip_prefix(" \"") {
+        Some(quoted) => 3 + quoted.find(['"', '\\', '\n'])?,
+        None => 0,
+    };
+    let ends = behind.get(..title).is_some_and(|title| title.is_empty() || title.ends_with('"'));
+    if !ends || !behind[title..].starts_with(')') {
+        return None;
+    }
+    let len = end + 1 + address.len() + title + 1;
+    Some(Link { text: &text[1..end - 1], target: &text[end..len], len })
+}
+
+/// The address that a text begins with, up to what is more likely to belong to the text around it.
+fn address(text: &str) -> Option<&str> {
+    let found = address_in(text, |c| c.is_ascii_graphic() && !"<>\\`\"'{}|*[]^".contains(c))?;
+    let found = found.trim_end_matches(|c: char| "_.,;:!?~".contains(c));
+    found.split_once("://").filter(|(_, rest)| !rest.is_empty()).map(|_| found)
+}
+
+/// The address that a text begins with: characters that are `allowed`, and parentheses in pairs.
+fn address_in(text: &str, allowed: impl Fn(char) -> bool) -> Option<&str> {
+    let scheme = ["https://", "http://"].into_iter().find(|scheme| text.starts_with(scheme))?;
+    let mut depth = 0_usize;
+    let ends = |c: char| {
+        match c {
+            '(' => depth += 1,
+            ')' if depth == 0 => return true,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        !allowed(c)
+    };
+    let end = text.find(ends).unwrap_or(text.len());
+    // One that is left open belongs to the text.
+    let end = if depth > 0 { text[..end].find('(').unwrap_or(end) } else { end };
+    (end > scheme.len()).then(|| &text[..end])
 }
 
 #[cfg(test)]
@@ -252,6 +345,50 @@ mod tests {
             assert_eq!(to_markdown(&format!(" Text\n{code}\n"))[1], "code();", "{code:?}");
         }
         assert_eq!(to_markdown(" -     code();\n 1)\tcode();"), ["- code();", "1) code();"]);
+    }
+
+    #[test]
+    fn items_of_lists_within_lists_are_no_code() {
+        let cases = [
+            (" - -     panic!();", "- - panic!();"),
+            (" * 1.     panic!();", "* 1. panic!();"),
+            (" + -\t\tpanic!();", "+ - panic!();"),
+            (" 123456789. - \t  panic!();", "123456789. - panic!();"),
+            (" - ```\n panic!();", "- \\`\\`\\`"),
+        ];
+        for (text, made) in cases {
+            assert_eq!(to_markdown(text)[0], made, "{text}");
+        }
+    }
+
+    #[test]
+    fn links_stay_links_and_addresses_become_some() {
+        let cases = [
+            ("See [the docs](https://a.org/x).", "See [the docs](https://a.org/x)."),
+            ("See [the\n docs](https://a.org/x).", "See [the\ndocs](https://a.org/x)."),
+            ("[`a]`](http://a.org \"T\") [b]", "[`a]`](http://a.org \"T\") \\[b\\]"),
+            ("[x <T>](https://a.org/(b))", "[x \\<T\\>](https://a.org/(b))"),
+            ("![i](https://a.org/i.png)", "![i](https://a.org/i.png)"),
+            ("[a](b) [c](javascript:x)", "\\[a\\](b) \\[c\\](javascript:x)"),
+            ("x=\"https://a.org\"", "x=\"<https://a.org>\""),
+            ("href=https://a.org/x", "href=<https://a.org/x>"),
+            ("**https://a.org** _https://a.org_", "**<https://a.org>** _<https://a.org>_"),
+            ("see:https://a.org, {https://a.org}", "see:<https://a.org>, {<https://a.org>}"),
+            ("a|https://a.org|b", "a|<https://a.org>|b"),
+            ("<https://a.org> <http://b.org", "<https://a.org> \\<<http://b.org>"),
+            ("(https://a.org/b_(c)) https://", "(<https://a.org/b_(c)>) https://"),
+            ("[https://a.org](https://a.org)", "[https://a.org](https://a.org)"),
+            ("[open](https://a.org", "\\[open\\](<https://a.org>"),
+        ];
+        for (text, made) in cases {
+            assert_eq!(to_markdown(text).join("\n"), made, "{text}");
+        }
+    }
+
+    #[test]
+    fn code_does_not_go_on_from_one_item_to_another() {
+        assert_eq!(to_markdown(" a `b\n c` <d>"), ["a `b", "c` \\<d\\>"]);
+        assert_eq!(to_markdown(" - a `b\n - c` <d>"), ["- a \\`b", "- c\\` \\<d\\>"]);
     }
 
     #[test]

@@ -71,6 +71,10 @@ impl Config {
     /// Takes the Rust path `rust` for the package or type `proto`, as `.google.type` and `::common::google::r#type`,
     /// instead of generating it. The most specific one counts.
     ///
+    /// The path of a package is one of code that grpc-build generated. It has hidden names, as `__in_Money` for the module
+    /// of what `Money` declares, which do not depend on what else its crate compiles. The path of a type may be one written
+    /// by hand: what `::common::Money` declares lies in `::common::money`.
+    ///
     /// Without one, the well-known types of `google.protobuf` are those of `grpc_arena::wkt`, unless their files are
     /// compiled too. Extensions of messages that no type stands for, as of `google.protobuf.FieldOptions`, are left out.
     pub fn extern_path(&mut self, proto: impl Into<String>, rust: impl Into<String>) -> &mut Self {

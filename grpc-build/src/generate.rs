@@ -7,7 +7,7 @@ mod fields;
 mod messages;
 mod oneofs;
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 
 use crate::Error;
@@ -92,6 +92,17 @@ impl Generator<'_> {
         self.attributes.on(full_name, self.package, is_type)
     }
 
+    /// The hidden name by which other crates find the type `full_name`; see [`names::type_alias`].
+    fn type_alias(&self, full_name: &str, ident: &Ident) -> Option<TokenStream> {
+        let name = full_name.rsplit('.').next().unwrap_or_default();
+        let alias = names::type_alias(name)?;
+        Some(quote! {
+            #[doc(hidden)]
+            #[allow(deprecated, unused_imports)]
+            pub use self::#ident as #alias;
+        })
+    }
+
     /// Those on a field, wherever it comes to lie.
     fn field_attributes(&self, message: &Message, field: &Field) -> TokenStream {
         self.attributes(&format!("{}.{}", message.full_name, field.name), false)
@@ -112,7 +123,10 @@ fn docs(comments: &Comments, otherwise: &str) -> TokenStream {
 
 /// What is allowed in generated items: the schema's author chose the names, and what to use and deprecate.
 pub(crate) fn lints() -> TokenStream {
-    quote!(#[allow(clippy::all, dead_code, deprecated, nonstandard_style)])
+    quote! {
+        #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+        #[allow(dead_code, deprecated, nonstandard_style)]
+    }
 }
 
 pub(crate) fn deprecated(is: bool) -> Option<TokenStream> {

@@ -13,6 +13,10 @@ pub(crate) fn ident(name: &str) -> Ident {
         }
         // Since edition 2024, which the parser does not know.
         "gen" => Ident::new_raw(name, Span::call_site()),
+        // The entry type of a map `_0` is `0Entry`.
+        _ if name.starts_with(|c: char| c.is_ascii_digit()) => {
+            Ident::new(&format!("_{name}"), Span::call_site())
+        }
         _ => match syn::parse_str::<Ident>(name) {
             Ok(ident) => ident,
             Err(_) => Ident::new_raw(name, Span::call_site()),
@@ -29,6 +33,22 @@ pub(crate) fn unique(mut name: String, taken: &mut HashSet<String>) -> Ident {
         }
         name.push('_');
     }
+}
+
+/// The hidden second name of the module for what is declared in the message `name`.
+///
+/// The module itself may get an underscore because of files that the user of an [`extern_path`] does not import. This name
+/// depends on the schema's name alone, so other crates find the module by it.
+///
+/// [`extern_path`]: crate::Config::extern_path
+pub(crate) fn module_alias(name: &str) -> Ident {
+    Ident::new(&format!("__in_{name}"), Span::call_site())
+}
+
+/// The hidden second name of a type whose name is not in Rust's style, as `foo_bar`, for other crates as
+/// [`module_alias`] is; `None` for one that has its own name in Rust.
+pub(crate) fn type_alias(name: &str) -> Option<Ident> {
+    (camel(name) != name).then(|| Ident::new(&format!("__type_{name}"), Span::call_site()))
 }
 
 /// What generated code names without a path, primitive types and the codec: a module of that name would hide it.

@@ -9,7 +9,7 @@ pub mod counting;
 pub mod interop;
 
 /// Messages of proto2, proto3 and two editions, and a MessageSet.
-#[deny(missing_docs, warnings)]
+#[deny(missing_docs, warnings, rust_2018_idioms, clippy::pedantic)]
 pub mod messages {
     include!(concat!(env!("OUT_DIR"), "/messages/all.rs"));
 
@@ -35,7 +35,7 @@ pub mod messages {
 }
 
 /// Names that could collide with each other or with what is generated for all.
-#[deny(missing_docs, warnings)]
+#[deny(missing_docs, warnings, rust_2018_idioms, clippy::pedantic)]
 pub mod names {
     include!(concat!(env!("OUT_DIR"), "/names/all.rs"));
 }

@@ -415,3 +415,22 @@ fn closed_enums_are_told_from_absent_ones_in_lists_oneofs_and_extensions_of_a_fi
     let far = FarShut::of(&read, &arena, &DecodeLimits::DEFAULT).unwrap();
     assert_eq!(far.value, Some(Shut::Zero));
 }
+
+/// As protobuf's own serializers write them, so that signatures over the bytes hold.
+#[test]
+fn members_of_a_oneof_are_written_in_the_order_of_their_numbers() {
+    use tests::messages::messages::three::{Mixed, mixed::Either};
+    let base = Mixed { second: 2, fourth: &[Mixed::EMPTY], ..Mixed::EMPTY };
+    let inner = Mixed { either: Some(Either::Late(7)), ..base };
+    let cases: [(_, &[u8]); 3] = [
+        (Either::Early("x"), &[10, 1, b'x', 16, 2, 34, 0]),
+        (Either::Middle(&inner), &[16, 2, 26, 6, 16, 2, 34, 0, 40, 7, 34, 0]),
+        (Either::Late(-1), &[16, 2, 34, 0, 40, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1]),
+    ];
+    for (either, bytes) in cases {
+        let message = Mixed { either: Some(either), ..base };
+        assert_eq!(encode(&message), bytes, "{message:?}");
+        let arena = Arena::new();
+        assert_eq!(decode::<Mixed<'static>>(bytes, &arena).unwrap(), message);
+    }
+}

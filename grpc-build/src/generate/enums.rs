@@ -8,7 +8,10 @@ use crate::model::{Enum, EnumValue};
 
 impl Generator<'_> {
     pub(super) fn r#enum(&self, declared: &Enum) -> TokenStream {
-        if declared.closed { self.closed_enum(declared) } else { self.open_enum(declared) }
+        let mut out =
+            if declared.closed { self.closed_enum(declared) } else { self.open_enum(declared) };
+        out.extend(self.type_alias(&declared.full_name, &declared.rust.ident()));
+        out
     }
 
     fn value_head(&self, declared: &Enum, value: &EnumValue) -> TokenStream {

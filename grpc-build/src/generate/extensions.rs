@@ -8,7 +8,7 @@ use crate::model::{Extension, Scope};
 
 impl Generator<'_> {
     pub(super) fn extension(&self, extension: &Extension, scope: &Scope) -> TokenStream {
-        let message = self.message(&extension.message, scope);
+        let message = self.message_items(&extension.message, scope);
         let (ident, extendee, lints) =
             (extension.message.rust.ident(), extension.extendee.path(scope), lints());
         let of = format!(" The extension as `message` (a `{}`) has it.", extension.extendee_name);

@@ -6,9 +6,17 @@ use syn::Lifetime;
 
 use super::{Generator, deprecated, docs, lints};
 use crate::model::{Field, Kind, Message, Scope, Shape};
+use crate::names;
 
 impl Generator<'_> {
     pub(super) fn message(&self, message: &Message, scope: &Scope) -> TokenStream {
+        let mut out = self.message_items(message, scope);
+        out.extend(self.type_alias(&message.full_name, &message.rust.ident()));
+        out
+    }
+
+    /// The same without the second name, for extensions: no other crate refers to these.
+    pub(super) fn message_items(&self, message: &Message, scope: &Scope) -> TokenStream {
         let (item, codec, inner) = (
             self.message_struct(message, scope),
             self.codec(message, scope),
@@ -179,7 +187,6 @@ impl Generator<'_> {
     /// field is there. So of those up to [`ASKED_TOGETHER`] that follow each other are first asked together.
     fn encode_statements(&self, message: &Message, scope: &Scope) -> (TokenStream, TokenStream) {
         let (mut measure, mut write) = (TokenStream::new(), TokenStream::new());
-        let mut seen = Vec::new();
         let mut fields = &message.fields[..];
         while let Some((field, rest)) = fields.split_first() {
             let words: Vec<_> =
@@ -193,20 +200,19 @@ impl Generator<'_> {
                 fields = rest;
                 continue;
             }
+            let Shape::Oneof(index) = field.shape else {
+                measure.extend(field.measure(scope));
+                write.extend(field.write(scope));
+                fields = rest;
+                continue;
+            };
+            // Members with no other field's number between theirs share one `match`, which is most often all of them.
+            let run = fields.iter().take_while(|field| field.shape == Shape::Oneof(index)).count();
+            let (members, rest) = fields.split_at(run);
+            let (m, w) = self.oneof_statements(message, &message.oneofs[index], members, scope);
+            measure.extend(m);
+            write.extend(w);
             fields = rest;
-            match field.shape {
-                // A oneof is written in the place of its first member.
-                Shape::Oneof(index) if !seen.contains(&index) => {
-                    seen.push(index);
-                    let (m, w) = self.oneof_statements(message, &message.oneofs[index], scope);
-                    measure.extend(m);
-                    write.extend(w);
-                }
-                _ => {
-                    measure.extend(field.measure(scope));
-                    write.extend(field.write(scope));
-                }
-            }
         }
         (measure, write)
     }
@@ -321,10 +327,21 @@ impl Generator<'_> {
         let (module, docs) =
             (&message.module, format!(" What is declared within `{}`.", message.full_name));
         let lints = lints();
+        // What lies in the module of an extension is nothing that other crates refer to.
+        let alias = (!message.messages.is_empty() || !message.enums.is_empty()).then(|| {
+            let name = message.full_name.rsplit('.').next().unwrap_or_default();
+            let alias = names::module_alias(name);
+            quote! {
+                #[doc(hidden)]
+                #[allow(unused_imports)]
+                pub use self::#module as #alias;
+            }
+        });
         quote! {
             #[doc = #docs]
             #lints
             pub mod #module { #items }
+            #alias
         }
     }
 }

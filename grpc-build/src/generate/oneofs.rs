@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::{Generator, deprecated, docs, lints};
-use crate::model::{Kind, Message, Oneof, Scope};
+use crate::model::{Field, Kind, Message, Oneof, Scope};
 
 impl Generator<'_> {
     /// The enum of a oneof; `scope` is the module of its message.
@@ -37,17 +37,21 @@ impl Generator<'_> {
         }
     }
 
-    /// The statements that measure and write a oneof.
+    /// The statements that measure and write `members`, fields of a oneof with no other field between them.
     pub(super) fn oneof_statements(
         &self,
         message: &Message,
         oneof: &Oneof,
+        members: &[Field],
         scope: &Scope,
     ) -> (TokenStream, TokenStream) {
         let (place, path) = (&oneof.ident, oneof.rust.path(scope));
         let (mut measure, mut write) = (TokenStream::new(), TokenStream::new());
         for (variant, index) in &oneof.variants {
             let field = &message.fields[*index];
+            if !members.iter().any(|member| member.number == field.number) {
+                continue;
+            }
             let codec = field.kind.codec(scope);
             let (size, put) = (
                 field.measure_value(&codec, &quote!(value)),
@@ -57,7 +61,8 @@ impl Generator<'_> {
             measure.extend(quote!(#pattern => size += #size,));
             write.extend(quote!(#pattern => writer = #put,));
         }
-        let none = quote!(::core::option::Option::None => {});
+        let all = members.len() == oneof.variants.len();
+        let none = if all { quote!(::core::option::Option::None => {}) } else { quote!(_ => {}) };
         (quote!(match self.#place { #measure #none }), quote!(match self.#place { #write #none }))
     }
 }

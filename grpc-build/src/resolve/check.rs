@@ -33,7 +33,10 @@ struct Names<'a> {
 
 impl Names<'_> {
     fn message(&self, message: &DescriptorProto<'_>, at: &[i32]) -> Result<(), Error> {
-        self.one(message.name, at)?;
+        // The entry type of a map `_0` is `0Entry`, which `protoc` makes and nobody writes.
+        if !message.options.is_some_and(|options| options.map_entry == Some(true)) {
+            self.one(message.name, at)?;
+        }
         self.all(message.field.iter().map(|field| field.name), at, 2)?;
         self.all(message.extension.iter().map(|field| field.name), at, 6)?;
         self.all(message.oneof_decl.iter().map(|oneof| oneof.name), at, 8)?;

@@ -112,9 +112,12 @@ impl Externals {
         };
         let (prefix, path) = self.0.iter().find(|(prefix, _)| lies_in(full_name, prefix))?;
         let (rest, mut path) = (&full_name[prefix.len()..], path.clone());
-        // What is declared in a message lies in the module beside its struct.
+        if lies_in(home.package, prefix) {
+            let (package, declared) = rest.split_at(home.package.len() - prefix.len());
+            return Some(declared_behind(modules_behind(path, package), declared));
+        }
+        // What is declared in a message of which only the path is known lies in the module beside its struct.
         if !rest.is_empty()
-            && !lies_in(home.package, prefix)
             && let Some(last) = path.segments.last_mut()
         {
             last.ident = names::ident(&names::module(&last.ident.unraw().to_string()));
@@ -123,9 +126,35 @@ impl Externals {
     }
 }
 
-/// The type that lies behind `path` as `rest`, as `.Person.Phone`, lies behind a package.
+/// The parts of a name, as `.Person.Phone`.
+fn parts(name: &str) -> Vec<&str> {
+    name.split('.').filter(|part| !part.is_empty()).collect()
+}
+
+fn modules_behind(mut path: syn::Path, package: &str) -> syn::Path {
+    let modules = names::package_modules(package).into_iter().map(syn::PathSegment::from);
+    path.segments.extend(modules);
+    path
+}
+
+/// The type that another crate generates at `path` for `name`, as `.Person.Phone`: by names that do not depend on which
+/// files that crate compiles.
+fn declared_behind(mut path: syn::Path, name: &str) -> RustType {
+    let parts = parts(name);
+    for (i, part) in parts.iter().enumerate() {
+        let ident = if i + 1 < parts.len() {
+            names::module_alias(part)
+        } else {
+            names::type_alias(part).unwrap_or_else(|| names::ident(&names::camel(part)))
+        };
+        path.segments.push(ident.into());
+    }
+    RustType::external(path)
+}
+
+/// The type that lies behind `path` as `rest`, as `.Person.Phone`: by names in Rust's style.
 fn behind(mut path: syn::Path, rest: &str) -> RustType {
-    let parts = rest.split('.').filter(|part| !part.is_empty()).collect::<Vec<_>>();
+    let parts = parts(rest);
     for (i, part) in parts.iter().enumerate() {
         let name = if i + 1 == parts.len() { names::camel(part) } else { names::module(part) };
         path.segments.push(names::ident(&name).into());

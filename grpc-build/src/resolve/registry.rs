@@ -87,12 +87,15 @@ impl Registry {
             externals: Externals::new(externals)?,
             taken: HashMap::new(),
             functions: HashMap::new(),
+            styled: HashMap::new(),
             uses: Vec::new(),
         };
         // Whose names are written down by their users comes first; others get an underscore where names run into each
         // other.
         for file in files {
-            builder.package(Home::of(file, wanted));
+            let home = Home::of(file, wanted);
+            builder.package(home);
+            builder.note_styled(home, &[], file.message_type, file.enum_type);
         }
         for file in files {
             let (features, home) = (file_features(file)?, Home::of(file, wanted));
@@ -147,6 +150,8 @@ struct Builder {
     taken: HashMap<(String, Vec<String>), HashSet<String>>,
     /// The names of functions that are taken at the root of each package.
     functions: HashMap<String, HashSet<String>>,
+    /// The types of each module of each package that keep their names, as those are in Rust's style already.
+    styled: HashMap<(String, Vec<String>), HashSet<String>>,
     /// Which message has fields of which other one.
     uses: Vec<(String, String)>,
 }
@@ -163,6 +168,34 @@ impl Builder {
             self.taken(&around, &[]).insert(module);
             around = join(&around, part);
         }
+    }
+
+    /// Notes which types of a module keep their names: others make way for them, in whichever order the files come.
+    fn note_styled(
+        &mut self,
+        home: Home<'_>,
+        modules: &[Ident],
+        messages: &[DescriptorProto<'_>],
+        enums: &[EnumDescriptorProto<'_>],
+    ) {
+        if !home.wanted {
+            return;
+        }
+        let names = messages.iter().map(|it| it.name).chain(enums.iter().map(|it| it.name));
+        let styled = names.flatten().filter(|name| names::camel(name) == **name);
+        let key = (home.package.to_owned(), modules.iter().map(Ident::to_string).collect());
+        self.styled.entry(key).or_default().extend(styled.map(str::to_owned));
+    }
+
+    /// The Rust name of the type `name` in a module.
+    fn type_ident(&mut self, name: &str, package: &str, modules: &[Ident]) -> Ident {
+        let key = (package.to_owned(), modules.iter().map(Ident::to_string).collect());
+        let mut rust = names::camel(name);
+        let kept = self.styled.get(&key);
+        while rust != name && kept.is_some_and(|kept| kept.contains(&rust)) {
+            rust.push('_');
+        }
+        names::unique(rust, self.taken.entry(key).or_default())
     }
 
     fn service(&mut self, name: &str, home: Home<'_>) {
@@ -201,13 +234,14 @@ impl Builder {
                 (RustType::generated(home.package, modules, ident.clone()), ident, false)
             }
             Origin::Here => {
+                let ident = self.type_ident(name, home.package, modules);
                 let taken = self.taken(home.package, modules);
-                let ident = names::unique(names::camel(name), taken);
                 let module = names::unique(names::module(name), taken);
                 (RustType::generated(home.package, modules, ident), module, false)
             }
         };
         let inner = [modules, core::slice::from_ref(&module)].concat();
+        self.note_styled(home, &inner, message.nested_type, message.enum_type);
         for nested in message.nested_type {
             self.message(nested, &full_name, home, &inner, features);
         }
@@ -259,7 +293,7 @@ impl Builder {
                 return;
             }
             Origin::Here => {
-                let ident = names::unique(names::camel(name), self.taken(home.package, modules));
+                let ident = self.type_ident(name, home.package, modules);
                 (RustType::generated(home.package, modules, ident), false)
             }
         };

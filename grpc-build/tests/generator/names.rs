@@ -135,3 +135,80 @@ fn a_line_beyond_all_numbers_is_no_line() {
         Config::new().out_dir(folder.0.join("out")).compile_descriptor_set(&set).unwrap_err();
     assert_eq!(error.to_string(), "it.proto: `a-b` is no name");
 }
+
+/// Whether or not the owner of `a` also compiles a package `a.money`, whose module the name `money` then belongs to.
+#[test]
+fn other_crates_find_types_whatever_else_their_owner_compiles() {
+    let folder = Folder::new("owner");
+    let money = "syntax = \"proto3\";\npackage a;\nmessage Money { message Part { enum Of { NONE = 0; } } }\n";
+    let money = folder.write("money.proto", money);
+    let text = "syntax = \"proto3\";\npackage a.money;\nmessage Wallet {}\n";
+    let wallet = folder.write("wallet.proto", text);
+    for protos in [&[&*money][..], &[&*money, &*wallet]] {
+        folder.compile(&mut Config::new(), protos).unwrap();
+        let module = if protos.len() > 1 { "money_" } else { "money" };
+        let made = folder.read("a.rs");
+        assert!(made.contains(&format!("pub use self::{module} as __in_Money;")), "{made}");
+        assert!(made.contains("pub use self::part as __in_Part;"), "{made}");
+    }
+    let text = "syntax = \"proto3\";\npackage b;\nimport \"money.proto\";\nmessage M { a.Money.Part p = 1; a.Money.Part.Of of = 2; }\n";
+    let user = folder.write("user.proto", text);
+    folder.compile(Config::new().extern_path(".a", "::owner::a"), &[&user]).unwrap();
+    let made = folder.read("b.rs");
+    assert!(made.contains("::owner::a::__in_Money::Part<'a>"), "{made}");
+    assert!(made.contains("::owner::a::__in_Money::__in_Part::Of"), "{made}");
+}
+
+#[test]
+fn a_type_in_rusts_style_keeps_its_name_and_others_make_way() {
+    let folder = Folder::new("case");
+    let one = folder.write(
+        "one.proto",
+        "syntax = \"proto3\";\npackage a;\nmessage foo_bar { int32 one = 1; }\n",
+    );
+    let two = folder.write(
+        "two.proto",
+        "syntax = \"proto3\";\npackage a;\nmessage FooBar { int32 two = 1; }\n",
+    );
+    let mut made = Vec::new();
+    for protos in [[&*one, &*two], [&*two, &*one]] {
+        folder.compile(&mut Config::new(), &protos).unwrap();
+        let text = folder.read("a.rs");
+        assert!(text.contains("pub use self::FooBar_ as __type_foo_bar;"), "{text}");
+        let kept = text.split("pub struct FooBar<'a> {").nth(1).unwrap();
+        assert!(kept.split('}').next().unwrap().contains("pub two: i32"), "{text}");
+        made.push(text);
+    }
+    let text = "syntax = \"proto3\";\npackage b;\nimport \"one.proto\";\nmessage M { a.foo_bar it = 1; }\n";
+    let user = folder.write("user.proto", text);
+    folder.compile(Config::new().extern_path(".a", "::owner"), &[&user]).unwrap();
+    assert!(folder.read("b.rs").contains("::owner::__type_foo_bar<'a>"));
+}
+
+/// `protoc` calls the entry type of a map `_0` by a name that begins with a digit.
+#[test]
+fn a_map_may_have_a_name_that_makes_its_entry_begin_with_a_digit() {
+    fn part(tag: u8, content: &[u8]) -> Vec<u8> {
+        [&[tag, u8::try_from(content.len()).unwrap()], content].concat()
+    }
+    let field = |name: &[u8], rest: &[u8]| part(0x12, &[&part(0x0a, name), rest].concat());
+    let entry = [
+        part(0x0a, b"0Entry"),
+        field(b"key", &[0x18, 1, 0x20, 1, 0x28, 9]),
+        field(b"value", &[0x18, 2, 0x20, 1, 0x28, 5]),
+        part(0x3a, &[0x38, 1]),
+    ];
+    let map = [&[0x18, 1, 0x20, 3, 0x28, 11][..], &part(0x32, b".m.M.0Entry")].concat();
+    let message = [part(0x0a, b"M"), field(b"_0", &map), part(0x1a, &entry.concat())];
+    let file = [
+        part(0x0a, b"m.proto"),
+        part(0x12, b"m"),
+        part(0x22, &message.concat()),
+        part(0x62, b"proto3"),
+    ];
+    let folder = Folder::new("digits");
+    let set = part(0x0a, &file.concat());
+    Config::new().out_dir(folder.0.join("out")).compile_descriptor_set(&set).unwrap();
+    let made = folder.read("m.rs");
+    assert!(made.contains("pub _0: ::grpc_arena::codec::Map<'a, &'a str, i32>"), "{made}");
+}
