@@ -34,7 +34,7 @@ struct Names<'a> {
 impl Names<'_> {
     fn message(&self, message: &DescriptorProto<'_>, at: &[i32]) -> Result<(), Error> {
         // The entry type of a map `_0` is `0Entry`, which `protoc` makes and nobody writes.
-        if !message.options.is_some_and(|options| options.map_entry == Some(true)) {
+        if message.options.is_none_or(|options| options.map_entry != Some(true)) {
             self.one(message.name, at)?;
         }
         self.all(message.field.iter().map(|field| field.name), at, 2)?;
