@@ -8,7 +8,7 @@ pub mod testing {
 pub mod counting;
 pub mod interop;
 
-/// Messages of proto2, proto3 and two editions, and a MessageSet.
+/// Messages of proto2, proto3 and two editions, and a `MessageSet`.
 #[deny(missing_docs, warnings, rust_2018_idioms, clippy::pedantic)]
 pub mod messages {
     include!(concat!(env!("OUT_DIR"), "/messages/all.rs"));
@@ -23,7 +23,7 @@ pub mod messages {
         include!(concat!(env!("OUT_DIR"), "/edition/messages.edition24.rs"));
     }
 
-    /// A MessageSet and what it is extended with.
+    /// A `MessageSet` and what it is extended with.
     pub mod set {
         include!(concat!(env!("OUT_DIR"), "/edition/messages.set.rs"));
     }
