@@ -1,4 +1,4 @@
-//! Accepting connections until told to stop.
+//! Accepting connections until a stop.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -22,7 +22,7 @@ use crate::socket::Socket;
 /// First and longest wait after an accept that failed for want of resources (EMFILE and the like).
 const BACKOFF_MIN: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
-/// The longest grace: what is more cannot be told from no end, and would be beyond what timers take.
+/// The longest grace: timers do not take more than that.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A listening socket.
@@ -75,14 +75,14 @@ pub fn listen_unix(path: impl AsRef<Path>) -> io::Result<UnixListener> {
 
 /// Serves connections from `listener` on this thread until `stop`.
 ///
-/// Then each connection is told to go (GOAWAY), its calls in flight go on for the grace period that `stop` names, and
-/// what is left is cut off. Returns when the last connection is gone.
+/// Then each connection sends GOAWAY, its calls in flight go on for the grace period that `stop` names, and the rest is
+/// aborted. Returns when the last connection has ended.
 ///
 /// The grace may be shortened meanwhile ([`Stopper::stop`]).
 pub async fn serve<L: Listener>(listener: L, server: &Server, stop: Stop) {
     let group = Group::new();
     let mut backoff = BACKOFF_MIN;
-    while !stop.is_told() {
+    while !stop.has_begun() {
         match accept_until(&listener, &stop).await {
             Ok((stream, peer)) => {
                 backoff = BACKOFF_MIN;
@@ -91,17 +91,17 @@ pub async fn serve<L: Listener>(listener: L, server: &Server, stop: Stop) {
                 let accepted = catch_unwind(AssertUnwindSafe(|| server.accept(peer)));
                 let (Ok(connection), orders) = (accepted, group.join()) else { continue };
                 spawn(Box::pin(async move {
-                    // Its calls have heard of the error.
+                    // Its calls have ended with the error.
                     let _ = drive(connection, stream, host, orders).await;
                 }));
             }
-            // The peer went away while it stood in line.
+            // The peer left before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(_) if stop.is_told() => {}
+            Err(_) if stop.has_begun() => {}
             Err(error) => {
                 // Descriptors or memory are short, which more attempts do not mend.
                 server.accept_failed(&error, backoff);
-                stop.told_within(backoff).await;
+                stop.wait_within(backoff).await;
                 backoff = (backoff * 2).min(BACKOFF_MAX);
             }
         }
@@ -137,11 +137,11 @@ async fn accept_until<L: Listener>(listener: &L, stop: &Stop) -> io::Result<(L::
 /// A server's end of a [`Stopper`]; each server needs a clone of its own.
 pub struct Stop {
     shared: Arc<Mutex<StopState>>,
-    /// Tells the clones apart: each has at most one waker waiting, however many connections come and go.
+    /// Identifies the clone: each has at most one waker waiting, however many connections come and go.
     id: u64,
 }
 
-/// Tells servers to stop, from any thread.
+/// Stops servers, from any thread.
 #[derive(Clone)]
 pub struct Stopper {
     shared: Arc<Mutex<StopState>>,
@@ -149,7 +149,7 @@ pub struct Stopper {
 
 #[derive(Default)]
 struct StopState {
-    /// When the grace is over, once it has been told.
+    /// When the grace is over, once the stop has begun.
     until: Option<Instant>,
     ids: u64,
     waiting: Vec<(u64, Waker)>,
@@ -184,12 +184,12 @@ impl Stopper {
 }
 
 impl Stop {
-    fn is_told(&self) -> bool {
+    fn has_begun(&self) -> bool {
         lock(&self.shared).until.is_some()
     }
 
-    /// Waits for so long, or until it is time.
-    async fn told_within(&self, span: Duration) {
+    /// Waits for so long, or until the stop begins.
+    async fn wait_within(&self, span: Duration) {
         let mut over = pin!(monoio::time::sleep(span));
         poll_fn(|cx| match self.poll_until(cx) {
             Some(_) => Poll::Ready(()),
@@ -213,7 +213,7 @@ impl Stop {
         .await;
     }
 
-    /// When the grace is over, if it is time; `cx` is woken when that changes.
+    /// When the grace is over, if the stop has begun; `cx` is woken when that changes.
     fn poll_until(&self, cx: &Context<'_>) -> Option<Instant> {
         let mut state = lock(&self.shared);
         let known = state.waiting.iter_mut().find(|(id, _)| *id == self.id);
@@ -241,7 +241,7 @@ impl Drop for Stop {
 
 impl std::fmt::Debug for Stop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stop").field("told", &self.is_told()).finish()
+        f.debug_struct("Stop").field("begun", &self.has_begun()).finish()
     }
 }
 
@@ -292,14 +292,14 @@ mod tests {
         }
     }
 
-    /// Serves on a thread of its own; joining it tells how long it went on.
+    /// Serves on a thread of its own, which ends with the server.
     fn start(timers: bool, entropy: bool) -> (SocketAddr, Stopper, thread::JoinHandle<()>) {
         let (stopper, stop) = stopper();
-        let (tell, told) = std::sync::mpsc::channel();
+        let (report, started) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || {
             block_on(async move {
                 let listener = TcpListener::bind("127.0.0.1:0").expect("loopback can be served");
-                tell.send(listener.local_addr().expect("bound")).expect("somebody waits");
+                report.send(listener.local_addr().expect("bound")).expect("the test waits");
                 let inner = MonoioHost::new();
                 let (timers, entropy) = (Cell::new(timers), Cell::new(entropy));
                 let host = Rc::new(Faulty { inner, timers, entropy });
@@ -308,7 +308,7 @@ mod tests {
             })
             .expect("a runtime");
         });
-        (told.recv().expect("it listens"), stopper, thread)
+        (started.recv().expect("it listens"), stopper, thread)
     }
 
     /// Connects, and waits for the server's SETTINGS.
@@ -434,10 +434,10 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_resources_hears_that_it_is_time_to_stop() {
+    fn a_stop_ends_the_wait_between_failed_accepts() {
         let (stopper, stop) = stopper();
         let thread = thread::spawn(move || {
-            block_on(stop.told_within(Duration::from_secs(3600))).expect("a runtime");
+            block_on(stop.wait_within(Duration::from_secs(3600))).expect("a runtime");
         });
         thread::sleep(Duration::from_millis(100));
         assert!(!thread.is_finished());

@@ -57,7 +57,7 @@ impl Connector for TcpConnector {
 fn run(connection: ClientConnection, transport: impl Transport + 'static, host: Rc<dyn Host>) {
     let orders = join_opened();
     spawn(Box::pin(async move {
-        // Its calls have heard of the error.
+        // Its calls have ended with the error.
         let _ = drive(connection, transport, host, orders).await;
     }));
 }
@@ -213,14 +213,14 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_says_nothing_holds_the_next_up_by_a_quarter_of_a_second() {
+    fn a_silent_address_delays_the_next_by_a_quarter_of_a_second() {
         use Address::*;
         let (outcome, starts, _) = tried(&[Silent, Silent, Listens(3), Silent], 10_000);
         assert_eq!((outcome.unwrap().unwrap(), starts), (3, vec![0, 250, 500]));
     }
 
     #[test]
-    fn an_address_that_refuses_holds_nobody_up_and_the_last_reason_is_told() {
+    fn an_address_that_refuses_is_skipped_and_the_last_error_returned() {
         use Address::*;
         use io::ErrorKind::{ConnectionRefused, HostUnreachable, NotFound};
         let (outcome, starts, _) = tried(
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_silent_addresses_a_few_are_tried_at_once_and_the_last_of_them_for_ever() {
+    fn of_many_silent_addresses_eight_are_tried_at_once() {
         let mut addresses = [Address::Silent; 20];
         let (outcome, starts, most) = tried(&addresses, 60_000);
         assert!(outcome.is_none());

@@ -1,4 +1,4 @@
-//! The connections of one server on one thread, told together when to go.
+//! The connections of one server on one thread, which are stopped together.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -14,7 +14,7 @@ pub(crate) struct Group {
     tasks: RefCell<Vec<Option<Waker>>>,
     free: RefCell<Vec<usize>>,
     members: Cell<usize>,
-    /// Who waits for the last member to leave.
+    /// The task that waits for the last member to leave.
     empty: RefCell<Option<Waker>>,
 }
 
@@ -40,7 +40,7 @@ impl Group {
         Member { group: Rc::clone(self), place }
     }
 
-    /// Tells all members.
+    /// Sets the phase of all members.
     pub(crate) fn enter(&self, phase: Phase) {
         self.phase.set(phase);
         let mut place = 0;

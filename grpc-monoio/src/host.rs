@@ -55,7 +55,7 @@ impl Host for MonoioHost {
     }
 
     fn entropy(&self) -> u64 {
-        // The keys come from the system; SipHash of a counter under a secret key cannot be told from chance.
+        // The keys come from the system; SipHash of a counter under a secret key looks random.
         let mut hasher = self.entropy.build_hasher();
         hasher.write_u64(self.origin.elapsed().as_nanos() as u64);
         hasher.finish()
@@ -130,28 +130,28 @@ pub(crate) fn join_opened() -> Member {
     OPENED.with_borrow(|group| group.join())
 }
 
-/// Time for connections whose channels are gone to take their leave when [`block_on`] ends.
+/// Time for connections whose channels are gone to end when [`block_on`] does.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// Time for those that are then told to go, which say so to their peers and wait a second for them.
+/// Time for those that are aborted then, which send GOAWAY and linger for a second.
 const ABORT: Duration = Duration::from_secs(2);
 
 /// Runs a future on this thread, on io_uring or epoll, with timers.
 ///
-/// After the future, connections that were opened here have a second to close in peace, and are cut off then, those of
-/// channels that are still held too: a runtime that is dropped leaves its sockets open, and nobody behind them.
+/// After the future, connections that were opened here have a second to end gracefully, and are aborted then, also those of
+/// channels that are still held: a runtime that is dropped leaves its sockets open, and no task drives them.
 ///
 /// # Errors
 /// The kernel offers neither, or a limit forbids it.
 pub fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
     let mut runtime = RuntimeBuilder::<FusionDriver>::new().enable_timer().build()?;
     report_fallback();
-    // One of its own, which is told to go at the end: the next one's connections are not.
+    // A group of its own, which is aborted at the end: the connections of the next runtime are not in it.
     let opened = Group::new();
     let before = OPENED.replace(Rc::clone(&opened));
     let output = runtime.block_on(async {
         let output = future.await;
         if monoio::time::timeout(FAREWELL, opened.emptied()).await.is_err() {
-            // Somebody still holds a channel, which is of no more use to him without this runtime.
+            // A channel is still held, which is of no use without this runtime.
             opened.enter(Phase::Abort);
             let _ = monoio::time::timeout(ABORT, opened.emptied()).await;
         }
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_made_at_different_times_tell_the_same_time() {
+    fn hosts_made_at_different_times_have_the_same_clock() {
         let first = MonoioHost::new();
         std::thread::sleep(Duration::from_millis(20));
         let second = MonoioHost::new();
@@ -204,17 +204,17 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_of_a_channel_that_is_held_ends_with_its_runtime_and_those_of_the_next_live() {
+    fn connections_end_with_their_runtime_and_not_with_the_next() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback can be served");
         let address = listener.local_addr().expect("bound").to_string();
-        // Reads each connection to its end, which it is told of then.
-        let (tell, told) = std::sync::mpsc::channel();
+        // Reads each connection to its end, and reports that.
+        let (report, ends) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.expect("a client");
                 stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time");
                 let ended = stream.read_to_end(&mut Vec::new()).is_ok();
-                if tell.send(ended).is_err() {
+                if report.send(ended).is_err() {
                     return;
                 }
             }
@@ -227,11 +227,11 @@ mod tests {
                 let options = ChannelOptions::default();
                 let channel = Channel::connect(&address, &options, host, &connector).await;
                 monoio::time::sleep(Duration::from_millis(100)).await;
-                assert!(told.try_recv().is_err(), "nobody has told it to go");
+                assert!(ends.try_recv().is_err(), "nothing has ended it");
                 channel.expect("it listens")
             });
             held.push(channel.expect("a runtime"));
-            assert_eq!(told.recv(), Ok(true), "the server still waits for the next word");
+            assert_eq!(ends.recv(), Ok(true), "the connection ends in order");
         }
         assert!(held.iter().all(|channel| channel.state() == Connectivity::Shutdown));
     }

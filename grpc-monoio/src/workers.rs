@@ -193,7 +193,7 @@ impl Workers {
     /// Waits until the workers have been stopped.
     pub fn wait(self) {
         for thread in self.threads {
-            // A thread that panicked has said so.
+            // A thread that panicked has printed its message.
             let _ = thread.join();
         }
     }

@@ -149,7 +149,7 @@ impl<E: Endpoint> Line<E> {
         }
     }
 
-    /// Writes what is left, closes our side, and reads until the peer has closed its own or says no more: a socket that
+    /// Writes what is left, closes our side, and reads until the peer has closed its own or sends no more: a socket that
     /// is closed while something still comes is reset, and what has not left it yet is lost.
     fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = self.host.now();
@@ -290,10 +290,11 @@ pub async fn serve(listener: TcpListener, server: Server) {
                 let connection = server.accept(Peer::from(address));
                 spawn_local(Line::new(connection, stream, Rc::clone(server.host())).run());
             }
-            // The peer went away while it stood in line.
+            // The peer left before it was accepted.
             Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
-            Err(_) => {
-                // More attempts mend nothing.
+            Err(error) => {
+                // Descriptors or memory are short, which more attempts do not mend.
+                server.accept_failed(&error, backoff);
                 tokio::time::sleep(backoff).await;
                 backoff = (backoff * 2).min(BACKOFF.1);
             }

@@ -38,7 +38,7 @@ fn serves(address: &str) {
     .expect("a runtime");
 }
 
-fn hangs_up_on_a_peer_that_opens_its_windows_and_does_not_read_its_socket(served: Served) {
+fn ends_a_peer_with_open_windows_that_does_not_read(served: Served) {
     let address = served.address();
     let mut socket = TcpStream::connect(&address).expect("the server listens");
     let mut peer = open_wide();
@@ -56,17 +56,13 @@ fn hangs_up_on_a_peer_that_opens_its_windows_and_does_not_read_its_socket(served
 }
 
 #[test]
-fn monoio_hangs_up_on_a_peer_that_opens_its_windows_and_does_not_read_its_socket() {
-    hangs_up_on_a_peer_that_opens_its_windows_and_does_not_read_its_socket(Served::on_monoio(
-        options(),
-    ));
+fn monoio_ends_a_peer_with_open_windows_that_does_not_read() {
+    ends_a_peer_with_open_windows_that_does_not_read(Served::on_monoio(options()));
 }
 
 #[test]
-fn tokio_hangs_up_on_a_peer_that_opens_its_windows_and_does_not_read_its_socket() {
-    hangs_up_on_a_peer_that_opens_its_windows_and_does_not_read_its_socket(Served::on_tokio(
-        options(),
-    ));
+fn tokio_ends_a_peer_with_open_windows_that_does_not_read() {
+    ends_a_peer_with_open_windows_that_does_not_read(Served::on_tokio(options()));
 }
 
 /// What comes to a socket that is closed resets it, and what had not left it yet is lost.

@@ -33,8 +33,8 @@ impl Progress {
 
     /// Begins to watch, unless that has begun: a write is under way, and more output waits behind it.
     ///
-    /// `unacknowledged` tells how many bytes were written that the peer's system has not acknowledged, or `None` if
-    /// that cannot be told; nothing is watched then. (`SIOCOUTQ` on Linux.)
+    /// `unacknowledged` returns how many bytes were written that the peer's system has not acknowledged (`SIOCOUTQ` on
+    /// Linux), or `None` if that is not known; nothing is watched then.
     pub fn watch(&mut self, unacknowledged: impl FnOnce() -> Option<usize>, now: Instant) {
         if self.next == Instant::NEVER
             && let Some(bytes) = unacknowledged()

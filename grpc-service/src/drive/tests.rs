@@ -6,7 +6,7 @@ use grpc_proto::{CallHead, Client, Config, Connection};
 use super::*;
 use crate::testing::MemoryHost;
 
-/// A transport that nobody is at the other end of.
+/// A transport without a peer.
 struct Nowhere;
 
 impl Transport for Nowhere {
@@ -60,20 +60,20 @@ impl Host for Rc<Clock> {
     }
 }
 
-/// What the test says.
+/// The phase that the test sets.
 impl Orders for Rc<Cell<Phase>> {
     fn poll_phase(&self, _: &Context<'_>) -> Phase {
         self.get()
     }
 }
 
-/// A client that says all that it has to say, and is idle, or done, when it is told so.
+/// A client that sends all that it has, and is idle, drained or failed as the test sets it.
 struct Talker {
     connection: Connection<Client>,
     idle: bool,
     drained: bool,
     fails: bool,
-    /// When it heard that output was delivered.
+    /// When it was called about output that was delivered.
     delivered: Vec<Instant>,
 }
 
@@ -125,7 +125,7 @@ impl Endpoint for Talker {
 }
 
 #[test]
-fn what_busier_times_needed_for_output_goes_back_when_nobody_has_called_for_a_while() {
+fn an_idle_connection_gives_its_output_buffers_back() {
     let end = Talker::new();
     let host = Rc::new(MemoryHost::new(0));
     let mut line = Line::<_, Nowhere, _>::new(end, Nowhere, Nowhere, Nowhere, host, ());
@@ -143,7 +143,7 @@ fn what_busier_times_needed_for_output_goes_back_when_nobody_has_called_for_a_wh
     assert_eq!(line.spare.heap_bytes() + line.filling.heap_bytes(), 0);
 }
 
-/// A connection whose last words are being written when it ends, at time zero.
+/// A connection that ends at time zero, while its last output is being written.
 struct Ending {
     line: Line<Talker, Nowhere, Rc<Cell<Phase>>>,
     clock: Rc<Clock>,
@@ -164,14 +164,14 @@ impl Ending {
         ending
     }
 
-    /// Whether the last words have still time to leave, so many milliseconds after the end.
+    /// Whether the last output is still being written, so many milliseconds after the end.
     fn turn_at(&mut self, millis: u64) -> bool {
         self.clock.0.set(Instant::from_millis(millis));
         self.line.turn(&Context::from_waker(Waker::noop()), Waker::noop());
         self.line.step == Step::Flushing
     }
 
-    /// All that was said has left, so many milliseconds after the end.
+    /// All output is written, so many milliseconds after the end.
     fn written_at(&mut self, millis: u64) {
         let (half, out) = self.write.take().unwrap();
         let len = out.len();
@@ -188,8 +188,8 @@ impl Ending {
         assert!(self.line.step >= Step::Lingering, "the peer may close its side");
     }
 
-    /// The peer says so many bytes; whether it is still listened to.
-    fn hears_at(&mut self, millis: u64, bytes: usize) -> bool {
+    /// The peer sends so many bytes; whether the loop still lingers.
+    fn receives_at(&mut self, millis: u64, bytes: usize) -> bool {
         self.clock.0.set(Instant::from_millis(millis));
         let (half, mut buffer) = self.line.next_read().expect("it reads");
         buffer.resize(bytes, 0);
@@ -200,7 +200,7 @@ impl Ending {
 }
 
 #[test]
-fn a_peaceful_end_waits_for_a_peer_that_reads_slowly() {
+fn a_graceful_end_waits_for_a_peer_that_reads_slowly() {
     let mut ending = Ending::new(false);
     assert!(ending.turn_at(2_000) && ending.turn_at(30_000));
     ending.written_at(30_500);
@@ -211,7 +211,7 @@ fn a_peaceful_end_waits_for_a_peer_that_reads_slowly() {
 }
 
 #[test]
-fn a_peer_that_does_not_read_holds_a_peaceful_end_up_for_a_minute_at_most() {
+fn a_graceful_end_waits_a_minute_for_a_peer_that_does_not_read() {
     let mut ending = Ending::new(false);
     assert!(ending.turn_at(59_999));
     ending.turn_at(60_000);
@@ -219,7 +219,7 @@ fn a_peer_that_does_not_read_holds_a_peaceful_end_up_for_a_minute_at_most() {
 }
 
 #[test]
-fn who_is_told_to_go_now_waits_a_second_for_last_words() {
+fn an_abort_leaves_a_second_for_the_last_output() {
     let mut ending = Ending::new(false);
     assert!(ending.turn_at(5_000));
     ending.phase.set(Phase::Drain);
@@ -231,7 +231,7 @@ fn who_is_told_to_go_now_waits_a_second_for_last_words() {
 }
 
 #[test]
-fn a_connection_that_has_failed_waits_a_second_for_last_words() {
+fn a_failed_connection_has_a_second_for_its_last_output() {
     let mut ending = Ending::new(true);
     assert!(ending.turn_at(999));
     ending.turn_at(1_000);
@@ -239,11 +239,11 @@ fn a_connection_that_has_failed_waits_a_second_for_last_words() {
 }
 
 #[test]
-fn a_peer_that_goes_on_to_talk_after_a_peaceful_end_is_heard_for_half_a_minute_at_most() {
+fn a_graceful_end_lingers_for_30_seconds_while_the_peer_sends() {
     let mut ending = Ending::new(false);
     ending.written_at(50_000);
     for millis in (50_900..80_000).step_by(900) {
-        assert!(ending.hears_at(millis, 13), "{millis}");
+        assert!(ending.receives_at(millis, 13), "{millis}");
     }
     ending.turn_at(79_999);
     assert!(ending.line.step == Step::Lingering);
@@ -252,24 +252,24 @@ fn a_peer_that_goes_on_to_talk_after_a_peaceful_end_is_heard_for_half_a_minute_a
 }
 
 #[test]
-fn a_peer_that_says_too_much_after_a_peaceful_end_is_heard_no_more() {
+fn a_graceful_end_discards_16_mib_and_no_more() {
     let mut ending = Ending::new(false);
     for _ in 0..100 {
-        ending.hears_at(1_000, 64 << 10);
+        ending.receives_at(1_000, 64 << 10);
     }
     ending.written_at(2_000);
     for _ in 101..256 {
-        assert!(ending.hears_at(2_000, 64 << 10));
+        assert!(ending.receives_at(2_000, 64 << 10));
     }
-    assert!(!ending.hears_at(2_000, 64 << 10));
+    assert!(!ending.receives_at(2_000, 64 << 10));
     assert!(ending.line.step == Step::Done);
 }
 
 #[test]
-fn last_words_leave_though_the_peer_has_said_too_much_before_they_did() {
+fn the_last_output_is_written_though_the_peer_has_sent_too_much() {
     let mut ending = Ending::new(false);
     for _ in 0..256 {
-        ending.hears_at(1_000, 64 << 10);
+        ending.receives_at(1_000, 64 << 10);
     }
     assert!(ending.line.next_read().is_none() && ending.turn_at(59_999));
     let (half, out) = ending.write.take().unwrap();
@@ -281,21 +281,21 @@ fn last_words_leave_though_the_peer_has_said_too_much_before_they_did() {
 }
 
 #[test]
-fn who_is_told_to_go_now_listens_for_another_second_whatever_is_said() {
+fn an_abort_while_lingering_leaves_one_second() {
     let mut ending = Ending::new(false);
     ending.written_at(1_000);
-    assert!(ending.hears_at(1_900, 13));
+    assert!(ending.receives_at(1_900, 13));
     ending.phase.set(Phase::Abort);
-    assert!(ending.hears_at(2_000, 13) && ending.hears_at(2_900, 13));
+    assert!(ending.receives_at(2_000, 13) && ending.receives_at(2_900, 13));
     ending.turn_at(3_000);
     assert!(ending.line.step == Step::Done);
 }
 
 #[test]
-fn a_connection_that_has_failed_listens_for_what_is_left_of_its_second_whatever_is_said() {
+fn a_failed_connection_lingers_for_the_rest_of_its_second() {
     let mut ending = Ending::new(true);
     ending.written_at(500);
-    assert!(ending.hears_at(900, 13));
+    assert!(ending.receives_at(900, 13));
     ending.turn_at(1_000);
     assert!(ending.line.step == Step::Done);
 }
@@ -452,7 +452,7 @@ fn the_last_output_has_ten_minutes_in_all() {
 
 /// The endpoint hears of progress before it is driven at its timeout, and only where its output waits for the write.
 #[test]
-fn an_endpoint_whose_output_waits_hears_what_the_peer_acknowledges() {
+fn an_endpoint_whose_output_waits_learns_what_is_acknowledged() {
     for full in [true, false] {
         let (transport, clock) = (Scripted::default(), Rc::new(Clock::default()));
         let end = Talker::new();

@@ -38,7 +38,7 @@ pub trait ReadHalf: Sized {
 /// The half of a [`Transport`] that is written to.
 pub trait WriteHalf: Sized {
     /// Writes at least a byte of `out`, which is not empty and comes back as it went: the loop advances it by what
-    /// was written. Zero bytes, or an error, mean that nobody reads any more.
+    /// was written. Zero bytes, or an error, mean that no output can be delivered any more.
     ///
     /// The future is polled until it completes and never dropped before, but with the whole loop.
     fn write(self, out: Transmit) -> impl Future<Output = (Self, io::Result<usize>, Transmit)>;
@@ -71,9 +71,9 @@ pub trait Close {
     /// By default nothing happens, and the buffer stays until something comes.
     fn interrupt_read(&mut self) {}
 
-    /// Bytes that were written and that the peer's system has not acknowledged, if that can be told (`SIOCOUTQ`).
+    /// Bytes that were written and that the peer's system has not acknowledged, if that is known (`SIOCOUTQ`).
     ///
-    /// It is asked while a write is slow, to tell a peer that reads slowly from one that does not read. Without it only
+    /// It is asked while a write is slow: a peer that reads slowly differs in it from one that does not read. Without it only
     /// a completed write is progress.
     fn unacknowledged(&self) -> Option<usize> {
         None
