@@ -18,10 +18,12 @@ use grpc_proto::hpack::FieldList;
 use grpc_proto::http2::{Event, Session, Side};
 use grpc_proto::server::ResponseHead;
 use grpc_proto::{CallKey, Code, Config, Connection, Instant, Limits, Metadata, Status, Transmit};
+use grpc_service::client::Call;
+use grpc_service::server::UnaryHandler;
 use grpc_service::testing::{MemoryHost, Pair};
 use grpc_service::{
-    Channel, ChannelOptions, Compression, Encoding, Endpoint, Host, Peer, ResponseMetadata, Router,
-    Server, ServerOptions,
+    Channel, ChannelOptions, Compression, Cx, Encoding, Endpoint, Host, Method, Peer,
+    ResponseMetadata, Router, Server, ServerOptions,
 };
 
 #[global_allocator]
@@ -31,12 +33,49 @@ fn connect(client: Compression, server: Compression, limits: &Limits) -> (BytesC
     let host = MemoryHost::new(3);
     let mut router = Router::new();
     register_echoing(&mut router, &Echoing::default());
+    router.unary::<Silent, _>(Plainly);
+    router.unary::<Seen, _>(Plainly);
     let options = ServerOptions::new(limits.clone()).expect("consistent limits");
     let options = options.compression(server);
     let server = Server::new(router, options, Rc::new(Rc::clone(&host)));
     let options = ChannelOptions::new(Limits::default()).expect("consistent limits");
     let (channel, pair) = Pair::new(&host, &server, &options.compression(client));
     (BytesClient::new(channel), pair)
+}
+
+/// Answers with its request, and leaves compression as it is.
+#[derive(Clone)]
+enum Silent {}
+
+impl Method for Silent {
+    const PATH: &'static str = "/test.Bytes/Silent";
+    type Request = Raw<'static>;
+    type Response = Raw<'static>;
+}
+
+/// Answers whether its request came compressed, in enough bytes to be compressed itself.
+#[derive(Clone)]
+enum Seen {}
+
+impl Method for Seen {
+    const PATH: &'static str = "/test.Bytes/Seen";
+    type Request = Raw<'static>;
+    type Response = Raw<'static>;
+}
+
+#[derive(Clone)]
+struct Plainly;
+
+impl UnaryHandler<Silent> for Plainly {
+    async fn call<'a>(&self, _: &Cx<'a>, request: Raw<'a>) -> Result<Raw<'a>, Status> {
+        Ok(request)
+    }
+}
+
+impl UnaryHandler<Seen> for Plainly {
+    async fn call<'a>(&self, cx: &Cx<'a>, _: Raw<'a>) -> Result<Raw<'a>, Status> {
+        Ok(Raw(if cx.is_compressed() { &[1; 2000] } else { &[0; 2000] }))
+    }
 }
 
 fn both(encoding: Encoding) -> Compression {
@@ -122,6 +161,91 @@ fn rule_30_small_messages_and_those_that_opt_out_are_sent_as_they_are() {
     assert_eq!(echo(&stub, &mut pair, &plain), Ok(plain));
     let (sent, received) = bytes(&mut pair);
     assert!(sent < 2000 && received > 100_000);
+}
+
+#[test]
+fn a_call_that_opts_out_leaves_the_next_one_of_its_slot_compressed() {
+    let (stub, mut pair) = connect(both(Encoding::Gzip), both(Encoding::Gzip), &Limits::default());
+    let plain = [b"plain".as_slice(), &LARGE].concat();
+    for _ in 0..3 {
+        assert_eq!(echo(&stub, &mut pair, &plain), Ok(plain.clone()));
+        let (_, before) = bytes(&mut pair);
+        let (arena, request) = (Arena::new(), Raw(&LARGE));
+        // The handler of this method says nothing about compression.
+        let silent = Call::<Silent, _>::unary(stub.channel(), &request, &arena);
+        assert_eq!(pair.block_on(silent), Ok(Raw(&LARGE)));
+        let (_, after) = bytes(&mut pair);
+        assert!(after - before < 1000, "{}", after - before);
+    }
+}
+
+#[test]
+fn both_ends_see_which_messages_came_compressed() {
+    for (client, server) in [(true, true), (true, false), (false, true), (false, false)] {
+        let of = |compresses| match compresses {
+            true => both(Encoding::Gzip),
+            false => Compression::none().accept_all(),
+        };
+        let (stub, mut pair) = connect(of(client), of(server), &Limits::default());
+        let (arena, request) = (Arena::new(), Raw(&LARGE));
+        let mut beside = ResponseMetadata::default();
+        let call = Call::<Seen, _>::unary(stub.channel(), &request, &arena);
+        let seen = pair.block_on(call.response(&mut beside)).expect("an answer").0;
+        assert_eq!(seen, if client { &[1; 2000] } else { &[0; 2000] });
+        assert_eq!(beside.compressed, server);
+        pair.block_on(async {
+            let mut arena = Arena::new();
+            let mut stream = stub.chat().await.unwrap();
+            for body in [&LARGE[..], b"small", &LARGE] {
+                stream.send(&Raw(body)).await.unwrap();
+                assert_eq!(stream.next(&mut arena).await, Ok(Some(Raw(body))));
+                assert_eq!(stream.is_compressed(), server && body.len() > 1000);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_client_stream_switches_compression_off_message_by_message() {
+    let (stub, mut pair) = connect(both(Encoding::Zstd), both(Encoding::Zstd), &Limits::default());
+    let mut expected = 0;
+    for on in [true, false, true, false] {
+        pair.block_on(async {
+            let mut arena = Arena::new();
+            let mut stream = stub.chat().await.unwrap();
+            stream.set_compression(on);
+            stream.send(&Raw(&LARGE)).await.unwrap();
+            assert_eq!(stream.next(&mut arena).await, Ok(Some(Raw(&LARGE))));
+            // The next message decides anew.
+            stream.set_compression(true);
+            stream.send(&Raw(&LARGE)).await.unwrap();
+            assert_eq!(stream.next(&mut arena).await, Ok(Some(Raw(&LARGE))));
+        });
+        expected += if on { 0 } else { 100_005 };
+        let (sent, _) = bytes(&mut pair);
+        assert!((expected..expected + 4000).contains(&sent), "{sent}, {expected} expected");
+    }
+}
+
+#[test]
+fn a_higher_level_makes_less_of_the_same_message() {
+    let mut text = Vec::new();
+    let mut seed = 1u64;
+    while text.len() < 60_000 {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        text.extend_from_slice(format!("{:x} is word {} ", seed >> 54, seed % 97).as_bytes());
+    }
+    for encoding in [Encoding::Gzip, Encoding::Deflate, Encoding::Zstd] {
+        let sent = |level| {
+            let compression = both(encoding).level(encoding, level);
+            let (stub, mut pair) = connect(compression, both(encoding), &Limits::default());
+            assert_eq!(echo(&stub, &mut pair, &text), Ok(text.clone()));
+            bytes(&mut pair).0
+        };
+        let (fast, small) = (sent(1), sent(9));
+        assert!(small < fast, "{encoding}: {small} at level 9, {fast} at level 1");
+        assert_eq!(sent(i32::MIN), fast);
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 mod common;
 
 use std::cell::RefCell;
-use std::future::{Future, ready};
+use std::future::{Future, pending, poll_fn, ready};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -25,6 +25,8 @@ const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
 #[derive(Clone, Default)]
 struct Servers {
     script: Rc<Vec<Vec<u8>>>,
+    /// Which connections, by their order, say GOAWAY with their SETTINGS instead.
+    failing: &'static [usize],
     lines: Rc<RefCell<Vec<Line>>>,
     host: Rc<Ticking>,
 }
@@ -57,8 +59,13 @@ impl Servers {
         self.host.pass(TICK, cx);
         let now = self.host.now();
         let mut out = Transmit::new();
-        for line in &mut *self.lines.borrow_mut() {
-            let said = self.script.get(line.said).map_or(&[][..], |segment| segment);
+        let failure = [SETTINGS, &goaway(0, b"")].concat();
+        for (number, line) in self.lines.borrow_mut().iter_mut().enumerate() {
+            let said = match self.failing.contains(&number) {
+                true => Some(&failure).filter(|_| line.said == 0),
+                false => self.script.get(line.said),
+            };
+            let said = said.map_or(&[][..], |segment| segment);
             line.said += 1;
             // An error is the end of a connection that was told to go.
             let _ = line.client.drive(&mut &said[..], &mut out, cx, now);
@@ -135,6 +142,48 @@ fn rule_37_attempts_are_a_second_apart_though_the_connection_came_up_before_it_w
     for pair in attempts.windows(2) {
         assert!(pair[1] - pair[0] > 0.97, "{attempts:?}");
     }
+}
+
+#[test]
+fn rule_37_a_success_makes_the_next_failures_count_from_one() {
+    let mut servers = Servers::new(&[&[SETTINGS], &[], &[&goaway(0, b"")]]);
+    servers.failing = &[0, 1, 3, 4];
+    let channel = servers.channel(&ChannelOptions::default());
+    let calls = async {
+        loop {
+            let _ = echo(&channel, true).await;
+        }
+    };
+    assert_eq!(servers.run::<()>(Duration::from_millis(6500), calls), None);
+    let attempts = servers.attempts();
+    // After two failures 1.6 s; after a success a second; then the delays of a first and a second failure.
+    let expected = [0.0, 1.0, 2.6, 3.6, 4.6, 6.2];
+    assert_eq!(attempts.len(), expected.len(), "{attempts:?}");
+    for (began, due) in attempts.iter().zip(expected) {
+        assert!((began - due).abs() < 0.1, "{attempts:?}");
+    }
+}
+
+#[test]
+fn a_channel_whose_server_has_said_goaway_is_idle_until_it_is_called() {
+    let servers = Servers::new(&[&[SETTINGS], &[], &[], &[&goaway(0, b"")]]);
+    let channel = servers.channel(&ChannelOptions::default());
+    assert_eq!(channel.state(), Connectivity::Idle);
+    let ready = poll_fn(|_| match channel.state() {
+        Connectivity::Ready => Poll::Ready(()),
+        _ => Poll::Pending,
+    });
+    let mut ready = pin!(ready);
+    let mut call = pin!(echo(&channel, true));
+    let until_ready = poll_fn(|cx| {
+        let _ = call.as_mut().poll(cx);
+        ready.as_mut().poll(cx)
+    });
+    assert_eq!(servers.run(Duration::from_secs(1), until_ready), Some(()));
+    // Nobody polls the call while the GOAWAY comes.
+    assert_eq!(servers.run::<()>(Duration::from_millis(100), pending()), None);
+    assert_eq!(channel.state(), Connectivity::Idle);
+    assert_eq!(servers.attempts().len(), 1);
 }
 
 #[test]

@@ -49,3 +49,4 @@ pub mod echo;
 pub mod raw;
 pub mod served;
 pub mod tokio_adapter;
+pub mod troubleshooting;

@@ -17,7 +17,7 @@ use super::dialer::Waiting;
 use super::link::{Link, OpenCall};
 use super::streaming::{BidiStream, ClientStream, Receiving};
 use crate::compression::Packed;
-use crate::inbox::Batch;
+use crate::inbox::{Arrived, Batch};
 use crate::queue::Ticket;
 use crate::wake::remember;
 use crate::{Encoding, LocalFuture, Method, Request, Response};
@@ -95,6 +95,9 @@ pub struct ResponseMetadata {
     /// Whether the server can have seen the call: what a retry must know. `None` where the call ended here, for what it
     /// sent or received, and before it is over.
     pub processed: Option<Processed>,
+    /// Whether the one response message came compressed; false for streams, where
+    /// [`Receiving::is_compressed`](super::Receiving::is_compressed) says so of each message.
+    pub compressed: bool,
 }
 
 impl ResponseMetadata {
@@ -103,6 +106,7 @@ impl ResponseMetadata {
         self.headers.clear();
         self.trailers.clear();
         self.processed = None;
+        self.compressed = false;
     }
 }
 
@@ -400,7 +404,7 @@ impl OpenCall {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Status>> {
         let Some(key) = self.call.key.get() else { return Poll::Ready(Ok(())) };
-        let sent = self.send(key, request, packed);
+        let sent = self.send(key, request, packed, true);
         let sent = sent.and_then(|()| self.link.connection.borrow_mut().end(key));
         match sent {
             Ok(()) => {
@@ -431,6 +435,10 @@ impl OpenCall {
         let mut inbox = self.call.inbox.borrow_mut();
         let (message, messages) = (inbox.reading().and_then(Batch::pop), inbox.len());
         drop(inbox);
+        let mut response = response;
+        if let Some(response) = response.as_deref_mut() {
+            response.compressed = message.as_ref().is_some_and(Arrived::is_compressed);
+        }
         let status = self.take_end(response);
         if status.code() != Code::Ok {
             if let Some(message) = message {

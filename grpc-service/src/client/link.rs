@@ -9,9 +9,11 @@ use grpc_arena::{Arena, DecodeLimits, Encode, Schema};
 use grpc_proto::client::Outcome;
 use grpc_proto::http2::OpenError;
 use grpc_proto::record::Recorder;
-use grpc_proto::{CallHead, CallKey, Client, Code, Instant, Metadata, SendError, Status};
+use grpc_proto::{
+    CallHead, CallKey, Client, Code, Instant, Metadata, Processed, SendError, Status,
+};
 
-use super::ChannelOptions;
+use super::{ChannelOptions, ResponseMetadata};
 use crate::Host;
 use crate::compression::{Encoding, Packed, not_agreed};
 use crate::inbox::{Arrived, Batch, Inbox};
@@ -328,12 +330,13 @@ impl OpenCall {
         &self,
         message: &M,
         packed: &mut Packed,
+        compresses: bool,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Status>> {
         let Some(key) = self.call.key.get() else {
             return Poll::Ready(Err(self.ended()));
         };
-        let sent = self.send(key, message, packed);
+        let sent = self.send(key, message, packed, compresses);
         match sent {
             Ok(()) => {
                 self.link.notify();
@@ -354,9 +357,10 @@ impl OpenCall {
         key: CallKey,
         message: &M,
         packed: &mut Packed,
+        compresses: bool,
     ) -> Result<(), SendError> {
         let mut connection = self.link.connection.borrow_mut();
-        match self.call.encoding.get() {
+        match self.call.encoding.get().filter(|_| compresses) {
             None => connection.send(key, message),
             Some(encoding) => {
                 let codecs = &self.link.pool.codecs;
@@ -455,6 +459,30 @@ impl OpenCall {
             self.link.dropped.borrow_mut().push(key);
             self.link.notify();
         }
+    }
+
+    /// Cancels the call, if it is not over; says how it ended, and gives what came beside the messages.
+    pub(crate) fn cancel(&self) -> (Status, ResponseMetadata) {
+        if !self.is_over() {
+            self.abandon(Status::cancelled("the caller cancelled the call"));
+        }
+        let mut metadata = ResponseMetadata {
+            headers: self.call.headers.take().unwrap_or_default(),
+            ..ResponseMetadata::default()
+        };
+        let outcome = self.call.outcome.take();
+        let verdict = self.call.verdict.borrow().clone();
+        let Some(outcome) = outcome else {
+            // The server may have begun with it, whatever of it has left.
+            metadata.processed = Some(Processed::Maybe);
+            return (verdict.unwrap_or(Status::OK), metadata);
+        };
+        metadata.trailers = outcome.trailers;
+        metadata.processed = Some(outcome.processed);
+        let status = verdict.unwrap_or(outcome.status);
+        // Another half of the call still learns how it ended.
+        self.call.verdict.borrow_mut().get_or_insert_with(|| status.clone());
+        (status, metadata)
     }
 
     /// Ends the call with `status`, though it may be over, because what came makes no sense: nor will what came behind.

@@ -20,12 +20,13 @@ pub struct Receiving<M> {
     call: OpenCall,
     headers: Option<Metadata>,
     outcome: Option<Outcome>,
+    compressed: bool,
     method: PhantomData<fn(M)>,
 }
 
 impl<M: Method> Receiving<M> {
     pub(super) fn new(call: OpenCall) -> Self {
-        Self { call, headers: None, outcome: None, method: PhantomData }
+        Self { call, headers: None, outcome: None, compressed: false, method: PhantomData }
     }
 
     /// The next response, decoded into `arena`, which is reset first; `None` after the last.
@@ -41,6 +42,7 @@ impl<M: Method> Receiving<M> {
         arena.reset();
         match poll_fn(|cx| self.call.poll_message(cx)).await {
             Ok(Some(message)) => {
+                self.compressed = message.is_compressed();
                 let decoded = self.call.decode::<M::Response>(message, arena);
                 if let Err(status) = &decoded {
                     self.call.reject(status.clone());
@@ -90,6 +92,27 @@ impl<M: Method> Receiving<M> {
         self.outcome.as_ref().map(|outcome| outcome.processed)
     }
 
+    /// Whether the last response that [`next`](Self::next) gave came compressed.
+    pub fn is_compressed(&self) -> bool {
+        self.compressed
+    }
+
+    /// Cancels the call and says how it ended: CANCELLED, or the server's status if that has come already.
+    ///
+    /// Messages that have come and were not asked for are dropped, and a [`Sending`] half has CANCELLED once the connection has been driven. To
+    /// cancel without asking for the outcome, drop the streams.
+    pub fn cancel(mut self) -> (Status, ResponseMetadata) {
+        let (status, mut metadata) = self.call.cancel();
+        if let Some(outcome) = self.outcome.take() {
+            metadata.trailers = outcome.trailers;
+            metadata.processed = Some(outcome.processed);
+        }
+        if let Some(headers) = self.headers.take() {
+            metadata.headers = headers;
+        }
+        (status, metadata)
+    }
+
     fn take_end(&mut self) {
         if self.headers.is_none() {
             self.headers = self.call.call.headers.take();
@@ -110,12 +133,13 @@ impl<M: Method> Receiving<M> {
 pub struct Sending<M> {
     call: OpenCall,
     ended: bool,
+    compresses: bool,
     method: PhantomData<fn(M)>,
 }
 
 impl<M: Method> Sending<M> {
     fn new(call: OpenCall) -> Self {
-        Self { call, ended: false, method: PhantomData }
+        Self { call, ended: false, compresses: true, method: PhantomData }
     }
 
     /// Sends one message.
@@ -128,7 +152,15 @@ impl<M: Method> Sending<M> {
     /// limit.
     pub async fn send(&mut self, message: &Request<'_, M>) -> Result<(), Status> {
         let mut packed = Packed::Not;
-        poll_fn(|cx| self.call.poll_send(message, &mut packed, cx)).await
+        poll_fn(|cx| self.call.poll_send(message, &mut packed, self.compresses, cx)).await
+    }
+
+    /// Says whether the messages that are sent from now on may be compressed, where the call has an encoding.
+    ///
+    /// They may from the start. Turn it off for a message that is compressed already, or that mixes a secret with what
+    /// others choose.
+    pub fn set_compression(&mut self, on: bool) {
+        self.compresses = on;
     }
 
     /// Half-closes: no more messages will come.
@@ -157,12 +189,13 @@ impl<M> Drop for Sending<M> {
 /// Dropping it cancels the call.
 pub struct ClientStream<M> {
     call: OpenCall,
+    compresses: bool,
     method: PhantomData<fn(M)>,
 }
 
 impl<M: Method> ClientStream<M> {
     pub(super) fn new(call: OpenCall) -> Self {
-        Self { call, method: PhantomData }
+        Self { call, compresses: true, method: PhantomData }
     }
 
     /// Sends one message; as [`Sending::send`].
@@ -171,7 +204,17 @@ impl<M: Method> ClientStream<M> {
     /// As [`Sending::send`]. If the call is over, [`finish`](Self::finish) has its outcome.
     pub async fn send(&mut self, message: &Request<'_, M>) -> Result<(), Status> {
         let mut packed = Packed::Not;
-        poll_fn(|cx| self.call.poll_send(message, &mut packed, cx)).await
+        poll_fn(|cx| self.call.poll_send(message, &mut packed, self.compresses, cx)).await
+    }
+
+    /// Says whether the messages that are sent from now on may be compressed; as [`Sending::set_compression`].
+    pub fn set_compression(&mut self, on: bool) {
+        self.compresses = on;
+    }
+
+    /// Cancels the call and says how it ended: CANCELLED, or the server's status if that has come already.
+    pub fn cancel(self) -> (Status, ResponseMetadata) {
+        self.call.cancel()
     }
 
     /// Half-closes and waits for the response, which will live in `arena`.
@@ -241,6 +284,21 @@ impl<M: Method> BidiStream<M> {
         arena: &'a mut Arena,
     ) -> Result<Option<Response<'a, M>>, Status> {
         self.receiving.next(arena).await
+    }
+
+    /// Says whether the messages that are sent from now on may be compressed; as [`Sending::set_compression`].
+    pub fn set_compression(&mut self, on: bool) {
+        self.sending.set_compression(on);
+    }
+
+    /// Whether the last response came compressed; as [`Receiving::is_compressed`].
+    pub fn is_compressed(&self) -> bool {
+        self.receiving.is_compressed()
+    }
+
+    /// Cancels the call and says how it ended; as [`Receiving::cancel`].
+    pub fn cancel(self) -> (Status, ResponseMetadata) {
+        self.receiving.cancel()
     }
 
     /// Takes the two directions apart, so that they can be used side by side.

@@ -21,17 +21,17 @@ pub(super) struct Flate {
 
 impl Flate {
     #[cfg(feature = "gzip")]
-    pub(super) fn gzip(&mut self, plain: &[u8], out: &mut Vec<u8>) {
+    pub(super) fn gzip(&mut self, level: Option<i32>, plain: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(&gzip::HEAD);
-        let raw = self.raw.get_or_insert_with(|| Compress::new(Compression::default(), false));
+        let raw = self.raw.get_or_insert_with(|| Compress::new(compression(level), false));
         deflate(raw, plain, out);
         out.extend_from_slice(&gzip::crc32(plain).to_le_bytes());
         out.extend_from_slice(&(plain.len() as u32).to_le_bytes());
     }
 
     #[cfg(feature = "deflate")]
-    pub(super) fn zlib(&mut self, plain: &[u8], out: &mut Vec<u8>) {
-        let zlib = self.zlib.get_or_insert_with(|| Compress::new(Compression::default(), true));
+    pub(super) fn zlib(&mut self, level: Option<i32>, plain: &[u8], out: &mut Vec<u8>) {
+        let zlib = self.zlib.get_or_insert_with(|| Compress::new(compression(level), true));
         deflate(zlib, plain, out);
     }
 
@@ -91,6 +91,11 @@ impl Flate {
             }
         }
     }
+}
+
+/// The level of a new context; those that compress have the numbers 1 to 9.
+fn compression(level: Option<i32>) -> Compression {
+    level.map_or(Compression::default(), |level| Compression::new(level.clamp(1, 9) as u32))
 }
 
 /// Deflates all of `plain`, appending to `out`.

@@ -90,6 +90,7 @@ pub struct Compression {
     send: Vec<Encoding>,
     accept: Vec<Encoding>,
     at_least: usize,
+    levels: Vec<(Encoding, i32)>,
 }
 
 /// Smaller messages gain less than the packet that they travel in, and cost a codec's fixed price.
@@ -98,7 +99,7 @@ const AT_LEAST: usize = 1024;
 impl Compression {
     /// Nothing is compressed, and nothing compressed is accepted.
     pub const fn none() -> Self {
-        Self { send: Vec::new(), accept: Vec::new(), at_least: AT_LEAST }
+        Self { send: Vec::new(), accept: Vec::new(), at_least: AT_LEAST, levels: Vec::new() }
     }
 
     /// Compresses what is sent.
@@ -128,6 +129,22 @@ impl Compression {
     #[must_use]
     pub fn accept_all(self) -> Self {
         Encoding::ALL.iter().fold(self, |compression, &encoding| compression.accept(encoding))
+    }
+
+    /// Compresses with `level`: higher takes more time and makes less. Out of range it becomes the nearest level.
+    ///
+    /// `gzip` and `deflate` have 1 to 9, and 6 by default; `zstd` has 1 to 22, and 3 by default. From 20 on a context of
+    /// Zstandard takes hundreds of megabytes.
+    #[must_use]
+    pub fn level(mut self, encoding: Encoding, level: i32) -> Self {
+        self.levels.retain(|(other, _)| *other != encoding);
+        self.levels.push((encoding, level));
+        self
+    }
+
+    /// The level that was set for an encoding.
+    fn level_of(&self, encoding: Encoding) -> Option<i32> {
+        self.levels.iter().find(|(other, _)| *other == encoding).map(|&(_, level)| level)
     }
 
     /// Sends messages of fewer bytes as they are. Default 1024.
@@ -290,7 +307,7 @@ impl Codecs {
             state.trim();
             return Err(SendError::Misuse(ApiMisuse::EncodedLength));
         }
-        state.compress(encoding);
+        state.compress(encoding, self.settings.level_of(encoding));
         let is_shorter = state.packed.len() < len;
         let sent = match is_shorter {
             true => connection.send_compressed(call, &state.packed),
@@ -331,15 +348,19 @@ impl Codecs {
 
 impl State {
     /// Compresses `plain` into `packed`.
-    fn compress(&mut self, encoding: Encoding) {
+    #[cfg_attr(
+        not(any(feature = "gzip", feature = "deflate", feature = "zstd")),
+        allow(unused_variables)
+    )]
+    fn compress(&mut self, encoding: Encoding, level: Option<i32>) {
         self.packed.clear();
         match encoding {
             #[cfg(feature = "gzip")]
-            Encoding::Gzip => self.flate.gzip(&self.plain, &mut self.packed),
+            Encoding::Gzip => self.flate.gzip(level, &self.plain, &mut self.packed),
             #[cfg(feature = "deflate")]
-            Encoding::Deflate => self.flate.zlib(&self.plain, &mut self.packed),
+            Encoding::Deflate => self.flate.zlib(level, &self.plain, &mut self.packed),
             #[cfg(feature = "zstd")]
-            Encoding::Zstd => self.zstd.compress(&self.plain, &mut self.packed),
+            Encoding::Zstd => self.zstd.compress(level, &self.plain, &mut self.packed),
         }
     }
 

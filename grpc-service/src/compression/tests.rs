@@ -9,7 +9,7 @@ fn codecs() -> Codecs {
 fn pack(codecs: &Codecs, encoding: Encoding, plain: &[u8]) -> Vec<u8> {
     let mut state = codecs.state.borrow_mut();
     state.plain = plain.to_vec();
-    state.compress(encoding);
+    state.compress(encoding, None);
     state.packed.clone()
 }
 

@@ -13,6 +13,9 @@ const WINDOW_LOG: u32 = 23;
 /// The level that the reference implementation takes by itself.
 const LEVEL: i32 = 3;
 
+/// The highest level of the reference implementation.
+const MAX_LEVEL: i32 = 22;
+
 /// The contexts; each is made when it is first needed.
 #[derive(Default)]
 pub(super) struct Zstd {
@@ -21,11 +24,12 @@ pub(super) struct Zstd {
 }
 
 impl Zstd {
-    pub(super) fn compress(&mut self, plain: &[u8], out: &mut Vec<u8>) {
+    pub(super) fn compress(&mut self, level: Option<i32>, plain: &[u8], out: &mut Vec<u8>) {
         let context = self.compress.get_or_insert_with(|| {
             let mut context = CCtx::create();
-            let set = context.set_parameter(CParameter::CompressionLevel(LEVEL));
-            set.expect("every context has this level");
+            let level = level.unwrap_or(LEVEL).clamp(1, MAX_LEVEL);
+            let set = context.set_parameter(CParameter::CompressionLevel(level));
+            set.expect("every context has these levels");
             context
         });
         out.reserve(zstd_safe::compress_bound(plain.len()));

@@ -15,6 +15,7 @@ use super::slot::BoxSlot;
 use crate::compression::{Encoding, Packed, not_agreed};
 use crate::inbox::{Arrived, Batch, Inbox, Only};
 use crate::pool::Pool;
+use crate::queue::WaitQueue;
 use crate::timers::Timers;
 use crate::wake::{CallWaker, ReadySet, discard, remember};
 use crate::{Host, Peer};
@@ -31,6 +32,22 @@ pub(crate) struct Shared {
     pub(crate) pool: Rc<Pool>,
     pub(crate) decode: DecodeLimits,
     pub(crate) peer: Peer,
+    /// Handlers that wait for the drain to begin.
+    pub(crate) drain: WaitQueue,
+}
+
+impl Shared {
+    /// Whether a drain of the connection has begun.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.connection.borrow().session().is_draining()
+    }
+
+    /// Wakes the handlers that wait for the drain, once it has begun.
+    pub(crate) fn announce_drain(&self) {
+        if !self.drain.is_empty() && self.is_draining() {
+            self.drain.wake_all();
+        }
+    }
 }
 
 /// One place in the table of calls; every call that takes the place reuses its memory.

@@ -21,6 +21,7 @@ use super::slot::BoxSlot;
 use super::{Deployed, ServerOptions};
 use crate::endpoint::{Turn, turn};
 use crate::pool::Pool;
+use crate::queue::WaitQueue;
 use crate::recording::connect;
 use crate::report::{drop_payload, panic_message};
 use crate::timers::Timers;
@@ -60,6 +61,7 @@ impl ServerConnection {
             pool,
             decode: options.decode,
             peer,
+            drain: WaitQueue::default(),
         };
         let shared = Rc::new(shared);
         let entry = Entry { place: ledger.opened(&shared), ledger, error: None };
@@ -355,6 +357,7 @@ impl Endpoint for ServerConnection {
             self.entry.error = Some(error.clone());
             return Err(error);
         }
+        self.shared.announce_drain();
         if self.shared.connection.borrow().is_trimmed() {
             self.trim();
         }
@@ -380,6 +383,7 @@ impl Endpoint for ServerConnection {
 
     fn shutdown(&mut self, now: Instant) {
         self.shared.connection.borrow_mut().shutdown(now);
+        self.shared.announce_drain();
     }
 
     fn abort(&mut self, now: Instant) {

@@ -12,6 +12,7 @@ use grpc_proto::{Instant, Metadata, MetadataError, Reason, RequestHead, Status};
 
 use super::call::Scope;
 use crate::Peer;
+use crate::queue::Ticket;
 use crate::timers::TimerId;
 
 /// What a handler knows of its call, and what it may ask of its host.
@@ -24,11 +25,18 @@ pub struct Cx<'a> {
     scope: &'a Scope,
     head: &'a RequestHead,
     arena: &'a Arena,
+    compressed: bool,
 }
 
 impl<'a> Cx<'a> {
     pub(crate) fn new(scope: &'a Scope, head: &'a RequestHead, arena: &'a Arena) -> Self {
-        Self { scope, head, arena }
+        Self { scope, head, arena, compressed: false }
+    }
+
+    /// The same for a message that came compressed, or did not.
+    pub(crate) fn with_compressed(mut self, compressed: bool) -> Self {
+        self.compressed = compressed;
+        self
     }
 
     /// The arena of the message at hand, for replies that borrow; reset once the handler is done with that.
@@ -43,6 +51,27 @@ impl<'a> Cx<'a> {
     /// The request's metadata.
     pub fn metadata(&self) -> &'a Metadata {
         &self.head.metadata
+    }
+
+    /// Whether the message at hand came compressed; false where there is none, as in `open`, `finish` and `run`.
+    pub fn is_compressed(&self) -> bool {
+        self.compressed
+    }
+
+    /// Whether a drain of the connection has begun: it takes no new calls, and waits for those that run.
+    ///
+    /// The drain begins with a graceful stop of the server, or when the connection reaches
+    /// [`Limits::max_age`](crate::Limits::max_age). [`Limits::drain_grace`](crate::Limits::drain_grace) bounds it.
+    pub fn is_draining(&self) -> bool {
+        self.scope.shared.is_draining()
+    }
+
+    /// Completes when a drain of the connection begins, at once if it has begun.
+    ///
+    /// For streams without an end of their own: one that watches this ends itself in time, with a status of its choice,
+    /// instead of being cut off when the grace of the drain is over. Dropping it forgets the wait.
+    pub fn draining(&self) -> Draining<'a> {
+        Draining { scope: self.scope, ticket: Ticket::default() }
     }
 
     /// The path that was called, `/package.Service/Method`.
@@ -169,6 +198,35 @@ impl<'a> Cx<'a> {
 impl fmt::Debug for Cx<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cx").field("path", &self.path()).field("peer", self.peer()).finish()
+    }
+}
+
+/// Completes when the connection drains; made by [`Cx::draining`].
+pub struct Draining<'a> {
+    scope: &'a Scope,
+    ticket: Ticket,
+}
+
+impl Future for Draining<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        let shared = &this.scope.shared;
+        if shared.is_draining() {
+            return Poll::Ready(());
+        }
+        if shared.drain.may_try(&this.ticket, cx) {
+            shared.drain.join(&mut this.ticket, cx);
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Draining<'_> {
+    fn drop(&mut self) {
+        // All are woken when the drain begins, so no turn is passed on.
+        self.scope.shared.drain.leave(&mut self.ticket, true);
     }
 }
 

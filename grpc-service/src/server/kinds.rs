@@ -29,8 +29,9 @@ pub(crate) fn unary<M: Method, H: UnaryHandler<M>>(
         let message = scope.take_message();
         let outcome = async {
             let lease = scope.shared.pool.lease();
-            let request = scope.decode::<M::Request>(message.bytes(), lease.arena())?;
-            let cx = Cx::new(&scope, &head, lease.arena());
+            let bytes = message.bytes();
+            let request = scope.decode::<M::Request>(bytes, lease.arena())?;
+            let cx = Cx::new(&scope, &head, lease.arena()).with_compressed(bytes.1);
             let response = handler.call(&cx, request).await?;
             let mut packed = Packed::Not;
             poll_fn(|cx| scope.poll_send(&response, Sender::Replies, &mut packed, cx)).await
@@ -48,8 +49,9 @@ pub(crate) async fn server_streaming<M: Method, H: ServerStreamingHandler<M>>(
     let message = scope.take_message();
     let outcome = async {
         let lease = scope.shared.pool.lease();
-        let request = scope.decode::<M::Request>(message.bytes(), lease.arena())?;
-        let cx = Cx::new(&scope, &head, lease.arena());
+        let bytes = message.bytes();
+        let request = scope.decode::<M::Request>(bytes, lease.arena())?;
+        let cx = Cx::new(&scope, &head, lease.arena()).with_compressed(bytes.1);
         handler.call(&cx, request, &mut Sink::new(&scope, Sender::Replies)).await
     }
     .await;
@@ -72,7 +74,8 @@ pub(crate) async fn client_streaming<M: Method, H: ClientStreamingHandler<M>>(
                 let taken = async {
                     let bytes = (batch.bytes(&message), message.is_compressed());
                     let request = scope.decode::<M::Request>(bytes, lease.arena())?;
-                    call.on_message(&Cx::new(&scope, &head, lease.arena()), request).await
+                    let cx = Cx::new(&scope, &head, lease.arena()).with_compressed(bytes.1);
+                    call.on_message(&cx, request).await
                 }
                 .await;
                 drop(lease);
@@ -120,7 +123,8 @@ async fn converse<M: Method, C: BidiCall<M::Request, M::Response>>(
             let taken = async {
                 let bytes = (batch.bytes(&message), message.is_compressed());
                 let request = scope.decode::<M::Request>(bytes, lease.arena())?;
-                call.on_message(&Cx::new(scope, head, lease.arena()), request, &mut out).await
+                let cx = Cx::new(scope, head, lease.arena()).with_compressed(bytes.1);
+                call.on_message(&cx, request, &mut out).await
             }
             .await;
             drop(lease);

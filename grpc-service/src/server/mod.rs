@@ -6,6 +6,7 @@ mod cx;
 mod handler;
 mod kinds;
 mod ledger;
+mod mailbox;
 mod router;
 mod sink;
 mod slot;
@@ -20,13 +21,14 @@ use grpc_arena::DecodeLimits;
 use grpc_proto::{Config, ConfigError, Limits};
 
 pub use connection::ServerConnection;
-pub use cx::{Cx, Sleep};
+pub use cx::{Cx, Draining, Sleep};
 pub use handler::{
     BidiCall, BidiHandler, ClientStreamingCall, ClientStreamingHandler, ServerStreamingHandler,
     UnaryHandler,
 };
 use ledger::Ledger;
 pub use ledger::ServerStats;
+pub use mailbox::Mailbox;
 use router::Entry;
 pub use router::Router;
 pub use sink::Sink;

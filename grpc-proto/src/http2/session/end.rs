@@ -80,6 +80,12 @@ impl Session {
         }
     }
 
+    /// Whether a drain has begun here, because of [`shutdown`](Self::shutdown) or of an age or idle time in the limits.
+    #[inline]
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
     /// Whether a client that drains has sent all the heads that there will be, and is still to say so.
     #[inline]
     pub(super) fn owes_goaway(&self) -> bool {
