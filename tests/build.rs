@@ -24,6 +24,7 @@ fn messages() -> Result<(), grpc_build::Error> {
     grpc_build::Config::new()
         .out_dir(out.join("messages"))
         .include_file("all.rs")
+        .attribute(".messages.three.Login.unknown", "#[doc(alias = \"unknown fields of a login\")]")
         .attribute(".messages.three.Color", "#[allow(clippy::derived_hash_with_manual_eq)]")
         .compile_protos(&protos, &["proto"])?;
     // The built-in parser stops at proto3 and at the numbers of fields, descriptors do not. `protoc -I. -o

@@ -49,6 +49,11 @@ pub trait Encode {
     /// `cache` must be as that call on this very message left it; after another one between, what is appended is
     /// unspecified (but memory-safe), and a debug build may panic.
     fn encode(&self, cache: &mut SizeCache, out: &mut Vec<u8>);
+
+    /// Encodes the message into a vector of its own. Allocates a cache too; to encode often, reuse both.
+    fn encode_to_vec(&self) -> Vec<u8> {
+        crate::owned::encode_to_vec(self)
+    }
 }
 
 impl<M: Encode + ?Sized> Encode for &M {

@@ -87,8 +87,10 @@ impl Config {
     /// the package: messages, enums, oneofs and extensions, nested ones too, but none of a package within; `.` stands
     /// for those of all packages. A name of nothing that is generated is an error.
     ///
-    /// Messages and oneofs derive `Clone`, `Copy`, `Debug` and `PartialEq` by themselves, enums also `Eq`, `PartialOrd`,
-    /// `Ord` and `Hash`.
+    /// `.a.b.Person.unknown` stands for the unknown fields of a message, unless it has a field of that name.
+    ///
+    /// Messages and oneofs derive `Clone`, `Copy`, `Debug` and `PartialEq` by themselves, and `Eq` and `Hash` where no
+    /// floating-point number lies within; enums also `PartialOrd` and `Ord`.
     pub fn attribute(
         &mut self,
         proto: impl Into<String>,

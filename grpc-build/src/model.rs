@@ -50,6 +50,8 @@ pub(crate) struct Message {
     pub(crate) extensions: Vec<Extension>,
     /// Whether a `required` field lies here or, through any path of fields, within.
     pub(crate) requires: bool,
+    /// Whether its values equal themselves: it holds no floating-point number, here or within.
+    pub(crate) exact: bool,
 }
 
 /// A field.
@@ -71,6 +73,8 @@ pub(crate) struct Field {
     pub(crate) kind: Kind,
     /// How often it occurs, and how absence is told.
     pub(crate) shape: Shape,
+    /// Whether `Debug` leaves it out (`debug_redact`).
+    pub(crate) redacted: bool,
     /// The declared default of a scalar with explicit presence.
     pub(crate) default: Option<Literal>,
 }
@@ -122,6 +126,8 @@ pub(crate) enum Kind {
         group: bool,
         /// Whether a `required` field lies within.
         requires: bool,
+        /// Whether its values equal themselves.
+        exact: bool,
     },
 }
 
@@ -173,6 +179,8 @@ pub(crate) struct Oneof {
     pub(crate) variants: Vec<(Ident, usize)>,
     /// Whether a variant borrows, so that the enum has a lifetime parameter.
     pub(crate) borrows: bool,
+    /// Whether its values equal themselves.
+    pub(crate) exact: bool,
 }
 
 /// An enum.

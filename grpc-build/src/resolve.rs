@@ -94,7 +94,8 @@ const NUMBERS: Range<u32> = 1..1 << 29;
 const MESSAGE_SET_NUMBERS: Range<u32> = 1..i32::MAX as u32;
 
 /// What users call on messages and their types: an accessor of such a name would be called in its place.
-const METHODS: [&str; 5] = ["clone", "decode", "default", "encode", "encoded_len"];
+const METHODS: [&str; 7] =
+    ["clone", "copy_in", "decode", "default", "encode", "encode_to_vec", "encoded_len"];
 
 /// One file on its way into its package.
 struct FileResolver<'a> {
@@ -170,7 +171,7 @@ impl<'a> FileResolver<'a> {
         }
         let features = features.overridden(options.and_then(|options| options.features));
         let full_name = registry::join(scope, message.name.unwrap_or_default());
-        let Entry::Message { rust, module, requires, message_set, external: false, .. } =
+        let Entry::Message { rust, module, requires, exact, message_set, external: false, .. } =
             self.entry(&full_name, at)?
         else {
             return Ok(None);
@@ -195,6 +196,7 @@ impl<'a> FileResolver<'a> {
             enums: Vec::new(),
             extensions: Vec::new(),
             requires: *requires,
+            exact: *exact,
             full_name,
         };
         for (i, nested) in message.nested_type.iter().enumerate() {
@@ -254,6 +256,7 @@ impl<'a> FileResolver<'a> {
                         comments: self.source.comments(&path(at, &[8, index(i)])),
                         variants: Vec::new(),
                         borrows: false,
+                        exact: true,
                     },
                 ));
             }
@@ -289,6 +292,7 @@ impl<'a> FileResolver<'a> {
             {
                 oneof.variants.push((names::unique(names::variant(&field.name), &mut taken), i));
                 oneof.borrows |= field.kind.borrows();
+                oneof.exact &= field.kind.is_exact();
             }
         }
         Ok((fields, oneofs))
@@ -342,6 +346,7 @@ impl<'a> FileResolver<'a> {
             deprecated: field.options.is_some_and(|options| options.deprecated == Some(true)),
             kind,
             shape,
+            redacted: field.options.is_some_and(|options| options.debug_redact == Some(true)),
             default,
         })
     }
@@ -407,8 +412,8 @@ impl<'a> FileResolver<'a> {
 
     fn type_of(&self, name: &str, group: bool, at: &[i32]) -> Result<Kind, Error> {
         Ok(match self.entry(name, at)? {
-            Entry::Message { rust, requires, .. } => {
-                Kind::Message { rust: rust.clone(), group, requires: *requires }
+            Entry::Message { rust, requires, exact, .. } => {
+                Kind::Message { rust: rust.clone(), group, requires: *requires, exact: *exact }
             }
             Entry::Enum { rust, closed, values, .. } => Kind::Enum {
                 rust: rust.clone(),
@@ -470,6 +475,7 @@ impl<'a> FileResolver<'a> {
             comments,
             deprecated: resolved.deprecated,
             requires: matches!(resolved.kind, Kind::Message { requires: true, .. }),
+            exact: resolved.kind.is_exact(),
             fields: vec![resolved],
             oneofs: Vec::new(),
             messages: Vec::new(),
@@ -614,6 +620,15 @@ impl Kind {
             Self::Scalar(scalar) => !matches!(scalar, Scalar::Text | Scalar::Blob),
             Self::Enum { .. } => true,
             Self::Message { .. } => false,
+        }
+    }
+
+    /// Whether values equal themselves, as a NaN does not.
+    pub(crate) fn is_exact(&self) -> bool {
+        match self {
+            Self::Scalar(scalar) => !matches!(scalar, Scalar::Double | Scalar::Float),
+            Self::Enum { .. } => true,
+            Self::Message { exact, .. } => *exact,
         }
     }
 

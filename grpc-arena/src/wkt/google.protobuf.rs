@@ -3,7 +3,7 @@
 /// The message `google.protobuf.Any`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Any<'a> {
     /// The field `type_url`.
     pub type_url: &'a str,
@@ -129,6 +129,13 @@ impl ::grpc_arena::Schema for Any<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for Any<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s Any<'l>) -> &'s Any<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Any<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -145,7 +152,7 @@ impl ::grpc_arena::Encode for Any<'_> {
 /// The message `google.protobuf.SourceContext`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SourceContext<'a> {
     /// The field `file_name`.
     pub file_name: &'a str,
@@ -252,6 +259,13 @@ impl ::grpc_arena::Schema for SourceContext<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for SourceContext<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s SourceContext<'l>) -> &'s SourceContext<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for SourceContext<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -268,7 +282,7 @@ impl ::grpc_arena::Encode for SourceContext<'_> {
 /// The message `google.protobuf.Type`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Type<'a> {
     /// The field `name`.
     pub name: &'a str,
@@ -499,6 +513,13 @@ impl ::grpc_arena::Schema for Type<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for Type<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s Type<'l>) -> &'s Type<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Type<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -515,7 +536,7 @@ impl ::grpc_arena::Encode for Type<'_> {
 /// The message `google.protobuf.Field`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Field<'a> {
     /// The field `kind`.
     pub kind: field::Kind,
@@ -814,6 +835,13 @@ impl ::grpc_arena::Schema for Field<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for Field<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s Field<'l>) -> &'s Field<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Field<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -930,6 +958,62 @@ pub mod field {
             self.0
         }
     }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
+    impl Kind {
+        /// The values that have names, in order of declaration, each number once.
+        pub const fn values() -> &'static [Self] {
+            &[
+                Self::TYPE_UNKNOWN,
+                Self::TYPE_DOUBLE,
+                Self::TYPE_FLOAT,
+                Self::TYPE_INT64,
+                Self::TYPE_UINT64,
+                Self::TYPE_INT32,
+                Self::TYPE_FIXED64,
+                Self::TYPE_FIXED32,
+                Self::TYPE_BOOL,
+                Self::TYPE_STRING,
+                Self::TYPE_GROUP,
+                Self::TYPE_MESSAGE,
+                Self::TYPE_BYTES,
+                Self::TYPE_UINT32,
+                Self::TYPE_ENUM,
+                Self::TYPE_SFIXED32,
+                Self::TYPE_SFIXED64,
+                Self::TYPE_SINT32,
+                Self::TYPE_SINT64,
+            ]
+        }
+        /// The value with this name in the schema.
+        pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+            ::core::option::Option::Some(
+                match name {
+                    "TYPE_UNKNOWN" => Self::TYPE_UNKNOWN,
+                    "TYPE_DOUBLE" => Self::TYPE_DOUBLE,
+                    "TYPE_FLOAT" => Self::TYPE_FLOAT,
+                    "TYPE_INT64" => Self::TYPE_INT64,
+                    "TYPE_UINT64" => Self::TYPE_UINT64,
+                    "TYPE_INT32" => Self::TYPE_INT32,
+                    "TYPE_FIXED64" => Self::TYPE_FIXED64,
+                    "TYPE_FIXED32" => Self::TYPE_FIXED32,
+                    "TYPE_BOOL" => Self::TYPE_BOOL,
+                    "TYPE_STRING" => Self::TYPE_STRING,
+                    "TYPE_GROUP" => Self::TYPE_GROUP,
+                    "TYPE_MESSAGE" => Self::TYPE_MESSAGE,
+                    "TYPE_BYTES" => Self::TYPE_BYTES,
+                    "TYPE_UINT32" => Self::TYPE_UINT32,
+                    "TYPE_ENUM" => Self::TYPE_ENUM,
+                    "TYPE_SFIXED32" => Self::TYPE_SFIXED32,
+                    "TYPE_SFIXED64" => Self::TYPE_SFIXED64,
+                    "TYPE_SINT32" => Self::TYPE_SINT32,
+                    "TYPE_SINT64" => Self::TYPE_SINT64,
+                    _ => return ::core::option::Option::None,
+                },
+            )
+        }
+    }
+    ::grpc_arena::__enum_conversions!(open Kind "google.protobuf.Field.Kind");
     /// The enum `google.protobuf.Field.Cardinality`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
@@ -984,6 +1068,29 @@ pub mod field {
             self.0
         }
     }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
+    impl Cardinality {
+        /// The values that have names, in order of declaration, each number once.
+        pub const fn values() -> &'static [Self] {
+            &[Self::UNKNOWN, Self::OPTIONAL, Self::REQUIRED, Self::REPEATED]
+        }
+        /// The value with this name in the schema.
+        pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+            ::core::option::Option::Some(
+                match name {
+                    "CARDINALITY_UNKNOWN" => Self::UNKNOWN,
+                    "CARDINALITY_OPTIONAL" => Self::OPTIONAL,
+                    "CARDINALITY_REQUIRED" => Self::REQUIRED,
+                    "CARDINALITY_REPEATED" => Self::REPEATED,
+                    _ => return ::core::option::Option::None,
+                },
+            )
+        }
+    }
+    ::grpc_arena::__enum_conversions!(
+        open Cardinality "google.protobuf.Field.Cardinality"
+    );
 }
 #[doc(hidden)]
 #[allow(unused_imports)]
@@ -991,7 +1098,7 @@ pub use self::field as __in_Field;
 /// The message `google.protobuf.Enum`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Enum<'a> {
     /// The field `name`.
     pub name: &'a str,
@@ -1207,6 +1314,13 @@ impl ::grpc_arena::Schema for Enum<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for Enum<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s Enum<'l>) -> &'s Enum<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Enum<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -1223,7 +1337,7 @@ impl ::grpc_arena::Encode for Enum<'_> {
 /// The message `google.protobuf.EnumValue`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EnumValue<'a> {
     /// The field `name`.
     pub name: &'a str,
@@ -1366,6 +1480,13 @@ impl ::grpc_arena::Schema for EnumValue<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for EnumValue<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s EnumValue<'l>) -> &'s EnumValue<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for EnumValue<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -1382,7 +1503,7 @@ impl ::grpc_arena::Encode for EnumValue<'_> {
 /// The message `google.protobuf.Option`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Option<'a> {
     /// The field `name`.
     pub name: &'a str,
@@ -1512,6 +1633,13 @@ impl ::grpc_arena::Schema for Option<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for Option<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s Option<'l>) -> &'s Option<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Option<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -1528,7 +1656,7 @@ impl ::grpc_arena::Encode for Option<'_> {
 /// The message `google.protobuf.Api`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Api<'a> {
     /// The field `name`.
     pub name: &'a str,
@@ -1761,6 +1889,13 @@ impl ::grpc_arena::Schema for Api<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for Api<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s Api<'l>) -> &'s Api<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Api<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -1777,7 +1912,7 @@ impl ::grpc_arena::Encode for Api<'_> {
 /// The message `google.protobuf.Method`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Method<'a> {
     /// The field `name`.
     pub name: &'a str,
@@ -2037,6 +2172,13 @@ impl ::grpc_arena::Schema for Method<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for Method<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s Method<'l>) -> &'s Method<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Method<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -2053,7 +2195,7 @@ impl ::grpc_arena::Encode for Method<'_> {
 /// The message `google.protobuf.Mixin`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Mixin<'a> {
     /// The field `name`.
     pub name: &'a str,
@@ -2179,6 +2321,13 @@ impl ::grpc_arena::Schema for Mixin<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for Mixin<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s Mixin<'l>) -> &'s Mixin<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Mixin<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -2195,7 +2344,7 @@ impl ::grpc_arena::Encode for Mixin<'_> {
 /// The message `google.protobuf.Duration`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Duration<'a> {
     /// The field `seconds`.
     pub seconds: i64,
@@ -2321,6 +2470,13 @@ impl ::grpc_arena::Schema for Duration<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for Duration<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s Duration<'l>) -> &'s Duration<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Duration<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -2337,7 +2493,7 @@ impl ::grpc_arena::Encode for Duration<'_> {
 /// The message `google.protobuf.Empty`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Empty<'a> {
     /// The fields that the schema does not know.
     pub unknown: ::grpc_arena::codec::UnknownFields<'a>,
@@ -2426,6 +2582,13 @@ impl ::grpc_arena::Schema for Empty<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for Empty<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s Empty<'l>) -> &'s Empty<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Empty<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -2442,7 +2605,7 @@ impl ::grpc_arena::Encode for Empty<'_> {
 /// The message `google.protobuf.FieldMask`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FieldMask<'a> {
     /// The field `paths`.
     pub paths: &'a [&'a str],
@@ -2543,6 +2706,13 @@ impl ::grpc_arena::Schema for FieldMask<'static> {
         limits: &::grpc_arena::DecodeLimits,
     ) -> ::core::result::Result<FieldMask<'a>, ::grpc_arena::DecodeError> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for FieldMask<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s FieldMask<'l>) -> &'s FieldMask<'s> {
+        view
     }
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
@@ -2674,6 +2844,13 @@ impl ::grpc_arena::Schema for Struct<'static> {
         limits: &::grpc_arena::DecodeLimits,
     ) -> ::core::result::Result<Struct<'a>, ::grpc_arena::DecodeError> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for Struct<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s Struct<'l>) -> &'s Struct<'s> {
+        view
     }
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
@@ -2913,6 +3090,13 @@ impl ::grpc_arena::Schema for Value<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for Value<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s Value<'l>) -> &'s Value<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Value<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -3061,6 +3245,13 @@ impl ::grpc_arena::Schema for ListValue<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for ListValue<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s ListValue<'l>) -> &'s ListValue<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for ListValue<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -3077,7 +3268,7 @@ impl ::grpc_arena::Encode for ListValue<'_> {
 /// The message `google.protobuf.Timestamp`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Timestamp<'a> {
     /// The field `seconds`.
     pub seconds: i64,
@@ -3199,6 +3390,13 @@ impl ::grpc_arena::Schema for Timestamp<'static> {
         limits: &::grpc_arena::DecodeLimits,
     ) -> ::core::result::Result<Timestamp<'a>, ::grpc_arena::DecodeError> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for Timestamp<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s Timestamp<'l>) -> &'s Timestamp<'s> {
+        view
     }
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
@@ -3326,6 +3524,13 @@ impl ::grpc_arena::Schema for DoubleValue<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for DoubleValue<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s DoubleValue<'l>) -> &'s DoubleValue<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for DoubleValue<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -3449,6 +3654,13 @@ impl ::grpc_arena::Schema for FloatValue<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for FloatValue<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s FloatValue<'l>) -> &'s FloatValue<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for FloatValue<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -3465,7 +3677,7 @@ impl ::grpc_arena::Encode for FloatValue<'_> {
 /// The message `google.protobuf.Int64Value`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Int64Value<'a> {
     /// The field `value`.
     pub value: i64,
@@ -3572,6 +3784,13 @@ impl ::grpc_arena::Schema for Int64Value<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for Int64Value<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s Int64Value<'l>) -> &'s Int64Value<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Int64Value<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -3588,7 +3807,7 @@ impl ::grpc_arena::Encode for Int64Value<'_> {
 /// The message `google.protobuf.UInt64Value`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UInt64Value<'a> {
     /// The field `value`.
     pub value: u64,
@@ -3695,6 +3914,13 @@ impl ::grpc_arena::Schema for UInt64Value<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for UInt64Value<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s UInt64Value<'l>) -> &'s UInt64Value<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for UInt64Value<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -3711,7 +3937,7 @@ impl ::grpc_arena::Encode for UInt64Value<'_> {
 /// The message `google.protobuf.Int32Value`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Int32Value<'a> {
     /// The field `value`.
     pub value: i32,
@@ -3818,6 +4044,13 @@ impl ::grpc_arena::Schema for Int32Value<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for Int32Value<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s Int32Value<'l>) -> &'s Int32Value<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Int32Value<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -3834,7 +4067,7 @@ impl ::grpc_arena::Encode for Int32Value<'_> {
 /// The message `google.protobuf.UInt32Value`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UInt32Value<'a> {
     /// The field `value`.
     pub value: u32,
@@ -3941,6 +4174,13 @@ impl ::grpc_arena::Schema for UInt32Value<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for UInt32Value<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s UInt32Value<'l>) -> &'s UInt32Value<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for UInt32Value<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -3957,7 +4197,7 @@ impl ::grpc_arena::Encode for UInt32Value<'_> {
 /// The message `google.protobuf.BoolValue`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BoolValue<'a> {
     /// The field `value`.
     pub value: bool,
@@ -4064,6 +4304,13 @@ impl ::grpc_arena::Schema for BoolValue<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for BoolValue<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s BoolValue<'l>) -> &'s BoolValue<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for BoolValue<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -4080,7 +4327,7 @@ impl ::grpc_arena::Encode for BoolValue<'_> {
 /// The message `google.protobuf.StringValue`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StringValue<'a> {
     /// The field `value`.
     pub value: &'a str,
@@ -4187,6 +4434,13 @@ impl ::grpc_arena::Schema for StringValue<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for StringValue<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s StringValue<'l>) -> &'s StringValue<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for StringValue<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -4203,7 +4457,7 @@ impl ::grpc_arena::Encode for StringValue<'_> {
 /// The message `google.protobuf.BytesValue`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BytesValue<'a> {
     /// The field `value`.
     pub value: &'a [u8],
@@ -4310,6 +4564,13 @@ impl ::grpc_arena::Schema for BytesValue<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for BytesValue<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s BytesValue<'l>) -> &'s BytesValue<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for BytesValue<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -4374,6 +4635,26 @@ impl ::grpc_arena::codec::OpenEnum for Syntax {
         self.0
     }
 }
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
+impl Syntax {
+    /// The values that have names, in order of declaration, each number once.
+    pub const fn values() -> &'static [Self] {
+        &[Self::PROTO2, Self::PROTO3, Self::EDITIONS]
+    }
+    /// The value with this name in the schema.
+    pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+        ::core::option::Option::Some(
+            match name {
+                "SYNTAX_PROTO2" => Self::PROTO2,
+                "SYNTAX_PROTO3" => Self::PROTO3,
+                "SYNTAX_EDITIONS" => Self::EDITIONS,
+                _ => return ::core::option::Option::None,
+            },
+        )
+    }
+}
+::grpc_arena::__enum_conversions!(open Syntax "google.protobuf.Syntax");
 /// The enum `google.protobuf.NullValue`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
@@ -4419,3 +4700,21 @@ impl ::grpc_arena::codec::OpenEnum for NullValue {
         self.0
     }
 }
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
+impl NullValue {
+    /// The values that have names, in order of declaration, each number once.
+    pub const fn values() -> &'static [Self] {
+        &[Self::NULL_VALUE]
+    }
+    /// The value with this name in the schema.
+    pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+        ::core::option::Option::Some(
+            match name {
+                "NULL_VALUE" => Self::NULL_VALUE,
+                _ => return ::core::option::Option::None,
+            },
+        )
+    }
+}
+::grpc_arena::__enum_conversions!(open NullValue "google.protobuf.NullValue");

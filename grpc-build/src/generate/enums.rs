@@ -1,6 +1,6 @@
 //! Enums: open ones as a struct around the number, closed ones as an enum.
 
-use proc_macro2::{Literal, TokenStream};
+use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
 
 use super::{Generator, deprecated, docs, lints};
@@ -10,6 +10,30 @@ impl Generator<'_> {
     pub(super) fn r#enum(&self, declared: &Enum) -> TokenStream {
         let mut out =
             if declared.closed { self.closed_enum(declared) } else { self.open_enum(declared) };
+        let (ident, full_name) = (declared.rust.ident(), &declared.full_name);
+        let kind = if declared.closed { quote!(closed) } else { quote!(open) };
+        let lints = lints();
+        let (distinct, first) = (distinct(declared), declared.values.iter().map(|it| &it.name));
+        let (names, values) = (first, declared.values.iter().map(|value| &value.ident));
+        out.extend(quote! {
+            #lints
+            impl #ident {
+                /// The values that have names, in order of declaration, each number once.
+                pub const fn values() -> &'static [Self] {
+                    &[#(Self::#distinct),*]
+                }
+
+                /// The value with this name in the schema.
+                pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+                    ::core::option::Option::Some(match name {
+                        #(#names => Self::#values,)*
+                        _ => return ::core::option::Option::None,
+                    })
+                }
+            }
+
+            ::grpc_arena::__enum_conversions!(#kind #ident #full_name);
+        });
         out.extend(self.type_alias(&declared.full_name, &declared.rust.ident()));
         out
     }
@@ -110,9 +134,7 @@ impl Generator<'_> {
             }
         }
         let (numbers, names) = numbers_and_names(declared);
-        let distinct =
-            declared.values.iter().filter(|value| !value.alias).map(|value| &value.ident);
-        let distinct = distinct.collect::<Vec<_>>();
+        let distinct = distinct(declared);
         let first = declared.values.first().map(|value| &value.ident);
         let lints = lints();
         quote! {
@@ -167,6 +189,12 @@ impl Generator<'_> {
             }
         }
     }
+}
+
+/// The first value of each number.
+fn distinct(declared: &Enum) -> Vec<&Ident> {
+    let distinct = declared.values.iter().filter(|value| !value.alias);
+    distinct.map(|value| &value.ident).collect()
 }
 
 /// The distinct numbers and the first name of each.

@@ -3,6 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use syn::Lifetime;
+use syn::ext::IdentExt as _;
 
 use super::{Generator, deprecated, docs, lints};
 use crate::model::{Field, Kind, Message, Scope, Shape};
@@ -38,6 +39,13 @@ impl Generator<'_> {
                     limits: &::grpc_arena::DecodeLimits,
                 ) -> ::core::result::Result<#ident<'a>, ::grpc_arena::DecodeError> {
                     ::grpc_arena::codec::decode(bytes, arena, limits)
+                }
+            }
+
+            #lints
+            impl ::grpc_arena::Family for #ident<'static> {
+                fn shorten<'s, 'l: 's>(view: &'s #ident<'l>) -> &'s #ident<'s> {
+                    view
                 }
             }
 
@@ -94,15 +102,26 @@ impl Generator<'_> {
             accessors.extend(accessor(field, scope));
         }
         let lints = lints();
+        // The name is a field's where there is one.
+        let unknown_attributes = (!message.fields.iter().any(|field| field.name == "unknown"))
+            .then(|| self.attributes(&format!("{}.unknown", message.full_name), false));
+        let exact = message.exact.then(|| quote!(, Eq, Hash));
+        let redacts = message.fields.iter().any(|field| field.redacted);
+        let (derived, debug) = if redacts {
+            (None, Some(redacted_debug(message)))
+        } else {
+            (Some(quote!(Debug,)), None)
+        };
         quote! {
             #docs_
             #deprecated_
             #attributes
             #lints
-            #[derive(Clone, Copy, Debug, PartialEq)]
+            #[derive(Clone, Copy, #derived PartialEq #exact)]
             pub struct #ident<'a> {
                 #fields
                 /// The fields that the schema does not know.
+                #unknown_attributes
                 pub unknown: ::grpc_arena::codec::UnknownFields<'a>,
             }
 
@@ -113,6 +132,8 @@ impl Generator<'_> {
 
                 #accessors
             }
+
+            #debug
 
             #lints
             impl ::core::default::Default for #ident<'_> {
@@ -428,6 +449,35 @@ fn fields_loop(message: &Message, scope: &Scope) -> TokenStream {
             let start = cursor;
             let tag = cursor.tag(cx);
             #body
+        }
+    }
+}
+
+/// `Debug` without the fields that are not to be shown.
+fn redacted_debug(message: &Message) -> TokenStream {
+    let (ident, lints) = (message.rust.ident(), lints());
+    let name = ident.to_string();
+    let mut fields = TokenStream::new();
+    let mut seen = Vec::new();
+    for field in &message.fields {
+        let place = match field.shape {
+            Shape::Oneof(index) if seen.contains(&index) => continue,
+            Shape::Oneof(index) => {
+                seen.push(index);
+                &message.oneofs[index].ident
+            }
+            _ if field.redacted => continue,
+            _ => &field.ident,
+        };
+        let label = place.unraw().to_string();
+        fields.extend(quote!(.field(#label, &self.#place)));
+    }
+    quote! {
+        #lints
+        impl ::core::fmt::Debug for #ident<'_> {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                f.debug_struct(#name) #fields .field("unknown", &self.unknown).finish_non_exhaustive()
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
+use syn::ext::IdentExt as _;
 
 use super::{Generator, deprecated, docs, lints};
 use crate::model::{Field, Kind, Message, Oneof, Scope};
@@ -28,12 +29,38 @@ impl Generator<'_> {
             variants.extend(quote!(#docs #deprecated #attributes #ident(#value),));
         }
         let lints = lints();
+        let exact = oneof.exact.then(|| quote!(, Eq, Hash));
+        let fields = oneof.variants.iter().map(|(ident, index)| (ident, &message.fields[*index]));
+        let (derived, debug) = if fields.clone().any(|(_, field)| field.redacted) {
+            let arms = fields.map(|(variant, field)| {
+                let label = variant.unraw().to_string();
+                if field.redacted {
+                    quote!(Self::#variant(_) => f.write_str(#label),)
+                } else {
+                    quote!(Self::#variant(value) => f.debug_tuple(#label).field(value).finish(),)
+                }
+            });
+            let anonymous = oneof.borrows.then(|| quote!(<'_>));
+            let debug = quote! {
+                #lints
+                impl ::core::fmt::Debug for #ident #anonymous {
+                    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                        match self { #(#arms)* }
+                    }
+                }
+            };
+            (None, Some(debug))
+        } else {
+            (Some(quote!(Debug,)), None)
+        };
         quote! {
             #docs_
             #attributes
             #lints
-            #[derive(Clone, Copy, Debug, PartialEq)]
+            #[derive(Clone, Copy, #derived PartialEq #exact)]
             pub enum #ident #lifetime { #variants }
+
+            #debug
         }
     }
 

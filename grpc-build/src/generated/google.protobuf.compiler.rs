@@ -3,7 +3,7 @@
 /// The message `google.protobuf.compiler.Version`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Version<'a> {
     /// The field `major`.
     pub major: ::core::option::Option<i32>,
@@ -197,6 +197,13 @@ impl ::grpc_arena::Schema for Version<'static> {
         limits: &::grpc_arena::DecodeLimits,
     ) -> ::core::result::Result<Version<'a>, ::grpc_arena::DecodeError> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for Version<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s Version<'l>) -> &'s Version<'s> {
+        view
     }
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
@@ -439,6 +446,15 @@ impl ::grpc_arena::Schema for CodeGeneratorRequest<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for CodeGeneratorRequest<'static> {
+    fn shorten<'s, 'l: 's>(
+        view: &'s CodeGeneratorRequest<'l>,
+    ) -> &'s CodeGeneratorRequest<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for CodeGeneratorRequest<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -455,7 +471,7 @@ impl ::grpc_arena::Encode for CodeGeneratorRequest<'_> {
 /// The message `google.protobuf.compiler.CodeGeneratorResponse`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CodeGeneratorResponse<'a> {
     /// The field `error`.
     pub error: ::core::option::Option<&'a str>,
@@ -672,6 +688,15 @@ impl ::grpc_arena::Schema for CodeGeneratorResponse<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for CodeGeneratorResponse<'static> {
+    fn shorten<'s, 'l: 's>(
+        view: &'s CodeGeneratorResponse<'l>,
+    ) -> &'s CodeGeneratorResponse<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for CodeGeneratorResponse<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -692,7 +717,7 @@ pub mod code_generator_response {
     /// The message `google.protobuf.compiler.CodeGeneratorResponse.File`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
-    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct File<'a> {
         /// The field `name`.
         pub name: ::core::option::Option<&'a str>,
@@ -888,6 +913,13 @@ pub mod code_generator_response {
     }
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
+    impl ::grpc_arena::Family for File<'static> {
+        fn shorten<'s, 'l: 's>(view: &'s File<'l>) -> &'s File<'s> {
+            view
+        }
+    }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for File<'_> {
         #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -955,6 +987,28 @@ pub mod code_generator_response {
             self as i32
         }
     }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
+    impl Feature {
+        /// The values that have names, in order of declaration, each number once.
+        pub const fn values() -> &'static [Self] {
+            &[Self::None, Self::Proto3Optional, Self::SupportsEditions]
+        }
+        /// The value with this name in the schema.
+        pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+            ::core::option::Option::Some(
+                match name {
+                    "FEATURE_NONE" => Self::None,
+                    "FEATURE_PROTO3_OPTIONAL" => Self::Proto3Optional,
+                    "FEATURE_SUPPORTS_EDITIONS" => Self::SupportsEditions,
+                    _ => return ::core::option::Option::None,
+                },
+            )
+        }
+    }
+    ::grpc_arena::__enum_conversions!(
+        closed Feature "google.protobuf.compiler.CodeGeneratorResponse.Feature"
+    );
 }
 #[doc(hidden)]
 #[allow(unused_imports)]

@@ -122,6 +122,15 @@ impl ::grpc_arena::Schema for FileDescriptorSet<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for FileDescriptorSet<'static> {
+    fn shorten<'s, 'l: 's>(
+        view: &'s FileDescriptorSet<'l>,
+    ) -> &'s FileDescriptorSet<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for FileDescriptorSet<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -595,6 +604,15 @@ impl ::grpc_arena::Schema for FileDescriptorProto<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for FileDescriptorProto<'static> {
+    fn shorten<'s, 'l: 's>(
+        view: &'s FileDescriptorProto<'l>,
+    ) -> &'s FileDescriptorProto<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for FileDescriptorProto<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -1016,6 +1034,13 @@ impl ::grpc_arena::Schema for DescriptorProto<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for DescriptorProto<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s DescriptorProto<'l>) -> &'s DescriptorProto<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for DescriptorProto<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -1215,6 +1240,13 @@ pub mod descriptor_proto {
     }
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
+    impl ::grpc_arena::Family for ExtensionRange<'static> {
+        fn shorten<'s, 'l: 's>(view: &'s ExtensionRange<'l>) -> &'s ExtensionRange<'s> {
+            view
+        }
+    }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for ExtensionRange<'_> {
         #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -1231,7 +1263,7 @@ pub mod descriptor_proto {
     /// The message `google.protobuf.DescriptorProto.ReservedRange`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
-    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct ReservedRange<'a> {
         /// The field `start`.
         pub start: ::core::option::Option<i32>,
@@ -1373,6 +1405,13 @@ pub mod descriptor_proto {
             limits: &::grpc_arena::DecodeLimits,
         ) -> ::core::result::Result<ReservedRange<'a>, ::grpc_arena::DecodeError> {
             ::grpc_arena::codec::decode(bytes, arena, limits)
+        }
+    }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
+    impl ::grpc_arena::Family for ReservedRange<'static> {
+        fn shorten<'s, 'l: 's>(view: &'s ReservedRange<'l>) -> &'s ReservedRange<'s> {
+            view
         }
     }
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
@@ -1613,6 +1652,15 @@ impl ::grpc_arena::Schema for ExtensionRangeOptions<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for ExtensionRangeOptions<'static> {
+    fn shorten<'s, 'l: 's>(
+        view: &'s ExtensionRangeOptions<'l>,
+    ) -> &'s ExtensionRangeOptions<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for ExtensionRangeOptions<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -1633,7 +1681,7 @@ pub mod extension_range_options {
     /// The message `google.protobuf.ExtensionRangeOptions.Declaration`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
-    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct Declaration<'a> {
         /// The field `number`.
         pub number: ::core::option::Option<i32>,
@@ -1856,6 +1904,13 @@ pub mod extension_range_options {
     }
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
+    impl ::grpc_arena::Family for Declaration<'static> {
+        fn shorten<'s, 'l: 's>(view: &'s Declaration<'l>) -> &'s Declaration<'s> {
+            view
+        }
+    }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for Declaration<'_> {
         #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -1919,6 +1974,28 @@ pub mod extension_range_options {
             self as i32
         }
     }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
+    impl VerificationState {
+        /// The values that have names, in order of declaration, each number once.
+        pub const fn values() -> &'static [Self] {
+            &[Self::Declaration, Self::Unverified]
+        }
+        /// The value with this name in the schema.
+        pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+            ::core::option::Option::Some(
+                match name {
+                    "DECLARATION" => Self::Declaration,
+                    "UNVERIFIED" => Self::Unverified,
+                    _ => return ::core::option::Option::None,
+                },
+            )
+        }
+    }
+    ::grpc_arena::__enum_conversions!(
+        closed VerificationState
+        "google.protobuf.ExtensionRangeOptions.VerificationState"
+    );
 }
 #[doc(hidden)]
 #[allow(unused_imports)]
@@ -2351,6 +2428,15 @@ impl ::grpc_arena::Schema for FieldDescriptorProto<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for FieldDescriptorProto<'static> {
+    fn shorten<'s, 'l: 's>(
+        view: &'s FieldDescriptorProto<'l>,
+    ) -> &'s FieldDescriptorProto<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for FieldDescriptorProto<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -2482,6 +2568,62 @@ pub mod field_descriptor_proto {
             self as i32
         }
     }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
+    impl Type {
+        /// The values that have names, in order of declaration, each number once.
+        pub const fn values() -> &'static [Self] {
+            &[
+                Self::Double,
+                Self::Float,
+                Self::Int64,
+                Self::Uint64,
+                Self::Int32,
+                Self::Fixed64,
+                Self::Fixed32,
+                Self::Bool,
+                Self::String,
+                Self::Group,
+                Self::Message,
+                Self::Bytes,
+                Self::Uint32,
+                Self::Enum,
+                Self::Sfixed32,
+                Self::Sfixed64,
+                Self::Sint32,
+                Self::Sint64,
+            ]
+        }
+        /// The value with this name in the schema.
+        pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+            ::core::option::Option::Some(
+                match name {
+                    "TYPE_DOUBLE" => Self::Double,
+                    "TYPE_FLOAT" => Self::Float,
+                    "TYPE_INT64" => Self::Int64,
+                    "TYPE_UINT64" => Self::Uint64,
+                    "TYPE_INT32" => Self::Int32,
+                    "TYPE_FIXED64" => Self::Fixed64,
+                    "TYPE_FIXED32" => Self::Fixed32,
+                    "TYPE_BOOL" => Self::Bool,
+                    "TYPE_STRING" => Self::String,
+                    "TYPE_GROUP" => Self::Group,
+                    "TYPE_MESSAGE" => Self::Message,
+                    "TYPE_BYTES" => Self::Bytes,
+                    "TYPE_UINT32" => Self::Uint32,
+                    "TYPE_ENUM" => Self::Enum,
+                    "TYPE_SFIXED32" => Self::Sfixed32,
+                    "TYPE_SFIXED64" => Self::Sfixed64,
+                    "TYPE_SINT32" => Self::Sint32,
+                    "TYPE_SINT64" => Self::Sint64,
+                    _ => return ::core::option::Option::None,
+                },
+            )
+        }
+    }
+    ::grpc_arena::__enum_conversions!(
+        closed Type "google.protobuf.FieldDescriptorProto.Type"
+    );
     /// The enum `google.protobuf.FieldDescriptorProto.Label`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
@@ -2536,6 +2678,28 @@ pub mod field_descriptor_proto {
             self as i32
         }
     }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
+    impl Label {
+        /// The values that have names, in order of declaration, each number once.
+        pub const fn values() -> &'static [Self] {
+            &[Self::Optional, Self::Repeated, Self::Required]
+        }
+        /// The value with this name in the schema.
+        pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+            ::core::option::Option::Some(
+                match name {
+                    "LABEL_OPTIONAL" => Self::Optional,
+                    "LABEL_REPEATED" => Self::Repeated,
+                    "LABEL_REQUIRED" => Self::Required,
+                    _ => return ::core::option::Option::None,
+                },
+            )
+        }
+    }
+    ::grpc_arena::__enum_conversions!(
+        closed Label "google.protobuf.FieldDescriptorProto.Label"
+    );
 }
 #[doc(hidden)]
 #[allow(unused_imports)]
@@ -2687,6 +2851,15 @@ impl ::grpc_arena::Schema for OneofDescriptorProto<'static> {
         limits: &::grpc_arena::DecodeLimits,
     ) -> ::core::result::Result<OneofDescriptorProto<'a>, ::grpc_arena::DecodeError> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for OneofDescriptorProto<'static> {
+    fn shorten<'s, 'l: 's>(
+        view: &'s OneofDescriptorProto<'l>,
+    ) -> &'s OneofDescriptorProto<'s> {
+        view
     }
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
@@ -2965,6 +3138,15 @@ impl ::grpc_arena::Schema for EnumDescriptorProto<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for EnumDescriptorProto<'static> {
+    fn shorten<'s, 'l: 's>(
+        view: &'s EnumDescriptorProto<'l>,
+    ) -> &'s EnumDescriptorProto<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for EnumDescriptorProto<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -2985,7 +3167,7 @@ pub mod enum_descriptor_proto {
     /// The message `google.protobuf.EnumDescriptorProto.EnumReservedRange`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
-    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct EnumReservedRange<'a> {
         /// The field `start`.
         pub start: ::core::option::Option<i32>,
@@ -3127,6 +3309,15 @@ pub mod enum_descriptor_proto {
             limits: &::grpc_arena::DecodeLimits,
         ) -> ::core::result::Result<EnumReservedRange<'a>, ::grpc_arena::DecodeError> {
             ::grpc_arena::codec::decode(bytes, arena, limits)
+        }
+    }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
+    impl ::grpc_arena::Family for EnumReservedRange<'static> {
+        fn shorten<'s, 'l: 's>(
+            view: &'s EnumReservedRange<'l>,
+        ) -> &'s EnumReservedRange<'s> {
+            view
         }
     }
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
@@ -3329,6 +3520,15 @@ impl ::grpc_arena::Schema for EnumValueDescriptorProto<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for EnumValueDescriptorProto<'static> {
+    fn shorten<'s, 'l: 's>(
+        view: &'s EnumValueDescriptorProto<'l>,
+    ) -> &'s EnumValueDescriptorProto<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for EnumValueDescriptorProto<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -3512,6 +3712,15 @@ impl ::grpc_arena::Schema for ServiceDescriptorProto<'static> {
         limits: &::grpc_arena::DecodeLimits,
     ) -> ::core::result::Result<ServiceDescriptorProto<'a>, ::grpc_arena::DecodeError> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for ServiceDescriptorProto<'static> {
+    fn shorten<'s, 'l: 's>(
+        view: &'s ServiceDescriptorProto<'l>,
+    ) -> &'s ServiceDescriptorProto<'s> {
+        view
     }
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
@@ -3784,6 +3993,15 @@ impl ::grpc_arena::Schema for MethodDescriptorProto<'static> {
         limits: &::grpc_arena::DecodeLimits,
     ) -> ::core::result::Result<MethodDescriptorProto<'a>, ::grpc_arena::DecodeError> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for MethodDescriptorProto<'static> {
+    fn shorten<'s, 'l: 's>(
+        view: &'s MethodDescriptorProto<'l>,
+    ) -> &'s MethodDescriptorProto<'s> {
+        view
     }
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
@@ -4484,6 +4702,13 @@ impl ::grpc_arena::Schema for FileOptions<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for FileOptions<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s FileOptions<'l>) -> &'s FileOptions<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for FileOptions<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -4555,6 +4780,28 @@ pub mod file_options {
             self as i32
         }
     }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
+    impl OptimizeMode {
+        /// The values that have names, in order of declaration, each number once.
+        pub const fn values() -> &'static [Self] {
+            &[Self::Speed, Self::CodeSize, Self::LiteRuntime]
+        }
+        /// The value with this name in the schema.
+        pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+            ::core::option::Option::Some(
+                match name {
+                    "SPEED" => Self::Speed,
+                    "CODE_SIZE" => Self::CodeSize,
+                    "LITE_RUNTIME" => Self::LiteRuntime,
+                    _ => return ::core::option::Option::None,
+                },
+            )
+        }
+    }
+    ::grpc_arena::__enum_conversions!(
+        closed OptimizeMode "google.protobuf.FileOptions.OptimizeMode"
+    );
 }
 #[doc(hidden)]
 #[allow(unused_imports)]
@@ -4845,6 +5092,13 @@ impl ::grpc_arena::Schema for MessageOptions<'static> {
         limits: &::grpc_arena::DecodeLimits,
     ) -> ::core::result::Result<MessageOptions<'a>, ::grpc_arena::DecodeError> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for MessageOptions<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s MessageOptions<'l>) -> &'s MessageOptions<'s> {
+        view
     }
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
@@ -5383,6 +5637,13 @@ impl ::grpc_arena::Schema for FieldOptions<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for FieldOptions<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s FieldOptions<'l>) -> &'s FieldOptions<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for FieldOptions<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -5403,7 +5664,7 @@ pub mod field_options {
     /// The message `google.protobuf.FieldOptions.EditionDefault`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
-    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct EditionDefault<'a> {
         /// The field `value`.
         pub value: ::core::option::Option<&'a str>,
@@ -5561,6 +5822,13 @@ pub mod field_options {
     }
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
+    impl ::grpc_arena::Family for EditionDefault<'static> {
+        fn shorten<'s, 'l: 's>(view: &'s EditionDefault<'l>) -> &'s EditionDefault<'s> {
+            view
+        }
+    }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for EditionDefault<'_> {
         #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -5577,7 +5845,7 @@ pub mod field_options {
     /// The message `google.protobuf.FieldOptions.FeatureSupport`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
-    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct FeatureSupport<'a> {
         /// The field `edition_introduced`.
         pub edition_introduced: ::core::option::Option<super::Edition>,
@@ -5856,6 +6124,13 @@ pub mod field_options {
     }
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
+    impl ::grpc_arena::Family for FeatureSupport<'static> {
+        fn shorten<'s, 'l: 's>(view: &'s FeatureSupport<'l>) -> &'s FeatureSupport<'s> {
+            view
+        }
+    }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for FeatureSupport<'_> {
         #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -5923,6 +6198,26 @@ pub mod field_options {
             self as i32
         }
     }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
+    impl CType {
+        /// The values that have names, in order of declaration, each number once.
+        pub const fn values() -> &'static [Self] {
+            &[Self::String, Self::Cord, Self::StringPiece]
+        }
+        /// The value with this name in the schema.
+        pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+            ::core::option::Option::Some(
+                match name {
+                    "STRING" => Self::String,
+                    "CORD" => Self::Cord,
+                    "STRING_PIECE" => Self::StringPiece,
+                    _ => return ::core::option::Option::None,
+                },
+            )
+        }
+    }
+    ::grpc_arena::__enum_conversions!(closed CType "google.protobuf.FieldOptions.CType");
     /// The enum `google.protobuf.FieldOptions.JSType`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
@@ -5977,6 +6272,28 @@ pub mod field_options {
             self as i32
         }
     }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
+    impl JSType {
+        /// The values that have names, in order of declaration, each number once.
+        pub const fn values() -> &'static [Self] {
+            &[Self::JsNormal, Self::JsString, Self::JsNumber]
+        }
+        /// The value with this name in the schema.
+        pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+            ::core::option::Option::Some(
+                match name {
+                    "JS_NORMAL" => Self::JsNormal,
+                    "JS_STRING" => Self::JsString,
+                    "JS_NUMBER" => Self::JsNumber,
+                    _ => return ::core::option::Option::None,
+                },
+            )
+        }
+    }
+    ::grpc_arena::__enum_conversions!(
+        closed JSType "google.protobuf.FieldOptions.JSType"
+    );
     /// The enum `google.protobuf.FieldOptions.OptionRetention`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
@@ -6031,6 +6348,28 @@ pub mod field_options {
             self as i32
         }
     }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
+    impl OptionRetention {
+        /// The values that have names, in order of declaration, each number once.
+        pub const fn values() -> &'static [Self] {
+            &[Self::RetentionUnknown, Self::RetentionRuntime, Self::RetentionSource]
+        }
+        /// The value with this name in the schema.
+        pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+            ::core::option::Option::Some(
+                match name {
+                    "RETENTION_UNKNOWN" => Self::RetentionUnknown,
+                    "RETENTION_RUNTIME" => Self::RetentionRuntime,
+                    "RETENTION_SOURCE" => Self::RetentionSource,
+                    _ => return ::core::option::Option::None,
+                },
+            )
+        }
+    }
+    ::grpc_arena::__enum_conversions!(
+        closed OptionRetention "google.protobuf.FieldOptions.OptionRetention"
+    );
     /// The enum `google.protobuf.FieldOptions.OptionTargetType`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
@@ -6113,6 +6452,46 @@ pub mod field_options {
             self as i32
         }
     }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
+    impl OptionTargetType {
+        /// The values that have names, in order of declaration, each number once.
+        pub const fn values() -> &'static [Self] {
+            &[
+                Self::TargetTypeUnknown,
+                Self::TargetTypeFile,
+                Self::TargetTypeExtensionRange,
+                Self::TargetTypeMessage,
+                Self::TargetTypeField,
+                Self::TargetTypeOneof,
+                Self::TargetTypeEnum,
+                Self::TargetTypeEnumEntry,
+                Self::TargetTypeService,
+                Self::TargetTypeMethod,
+            ]
+        }
+        /// The value with this name in the schema.
+        pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+            ::core::option::Option::Some(
+                match name {
+                    "TARGET_TYPE_UNKNOWN" => Self::TargetTypeUnknown,
+                    "TARGET_TYPE_FILE" => Self::TargetTypeFile,
+                    "TARGET_TYPE_EXTENSION_RANGE" => Self::TargetTypeExtensionRange,
+                    "TARGET_TYPE_MESSAGE" => Self::TargetTypeMessage,
+                    "TARGET_TYPE_FIELD" => Self::TargetTypeField,
+                    "TARGET_TYPE_ONEOF" => Self::TargetTypeOneof,
+                    "TARGET_TYPE_ENUM" => Self::TargetTypeEnum,
+                    "TARGET_TYPE_ENUM_ENTRY" => Self::TargetTypeEnumEntry,
+                    "TARGET_TYPE_SERVICE" => Self::TargetTypeService,
+                    "TARGET_TYPE_METHOD" => Self::TargetTypeMethod,
+                    _ => return ::core::option::Option::None,
+                },
+            )
+        }
+    }
+    ::grpc_arena::__enum_conversions!(
+        closed OptionTargetType "google.protobuf.FieldOptions.OptionTargetType"
+    );
 }
 #[doc(hidden)]
 #[allow(unused_imports)]
@@ -6262,6 +6641,13 @@ impl ::grpc_arena::Schema for OneofOptions<'static> {
         limits: &::grpc_arena::DecodeLimits,
     ) -> ::core::result::Result<OneofOptions<'a>, ::grpc_arena::DecodeError> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for OneofOptions<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s OneofOptions<'l>) -> &'s OneofOptions<'s> {
+        view
     }
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
@@ -6514,6 +6900,13 @@ impl ::grpc_arena::Schema for EnumOptions<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for EnumOptions<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s EnumOptions<'l>) -> &'s EnumOptions<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for EnumOptions<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -6749,6 +7142,13 @@ impl ::grpc_arena::Schema for EnumValueOptions<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for EnumValueOptions<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s EnumValueOptions<'l>) -> &'s EnumValueOptions<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for EnumValueOptions<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -6932,6 +7332,13 @@ impl ::grpc_arena::Schema for ServiceOptions<'static> {
         limits: &::grpc_arena::DecodeLimits,
     ) -> ::core::result::Result<ServiceOptions<'a>, ::grpc_arena::DecodeError> {
         ::grpc_arena::codec::decode(bytes, arena, limits)
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for ServiceOptions<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s ServiceOptions<'l>) -> &'s ServiceOptions<'s> {
+        view
     }
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
@@ -7174,6 +7581,13 @@ impl ::grpc_arena::Schema for MethodOptions<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for MethodOptions<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s MethodOptions<'l>) -> &'s MethodOptions<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for MethodOptions<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -7245,6 +7659,28 @@ pub mod method_options {
             self as i32
         }
     }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
+    impl IdempotencyLevel {
+        /// The values that have names, in order of declaration, each number once.
+        pub const fn values() -> &'static [Self] {
+            &[Self::IdempotencyUnknown, Self::NoSideEffects, Self::Idempotent]
+        }
+        /// The value with this name in the schema.
+        pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+            ::core::option::Option::Some(
+                match name {
+                    "IDEMPOTENCY_UNKNOWN" => Self::IdempotencyUnknown,
+                    "NO_SIDE_EFFECTS" => Self::NoSideEffects,
+                    "IDEMPOTENT" => Self::Idempotent,
+                    _ => return ::core::option::Option::None,
+                },
+            )
+        }
+    }
+    ::grpc_arena::__enum_conversions!(
+        closed IdempotencyLevel "google.protobuf.MethodOptions.IdempotencyLevel"
+    );
 }
 #[doc(hidden)]
 #[allow(unused_imports)]
@@ -7537,6 +7973,15 @@ impl ::grpc_arena::Schema for UninterpretedOption<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for UninterpretedOption<'static> {
+    fn shorten<'s, 'l: 's>(
+        view: &'s UninterpretedOption<'l>,
+    ) -> &'s UninterpretedOption<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for UninterpretedOption<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -7557,7 +8002,7 @@ pub mod uninterpreted_option {
     /// The message `google.protobuf.UninterpretedOption.NamePart`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
-    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct NamePart<'a> {
         /// The field `name_part`.
         pub name_part: ::core::option::Option<&'a str>,
@@ -7711,6 +8156,13 @@ pub mod uninterpreted_option {
     }
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
+    impl ::grpc_arena::Family for NamePart<'static> {
+        fn shorten<'s, 'l: 's>(view: &'s NamePart<'l>) -> &'s NamePart<'s> {
+            view
+        }
+    }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for NamePart<'_> {
         #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -7731,7 +8183,7 @@ pub use self::uninterpreted_option as __in_UninterpretedOption;
 /// The message `google.protobuf.FeatureSet`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FeatureSet<'a> {
     /// The field `field_presence`.
     pub field_presence: ::core::option::Option<feature_set::FieldPresence>,
@@ -8226,6 +8678,13 @@ impl ::grpc_arena::Schema for FeatureSet<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for FeatureSet<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s FeatureSet<'l>) -> &'s FeatureSet<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for FeatureSet<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -8246,7 +8705,7 @@ pub mod feature_set {
     /// The message `google.protobuf.FeatureSet.VisibilityFeature`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
-    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct VisibilityFeature<'a> {
         /// The fields that the schema does not know.
         pub unknown: ::grpc_arena::codec::UnknownFields<'a>,
@@ -8335,6 +8794,15 @@ pub mod feature_set {
     }
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
+    impl ::grpc_arena::Family for VisibilityFeature<'static> {
+        fn shorten<'s, 'l: 's>(
+            view: &'s VisibilityFeature<'l>,
+        ) -> &'s VisibilityFeature<'s> {
+            view
+        }
+    }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for VisibilityFeature<'_> {
         #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -8414,6 +8882,37 @@ pub mod feature_set {
                 self as i32
             }
         }
+        #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+        #[allow(dead_code, deprecated, nonstandard_style)]
+        impl DefaultSymbolVisibility {
+            /// The values that have names, in order of declaration, each number once.
+            pub const fn values() -> &'static [Self] {
+                &[
+                    Self::Unknown,
+                    Self::ExportAll,
+                    Self::ExportTopLevel,
+                    Self::LocalAll,
+                    Self::Strict,
+                ]
+            }
+            /// The value with this name in the schema.
+            pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+                ::core::option::Option::Some(
+                    match name {
+                        "DEFAULT_SYMBOL_VISIBILITY_UNKNOWN" => Self::Unknown,
+                        "EXPORT_ALL" => Self::ExportAll,
+                        "EXPORT_TOP_LEVEL" => Self::ExportTopLevel,
+                        "LOCAL_ALL" => Self::LocalAll,
+                        "STRICT" => Self::Strict,
+                        _ => return ::core::option::Option::None,
+                    },
+                )
+            }
+        }
+        ::grpc_arena::__enum_conversions!(
+            closed DefaultSymbolVisibility
+            "google.protobuf.FeatureSet.VisibilityFeature.DefaultSymbolVisibility"
+        );
     }
     #[doc(hidden)]
     #[allow(unused_imports)]
@@ -8421,7 +8920,7 @@ pub mod feature_set {
     /// The message `google.protobuf.FeatureSet.ProtoLimitsFeature`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
-    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct ProtoLimitsFeature<'a> {
         /// The fields that the schema does not know.
         pub unknown: ::grpc_arena::codec::UnknownFields<'a>,
@@ -8510,6 +9009,15 @@ pub mod feature_set {
     }
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
+    impl ::grpc_arena::Family for ProtoLimitsFeature<'static> {
+        fn shorten<'s, 'l: 's>(
+            view: &'s ProtoLimitsFeature<'l>,
+        ) -> &'s ProtoLimitsFeature<'s> {
+            view
+        }
+    }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for ProtoLimitsFeature<'_> {
         #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -8581,6 +9089,33 @@ pub mod feature_set {
                 self as i32
             }
         }
+        #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+        #[allow(dead_code, deprecated, nonstandard_style)]
+        impl EnforceProtoLimits {
+            /// The values that have names, in order of declaration, each number once.
+            pub const fn values() -> &'static [Self] {
+                &[
+                    Self::ProtoLimitsUnknown,
+                    Self::LegacyNoExplicitLimits,
+                    Self::ProtoLimits2026,
+                ]
+            }
+            /// The value with this name in the schema.
+            pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+                ::core::option::Option::Some(
+                    match name {
+                        "PROTO_LIMITS_UNKNOWN" => Self::ProtoLimitsUnknown,
+                        "LEGACY_NO_EXPLICIT_LIMITS" => Self::LegacyNoExplicitLimits,
+                        "PROTO_LIMITS2026" => Self::ProtoLimits2026,
+                        _ => return ::core::option::Option::None,
+                    },
+                )
+            }
+        }
+        ::grpc_arena::__enum_conversions!(
+            closed EnforceProtoLimits
+            "google.protobuf.FeatureSet.ProtoLimitsFeature.EnforceProtoLimits"
+        );
     }
     #[doc(hidden)]
     #[allow(unused_imports)]
@@ -8643,6 +9178,29 @@ pub mod feature_set {
             self as i32
         }
     }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
+    impl FieldPresence {
+        /// The values that have names, in order of declaration, each number once.
+        pub const fn values() -> &'static [Self] {
+            &[Self::Unknown, Self::Explicit, Self::Implicit, Self::LegacyRequired]
+        }
+        /// The value with this name in the schema.
+        pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+            ::core::option::Option::Some(
+                match name {
+                    "FIELD_PRESENCE_UNKNOWN" => Self::Unknown,
+                    "EXPLICIT" => Self::Explicit,
+                    "IMPLICIT" => Self::Implicit,
+                    "LEGACY_REQUIRED" => Self::LegacyRequired,
+                    _ => return ::core::option::Option::None,
+                },
+            )
+        }
+    }
+    ::grpc_arena::__enum_conversions!(
+        closed FieldPresence "google.protobuf.FeatureSet.FieldPresence"
+    );
     /// The enum `google.protobuf.FeatureSet.EnumType`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
@@ -8697,6 +9255,28 @@ pub mod feature_set {
             self as i32
         }
     }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
+    impl EnumType {
+        /// The values that have names, in order of declaration, each number once.
+        pub const fn values() -> &'static [Self] {
+            &[Self::Unknown, Self::Open, Self::Closed]
+        }
+        /// The value with this name in the schema.
+        pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+            ::core::option::Option::Some(
+                match name {
+                    "ENUM_TYPE_UNKNOWN" => Self::Unknown,
+                    "OPEN" => Self::Open,
+                    "CLOSED" => Self::Closed,
+                    _ => return ::core::option::Option::None,
+                },
+            )
+        }
+    }
+    ::grpc_arena::__enum_conversions!(
+        closed EnumType "google.protobuf.FeatureSet.EnumType"
+    );
     /// The enum `google.protobuf.FeatureSet.RepeatedFieldEncoding`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
@@ -8751,6 +9331,28 @@ pub mod feature_set {
             self as i32
         }
     }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
+    impl RepeatedFieldEncoding {
+        /// The values that have names, in order of declaration, each number once.
+        pub const fn values() -> &'static [Self] {
+            &[Self::Unknown, Self::Packed, Self::Expanded]
+        }
+        /// The value with this name in the schema.
+        pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+            ::core::option::Option::Some(
+                match name {
+                    "REPEATED_FIELD_ENCODING_UNKNOWN" => Self::Unknown,
+                    "PACKED" => Self::Packed,
+                    "EXPANDED" => Self::Expanded,
+                    _ => return ::core::option::Option::None,
+                },
+            )
+        }
+    }
+    ::grpc_arena::__enum_conversions!(
+        closed RepeatedFieldEncoding "google.protobuf.FeatureSet.RepeatedFieldEncoding"
+    );
     /// The enum `google.protobuf.FeatureSet.Utf8Validation`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
@@ -8805,6 +9407,28 @@ pub mod feature_set {
             self as i32
         }
     }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
+    impl Utf8Validation {
+        /// The values that have names, in order of declaration, each number once.
+        pub const fn values() -> &'static [Self] {
+            &[Self::Unknown, Self::Verify, Self::None]
+        }
+        /// The value with this name in the schema.
+        pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+            ::core::option::Option::Some(
+                match name {
+                    "UTF8_VALIDATION_UNKNOWN" => Self::Unknown,
+                    "VERIFY" => Self::Verify,
+                    "NONE" => Self::None,
+                    _ => return ::core::option::Option::None,
+                },
+            )
+        }
+    }
+    ::grpc_arena::__enum_conversions!(
+        closed Utf8Validation "google.protobuf.FeatureSet.Utf8Validation"
+    );
     /// The enum `google.protobuf.FeatureSet.MessageEncoding`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
@@ -8859,6 +9483,28 @@ pub mod feature_set {
             self as i32
         }
     }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
+    impl MessageEncoding {
+        /// The values that have names, in order of declaration, each number once.
+        pub const fn values() -> &'static [Self] {
+            &[Self::Unknown, Self::LengthPrefixed, Self::Delimited]
+        }
+        /// The value with this name in the schema.
+        pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+            ::core::option::Option::Some(
+                match name {
+                    "MESSAGE_ENCODING_UNKNOWN" => Self::Unknown,
+                    "LENGTH_PREFIXED" => Self::LengthPrefixed,
+                    "DELIMITED" => Self::Delimited,
+                    _ => return ::core::option::Option::None,
+                },
+            )
+        }
+    }
+    ::grpc_arena::__enum_conversions!(
+        closed MessageEncoding "google.protobuf.FeatureSet.MessageEncoding"
+    );
     /// The enum `google.protobuf.FeatureSet.JsonFormat`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
@@ -8913,6 +9559,28 @@ pub mod feature_set {
             self as i32
         }
     }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
+    impl JsonFormat {
+        /// The values that have names, in order of declaration, each number once.
+        pub const fn values() -> &'static [Self] {
+            &[Self::Unknown, Self::Allow, Self::LegacyBestEffort]
+        }
+        /// The value with this name in the schema.
+        pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+            ::core::option::Option::Some(
+                match name {
+                    "JSON_FORMAT_UNKNOWN" => Self::Unknown,
+                    "ALLOW" => Self::Allow,
+                    "LEGACY_BEST_EFFORT" => Self::LegacyBestEffort,
+                    _ => return ::core::option::Option::None,
+                },
+            )
+        }
+    }
+    ::grpc_arena::__enum_conversions!(
+        closed JsonFormat "google.protobuf.FeatureSet.JsonFormat"
+    );
     /// The enum `google.protobuf.FeatureSet.EnforceNamingStyle`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
@@ -8971,6 +9639,29 @@ pub mod feature_set {
             self as i32
         }
     }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
+    impl EnforceNamingStyle {
+        /// The values that have names, in order of declaration, each number once.
+        pub const fn values() -> &'static [Self] {
+            &[Self::Unknown, Self::Style2024, Self::StyleLegacy, Self::Style2026]
+        }
+        /// The value with this name in the schema.
+        pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+            ::core::option::Option::Some(
+                match name {
+                    "ENFORCE_NAMING_STYLE_UNKNOWN" => Self::Unknown,
+                    "STYLE2024" => Self::Style2024,
+                    "STYLE_LEGACY" => Self::StyleLegacy,
+                    "STYLE2026" => Self::Style2026,
+                    _ => return ::core::option::Option::None,
+                },
+            )
+        }
+    }
+    ::grpc_arena::__enum_conversions!(
+        closed EnforceNamingStyle "google.protobuf.FeatureSet.EnforceNamingStyle"
+    );
 }
 #[doc(hidden)]
 #[allow(unused_imports)]
@@ -8978,7 +9669,7 @@ pub use self::feature_set as __in_FeatureSet;
 /// The message `google.protobuf.FeatureSetDefaults`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FeatureSetDefaults<'a> {
     /// The field `defaults`.
     pub defaults: &'a [feature_set_defaults::FeatureSetEditionDefault<'a>],
@@ -9167,6 +9858,15 @@ impl ::grpc_arena::Schema for FeatureSetDefaults<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for FeatureSetDefaults<'static> {
+    fn shorten<'s, 'l: 's>(
+        view: &'s FeatureSetDefaults<'l>,
+    ) -> &'s FeatureSetDefaults<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for FeatureSetDefaults<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -9187,7 +9887,7 @@ pub mod feature_set_defaults {
     /// The message `google.protobuf.FeatureSetDefaults.FeatureSetEditionDefault`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
-    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct FeatureSetEditionDefault<'a> {
         /// The field `edition`.
         pub edition: ::core::option::Option<super::Edition>,
@@ -9375,6 +10075,15 @@ pub mod feature_set_defaults {
     }
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
+    impl ::grpc_arena::Family for FeatureSetEditionDefault<'static> {
+        fn shorten<'s, 'l: 's>(
+            view: &'s FeatureSetEditionDefault<'l>,
+        ) -> &'s FeatureSetEditionDefault<'s> {
+            view
+        }
+    }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for FeatureSetEditionDefault<'_> {
         #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -9395,7 +10104,7 @@ pub use self::feature_set_defaults as __in_FeatureSetDefaults;
 /// The message `google.protobuf.SourceCodeInfo`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SourceCodeInfo<'a> {
     /// The field `location`.
     pub location: &'a [source_code_info::Location<'a>],
@@ -9506,6 +10215,13 @@ impl ::grpc_arena::Schema for SourceCodeInfo<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for SourceCodeInfo<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s SourceCodeInfo<'l>) -> &'s SourceCodeInfo<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for SourceCodeInfo<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -9526,7 +10242,7 @@ pub mod source_code_info {
     /// The message `google.protobuf.SourceCodeInfo.Location`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
-    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct Location<'a> {
         /// The field `path`.
         pub path: &'a [i32],
@@ -9743,6 +10459,13 @@ pub mod source_code_info {
     }
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
+    impl ::grpc_arena::Family for Location<'static> {
+        fn shorten<'s, 'l: 's>(view: &'s Location<'l>) -> &'s Location<'s> {
+            view
+        }
+    }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for Location<'_> {
         #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -9763,7 +10486,7 @@ pub use self::source_code_info as __in_SourceCodeInfo;
 /// The message `google.protobuf.GeneratedCodeInfo`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GeneratedCodeInfo<'a> {
     /// The field `annotation`.
     pub annotation: &'a [generated_code_info::Annotation<'a>],
@@ -9874,6 +10597,15 @@ impl ::grpc_arena::Schema for GeneratedCodeInfo<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for GeneratedCodeInfo<'static> {
+    fn shorten<'s, 'l: 's>(
+        view: &'s GeneratedCodeInfo<'l>,
+    ) -> &'s GeneratedCodeInfo<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for GeneratedCodeInfo<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -9894,7 +10626,7 @@ pub mod generated_code_info {
     /// The message `google.protobuf.GeneratedCodeInfo.Annotation`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
-    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct Annotation<'a> {
         /// The field `path`.
         pub path: &'a [i32],
@@ -10132,6 +10864,13 @@ pub mod generated_code_info {
     }
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
+    impl ::grpc_arena::Family for Annotation<'static> {
+        fn shorten<'s, 'l: 's>(view: &'s Annotation<'l>) -> &'s Annotation<'s> {
+            view
+        }
+    }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for Annotation<'_> {
         #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -10203,6 +10942,28 @@ pub mod generated_code_info {
                 self as i32
             }
         }
+        #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+        #[allow(dead_code, deprecated, nonstandard_style)]
+        impl Semantic {
+            /// The values that have names, in order of declaration, each number once.
+            pub const fn values() -> &'static [Self] {
+                &[Self::None, Self::Set, Self::Alias]
+            }
+            /// The value with this name in the schema.
+            pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+                ::core::option::Option::Some(
+                    match name {
+                        "NONE" => Self::None,
+                        "SET" => Self::Set,
+                        "ALIAS" => Self::Alias,
+                        _ => return ::core::option::Option::None,
+                    },
+                )
+            }
+        }
+        ::grpc_arena::__enum_conversions!(
+            closed Semantic "google.protobuf.GeneratedCodeInfo.Annotation.Semantic"
+        );
     }
     #[doc(hidden)]
     #[allow(unused_imports)]
@@ -10309,6 +11070,52 @@ impl ::grpc_arena::codec::ClosedEnum for Edition {
         self as i32
     }
 }
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
+impl Edition {
+    /// The values that have names, in order of declaration, each number once.
+    pub const fn values() -> &'static [Self] {
+        &[
+            Self::Unknown,
+            Self::Legacy,
+            Self::Proto2,
+            Self::Proto3,
+            Self::Edition2023,
+            Self::Edition2024,
+            Self::Edition2026,
+            Self::Unstable,
+            Self::Edition1TestOnly,
+            Self::Edition2TestOnly,
+            Self::Edition99997TestOnly,
+            Self::Edition99998TestOnly,
+            Self::Edition99999TestOnly,
+            Self::Max,
+        ]
+    }
+    /// The value with this name in the schema.
+    pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+        ::core::option::Option::Some(
+            match name {
+                "EDITION_UNKNOWN" => Self::Unknown,
+                "EDITION_LEGACY" => Self::Legacy,
+                "EDITION_PROTO2" => Self::Proto2,
+                "EDITION_PROTO3" => Self::Proto3,
+                "EDITION_2023" => Self::Edition2023,
+                "EDITION_2024" => Self::Edition2024,
+                "EDITION_2026" => Self::Edition2026,
+                "EDITION_UNSTABLE" => Self::Unstable,
+                "EDITION_1_TEST_ONLY" => Self::Edition1TestOnly,
+                "EDITION_2_TEST_ONLY" => Self::Edition2TestOnly,
+                "EDITION_99997_TEST_ONLY" => Self::Edition99997TestOnly,
+                "EDITION_99998_TEST_ONLY" => Self::Edition99998TestOnly,
+                "EDITION_99999_TEST_ONLY" => Self::Edition99999TestOnly,
+                "EDITION_MAX" => Self::Max,
+                _ => return ::core::option::Option::None,
+            },
+        )
+    }
+}
+::grpc_arena::__enum_conversions!(closed Edition "google.protobuf.Edition");
 /// The enum `google.protobuf.SymbolVisibility`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
@@ -10363,3 +11170,25 @@ impl ::grpc_arena::codec::ClosedEnum for SymbolVisibility {
         self as i32
     }
 }
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
+impl SymbolVisibility {
+    /// The values that have names, in order of declaration, each number once.
+    pub const fn values() -> &'static [Self] {
+        &[Self::VisibilityUnset, Self::VisibilityLocal, Self::VisibilityExport]
+    }
+    /// The value with this name in the schema.
+    pub fn from_name(name: &str) -> ::core::option::Option<Self> {
+        ::core::option::Option::Some(
+            match name {
+                "VISIBILITY_UNSET" => Self::VisibilityUnset,
+                "VISIBILITY_LOCAL" => Self::VisibilityLocal,
+                "VISIBILITY_EXPORT" => Self::VisibilityExport,
+                _ => return ::core::option::Option::None,
+            },
+        )
+    }
+}
+::grpc_arena::__enum_conversions!(
+    closed SymbolVisibility "google.protobuf.SymbolVisibility"
+);

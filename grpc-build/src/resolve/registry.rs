@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use proc_macro2::Ident;
 
-use super::origin::{Externals, Home, Origin};
+use super::origin::{Externals, Home, Origin, is_google};
 use super::value_idents;
 use crate::Error;
 use crate::descriptor::{
@@ -22,6 +22,8 @@ pub(super) enum Entry {
         module: Ident,
         map_entry: Option<MapEntry>,
         requires: bool,
+        /// Whether no floating-point number lies within, nor a message of which that is not known.
+        exact: bool,
         /// Whether its extensions are written as Items (`message_set_wire_format`).
         message_set: bool,
         external: bool,
@@ -261,7 +263,10 @@ impl Builder {
         }
         self.extensions(message.extension, &full_name, home, &inner);
         let mut requires = false;
+        // What another crate has at the path of an external type need not be `Eq`.
+        let mut exact = !external || is_google(home.package);
         for field in message.field {
+            exact &= !matches!(field.r#type, Some(fd::Type::Double | fd::Type::Float));
             requires |=
                 features.of_field(field).presence == feature_set::FieldPresence::LegacyRequired;
             if let Some(name) = field.type_name {
@@ -270,7 +275,8 @@ impl Builder {
         }
         let map_entry = is_map_entry.then(|| map_entry(message)).flatten();
         let message_set = is_message_set(message);
-        let entry = Entry::Message { rust, module, map_entry, requires, message_set, external };
+        let entry =
+            Entry::Message { rust, module, map_entry, requires, exact, message_set, external };
         self.registry.types.insert(full_name, entry);
     }
 
@@ -336,31 +342,47 @@ impl Builder {
         self.registry.absent.insert(full_name);
     }
 
-    /// Marks all messages that reach a `required` field through their fields, however far.
+    /// Marks all messages that reach a `required` field, or a floating-point number, through their fields, however far.
     fn spread_requirements(&mut self) {
         let mut users = HashMap::<&str, Vec<&str>>::new();
         for (user, used) in &self.uses {
             users.entry(used).or_default().push(user);
         }
-        let requires = |entry: &Entry| matches!(entry, Entry::Message { requires: true, .. });
         let types = &self.registry.types;
-        let mut reached =
-            types.iter().filter(|(_, entry)| requires(entry)).map(|(name, _)| name.as_str());
-        let mut open = reached.by_ref().collect::<Vec<_>>();
-        let mut all = open.iter().map(|name| (*name).to_owned()).collect::<HashSet<_>>();
-        while let Some(name) = open.pop() {
-            for user in users.get(name).into_iter().flatten() {
-                if all.insert((*user).to_owned()) {
-                    open.push(user);
-                }
-            }
-        }
-        for name in all {
+        let requiring = |entry: &Entry| matches!(entry, Entry::Message { requires: true, .. });
+        let inexact = |entry: &Entry| matches!(entry, Entry::Message { exact: false, .. });
+        let (requiring, inexact) =
+            (reached(types, &users, requiring), reached(types, &users, inexact));
+        for name in requiring {
             if let Some(Entry::Message { requires, .. }) = self.registry.types.get_mut(&name) {
                 *requires = true;
             }
         }
+        for name in inexact {
+            if let Some(Entry::Message { exact, .. }) = self.registry.types.get_mut(&name) {
+                *exact = false;
+            }
+        }
     }
+}
+
+/// The messages for which `holds`, and all that use them, however far.
+fn reached(
+    types: &HashMap<String, Entry>,
+    users: &HashMap<&str, Vec<&str>>,
+    holds: impl Fn(&Entry) -> bool,
+) -> HashSet<String> {
+    let first = types.iter().filter(|(_, entry)| holds(entry)).map(|(name, _)| name.as_str());
+    let mut open = first.collect::<Vec<_>>();
+    let mut all = open.iter().map(|name| (*name).to_owned()).collect::<HashSet<_>>();
+    while let Some(name) = open.pop() {
+        for user in users.get(name).into_iter().flatten() {
+            if all.insert((*user).to_owned()) {
+                open.push(user);
+            }
+        }
+    }
+    all
 }
 
 /// Whether a message has the option `message_set_wire_format`.

@@ -3,7 +3,7 @@
 /// The message `merged.Leaf`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Leaf<'a> {
     /// The field `id`.
     pub id: ::core::option::Option<i32>,
@@ -174,6 +174,13 @@ impl ::grpc_arena::Schema for Leaf<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for Leaf<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s Leaf<'l>) -> &'s Leaf<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Leaf<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -190,7 +197,7 @@ impl ::grpc_arena::Encode for Leaf<'_> {
 /// The message `merged.Node`.
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Node<'a> {
     /// The field `single`.
     pub single: ::core::option::Option<&'a node::Single<'a>>,
@@ -577,6 +584,13 @@ impl ::grpc_arena::Schema for Node<'static> {
 }
 #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
 #[allow(dead_code, deprecated, nonstandard_style)]
+impl ::grpc_arena::Family for Node<'static> {
+    fn shorten<'s, 'l: 's>(view: &'s Node<'l>) -> &'s Node<'s> {
+        view
+    }
+}
+#[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+#[allow(dead_code, deprecated, nonstandard_style)]
 impl ::grpc_arena::Encode for Node<'_> {
     #[inline]
     fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -597,7 +611,7 @@ pub mod node {
     /// The oneof `choice` of `merged.Node`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
-    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub enum Choice<'a> {
         /// The field `member`.
         Member(&'a Member<'a>),
@@ -611,7 +625,7 @@ pub mod node {
     /// The message `merged.Node.Single`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
-    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct Single<'a> {
         /// The field `value`.
         pub value: ::core::option::Option<i32>,
@@ -775,6 +789,13 @@ pub mod node {
     }
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
+    impl ::grpc_arena::Family for Single<'static> {
+        fn shorten<'s, 'l: 's>(view: &'s Single<'l>) -> &'s Single<'s> {
+            view
+        }
+    }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for Single<'_> {
         #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -791,7 +812,7 @@ pub mod node {
     /// The message `merged.Node.Member`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
-    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct Member<'a> {
         /// The field `value`.
         pub value: ::core::option::Option<i32>,
@@ -955,6 +976,13 @@ pub mod node {
     }
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
+    impl ::grpc_arena::Family for Member<'static> {
+        fn shorten<'s, 'l: 's>(view: &'s Member<'l>) -> &'s Member<'s> {
+            view
+        }
+    }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for Member<'_> {
         #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -971,7 +999,7 @@ pub mod node {
     /// The message `merged.Node.Strict`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
-    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct Strict<'a> {
         /// The field `id`.
         pub id: ::core::option::Option<i32>,
@@ -1097,6 +1125,13 @@ pub mod node {
     }
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
+    impl ::grpc_arena::Family for Strict<'static> {
+        fn shorten<'s, 'l: 's>(view: &'s Strict<'l>) -> &'s Strict<'s> {
+            view
+        }
+    }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for Strict<'_> {
         #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -1113,7 +1148,7 @@ pub mod node {
     /// The message `merged.Node.Many`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
-    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct Many<'a> {
         /// The field `id`.
         pub id: ::core::option::Option<i32>,
@@ -1239,6 +1274,13 @@ pub mod node {
     }
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
+    impl ::grpc_arena::Family for Many<'static> {
+        fn shorten<'s, 'l: 's>(view: &'s Many<'l>) -> &'s Many<'s> {
+            view
+        }
+    }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
     impl ::grpc_arena::Encode for Many<'_> {
         #[inline]
         fn encoded_len(&self, cache: &mut ::grpc_arena::SizeCache) -> usize {
@@ -1255,7 +1297,7 @@ pub mod node {
     /// The message `merged.Node.Only`.
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
     #[allow(dead_code, deprecated, nonstandard_style)]
-    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct Only<'a> {
         /// The field `id`.
         pub id: ::core::option::Option<i32>,
@@ -1377,6 +1419,13 @@ pub mod node {
             limits: &::grpc_arena::DecodeLimits,
         ) -> ::core::result::Result<Only<'a>, ::grpc_arena::DecodeError> {
             ::grpc_arena::codec::decode(bytes, arena, limits)
+        }
+    }
+    #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
+    #[allow(dead_code, deprecated, nonstandard_style)]
+    impl ::grpc_arena::Family for Only<'static> {
+        fn shorten<'s, 'l: 's>(view: &'s Only<'l>) -> &'s Only<'s> {
+            view
         }
     }
     #[allow(clippy::all, clippy::pedantic, rust_2018_idioms)]
