@@ -251,6 +251,11 @@ impl Arrived {
         self.compressed
     }
 
+    /// Whether the core assembled it, in a buffer that it takes back.
+    pub(crate) fn is_assembled(&self) -> bool {
+        matches!(self.body, Body::Assembled(_))
+    }
+
     /// Gives an assembled buffer back to the core.
     pub(crate) fn recycle<R: Role>(self, connection: &mut Recorder<R>) {
         if let Body::Assembled(buf) = self.body {

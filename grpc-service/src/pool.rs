@@ -118,6 +118,15 @@ impl Lease<'_> {
     pub(crate) fn arena(&self) -> &Arena {
         self.arena.as_ref().expect("a lease that lives has its arena")
     }
+
+    /// Takes back what was allocated, for the next message of the same call.
+    pub(crate) fn reset(&mut self) {
+        if let Some(arena) = &mut self.arena
+            && !planted!(ArenaKept)
+        {
+            arena.reset();
+        }
+    }
 }
 
 impl Drop for Lease<'_> {
@@ -127,10 +136,8 @@ impl Drop for Lease<'_> {
         if left >= self.pool.limits.leases {
             return;
         }
-        if let Some(mut arena) = self.arena.take() {
-            if !planted!(ArenaKept) {
-                arena.reset();
-            }
+        self.reset();
+        if let Some(arena) = self.arena.take() {
             self.pool.free.borrow_mut().push(arena);
         }
     }

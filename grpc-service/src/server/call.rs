@@ -1,6 +1,8 @@
 //! What a running call shares with the connection that drives it.
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -149,6 +151,13 @@ pub(crate) enum Sender {
     Pushes,
 }
 
+/// Messages that were handled and whose credit has not been returned yet.
+#[derive(Default)]
+pub(crate) struct Handled {
+    /// What they took of the stream's window.
+    bytes: u32,
+}
+
 /// The framework's side of one running handler: owned by its future, and so `'static` beside it.
 pub(crate) struct Scope {
     pub(crate) shared: Rc<Shared>,
@@ -172,11 +181,38 @@ impl Scope {
         }
     }
 
-    /// Done with a message: its credit and its memory go back.
-    pub(crate) fn consumed(&self, message: Arrived) {
-        let mut connection = self.shared.connection.borrow_mut();
-        connection.grant(self.key, message.wire_len());
-        message.recycle(&mut connection);
+    /// Runs the handler of one message. If it waits, the credit of the messages handled before it in the same poll goes
+    /// back first; until then no output is made, so it would not leave earlier either.
+    pub(crate) async fn handle<T>(
+        &self,
+        handled: &mut Handled,
+        handler: impl Future<Output = T>,
+    ) -> T {
+        let mut handler = pin!(handler);
+        poll_fn(|cx| {
+            let polled = handler.as_mut().poll(cx);
+            if polled.is_pending() {
+                self.grant(handled);
+            }
+            polled
+        })
+        .await
+    }
+
+    /// Returns the credit of messages that were handled.
+    pub(crate) fn grant(&self, handled: &mut Handled) {
+        let bytes = std::mem::take(&mut handled.bytes);
+        if bytes > 0 {
+            self.shared.connection.borrow_mut().grant(self.key, bytes);
+        }
+    }
+
+    /// Counts a message as handled, and gives its memory back where the core assembled it.
+    pub(crate) fn count(&self, handled: &mut Handled, message: Arrived) {
+        handled.bytes += message.wire_len();
+        if message.is_assembled() {
+            message.recycle(&mut self.shared.connection.borrow_mut());
+        }
     }
 
     /// Takes the memory of messages back that were consumed.

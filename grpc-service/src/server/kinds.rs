@@ -10,7 +10,7 @@ use std::task::Poll;
 use grpc_arena::Arena;
 use grpc_proto::{RequestHead, Status};
 
-use super::call::{Scope, Sender};
+use super::call::{Handled, Scope, Sender};
 use super::{
     BidiCall, BidiHandler, ClientStreamingCall, ClientStreamingHandler, Cx, ServerStreamingHandler,
     Sink, UnaryHandler,
@@ -69,19 +69,24 @@ pub(crate) async fn client_streaming<M: Method, H: ClientStreamingHandler<M>>(
             handler.open(&Cx::new(&scope, &head, lease.arena())).await?
         };
         while let Some(mut batch) = poll_fn(|_| scope.poll_batch()).await {
+            let (mut lease, mut handled) = (scope.shared.pool.lease(), Handled::default());
             while let Some(message) = batch.pop() {
-                let lease = scope.shared.pool.lease();
-                let taken = async {
+                let taken = scope.handle(&mut handled, async {
                     let bytes = (batch.bytes(&message), message.is_compressed());
                     let request = scope.decode::<M::Request>(bytes, lease.arena())?;
                     let cx = Cx::new(&scope, &head, lease.arena()).with_compressed(bytes.1);
                     call.on_message(&cx, request).await
+                });
+                let taken = taken.await;
+                lease.reset();
+                scope.count(&mut handled, message);
+                if taken.is_err() {
+                    scope.grant(&mut handled);
+                    return taken;
                 }
-                .await;
-                drop(lease);
-                scope.consumed(message);
-                taken?;
             }
+            scope.grant(&mut handled);
+            drop(lease);
             scope.give_back(batch);
         }
         let lease = scope.shared.pool.lease();
@@ -118,19 +123,24 @@ async fn converse<M: Method, C: BidiCall<M::Request, M::Response>>(
 ) -> Result<(), Status> {
     let mut out = Sink::new(scope, Sender::Replies);
     while let Some(mut batch) = poll_fn(|_| scope.poll_batch()).await {
+        let (mut lease, mut handled) = (scope.shared.pool.lease(), Handled::default());
         while let Some(message) = batch.pop() {
-            let lease = scope.shared.pool.lease();
-            let taken = async {
+            let taken = scope.handle(&mut handled, async {
                 let bytes = (batch.bytes(&message), message.is_compressed());
                 let request = scope.decode::<M::Request>(bytes, lease.arena())?;
                 let cx = Cx::new(scope, head, lease.arena()).with_compressed(bytes.1);
                 call.on_message(&cx, request, &mut out).await
+            });
+            let taken = taken.await;
+            lease.reset();
+            scope.count(&mut handled, message);
+            if taken.is_err() {
+                scope.grant(&mut handled);
+                return taken;
             }
-            .await;
-            drop(lease);
-            scope.consumed(message);
-            taken?;
         }
+        scope.grant(&mut handled);
+        drop(lease);
         scope.give_back(batch);
     }
     let lease = scope.shared.pool.lease();
