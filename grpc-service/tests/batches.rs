@@ -80,6 +80,11 @@ impl BidiCall<Raw<'static>, Raw<'static>> for Watcher {
 
 /// A channel to the watcher, whose streams have a window of so many bytes.
 fn connect(watcher: &Watcher, window: u32) -> (Channel, Pair) {
+    connect_client(watcher, window, Limits::default())
+}
+
+/// The same, with limits for the client.
+fn connect_client(watcher: &Watcher, window: u32, client: Limits) -> (Channel, Pair) {
     let host = MemoryHost::new(1);
     let mut limits = Limits::default();
     limits.stream_window = window;
@@ -89,7 +94,7 @@ fn connect(watcher: &Watcher, window: u32) -> (Channel, Pair) {
     let options = ServerOptions::new(limits).expect("consistent limits");
     let shared: Rc<dyn Host> = Rc::new(Rc::clone(&host));
     let server = Server::new(router, options, shared);
-    Pair::new(&host, &server, &ChannelOptions::default())
+    Pair::new(&host, &server, &ChannelOptions::new(client).expect("consistent limits"))
 }
 
 /// Lengths that leave messages whole, empty, and across the ends of frames and reads.
@@ -167,6 +172,40 @@ fn credit_of_handled_messages_returns_while_the_next_one_waits() {
         // What was handled is 15 messages; the one that waits, and those behind it, keep their credit.
         let credited = u64::from(WINDOW) + 15 * 1000;
         assert!((credited..=credited + ROOM).contains(&received), "{bidi}: {received}");
+        drop(open);
+    }
+}
+
+#[test]
+fn a_receiver_that_stops_owes_less_credit_than_its_mark() {
+    const WINDOW: u32 = 20_000;
+    /// As in `CREDIT_MARK`, and the room for the padding of a message that is split.
+    const SLACK: u64 = (4 << 10) + (1 << 10);
+    for taken in [0, 1, 7, 100, 250] {
+        let watcher = Watcher::default();
+        let mut limits = Limits::default();
+        limits.stream_window = WINDOW;
+        let (channel, mut pair) = connect_client(&watcher, 65_535, limits);
+        pair.settle();
+        let open = pair.block_on(async {
+            let mut arena = Arena::new();
+            let chat = Call::<methods::Chat, _>::bidi(&channel).await.unwrap();
+            let (mut sending, mut receiving) = chat.split();
+            // Twice the window comes back, 45 bytes a message.
+            for _ in 0..2 * WINDOW / 45 {
+                sending.send(&Raw(&[5; 40])).await.unwrap();
+            }
+            for _ in 0..taken {
+                assert!(receiving.next(&mut arena).await.unwrap().is_some());
+            }
+            (sending, receiving)
+        });
+        pair.settle();
+        // Credit leaves for the peer once it is half of a window.
+        let received = pair.client().stats().data_received;
+        let credited = u64::from(WINDOW) + if taken < 222 { 0 } else { 45 * taken };
+        assert!(received <= u64::from(WINDOW) + 45 * taken + SLACK, "{taken}: {received}");
+        assert!(received + SLACK >= credited, "{taken}: {received}");
         drop(open);
     }
 }

@@ -21,6 +21,9 @@ use crate::pool::Pool;
 use crate::queue::WaitQueue;
 use crate::wake::{discard, remember, wake};
 
+/// Credit of messages that were taken is returned at the latest when so many bytes of it have gathered, while more messages
+/// wait to be taken: it costs as much for one message as for a hundred.
+const CREDIT_MARK: u32 = 4 << 10;
 /// Idle call records kept per connection: as many as calls are commonly in flight.
 const SPARE_CALLS: usize = 128;
 
@@ -62,6 +65,8 @@ pub(crate) struct Record {
     pub(crate) decoding: Cell<Option<Encoding>>,
     pub(crate) headers: RefCell<Option<Metadata>>,
     pub(crate) inbox: RefCell<Inbox>,
+    /// Bytes of messages that were taken out of the inbox and whose credit has not been returned.
+    taken: Cell<u32>,
     pub(crate) outcome: RefCell<Option<Outcome>>,
     /// How the call ended, where `outcome` does not say so: because we gave it up, or because that was taken.
     pub(crate) verdict: RefCell<Option<Status>>,
@@ -232,6 +237,7 @@ impl Link {
         discard(call.sender.take());
         drop(call.verdict.take());
         call.single.set(false);
+        call.taken.set(0);
         let mut spare = self.spare.borrow_mut();
         if spare.len() < SPARE_CALLS {
             spare.push(call);
@@ -417,24 +423,38 @@ impl OpenCall {
     }
 
     /// Copies a message into the arena and decodes it there; its credit and its memory go back.
+    ///
+    /// While more messages wait, credit is gathered up to [`CREDIT_MARK`].
     pub(crate) fn decode<'a, S: Schema>(
         &self,
         message: Arrived,
         arena: &'a Arena,
     ) -> Result<S::View<'a>, Status> {
         let copied = self.copy(&message, arena);
+        let taken = self.call.taken.get() + message.wire_len();
+        let last = self.call.inbox.borrow().is_empty();
+        if last || taken >= CREDIT_MARK || message.is_assembled() {
+            self.call.taken.set(0);
+            self.give_credit(taken, message);
+        } else {
+            self.call.taken.set(taken);
+        }
+        S::decode(copied?, arena, &self.link.decode).map_err(Status::from)
+    }
+
+    /// Returns the credit of messages that were taken, and the memory of the last of them.
+    fn give_credit(&self, bytes: u32, last: Arrived) {
         let mut connection = self.link.connection.borrow_mut();
         let mut credit_is_due = false;
         if let Some(key) = self.call.key.get() {
-            connection.grant(key, message.wire_len());
+            connection.grant(key, bytes);
             credit_is_due = connection.has_output();
         }
-        message.recycle(&mut connection);
+        last.recycle(&mut connection);
         drop(connection);
         if credit_is_due {
             self.link.notify();
         }
-        S::decode(copied?, arena, &self.link.decode).map_err(Status::from)
     }
 
     /// Copies a message into the arena, decompressed if need be.

@@ -31,7 +31,8 @@ impl<M: Method> Receiving<M> {
 
     /// The next response, decoded into `arena`, which is reset first; `None` after the last.
     ///
-    /// The server's credit for a message returns when it is taken: a client that does not ask slows the server down.
+    /// The server's credit for messages returns when they are taken, in portions of 4 KiB while more wait: a client that
+    /// does not ask slows the server down.
     ///
     /// # Errors
     /// The status of the call if it is not OK, and INTERNAL for a message that does not decode, which cancels it.
