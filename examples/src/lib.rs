@@ -4,10 +4,10 @@ pub mod guide;
 
 /// Generated from `proto/helloworld.proto`.
 pub mod helloworld {
-    include!(concat!(env!("OUT_DIR"), "/helloworld.rs"));
+    grpc_arena::include_proto!("helloworld");
 }
 
 /// Generated from `proto/route_guide.proto`.
 pub mod routeguide {
-    include!(concat!(env!("OUT_DIR"), "/routeguide.rs"));
+    grpc_arena::include_proto!("routeguide");
 }

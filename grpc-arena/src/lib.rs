@@ -44,3 +44,19 @@ pub use limits::DecodeLimits;
 pub use names::UnknownName;
 pub use owned::{Family, Owned};
 pub use schema::{Encode, Schema, SizeCache};
+
+/// Includes what `grpc-build` generated for a package into `OUT_DIR`.
+///
+/// ```ignore
+/// pub mod helloworld {
+///     grpc_arena::include_proto!("helloworld");
+/// }
+/// ```
+///
+/// `"_"` is for files without a package, `"_all"` for all packages, each in a module for each part of its name.
+#[macro_export]
+macro_rules! include_proto {
+    ($package:literal) => {
+        include!(concat!(env!("OUT_DIR"), "/", $package, ".rs"));
+    };
+}

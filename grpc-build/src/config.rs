@@ -10,8 +10,8 @@ use grpc_arena::{Arena, DecodeLimits, Schema};
 use miette::Diagnostic as _;
 
 use crate::descriptor::{FileDescriptorProto, FileDescriptorSet};
-use crate::generate::Attributes;
-use crate::{Error, generate, resolve};
+use crate::generate::{Attributes, Sides};
+use crate::{Error, choose, generate, resolve};
 
 /// Generates code for `protos`, all they declare and the imported files whose types they use, into `OUT_DIR`. Files are
 /// looked up in `includes`.
@@ -25,6 +25,9 @@ pub fn compile_protos(
     Config::new().compile_protos(protos, includes)
 }
 
+/// The file that includes those of all packages, where there are several and no name was asked for.
+const ALL: &str = "_all";
+
 /// What is generated, and where to.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
@@ -34,7 +37,10 @@ pub struct Config {
     protoc: Option<PathBuf>,
     externals: Vec<(String, String)>,
     attributes: Vec<(String, String)>,
+    only: Vec<String>,
     without_services: bool,
+    sides: Sides,
+    keep_enum_prefixes: bool,
 }
 
 impl Config {
@@ -49,7 +55,8 @@ impl Config {
         self
     }
 
-    /// Also writes a file of this name that includes those of all packages, each in a module for each part of its name.
+    /// Also writes a file of this name that includes those of all packages, each in a module for each part of its name, so
+    /// that packages find the types of each other. By default that is `_all.rs`, and written where there are several.
     pub fn include_file(&mut self, name: impl Into<PathBuf>) -> &mut Self {
         self.include_file = Some(name.into());
         self
@@ -104,6 +111,34 @@ impl Config {
     /// `grpc_arena` alone; with, `grpc_service` too.
     pub fn services(&mut self, generate: bool) -> &mut Self {
         self.without_services = !generate;
+        self
+    }
+
+    /// Generates only what has this name, as `.a.b.Person`, `.a.b.Greeter`, `.a.b.Greeter.SayHello`, or all that lies in
+    /// the package `.a.b` and packages within; and the types that it needs. May be called for several names. A name of nothing is an error.
+    ///
+    /// What is declared in a message that is needed, and is needed by nothing itself, is left out.
+    pub fn only(&mut self, proto: impl Into<String>) -> &mut Self {
+        self.only.push(proto.into());
+        self
+    }
+
+    /// Whether client stubs are generated, as they are by default.
+    pub fn clients(&mut self, generate: bool) -> &mut Self {
+        self.sides.clients = generate;
+        self
+    }
+
+    /// Whether handler traits are generated, as they are by default.
+    pub fn servers(&mut self, generate: bool) -> &mut Self {
+        self.sides.servers = generate;
+        self
+    }
+
+    /// Whether values of enums keep the name of their enum in front, `STATUS_CODE_OK` of `StatusCode`; by default that is
+    /// left out.
+    pub fn keep_enum_prefixes(&mut self, keep: bool) -> &mut Self {
+        self.keep_enum_prefixes = keep;
         self
     }
 
@@ -172,7 +207,16 @@ impl Config {
         if let Some(path) = &self.descriptor_set {
             write(path, bytes)?;
         }
-        for (name, text) in self.generate(&set, &wanted)? {
+        let mut files = self.generate(&set, &wanted)?;
+        if self.include_file.is_none() && files.len() > 1 {
+            let names = files.iter().filter_map(|(file, _)| file.strip_suffix(".rs"));
+            let names = names.map(|name| if name == "_" { "" } else { name }).collect::<Vec<_>>();
+            // A package may be called as the file, however odd that is; then its own file is worth more.
+            if !names.contains(&ALL) {
+                files.push((format!("{ALL}.rs"), generate::include_file(&names)));
+            }
+        }
+        for (name, text) in files {
             write(&out_dir.join(name), text.as_bytes())?;
         }
         Ok(())
@@ -185,12 +229,16 @@ impl Config {
         wanted: &HashSet<String>,
     ) -> Result<Vec<(String, String)>, Error> {
         let attributes = Attributes::new(&self.attributes)?;
-        let packages = resolve::resolve(set, wanted, &self.externals, !self.without_services)?;
+        let (services, prefixes) = (!self.without_services, self.keep_enum_prefixes);
+        let mut packages = resolve::resolve(set, wanted, &self.externals, services, prefixes)?;
+        if !self.only.is_empty() {
+            choose::prune(&mut packages, set, &self.only)?;
+        }
         let mut files = Vec::new();
         for package in &packages {
             files.push((
                 generate::file_name(&package.name),
-                generate::package(package, &attributes)?,
+                generate::package(package, &attributes, self.sides)?,
             ));
         }
         attributes.check_used()?;

@@ -16,13 +16,32 @@ use crate::{names, service};
 
 pub(crate) use attributes::Attributes;
 
+/// Which sides of services are generated.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sides {
+    /// The stubs.
+    pub(crate) clients: bool,
+    /// The handlers.
+    pub(crate) servers: bool,
+}
+
+impl Default for Sides {
+    fn default() -> Self {
+        Self { clients: true, servers: true }
+    }
+}
+
 /// The name of a package's file.
 pub(crate) fn file_name(package: &str) -> String {
     if package.is_empty() { "_.rs".to_owned() } else { format!("{package}.rs") }
 }
 
 /// The source of a package's file, formatted.
-pub(crate) fn package(package: &Package, attributes: &Attributes) -> Result<String, Error> {
+pub(crate) fn package(
+    package: &Package,
+    attributes: &Attributes,
+    sides: Sides,
+) -> Result<String, Error> {
     attributes.note_package(&package.name);
     let scope = Scope::package(&package.name);
     let generator = Generator { package: &package.name, attributes };
@@ -37,7 +56,7 @@ pub(crate) fn package(package: &Package, attributes: &Attributes) -> Result<Stri
         out.extend(generator.extension(extension, &scope));
     }
     for service in &package.services {
-        out.extend(service::generate_service(service, &scope));
+        out.extend(service::generate_service(service, &scope, sides));
     }
     let file = syn::parse2(out).map_err(|error| {
         Error::new(format!(

@@ -12,14 +12,15 @@
 //!
 //! ```ignore
 //! pub mod helloworld {
-//!     include!(concat!(env!("OUT_DIR"), "/helloworld.rs"));
+//!     grpc_arena::include_proto!("helloworld");
 //! }
 //! ```
 //!
 //! The code needs `grpc_arena`, and where there are services `grpc_service` ([`Config::services`]).
 //!
-//! Packages that refer to each other are easier to include together, through the file that
-//! [`Config::include_file`] writes: it holds a module for each part of each package's name.
+//! Packages that refer to each other are included together, by `grpc_arena::include_proto!("_all")`: the file `_all.rs` is
+//! written where there are several packages ([`Config::include_file`] gives it another name), and holds a module for each
+//! part of each package's name.
 //!
 //! | in the schema | in Rust |
 //! |---|---|
@@ -31,6 +32,7 @@
 //! | a value `KIND_ONE` of an enum `Kind` | `Kind::ONE` in an open one, `Kind::One` in a closed one |
 //! | service `Greeter` | a handler trait and a client stub |
 
+mod choose;
 mod comments;
 mod config;
 mod descriptor;

@@ -55,6 +55,12 @@ fn generate(request: &CodeGeneratorRequest<'_>) -> Result<Vec<(String, String)>,
         match option.split_once('=') {
             Some(("include_file", name)) => config.include_file(name),
             Some(("services", "true" | "false")) => config.services(option.ends_with("true")),
+            Some(("clients", "true" | "false")) => config.clients(option.ends_with("true")),
+            Some(("servers", "true" | "false")) => config.servers(option.ends_with("true")),
+            Some(("keep_enum_prefixes", "true" | "false")) => {
+                config.keep_enum_prefixes(option.ends_with("true"))
+            }
+            Some(("only", name)) => config.only(name),
             Some(("extern_path", pair)) => match pair.split_once('=') {
                 Some((proto, rust)) => config.extern_path(proto, rust),
                 None => {

@@ -38,6 +38,7 @@ pub(crate) fn resolve(
     wanted: &HashSet<String>,
     externals: &[(String, String)],
     services: bool,
+    keep_enum_prefixes: bool,
 ) -> Result<Vec<Package>, Error> {
     let files = distinct(set);
     let named = |name: &String| files.iter().any(|file| file.name == Some(name));
@@ -49,7 +50,7 @@ pub(crate) fn resolve(
         ));
     }
     files.iter().try_for_each(|file| check::names(file))?;
-    let registry = Registry::new(&files, wanted, externals, services)?;
+    let registry = Registry::new(&files, wanted, externals, services, keep_enum_prefixes)?;
     let mut packages = Vec::<Package>::new();
     for file in files.iter().filter(|file| file.name.is_some_and(|name| wanted.contains(name))) {
         let name = file.package.unwrap_or_default();
@@ -657,13 +658,15 @@ pub(crate) fn strip_enum_name<'n>(enum_name: &str, value: &'n str) -> &'n str {
 pub(crate) fn value_idents(
     declared: &EnumDescriptorProto<'_>,
     closed: bool,
+    keep_prefixes: bool,
 ) -> Vec<(String, Ident)> {
     let enum_name = declared.name.unwrap_or_default();
     let styled = |name: &str| if closed { names::variant(name) } else { names::constant(name) };
     let stripped = |value: &str| styled(strip_enum_name(enum_name, value));
     let all = declared.value.iter().map(|value| value.name.unwrap_or_default());
     // Where names run into each other without their prefix, all keep it.
-    let distinct = all.clone().map(stripped).collect::<HashSet<_>>().len() == declared.value.len();
+    let distinct = !keep_prefixes
+        && all.clone().map(stripped).collect::<HashSet<_>>().len() == declared.value.len();
     let mut taken = HashSet::new();
     all.map(|name| {
         let rust = if distinct { stripped(name) } else { styled(name) };

@@ -13,17 +13,17 @@ mod server;
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use crate::generate::lints;
+use crate::generate::{Sides, lints};
 use crate::model::{Comments, Method, Scope, Service};
 
 /// The code for one service, placed at the root of its package's file.
 ///
 /// Everything is named by its full path, because the schema's own names are in scope: a message may be called
 /// `Result`.
-pub(crate) fn generate_service(service: &Service, scope: &Scope) -> TokenStream {
-    let methods = methods(service, scope);
-    let handler = server::generate(service, scope);
-    let client = client::generate(service, scope);
+pub(crate) fn generate_service(service: &Service, scope: &Scope, sides: Sides) -> TokenStream {
+    let methods = (sides.servers || sides.clients).then(|| methods(service, scope));
+    let handler = sides.servers.then(|| server::generate(service, scope));
+    let client = sides.clients.then(|| client::generate(service, scope));
     quote! {
         #methods
         #handler

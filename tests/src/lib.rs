@@ -42,7 +42,7 @@ pub mod names {
 
 /// The service of plain bytes: generated code.
 pub mod bytes {
-    include!(concat!(env!("OUT_DIR"), "/bytes.rs"));
+    grpc_arena::include_proto!("bytes");
 }
 
 pub mod echo;

@@ -1,6 +1,7 @@
 //! The plugin for `protoc`: `protoc --grpc-arena_out=OUT [--grpc-arena_opt=OPTION,..] FILE..`.
 //!
-//! Options: `include_file=NAME`, `extern_path=.proto.name=::rust::path`, `services=false`.
+//! Options: `include_file=NAME`, `extern_path=.proto.name=::rust::path`, `only=.proto.name`, `services=false`,
+//! `clients=false`, `servers=false`, `keep_enum_prefixes=true`. `extern_path` and `only` may be given several times.
 
 use std::io::{Read, Write};
 use std::process::ExitCode;

@@ -77,6 +77,7 @@ impl Registry {
         wanted: &HashSet<String>,
         externals: &[(String, String)],
         services: bool,
+        keep_enum_prefixes: bool,
     ) -> Result<Self, Error> {
         let mut builder = Builder {
             registry: Self {
@@ -87,6 +88,7 @@ impl Registry {
                 services: HashMap::new(),
             },
             externals: Externals::new(externals)?,
+            keep_enum_prefixes,
             taken: HashMap::new(),
             functions: HashMap::new(),
             styled: HashMap::new(),
@@ -148,6 +150,7 @@ impl Registry {
 struct Builder {
     registry: Registry,
     externals: Externals,
+    keep_enum_prefixes: bool,
     /// The names of types and modules that are taken in each module of each package.
     taken: HashMap<(String, Vec<String>), HashSet<String>>,
     /// The names of functions that are taken at the root of each package.
@@ -303,7 +306,7 @@ impl Builder {
                 (RustType::generated(home.package, modules, ident), false)
             }
         };
-        let values = value_idents(declared, closed);
+        let values = value_idents(declared, closed, self.keep_enum_prefixes);
         let entry = Entry::Enum { rust, closed, values, external };
         self.registry.types.insert(full_name, entry);
     }

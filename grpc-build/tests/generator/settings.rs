@@ -143,3 +143,99 @@ fn what_is_no_attribute_is_reported_as_it_was_given() {
     let two = "#[must_use]\n#[doc(hidden)]";
     folder.compile(Config::new().attribute(".a.M", two), &[&proto]).unwrap();
 }
+
+/// A schema of which parts are chosen.
+const MANY: &str = "syntax = \"proto3\";\npackage a;\n\
+    message Asked { Used used = 1; map<string, Outer.Within> map = 2; Kind kind = 3; message Idle {} }\n\
+    message Used { Asked back = 1; }\nmessage Outer { message Within {} Idle idle = 1; }\nmessage Idle {}\n\
+    message Other {}\nenum Kind { KIND_NONE = 0; }\nenum Rest { REST_NONE = 0; }\n\
+    service Main { rpc Get(Asked) returns (Used); rpc Set(Other) returns (Other); }\n\
+    service Side { rpc Go(Other) returns (Other); }\n";
+
+fn types(made: &str) -> Vec<&str> {
+    let items = made.lines().filter_map(|line| line.trim().strip_prefix("pub struct "));
+    let mut out = items.map(|item| item.split(['<', '(', ' ']).next().unwrap()).collect::<Vec<_>>();
+    out.sort_unstable();
+    out
+}
+
+#[test]
+fn what_is_chosen_is_generated_with_what_it_needs() {
+    let folder = Folder::new("only");
+    let proto = folder.write("it.proto", MANY);
+    let with = ["Asked", "Idle", "Kind", "Outer", "Used", "Within"];
+    let cases: [(&[&str], Vec<&str>); 4] = [
+        (&[".a.Used"], with.to_vec()),
+        (&[".a.Main.Get"], [&with[..3], &["MainClient"], &with[3..]].concat()),
+        (&[".a.Rest", ".a.Idle"], vec!["Idle", "Rest"]),
+        (&[".a.Side"], vec!["Other", "SideClient"]),
+    ];
+    for (names, expected) in cases {
+        let mut config = Config::new();
+        names.iter().for_each(|name| {
+            config.only(*name);
+        });
+        folder.compile(&mut config, &[&proto]).unwrap();
+        let made = folder.read("a.rs");
+        assert_eq!(types(&made), expected, "{names:?}");
+        assert!(!made.contains("fn set"), "{names:?}");
+    }
+    let error = folder.compile(Config::new().only(".a.Gone"), &[&proto]).unwrap_err();
+    let what = "which is chosen, names no package, message, enum, service or method of the schema";
+    assert_eq!(error.to_string(), format!("`.a.Gone`, {what}"));
+}
+
+#[test]
+fn clients_and_servers_are_generated_alone() {
+    let folder = Folder::new("sides");
+    let proto = folder.write("it.proto", MANY);
+    for (clients, servers) in [(true, true), (true, false), (false, true), (false, false)] {
+        folder.compile(Config::new().clients(clients).servers(servers), &[&proto]).unwrap();
+        let made = folder.read("a.rs");
+        assert_eq!(made.contains("pub struct MainClient"), clients);
+        assert_eq!(made.contains("pub trait Main"), servers);
+        assert_eq!(made.contains("pub mod main_methods"), clients || servers);
+    }
+}
+
+#[test]
+fn values_of_enums_keep_their_prefix_where_that_is_asked_for() {
+    let folder = Folder::new("prefixes");
+    let proto = folder.write("it.proto", MANY);
+    folder.compile(&mut Config::new(), &[&proto]).unwrap();
+    assert!(folder.read("a.rs").contains("pub const NONE: Self"));
+    folder.compile(Config::new().keep_enum_prefixes(true), &[&proto]).unwrap();
+    assert!(folder.read("a.rs").contains("pub const KIND_NONE: Self"));
+}
+
+#[test]
+fn several_packages_have_a_file_that_includes_them_all() {
+    let folder = Folder::new("all");
+    let one = folder.write("one.proto", "syntax = \"proto3\";\npackage a.b;\nmessage A {}\n");
+    let two = folder.write("two.proto", "syntax = \"proto3\";\nmessage B {}\n");
+    folder.compile(&mut Config::new(), &[&one]).unwrap();
+    assert!(!folder.0.join("out/_all.rs").exists());
+    folder.compile(&mut Config::new(), &[&one, &two]).unwrap();
+    let made = folder.read("_all.rs");
+    assert!(
+        made.contains("include!(\"_.rs\");") && made.contains("include!(\"a.b.rs\");"),
+        "{made}"
+    );
+    assert!(made.contains("pub mod a {"), "{made}");
+}
+
+#[test]
+fn the_plugin_takes_the_settings_as_options() {
+    let answer = |options: &str| {
+        let head = [0x12, u8::try_from(options.len()).unwrap()];
+        let answer = grpc_build::run_plugin(&[&head[..], options.as_bytes()].concat()).unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let known =
+        "include_file=all.rs,services=true,clients=false,servers=true,keep_enum_prefixes=true";
+    assert!(!answer(known).contains("not known"));
+    assert!(answer("only=.a.Gone").contains("`.a.Gone`, which is chosen, names no package"));
+    for option in ["clients=maybe", "servers", "keep_enum_prefixes=1", "only"] {
+        assert!(answer(option).contains(&format!("the option `{option}` is not known")));
+    }
+}
