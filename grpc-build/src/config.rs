@@ -2,16 +2,16 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use grpc_arena::{Arena, DecodeLimits, Schema};
-use miette::Diagnostic as _;
 
 use crate::descriptor::{FileDescriptorProto, FileDescriptorSet};
+use crate::folders::{self, Folders, name_to_protoc};
 use crate::generate::{Attributes, Sides};
-use crate::{Error, choose, generate, resolve};
+use crate::{Error, choose, generate, resolve, schema, utf8};
 
 /// Generates code for `protos`, all they declare and the imported files whose types they use, into `OUT_DIR`. Files are
 /// looked up in `includes`.
@@ -41,6 +41,7 @@ pub struct Config {
     without_services: bool,
     sides: Sides,
     keep_enum_prefixes: bool,
+    google_apis: bool,
 }
 
 impl Config {
@@ -68,10 +69,17 @@ impl Config {
         self
     }
 
-    /// Takes this `protoc` to read the schema, as the environment variable `PROTOC` does: for files of an edition, which
-    /// the built-in parser does not know.
+    /// Takes this `protoc` to read the schema, as the environment variable `PROTOC` does, instead of the front end of this
+    /// crate ([`schema`]).
     pub fn protoc(&mut self, path: impl Into<PathBuf>) -> &mut Self {
         self.protoc = Some(path.into());
+        self
+    }
+
+    /// Whether imports of `google/api/*` and `google/rpc/*` that no include folder has are taken from the files that this
+    /// crate carries; not by default. Those of `google/protobuf/*` always are. With `protoc` this has no effect.
+    pub fn google_apis(&mut self, carried: bool) -> &mut Self {
+        self.google_apis = carried;
         self
     }
 
@@ -158,9 +166,10 @@ impl Config {
         let includes = includes.iter().map(AsRef::as_ref).collect::<Vec<_>>();
         let (bytes, wanted) = match protoc {
             Some(protoc) => run_protoc(&protoc, &protos, &includes)?,
-            None => parse(&protos, &includes)?,
+            None => parse(&protos, &includes, self.google_apis)?,
         };
-        self.compile_bytes(&bytes, Some(wanted), &includes)
+        let result = self.compile_bytes(&bytes, Some(wanted), &includes);
+        result.map_err(|error| folders::located(error, &includes))
     }
 
     /// Generates code from an encoded `FileDescriptorSet`, as `protoc --descriptor_set_out --include_imports` writes
@@ -183,7 +192,20 @@ impl Config {
         // Schemas come from their own authors: no need to be sparing.
         let limits =
             DecodeLimits::DEFAULT.with_arena_bytes(usize::MAX).with_unknown_fields(u32::MAX);
-        let set = <FileDescriptorSet<'static> as Schema>::decode(bytes, &arena, &limits)
+        let decode = |bytes| <FileDescriptorSet<'static> as Schema>::decode(bytes, &arena, &limits);
+        // protoc passes comments on as they are, whatever their encoding.
+        let repaired;
+        let (bytes, decoded) = match decode(bytes) {
+            Err(error) => {
+                repaired = utf8::repaired_set(bytes);
+                match &repaired {
+                    Some(repaired) => (&repaired[..], decode(repaired)),
+                    None => (bytes, Err(error)),
+                }
+            }
+            decoded => (bytes, decoded),
+        };
+        let set = decoded
             .map_err(|error| Error::new(format!("the descriptor set does not decode: {error}")))?;
         for name in set.file.iter().filter_map(|file| file.name) {
             for path in
@@ -271,47 +293,18 @@ fn all_but_google(set: &FileDescriptorSet<'_>) -> HashSet<String> {
     files.filter_map(|file| file.name).map(str::to_owned).collect()
 }
 
-/// The encoded descriptors and the names of the files that were asked for, from the built-in parser.
-fn parse(protos: &[&Path], includes: &[&Path]) -> Result<(Vec<u8>, HashSet<String>), Error> {
-    let mut compiler = protox::Compiler::new(includes).map_err(|error| located(&error))?;
-    compiler.include_source_info(true).include_imports(true);
-    for proto in protos {
-        compiler.open_file(proto).map_err(|error| located(&error))?;
-    }
-    let wanted = compiler
-        .files()
-        .filter(|file| !file.is_import())
-        .map(|file| file.name().to_owned())
-        .collect();
-    Ok((compiler.encode_file_descriptor_set(), wanted))
-}
-
-/// What the built-in parser cannot say to a file that begins with `edition`.
-const EDITIONS: &str =
-    ": the built-in parser reads proto2 and proto3; for an edition set PROTOC or Config::protoc";
-
-/// Puts the line in front that the parser's error knows only as a place in the text.
-fn located(error: &protox::Error) -> Error {
-    // Of two declarations that do not go together the later one is to blame.
-    let latest = error.labels().and_then(|labels| labels.max_by_key(miette::LabeledSpan::offset));
-    let blamed = latest.and_then(|label| error.source_code()?.read_span(label.inner(), 0, 0).ok());
-    let line = blamed.as_ref().and_then(|text| u32::try_from(text.line() + 1).ok());
-    let of_edition = blamed.is_some_and(|text| text.data().starts_with(b"edition"));
-    let mut message = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        message = format!("{message}: {inner}");
-        cause = inner.source();
-    }
-    if of_edition {
-        message.push_str(EDITIONS);
-    }
-    match error.file() {
-        Some(file) => {
-            Error::at(file, line, message.strip_prefix(&format!("{file}: ")).unwrap_or(&message))
-        }
-        None => Error::new(message),
-    }
+/// The encoded descriptors and the names of the files that were asked for, from the front end of this crate.
+fn parse(
+    protos: &[&Path],
+    includes: &[&Path],
+    google_apis: bool,
+) -> Result<(Vec<u8>, HashSet<String>), Error> {
+    let folders = Folders { includes, google_apis };
+    let names =
+        protos.iter().map(|proto| folders.name_of(proto)).collect::<Result<Vec<_>, Error>>()?;
+    let listed = names.iter().map(String::as_str).collect::<Vec<_>>();
+    let compiled = schema::compile(&listed, &folders)?;
+    Ok((compiled.descriptor_set, names.into_iter().collect()))
 }
 
 /// The same from `protoc`, whose complaints are passed on as they are: `file:line:column: message`.
@@ -348,20 +341,4 @@ fn run_protoc(
     // Nobody reads it again; should it stay, it does no harm.
     let _ = std::fs::remove_file(&out);
     Ok((bytes, protos.iter().map(|proto| name_to_protoc(proto, includes)).collect()))
-}
-
-/// How `protoc` calls a file: by what is left of its path behind the first of the includes that it lies in.
-fn name_to_protoc(proto: &Path, includes: &[&Path]) -> String {
-    // It compares paths as they are written, but for components that say nothing.
-    let plain = |path: &Path| {
-        path.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>()
-    };
-    let proto = plain(proto);
-    let inner = includes.iter().find_map(|include| {
-        let inner = proto.strip_prefix(plain(include)).ok()?;
-        // The current folder holds no absolute path, and none holds what leaves it.
-        let within = inner.components().all(|part| matches!(part, Component::Normal(_)));
-        within.then_some(inner)
-    });
-    inner.unwrap_or(&proto).to_string_lossy().replace('\\', "/")
 }

@@ -4,24 +4,39 @@ use std::fmt;
 
 /// Why no code was generated: in which file, where in it, and what is wrong.
 ///
-/// Displayed as compilers do, `file:line: message`, so that editors find the place.
+/// Displayed as compilers do, `file:line:column: message`, so that editors find the place.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error {
     file: Option<String>,
     line: Option<u32>,
+    column: Option<u32>,
     message: String,
 }
 
 impl Error {
     pub(crate) fn new(message: impl fmt::Display) -> Self {
-        Self { file: None, line: None, message: message.to_string() }
+        Self { file: None, line: None, column: None, message: message.to_string() }
     }
 
     pub(crate) fn at(file: &str, line: Option<u32>, message: impl fmt::Display) -> Self {
-        Self { file: Some(file.to_owned()), line, message: message.to_string() }
+        Self { file: Some(file.to_owned()), line, column: None, message: message.to_string() }
     }
 
-    /// The file that is to blame, as its importers name it.
+    pub(crate) fn at_column(
+        file: &str,
+        line: u32,
+        column: u32,
+        message: impl fmt::Display,
+    ) -> Self {
+        Self { column: Some(column), ..Self::at(file, Some(line), message) }
+    }
+
+    /// The same error, in the file at `path`.
+    pub(crate) fn in_file(self, path: String) -> Self {
+        Self { file: Some(path), ..self }
+    }
+
+    /// The file that is to blame: its path where it was read from a folder, else its name among the imports.
     pub fn file(&self) -> Option<&str> {
         self.file.as_deref()
     }
@@ -29,6 +44,11 @@ impl Error {
     /// The line in it, from 1.
     pub fn line(&self) -> Option<u32> {
         self.line
+    }
+
+    /// The column in the line, in characters, from 1.
+    pub fn column(&self) -> Option<u32> {
+        self.column
     }
 
     /// What is wrong.
@@ -40,6 +60,9 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.file, self.line) {
+            (Some(file), Some(line)) if let Some(column) = self.column => {
+                write!(f, "{file}:{line}:{column}: {}", self.message)
+            }
             (Some(file), Some(line)) => write!(f, "{file}:{line}: {}", self.message),
             (Some(file), None) => write!(f, "{file}: {}", self.message),
             _ => f.write_str(&self.message),

@@ -38,12 +38,15 @@ mod config;
 mod descriptor;
 mod error;
 mod features;
+mod folders;
 mod generate;
 mod model;
 mod names;
 mod plugin;
 mod resolve;
+pub mod schema;
 mod service;
+mod utf8;
 
 pub use config::{Config, compile_protos};
 pub use error::Error;

@@ -9,7 +9,7 @@ use crate::descriptor::google::protobuf::compiler::{
     CodeGeneratorRequest, CodeGeneratorResponse, code_generator_response::Feature,
     code_generator_response::File,
 };
-use crate::{Config, Error};
+use crate::{Config, Error, utf8};
 
 /// Editions 2023 and 2024.
 const EDITIONS: (i32, i32) = (1000, 1001);
@@ -23,8 +23,15 @@ const EDITIONS: (i32, i32) = (1000, 1001);
 pub fn run_plugin(request: &[u8]) -> Result<Vec<u8>, Error> {
     let arena = Arena::new();
     let limits = DecodeLimits::DEFAULT.with_arena_bytes(usize::MAX).with_unknown_fields(u32::MAX);
-    let request = <CodeGeneratorRequest<'static> as Schema>::decode(request, &arena, &limits)
-        .map_err(|error| Error::new(format!("the request does not decode: {error}")))?;
+    let decode = |bytes| <CodeGeneratorRequest<'static> as Schema>::decode(bytes, &arena, &limits);
+    let mut decoded = decode(request);
+    // protoc passes comments on as they are, whatever their encoding.
+    let repaired = if decoded.is_err() { utf8::repaired_request(request) } else { None };
+    if let Some(repaired) = &repaired {
+        decoded = decode(repaired);
+    }
+    let request =
+        decoded.map_err(|error| Error::new(format!("the request does not decode: {error}")))?;
     let generated = generate(&request);
     let (files, message) = match &generated {
         Ok(files) => (files.as_slice(), None),

@@ -1672,6 +1672,8 @@ pub struct Api<'a> {
     pub mixins: &'a [Mixin<'a>],
     /// The field `syntax`.
     pub syntax: Syntax,
+    /// The field `edition`.
+    pub edition: &'a str,
     /// The fields that the schema does not know.
     pub unknown: ::grpc_arena::codec::UnknownFields<'a>,
 }
@@ -1687,6 +1689,7 @@ impl<'a> Api<'a> {
         source_context: ::core::option::Option::None,
         mixins: &[],
         syntax: <Syntax as ::grpc_arena::codec::OpenEnum>::DEFAULT,
+        edition: "",
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
@@ -1731,6 +1734,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Api<'a> {
                     <Mixin<'static> as ::grpc_arena::codec::Message<'static>>::info,
                 ),
                 ::grpc_arena::codec::FieldInfo::scalar(7, "syntax"),
+                ::grpc_arena::codec::FieldInfo::scalar(8, "edition"),
             ],
         );
         &INFO
@@ -1746,85 +1750,98 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Api<'a> {
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            'f7: {
-                'f6: {
-                    'f5: {
-                        'f4: {
-                            'f3: {
-                                'f2: {
-                                    'f1: {
-                                        match tag {
-                                            10 => break 'f1,
-                                            18 => break 'f2,
-                                            26 => break 'f3,
-                                            34 => break 'f4,
-                                            42 => break 'f5,
-                                            50 => break 'f6,
-                                            56 => break 'f7,
-                                            _ => {
-                                                if __codec::ends(tag) {
+            'f8: {
+                'f7: {
+                    'f6: {
+                        'f5: {
+                            'f4: {
+                                'f3: {
+                                    'f2: {
+                                        'f1: {
+                                            match tag {
+                                                10 => break 'f1,
+                                                18 => break 'f2,
+                                                26 => break 'f3,
+                                                34 => break 'f4,
+                                                42 => break 'f5,
+                                                50 => break 'f6,
+                                                56 => break 'f7,
+                                                66 => break 'f8,
+                                                _ => {
+                                                    if __codec::ends(tag) {
+                                                        cursor = cx
+                                                            .end(
+                                                                start,
+                                                                cursor,
+                                                                tag,
+                                                                group,
+                                                                &mut self.unknown,
+                                                                &mut frame,
+                                                            );
+                                                        break 'fields;
+                                                    }
                                                     cursor = cx
-                                                        .end(
-                                                            start,
-                                                            cursor,
-                                                            tag,
-                                                            group,
-                                                            &mut self.unknown,
-                                                            &mut frame,
-                                                        );
-                                                    break 'fields;
+                                                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                                                 }
-                                                cursor = cx
-                                                    .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                                             }
+                                            continue 'fields;
                                         }
-                                        continue 'fields;
+                                        cursor = __codec::text(cursor, cx, &mut self.name);
+                                        if !cursor.expect(18) {
+                                            continue 'fields;
+                                        }
                                     }
-                                    cursor = __codec::text(cursor, cx, &mut self.name);
-                                    if !cursor.expect(18) {
+                                    cursor = __codec::messages(
+                                        cursor,
+                                        cx,
+                                        18,
+                                        &mut self.methods,
+                                        &mut frame,
+                                    );
+                                    if !cursor.expect(26) {
                                         continue 'fields;
                                     }
                                 }
                                 cursor = __codec::messages(
                                     cursor,
                                     cx,
-                                    18,
-                                    &mut self.methods,
+                                    26,
+                                    &mut self.options,
                                     &mut frame,
                                 );
-                                if !cursor.expect(26) {
+                                if !cursor.expect(34) {
                                     continue 'fields;
                                 }
                             }
-                            cursor = __codec::messages(
-                                cursor,
-                                cx,
-                                26,
-                                &mut self.options,
-                                &mut frame,
-                            );
-                            if !cursor.expect(34) {
+                            cursor = __codec::text(cursor, cx, &mut self.version);
+                            if !cursor.expect(42) {
                                 continue 'fields;
                             }
                         }
-                        cursor = __codec::text(cursor, cx, &mut self.version);
-                        if !cursor.expect(42) {
+                        cursor = __codec::message(cursor, cx, &mut self.source_context);
+                        if !cursor.expect(50) {
                             continue 'fields;
                         }
                     }
-                    cursor = __codec::message(cursor, cx, &mut self.source_context);
-                    if !cursor.expect(50) {
+                    cursor = __codec::messages(
+                        cursor,
+                        cx,
+                        50,
+                        &mut self.mixins,
+                        &mut frame,
+                    );
+                    if !cursor.expect(56) {
                         continue 'fields;
                     }
                 }
-                cursor = __codec::messages(cursor, cx, 50, &mut self.mixins, &mut frame);
-                if !cursor.expect(56) {
+                self.syntax = <__codec::Open<
+                    Syntax,
+                > as __codec::Leaf>::read(&mut cursor, cx);
+                if !cursor.expect(66) {
                     continue 'fields;
                 }
             }
-            self.syntax = <__codec::Open<
-                Syntax,
-            > as __codec::Leaf>::read(&mut cursor, cx);
+            cursor = __codec::text(cursor, cx, &mut self.edition);
         }
         cursor
     }
@@ -1845,6 +1862,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Api<'a> {
         size += __codec::messages_len(1, self.mixins, cache);
         if __codec::OpenEnum::number(self.syntax) != 0 {
             size += <__codec::Open<Syntax> as __codec::Leaf>::field_len(1, self.syntax);
+        }
+        if !self.edition.is_empty() {
+            size += <__codec::Text as __codec::Leaf>::field_len(1, self.edition);
         }
         self.unknown.add_to(size)
     }
@@ -1871,6 +1891,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Api<'a> {
             writer = <__codec::Open<
                 Syntax,
             > as __codec::Leaf>::put(56, self.syntax, writer);
+        }
+        if !self.edition.is_empty() {
+            writer = <__codec::Text as __codec::Leaf>::put(66, self.edition, writer);
         }
         writer.unknown(self.unknown)
     }
@@ -1927,7 +1950,11 @@ pub struct Method<'a> {
     /// The field `options`.
     pub options: &'a [Option<'a>],
     /// The field `syntax`.
+    #[deprecated]
     pub syntax: Syntax,
+    /// The field `edition`.
+    #[deprecated]
+    pub edition: &'a str,
     /// The fields that the schema does not know.
     pub unknown: ::grpc_arena::codec::UnknownFields<'a>,
 }
@@ -1943,6 +1970,7 @@ impl<'a> Method<'a> {
         response_streaming: false,
         options: &[],
         syntax: <Syntax as ::grpc_arena::codec::OpenEnum>::DEFAULT,
+        edition: "",
         unknown: ::grpc_arena::codec::UnknownFields::EMPTY,
     };
 }
@@ -1973,6 +2001,7 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Method<'a> {
                     <Option<'static> as ::grpc_arena::codec::Message<'static>>::info,
                 ),
                 ::grpc_arena::codec::FieldInfo::scalar(7, "syntax"),
+                ::grpc_arena::codec::FieldInfo::scalar(8, "edition"),
             ],
         );
         &INFO
@@ -1988,89 +2017,100 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Method<'a> {
         'fields: loop {
             let start = cursor;
             let tag = cursor.tag(cx);
-            'f7: {
-                'f6: {
-                    'f5: {
-                        'f4: {
-                            'f3: {
-                                'f2: {
-                                    'f1: {
-                                        match tag {
-                                            10 => break 'f1,
-                                            18 => break 'f2,
-                                            24 => break 'f3,
-                                            34 => break 'f4,
-                                            40 => break 'f5,
-                                            50 => break 'f6,
-                                            56 => break 'f7,
-                                            _ => {
-                                                if __codec::ends(tag) {
+            'f8: {
+                'f7: {
+                    'f6: {
+                        'f5: {
+                            'f4: {
+                                'f3: {
+                                    'f2: {
+                                        'f1: {
+                                            match tag {
+                                                10 => break 'f1,
+                                                18 => break 'f2,
+                                                24 => break 'f3,
+                                                34 => break 'f4,
+                                                40 => break 'f5,
+                                                50 => break 'f6,
+                                                56 => break 'f7,
+                                                66 => break 'f8,
+                                                _ => {
+                                                    if __codec::ends(tag) {
+                                                        cursor = cx
+                                                            .end(
+                                                                start,
+                                                                cursor,
+                                                                tag,
+                                                                group,
+                                                                &mut self.unknown,
+                                                                &mut frame,
+                                                            );
+                                                        break 'fields;
+                                                    }
                                                     cursor = cx
-                                                        .end(
-                                                            start,
-                                                            cursor,
-                                                            tag,
-                                                            group,
-                                                            &mut self.unknown,
-                                                            &mut frame,
-                                                        );
-                                                    break 'fields;
+                                                        .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                                                 }
-                                                cursor = cx
-                                                    .unknown(start, cursor, tag, &mut self.unknown, &mut frame);
                                             }
+                                            continue 'fields;
                                         }
-                                        continue 'fields;
+                                        cursor = __codec::text(cursor, cx, &mut self.name);
+                                        if !cursor.expect(18) {
+                                            continue 'fields;
+                                        }
                                     }
-                                    cursor = __codec::text(cursor, cx, &mut self.name);
-                                    if !cursor.expect(18) {
+                                    cursor = __codec::text(
+                                        cursor,
+                                        cx,
+                                        &mut self.request_type_url,
+                                    );
+                                    if !cursor.expect(24) {
                                         continue 'fields;
                                     }
                                 }
-                                cursor = __codec::text(
-                                    cursor,
+                                self.request_streaming = <__codec::Bool as __codec::Leaf>::read(
+                                    &mut cursor,
                                     cx,
-                                    &mut self.request_type_url,
                                 );
-                                if !cursor.expect(24) {
+                                if !cursor.expect(34) {
                                     continue 'fields;
                                 }
                             }
-                            self.request_streaming = <__codec::Bool as __codec::Leaf>::read(
-                                &mut cursor,
+                            cursor = __codec::text(
+                                cursor,
                                 cx,
+                                &mut self.response_type_url,
                             );
-                            if !cursor.expect(34) {
+                            if !cursor.expect(40) {
                                 continue 'fields;
                             }
                         }
-                        cursor = __codec::text(cursor, cx, &mut self.response_type_url);
-                        if !cursor.expect(40) {
+                        self.response_streaming = <__codec::Bool as __codec::Leaf>::read(
+                            &mut cursor,
+                            cx,
+                        );
+                        if !cursor.expect(50) {
                             continue 'fields;
                         }
                     }
-                    self.response_streaming = <__codec::Bool as __codec::Leaf>::read(
-                        &mut cursor,
+                    cursor = __codec::messages(
+                        cursor,
                         cx,
+                        50,
+                        &mut self.options,
+                        &mut frame,
                     );
-                    if !cursor.expect(50) {
+                    if !cursor.expect(56) {
                         continue 'fields;
                     }
                 }
-                cursor = __codec::messages(
-                    cursor,
-                    cx,
-                    50,
-                    &mut self.options,
-                    &mut frame,
-                );
-                if !cursor.expect(56) {
+                self.syntax = <__codec::Open<
+                    Syntax,
+                > as __codec::Leaf>::read(&mut cursor, cx);
+                if !cursor.expect(66) {
                     continue 'fields;
                 }
             }
-            self.syntax = <__codec::Open<
-                Syntax,
-            > as __codec::Leaf>::read(&mut cursor, cx);
+            cursor = __codec::text(cursor, cx, &mut self.edition);
         }
         cursor
     }
@@ -2108,6 +2148,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Method<'a> {
         size += __codec::messages_len(1, self.options, cache);
         if __codec::OpenEnum::number(self.syntax) != 0 {
             size += <__codec::Open<Syntax> as __codec::Leaf>::field_len(1, self.syntax);
+        }
+        if !self.edition.is_empty() {
+            size += <__codec::Text as __codec::Leaf>::field_len(1, self.edition);
         }
         self.unknown.add_to(size)
     }
@@ -2154,6 +2197,9 @@ impl<'a> ::grpc_arena::codec::Message<'a> for Method<'a> {
             writer = <__codec::Open<
                 Syntax,
             > as __codec::Leaf>::put(56, self.syntax, writer);
+        }
+        if !self.edition.is_empty() {
+            writer = <__codec::Text as __codec::Leaf>::put(66, self.edition, writer);
         }
         writer.unknown(self.unknown)
     }

@@ -45,13 +45,13 @@ fn a_type_that_is_not_well_known_is_reported_where_it_is_used() {
     let import = "syntax = \"proto3\";\nimport \"google/protobuf/descriptor.proto\";\n";
     let uses = [
         "message A {\n  google.protobuf.FileDescriptorProto file = 1;\n}\n",
-        "message A {\n  map<int32, google.protobuf.FieldDescriptorProto.Type> types = 1;\n}\n",
+        "message A {\n  map<int32, google.protobuf.FieldDescriptorProto> fields = 1;\n}\n",
         "message A {} service S {\n  rpc Get(A) returns (google.protobuf.FileDescriptorSet);\n}\n",
     ];
     for text in uses {
         let proto = folder.write("uses.proto", &format!("{import}{text}"));
         let error = folder.compile(&mut Config::new(), &[&proto]).unwrap_err();
-        assert_eq!((error.file(), error.line()), (Some("uses.proto"), Some(4)), "{error}");
+        assert!(folder.blames(&error, "uses.proto", 4), "{error}");
         assert!(error.message().contains("extern_path"), "{error}");
     }
 }
