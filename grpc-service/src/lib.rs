@@ -11,6 +11,7 @@
 //! | adapt to a runtime | [`Host`], [`Connector`], [`Endpoint`], and [`drive`](drive::drive) as the loop |
 //! | test without one | [`testing`] |
 //! | record what happens | [`Recordings`] |
+//! | build services from layers, and replace them with their state | [`model`] |
 
 //!
 //! # Features
@@ -28,6 +29,7 @@ mod endpoint;
 mod host;
 mod inbox;
 mod method;
+pub mod model;
 mod peer;
 mod pool;
 mod queue;
@@ -55,6 +57,10 @@ pub use compression::{Compression, Encoding};
 pub use endpoint::{Endpoint, OUT_MARK};
 pub use host::{ConnectError, Connector, Host, LocalFuture};
 pub use method::{Method, Request, Response};
+pub use model::{
+    AsyncMakeService, AsyncMakeServiceWrapper, BoxedService, Either, FactoryLayer, FactoryStack,
+    LayerFn, MakeService, MapTargetService, Param, ParamMut, ParamRef, ParamSet, Service, layer_fn,
+};
 pub use peer::{Peer, PeerAddress, TlsPeer, UnixCredentials};
 pub use pool::{PoolLimits, PoolUse};
 pub use recording::Recordings;
