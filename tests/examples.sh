@@ -48,6 +48,9 @@ says greeter "Hello, 世界!"
 says route_guide "8 points, 8 features"
 says prost_messages "Hello"
 says simulated_greeter "[Ok, Unavailable, Ok]"
+for counted in "0->1" "1->3" "3->6" "6->10"; do
+    says service_stack "counter: $counted"
+done
 
 serves "$examples/blocking" 127.0.0.1:0
 says greeter "Hello, 世界!" call "$address"
