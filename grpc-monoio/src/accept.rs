@@ -15,9 +15,9 @@ use grpc_service::{LocalFuture, Peer, PeerAddress, Server};
 use monoio::io::{CancelHandle, Canceller};
 use monoio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use crate::group::Group;
+use crate::group::{Group, Member};
 use crate::host::spawn;
-use crate::socket::Socket;
+use crate::socket::{Socket, credentials};
 
 /// First and longest wait after an accept that failed for want of resources (EMFILE and the like).
 const BACKOFF_MIN: Duration = Duration::from_millis(10);
@@ -53,10 +53,11 @@ impl Listener for UnixListener {
 
     async fn accept(&self, cancel: CancelHandle) -> io::Result<(Self::Stream, Peer)> {
         let (stream, address) = self.cancelable_accept(cancel).await?;
-        Ok((
-            Socket::new(stream),
-            Peer::new(PeerAddress::Unix(address.as_pathname().map(PathBuf::from))),
-        ))
+        let mut peer = Peer::new(PeerAddress::Unix(address.as_pathname().map(PathBuf::from)));
+        if let Some(credentials) = credentials(&stream) {
+            peer = peer.with_credentials(credentials);
+        }
+        Ok((Socket::new(stream), peer))
     }
 }
 
@@ -80,20 +81,64 @@ pub fn listen_unix(path: impl AsRef<Path>) -> io::Result<UnixListener> {
 ///
 /// The grace may be shortened meanwhile ([`Stopper::stop`]).
 pub async fn serve<L: Listener>(listener: L, server: &Server, stop: Stop) {
+    let (owner, host) = (server.clone(), Rc::clone(server.host()));
+    serve_with(listener, server, stop, |stream, peer, orders| {
+        let (connection, host) = (owner.accept(peer), Rc::clone(&host));
+        Some(Box::pin(async move {
+            // Its calls have ended with the error.
+            let _ = drive(connection, stream, host, orders).await;
+        }))
+    })
+    .await;
+}
+
+/// As [`serve`], behind TLS: a connection is one of `server` once its handshake is complete, and handlers find what that
+/// proved in `cx.peer().tls()`.
+///
+/// A stop ends the handshakes that are under way.
+#[cfg(feature = "tls")]
+pub async fn serve_tls<L: Listener>(
+    listener: L,
+    server: &Server,
+    tls: &grpc_tls::ServerTls,
+    stop: Stop,
+) {
+    let (owner, host) = (Rc::new(server.clone()), Rc::clone(server.host()));
+    let acceptor = tls.acceptor();
+    serve_with(listener, server, stop, |stream, peer, orders| {
+        let host = Rc::clone(&host);
+        match acceptor.accept(&owner, peer, orders) {
+            Ok((connection, orders)) => Some(Box::pin(async move {
+                // Its calls have ended with the error, and a handshake that failed is reported.
+                let _ = drive(connection, stream, host, orders).await;
+            })),
+            Err(error) => {
+                host.report(&error.to_string());
+                None
+            }
+        }
+    })
+    .await;
+}
+
+/// The loop of [`serve`]: `connect` makes the task of a connection.
+async fn serve_with<L, C>(listener: L, server: &Server, stop: Stop, connect: C)
+where
+    L: Listener,
+    C: Fn(L::Stream, Peer, Member) -> Option<LocalFuture<()>>,
+{
     let group = Group::new();
     let mut backoff = BACKOFF_MIN;
     while !stop.has_begun() {
         match accept_until(&listener, &stop).await {
             Ok((stream, peer)) => {
                 backoff = BACKOFF_MIN;
-                let host = Rc::clone(server.host());
+                let orders = group.join();
                 // A panic here would end all connections of the thread.
-                let accepted = catch_unwind(AssertUnwindSafe(|| server.accept(peer)));
-                let (Ok(connection), orders) = (accepted, group.join()) else { continue };
-                spawn(Box::pin(async move {
-                    // Its calls have ended with the error.
-                    let _ = drive(connection, stream, host, orders).await;
-                }));
+                let task = catch_unwind(AssertUnwindSafe(|| connect(stream, peer, orders)));
+                if let Ok(Some(task)) = task {
+                    spawn(task);
+                }
             }
             // The peer left before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

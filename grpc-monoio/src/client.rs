@@ -9,8 +9,8 @@ use std::rc::Rc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use grpc_service::drive::{Transport, drive};
-use grpc_service::{ClientConnection, ConnectError, Connector, Host, LocalFuture};
+use grpc_service::drive::{Orders, Transport, drive};
+use grpc_service::{ClientConnection, ConnectError, Connector, Endpoint, Host, LocalFuture};
 use monoio::net::{TcpStream, UnixStream};
 
 use crate::host::{join_opened, spawn};
@@ -21,14 +21,32 @@ use crate::socket::Socket;
 /// A name is resolved by the system, which blocks the thread; give an IP address where that matters. Of a name's
 /// addresses the first that connects is taken: each is tried a quarter of a second after the one before it, or at once
 /// when that has failed, so that one which swallows all packets hides none of the others.
+///
+/// With the feature `tls`, `TcpConnector::tls` puts TLS in front of each connection: the future of
+/// [`connect`](Connector::connect) then completes after the handshake, and its error says why that failed.
 pub struct TcpConnector {
     host: Rc<dyn Host>,
+    #[cfg(feature = "tls")]
+    tls: Option<grpc_tls::ClientTls>,
 }
 
 impl TcpConnector {
     /// A connector whose connections run on this thread and take their time from `host`.
     pub fn new(host: Rc<dyn Host>) -> Self {
-        Self { host }
+        Self {
+            host,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    /// Puts TLS in front of each connection. Have the channel's calls say `https` too
+    /// ([`ChannelOptions::secure`](grpc_service::ChannelOptions::secure)).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: grpc_tls::ClientTls) -> Self {
+        self.tls = Some(tls);
+        self
     }
 }
 
@@ -39,23 +57,54 @@ impl Connector for TcpConnector {
         connection: ClientConnection,
     ) -> LocalFuture<Result<(), ConnectError>> {
         let (address, host) = (address.to_owned(), Rc::clone(&self.host));
+        #[cfg(feature = "tls")]
+        let tls = self.tls.clone();
+        #[cfg(not(feature = "tls"))]
+        let tls = ();
         Box::pin(async move {
             let failed = |error: io::Error| ConnectError::new(format!("{address}: {error}"));
             if let Some(path) = address.strip_prefix("unix:") {
                 let stream = UnixStream::connect(path).await.map_err(failed)?;
-                run(connection, Socket::new(stream), host);
+                run(connection, Socket::new(stream), host, &address, tls).await
             } else {
                 let stream = connect_tcp(&address, &*host).await.map_err(failed)?;
-                run(connection, Socket::new(stream), host);
+                run(connection, Socket::new(stream), host, &address, tls).await
             }
-            Ok(())
         })
     }
 }
 
-/// Drives a connection in a task of its own.
-fn run(connection: ClientConnection, transport: impl Transport + 'static, host: Rc<dyn Host>) {
+#[cfg(feature = "tls")]
+type Tls = Option<grpc_tls::ClientTls>;
+#[cfg(not(feature = "tls"))]
+type Tls = ();
+
+/// Drives a connection in a task of its own; completes when calls can be made, which is after the handshake with TLS.
+#[cfg_attr(not(feature = "tls"), allow(unused_variables, clippy::unused_async))]
+async fn run(
+    connection: ClientConnection,
+    transport: impl Transport + 'static,
+    host: Rc<dyn Host>,
+    address: &str,
+    tls: Tls,
+) -> Result<(), ConnectError> {
     let orders = join_opened();
+    #[cfg(feature = "tls")]
+    if let Some(tls) = tls {
+        let (endpoint, orders, attempt) = tls.attempt(address, connection, host.now(), orders)?;
+        spawn_driven(endpoint, transport, host, orders);
+        return attempt.await;
+    }
+    spawn_driven(connection, transport, host, orders);
+    Ok(())
+}
+
+fn spawn_driven(
+    connection: impl Endpoint + 'static,
+    transport: impl Transport + 'static,
+    host: Rc<dyn Host>,
+    orders: impl Orders + 'static,
+) {
     spawn(Box::pin(async move {
         // Its calls have ended with the error.
         let _ = drive(connection, transport, host, orders).await;

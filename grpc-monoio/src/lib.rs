@@ -8,12 +8,15 @@
 //! io_uring is used where the kernel has it, epoll otherwise; `MONOIO_FORCE_LEGACY_DRIVER=1` in the environment
 //! forces epoll. Where io_uring is missing and nobody has forced epoll, that is reported once.
 //!
+//! With the feature `tls`, servers and clients speak TLS (`WorkerOptions::tls`, `serve_tls`, `TcpConnector::tls`).
+//!
 //! Reports to operators, such as that accepting fails for want of descriptors, go to the `log` crate with the feature `log`,
 //! and to the standard error without it. The option that lost is `tracing`: spans would go unused, since recordings hold more,
 //! and its subscribers take records of `log` too.
 
 mod accept;
 mod client;
+mod connect;
 mod group;
 mod host;
 mod listen;
@@ -21,8 +24,11 @@ mod socket;
 mod stats;
 mod workers;
 
+#[cfg(feature = "tls")]
+pub use accept::serve_tls;
 pub use accept::{Listener, Stop, Stopper, listen_unix, serve, stopper};
 pub use client::TcpConnector;
+pub use connect::{Connect, connect};
 pub use host::{MonoioHost, block_on};
 pub use socket::{Closer, Reader, Socket, Writer};
 pub use stats::WorkerStats;

@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 
 use grpc_proto::Transmit;
+use grpc_service::UnixCredentials;
 use grpc_service::drive::{Close, ReadHalf, Transport, WriteHalf};
 use monoio::BufResult;
 use monoio::buf::{IoBuf, IoVecBuf};
@@ -13,7 +14,8 @@ use monoio::io::{
     AsyncReadRent, AsyncWriteRent, CancelableAsyncReadRent, Canceller, OwnedReadHalf,
     OwnedWriteHalf, Split, Splitable,
 };
-use nix::sys::socket::{Shutdown, shutdown};
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::socket::{Shutdown, getsockopt, shutdown};
 
 /// The most slices that one write takes; the kernel's own limit is 1024.
 const MAX_SLICES: usize = 64;
@@ -52,6 +54,14 @@ where
         let reader = Reader { half: reader, canceller: Rc::clone(&canceller) };
         (reader, Writer { half: writer, slices: Vec::new() }, Closer { fd, canceller })
     }
+}
+
+/// The process that connected to a Unix socket, as it was then (SO_PEERCRED).
+pub(crate) fn credentials(stream: &impl AsRawFd) -> Option<UnixCredentials> {
+    let seen = getsockopt(stream.as_raw_fd(), PeerCredentials).ok()?;
+    // 0 stands for a process of another namespace of process ids.
+    let pid = Some(seen.pid()).filter(|&pid| pid != 0);
+    Some(UnixCredentials { pid, uid: seen.uid(), gid: seen.gid() })
 }
 
 /// The half of a [`Socket`] that is read from.

@@ -38,12 +38,22 @@ pub struct WorkerOptions {
     /// All of them have to ask for it. A socket of another program that asks for SO_REUSEPORT can join a group of several
     /// threads afterwards; the kernel has no way to refuse it.
     pub share_port: bool,
+    /// TLS in front of each connection. Default none.
+    #[cfg(feature = "tls")]
+    pub tls: Option<grpc_tls::ServerTls>,
 }
 
 impl Default for WorkerOptions {
     fn default() -> Self {
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
-        Self { threads, server: ServerOptions::default(), backlog: 1024, share_port: false }
+        Self {
+            threads,
+            server: ServerOptions::default(),
+            backlog: 1024,
+            share_port: false,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
     }
 }
 
@@ -66,6 +76,14 @@ impl WorkerOptions {
     #[must_use]
     pub fn backlog(mut self, backlog: i32) -> Self {
         self.backlog = backlog;
+        self
+    }
+
+    /// Puts TLS in front of each connection; keep a clone of `tls` to replace its certificates while the workers serve.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: grpc_tls::ServerTls) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -107,8 +125,8 @@ impl Workers {
         let address = listeners[0].local_addr()?;
         let mut workers = Workers { address, stopper, threads: Vec::new(), desks: Vec::new() };
         for listener in listeners {
-            let server = options.server.clone();
-            if let Err(error) = workers.start_one(listener, server, Arc::clone(&routes), &stop) {
+            let options = options.clone();
+            if let Err(error) = workers.start_one(listener, options, Arc::clone(&routes), &stop) {
                 workers.stop(Duration::ZERO);
                 return Err(error);
             }
@@ -120,7 +138,7 @@ impl Workers {
     fn start_one<F>(
         &mut self,
         listener: std::net::TcpListener,
-        options: ServerOptions,
+        options: WorkerOptions,
         routes: Arc<F>,
         stop: &Stop,
     ) -> io::Result<()>
@@ -144,10 +162,10 @@ impl Workers {
                 };
                 let mut router = Router::new();
                 routes(&mut router);
-                let server = Server::new(router, options, MonoioHost::new());
+                let server = Server::new(router, options.server.clone(), MonoioHost::new());
                 // The start was given up if the other end is gone.
                 if report.send(Ok(())).is_ok() {
-                    let mut serving = pin!(serve(listener, &server, stop));
+                    let mut serving = pin!(serve_as(listener, &server, &options, stop));
                     poll_fn(|cx| {
                         desk.answer(&server, cx);
                         serving.as_mut().poll(cx)
@@ -197,4 +215,14 @@ impl Workers {
             let _ = thread.join();
         }
     }
+}
+
+/// Serves with TLS or without it.
+#[cfg_attr(not(feature = "tls"), allow(unused_variables))]
+async fn serve_as(listener: TcpListener, server: &Server, options: &WorkerOptions, stop: Stop) {
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &options.tls {
+        return crate::accept::serve_tls(listener, server, tls, stop).await;
+    }
+    serve(listener, server, stop).await;
 }

@@ -78,6 +78,23 @@ impl ClientTls {
         Self::trusting(Trust::Roots(Arc::new(roots)))
     }
 
+    /// Trusts the servers that the operating system trusts, or, without the feature `platform-roots`, those that Mozilla's
+    /// list trusts.
+    ///
+    /// # Errors
+    /// This build has neither `platform-roots` nor `webpki-roots`, or the system's roots cannot be read.
+    pub fn with_default_roots() -> Result<Self, ConfigError> {
+        #[cfg(feature = "platform-roots")]
+        return Self::with_platform_roots();
+        #[cfg(all(feature = "webpki-roots", not(feature = "platform-roots")))]
+        return Self::with_webpki_roots();
+        #[cfg(not(any(feature = "platform-roots", feature = "webpki-roots")))]
+        Err(ConfigError::new(
+            "no roots to trust: give some (`ClientTls::with_roots`), or enable the feature `platform-roots` or `webpki-roots`"
+                .to_owned(),
+        ))
+    }
+
     /// Uses a configuration of the program's own. ALPN is set to `h2` and 0-RTT is switched off, as at
     /// [`ServerTls::from_config`](crate::ServerTls::from_config).
     pub fn from_config(mut config: ClientConfig) -> Self {

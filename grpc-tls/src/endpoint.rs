@@ -34,6 +34,8 @@ pub struct TlsEndpoint<E, S> {
     /// Output of the inner endpoint, in plaintext; empty between calls.
     plain: Transmit,
     deadline: Instant,
+    /// Plaintext came from the peer.
+    received: bool,
     error: Option<TlsError>,
 }
 
@@ -58,6 +60,7 @@ where
             stash: Vec::new(),
             plain: Transmit::new(),
             deadline,
+            received: false,
             error: None,
         }
     }
@@ -65,6 +68,12 @@ where
     /// Why the session failed, if it did.
     pub fn error(&self) -> Option<&TlsError> {
         self.error.as_ref()
+    }
+
+    /// Whether data has come from the peer. With TLS 1.3 a client's handshake is complete before the server has seen the
+    /// client's certificate: the first data tells that the server goes on.
+    pub fn has_received(&self) -> bool {
+        self.received
     }
 
     /// The endpoint behind the handshake.
@@ -103,10 +112,11 @@ where
         cx: &mut Context<'_>,
         now: Instant,
     ) -> Result<Opened, ConnectionError> {
-        let Self { session, stage, stash, plain, .. } = self;
+        let Self { session, stage, stash, plain, received, .. } = self;
         let mut driven = Ok(());
         let opened = out.append_with(|out| {
             session.open(input, out, &mut |plaintext| {
+                *received = true;
                 let mut rest = plaintext;
                 if let Stage::Running(inner) = stage {
                     driven = inner.drive(&mut rest, plain, cx, now);
@@ -191,6 +201,18 @@ where
         }
     }
 
+    /// Ends the handshake because this side stops: the next turn ends the connection.
+    fn stop_handshake(&mut self) {
+        let Stage::Handshake(start) = std::mem::replace(&mut self.stage, Stage::Over) else {
+            return;
+        };
+        let error = TlsError::HandshakeStopped;
+        if let Some(start) = start {
+            start(Err(&error));
+        }
+        self.error.get_or_insert(error);
+    }
+
     /// One turn: input, time and woken calls, then output.
     fn turn(
         &mut self,
@@ -199,6 +221,9 @@ where
         cx: &mut Context<'_>,
         now: Instant,
     ) -> Result<(), ConnectionError> {
+        if matches!(self.stage, Stage::Over) {
+            return Err(ConnectionError::Closed(None));
+        }
         if matches!(self.stage, Stage::Handshake(_)) && now >= self.deadline {
             let error = out.append_with(|out| self.session.give_up_handshake(out));
             return Err(self.fail(error, cx, now));
@@ -286,14 +311,19 @@ where
     }
 
     fn shutdown(&mut self, now: Instant) {
-        if let Stage::Running(inner) = &mut self.stage {
-            inner.shutdown(now);
+        match &mut self.stage {
+            Stage::Running(inner) => inner.shutdown(now),
+            // No call has begun, so there is nothing to wait for.
+            Stage::Handshake(_) => self.stop_handshake(),
+            Stage::Over => {}
         }
     }
 
     fn abort(&mut self, now: Instant) {
-        if let Stage::Running(inner) = &mut self.stage {
-            inner.abort(now);
+        match &mut self.stage {
+            Stage::Running(inner) => inner.abort(now),
+            Stage::Handshake(_) => self.stop_handshake(),
+            Stage::Over => {}
         }
     }
 

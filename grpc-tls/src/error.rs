@@ -13,6 +13,8 @@ pub enum TlsError {
     NoHttp2(Option<Vec<u8>>),
     /// The handshake was not complete in time.
     HandshakeTimeout,
+    /// This side stopped, or needed the place for a newer connection, before the handshake was complete.
+    HandshakeStopped,
     /// The transport ended in the middle of the handshake.
     HandshakeCut,
     /// The transport ended without `close_notify`: what came last may be missing (RFC 8446 §6.1).
@@ -81,8 +83,8 @@ impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TlsError::NotTls(Plaintext::Http2) => f.write_str(
-                "the peer speaks HTTP/2 without TLS on a connection that needs TLS: use `https` at the client, or a \
-                 port without TLS",
+                "the peer speaks HTTP/2 without TLS, and this side needs TLS: use `https` at the client and TLS at the \
+                 server, or neither",
             ),
             TlsError::NotTls(Plaintext::Http1) => f.write_str(
                 "the peer speaks HTTP/1 without TLS on a connection that needs TLS: use `https` and HTTP/2",
@@ -99,6 +101,9 @@ impl fmt::Display for TlsError {
                 other.escape_ascii()
             ),
             TlsError::HandshakeTimeout => f.write_str("the TLS handshake was not complete in time"),
+            TlsError::HandshakeStopped => {
+                f.write_str("this side ended the connection before the TLS handshake was complete")
+            }
             TlsError::HandshakeCut => f.write_str("the connection ended in the middle of the TLS handshake"),
             TlsError::Truncated => f.write_str(
                 "the connection ended without the TLS alert close_notify: data may be missing (RFC 8446 §6.1)",

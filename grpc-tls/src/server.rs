@@ -14,6 +14,7 @@ use rustls::server::{
 };
 use rustls::sign::CertifiedKey;
 
+use crate::acceptor::{Acceptor, HANDSHAKES};
 use crate::config::{ConfigError, MAX_HANDSHAKE, for_http2, provider};
 use crate::endpoint::{HANDSHAKE_TIMEOUT, TlsEndpoint};
 use crate::error::TlsError;
@@ -35,6 +36,7 @@ use crate::sni::NoteName;
 pub struct ServerTls {
     shared: Arc<Shared>,
     handshake_timeout: Duration,
+    handshakes: usize,
 }
 
 struct Shared {
@@ -77,7 +79,7 @@ impl ServerTls {
         let parts = Parts { certificates, clients: Clients::NotAsked, provider };
         let config = RwLock::new(parts.config()?);
         let shared = Arc::new(Shared { config, parts: Some(RwLock::new(parts)) });
-        Ok(ServerTls { shared, handshake_timeout: HANDSHAKE_TIMEOUT })
+        Ok(ServerTls { shared, handshake_timeout: HANDSHAKE_TIMEOUT, handshakes: HANDSHAKES })
     }
 
     /// Uses a configuration of the program's own. ALPN is set to `h2`, and 0-RTT is switched off, because HTTP/2 needs
@@ -87,7 +89,7 @@ impl ServerTls {
         config.max_early_data_size = 0;
         config.cert_resolver = Arc::new(NoteName(config.cert_resolver));
         let shared = Arc::new(Shared { config: RwLock::new(Arc::new(config)), parts: None });
-        ServerTls { shared, handshake_timeout: HANDSHAKE_TIMEOUT }
+        ServerTls { shared, handshake_timeout: HANDSHAKE_TIMEOUT, handshakes: HANDSHAKES }
     }
 
     /// Shows another certificate to clients that ask for `name` by SNI.
@@ -141,6 +143,23 @@ impl ServerTls {
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout.min(MAX_HANDSHAKE);
         self
+    }
+
+    /// How many handshakes may be under way at a time on each thread that serves, [`HANDSHAKES`] by default and at least
+    /// one; with one more the oldest is ended.
+    #[must_use]
+    pub fn handshakes(mut self, limit: usize) -> Self {
+        self.handshakes = limit.max(1);
+        self
+    }
+
+    pub(crate) fn handshake_limit(&self) -> usize {
+        self.handshakes
+    }
+
+    /// TLS in front of the connections that one thread accepts; for adapters.
+    pub fn acceptor(&self) -> Acceptor {
+        Acceptor::new(self.clone())
     }
 
     /// Shows another certificate to new connections from now on, instead of that of [`from_pem`](Self::from_pem).

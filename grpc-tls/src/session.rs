@@ -70,6 +70,17 @@ enum Side {
     Server(Box<UnbufferedServerConnection>),
 }
 
+/// What a client reads that speaks HTTP/2 without TLS to a server that needs TLS: an empty SETTINGS frame, which has to come
+/// first (RFC 9113 §3.4), and GOAWAY with INADEQUATE_SECURITY and the reason (§6.8, §7).
+fn needs_tls() -> Vec<u8> {
+    const REASON: &[u8] = b"this port needs TLS";
+    let mut frames = vec![0, 0, 0, 4, 0, 0, 0, 0, 0];
+    frames.extend([0, 0, 8 + REASON.len() as u8, 7, 0, 0, 0, 0, 0]);
+    frames.extend([0, 0, 0, 0, 0, 0, 0, 0xc]);
+    frames.extend_from_slice(REASON);
+    frames
+}
+
 impl Session {
     /// The client's side of a session with the server `name`, which its certificate must be for.
     ///
@@ -251,7 +262,10 @@ impl Session {
 
     /// Ends the session because of a rule of this crate.
     fn fail(&mut self, error: TlsError, out: &mut Vec<u8>) -> TlsError {
-        if !error.is_silent() {
+        let is_server = matches!(self.side, Side::Server(_));
+        if is_server && error == TlsError::NotTls(Plaintext::Http2) {
+            out.extend_from_slice(&needs_tls());
+        } else if !error.is_silent() {
             self.close_notify(out);
         }
         self.failed = Some(error.clone());

@@ -128,7 +128,15 @@ fn plaintext_on_a_tls_connection_is_named() {
     for (said, what) in cases {
         let mut s = server_end(&server, saying(b""));
         s.inbox.extend(said);
-        assert!(s.turn(usize::MAX).is_empty(), "no alert can reach a peer that does not speak TLS");
+        let answer = s.turn(usize::MAX);
+        if what == Plaintext::Http2 {
+            assert_eq!(answer[..9], [0, 0, 0, 4, 0, 0, 0, 0, 0], "SETTINGS come first");
+            assert_eq!(answer[12..18], [7, 0, 0, 0, 0, 0], "GOAWAY");
+            assert_eq!(usize::from(answer[11]), answer.len() - 18);
+            assert!(answer.ends_with(b"\0\0\0\x0cthis port needs TLS"));
+        } else {
+            assert!(answer.is_empty(), "no alert can reach a peer that does not speak TLS");
+        }
         assert_eq!(s.peer(), Err(TlsError::NotTls(what)));
         assert!(s.outcome.is_some());
     }
@@ -324,4 +332,24 @@ fn rustls_client(roots: &[u8]) -> rustls::ClientConfig {
         .unwrap()
         .with_root_certificates(store)
         .with_no_client_auth()
+}
+
+#[test]
+fn a_stop_during_the_handshake_ends_it_at_once() {
+    let (server, client) = plain_pair();
+    for stop in [Endpoint::shutdown, Endpoint::abort] {
+        for turns in 0..2 {
+            let mut c = client_end(&client, "localhost", saying(b"hello"));
+            let mut s = server_end(&server, saying(b""));
+            for end in [&mut c, &mut s] {
+                (0..turns).for_each(|_| drop(end.turn(0)));
+                stop(&mut end.tls, end.now);
+                assert_eq!(end.peer(), Err(TlsError::HandshakeStopped));
+                assert_eq!(end.tls.poll_timeout(), None, "nothing is waited for");
+                end.turn(0);
+                assert_eq!(end.outcome, Some(ConnectionError::Closed(None)));
+                assert_eq!(end.tls.error(), Some(&TlsError::HandshakeStopped));
+            }
+        }
+    }
 }

@@ -45,6 +45,8 @@ pub mod bytes {
     grpc_arena::include_proto!("bytes");
 }
 
+#[cfg(feature = "tls")]
+pub mod authority;
 pub mod echo;
 pub mod raw;
 pub mod served;

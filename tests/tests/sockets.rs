@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use examples::helloworld::{Greeter, GreeterClient, HelloReply, HelloRequest, register_greeter};
 use grpc_arena::Arena;
 use grpc_monoio::{
     MonoioHost, TcpConnector, WorkerOptions, Workers, block_on, listen_unix, serve, stopper,
@@ -205,6 +206,46 @@ fn a_unix_socket_is_served_too() {
         let (stopper, stop) = stopper();
         let serving = monoio::spawn(async move { serve(listener, &server, stop).await });
         assert_eq!(call(&address, 5).await, Ok(5));
+        stopper.stop(Duration::from_secs(1));
+        serving.await;
+    })
+    .expect("a runtime");
+    std::fs::remove_file(&path).expect("the socket's file is still there");
+}
+
+/// Answers with the process and the user that call.
+struct Naming;
+
+impl Greeter for Naming {
+    async fn say_hello<'a>(
+        &self,
+        cx: &Cx<'a>,
+        _: HelloRequest<'a>,
+    ) -> Result<HelloReply<'a>, Status> {
+        let seen = cx.peer().credentials().map(|of| (of.pid, of.uid, of.gid));
+        let message = cx.arena().alloc_str(&format!("{seen:?}"));
+        Ok(HelloReply { message, ..HelloReply::default() })
+    }
+}
+
+#[test]
+fn a_handler_sees_the_process_behind_a_unix_socket() {
+    let path = std::env::temp_dir().join(format!("grpc-credentials-{}", std::process::id()));
+    let target = format!("unix:{}", path.display());
+    block_on(async {
+        let listener = listen_unix(&path).expect("binds");
+        let mut router = Router::new();
+        register_greeter(&mut router, Rc::new(Naming));
+        let server = Server::new(router, ServerOptions::default(), MonoioHost::new());
+        let (stopper, stop) = stopper();
+        let serving = monoio::spawn(async move { serve(listener, &server, stop).await });
+        let channel = grpc_monoio::connect(target).await.expect("it listens");
+        let (request, arena) = (HelloRequest::default(), Arena::new());
+        let reply = GreeterClient::new(channel).say_hello(&request, &arena).await;
+        // SAFETY: neither call takes an argument or can fail.
+        let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
+        let expected = format!("{:?}", Some((Some(std::process::id()), uid, gid)));
+        assert_eq!(reply.map(|reply| reply.message), Ok(&expected[..]));
         stopper.stop(Duration::from_secs(1));
         serving.await;
     })

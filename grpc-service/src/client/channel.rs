@@ -1,12 +1,13 @@
 //! Where a client's calls go.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::rc::Rc;
 
-use grpc_proto::Config;
 use grpc_proto::http2::Side;
+use grpc_proto::{Code, Config, Status};
 
-use super::dialer::{Connectivity, Dialer};
+use super::dialer::{Connectivity, Dialer, Waiting};
 use super::link::Link;
 use super::{ChannelOptions, ClientConnection};
 use crate::compression::{Codecs, Encoding};
@@ -102,6 +103,22 @@ impl Channel {
         }
     }
 
+    /// Completes when calls can go out; it connects where that has not begun.
+    ///
+    /// # Errors
+    /// UNAVAILABLE with the reason: the attempt to connect has failed, or the last one has and the next one is not due.
+    pub async fn ready(&self) -> Result<(), Status> {
+        match &self.route {
+            Route::One(held) => {
+                held.link().ready().await.map_err(|why| Status::new(Code::Unavailable, why))
+            }
+            Route::Dialed(dialer) => {
+                let mut place = Place { dialer, waiting: Waiting::default() };
+                poll_fn(|cx| dialer.poll_link(false, &mut place.waiting, cx)).await.map(drop)
+            }
+        }
+    }
+
     pub(super) fn route(&self) -> &Route {
         &self.route
     }
@@ -112,6 +129,18 @@ impl Channel {
             Route::One(held) => held.link().pool.codecs.preferred(),
             Route::Dialed(dialer) => dialer.options().preferred_encoding(),
         }
+    }
+}
+
+/// A place among what waits for a connection, which is left when it is dropped.
+struct Place<'d> {
+    dialer: &'d Dialer,
+    waiting: Waiting,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.dialer.leave(&mut self.waiting);
     }
 }
 

@@ -8,6 +8,7 @@ mod dialer;
 mod link;
 mod options;
 mod streaming;
+mod target;
 
 pub use backoff::Backoff;
 pub use call::{Bidi, Call, ClientStreaming, ResponseMetadata, ServerStreaming, Unary};
@@ -16,3 +17,4 @@ pub use connection::ClientConnection;
 pub use dialer::Connectivity;
 pub use options::{ChannelOptions, OptionError};
 pub use streaming::{BidiStream, ClientStream, Receiving, Sending};
+pub use target::Target;

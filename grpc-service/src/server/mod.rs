@@ -124,7 +124,8 @@ impl Default for ServerOptions {
     }
 }
 
-/// The server of one thread: its routes, and the memory that its connections share.
+/// The server of one thread: its routes, and the memory that its connections share. A clone is the same server.
+#[derive(Clone)]
 pub struct Server {
     options: ServerOptions,
     routes: Rc<Deployed>,

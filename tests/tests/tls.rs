@@ -1,0 +1,305 @@
+//! TLS over real sockets: who is who, what is refused, and certificates that are replaced.
+//!
+//! `MONOIO_FORCE_LEGACY_DRIVER=1` in the environment runs all of it on epoll.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use examples::helloworld::{Greeter, GreeterClient, HelloReply, HelloRequest, register_greeter};
+use grpc_arena::Arena;
+use grpc_monoio::{WorkerOptions, Workers, block_on, connect};
+use grpc_proto::{Code, Status};
+use grpc_service::{ChannelOptions, Cx};
+use grpc_tls::{ClientTls, ServerTls};
+use tests::authority::Authority;
+
+/// Answers with what TLS proved about the caller.
+struct Seeing;
+
+impl Greeter for Seeing {
+    async fn say_hello<'a>(
+        &self,
+        cx: &Cx<'a>,
+        request: HelloRequest<'a>,
+    ) -> Result<HelloReply<'a>, Status> {
+        if request.name == "slow" {
+            cx.sleep(Duration::from_secs(30)).await;
+        }
+        let tls = cx.peer().tls();
+        let seen = tls.map_or("no TLS".to_owned(), |tls| {
+            format!("{tls} asked for {:?}", tls.server_name.as_deref().unwrap_or("nothing"))
+        });
+        Ok(HelloReply { message: cx.arena().alloc_str(&seen), ..HelloReply::default() })
+    }
+}
+
+fn serve(options: WorkerOptions) -> Workers {
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let routes = |router: &mut grpc_service::Router| register_greeter(router, Rc::new(Seeing));
+    Workers::start(loopback, options.threads(1), routes).expect("loopback can be served")
+}
+
+/// A server with a certificate for `localhost`, and a client that trusts it.
+fn pair() -> (ServerTls, ClientTls) {
+    let authority = Authority::new();
+    let own = authority.sign(&["localhost"]);
+    let server = ServerTls::from_pem(&own.chain, &own.key).expect("a certificate");
+    (server, ClientTls::with_roots(&authority.roots()).expect("roots"))
+}
+
+async fn hello(greeter: &GreeterClient, name: &str) -> Result<String, Status> {
+    let arena = Arena::new();
+    let request = HelloRequest { name, ..HelloRequest::default() };
+    greeter.say_hello(&request, &arena).await.map(|reply| reply.message.to_owned())
+}
+
+/// One call over a connection of its own.
+async fn call(target: &str, tls: Option<&ClientTls>) -> Result<String, Status> {
+    let mut connecting = connect(target);
+    if let Some(tls) = tls {
+        connecting = connecting.tls(tls.clone());
+    }
+    hello(&GreeterClient::new(connecting.await?), "").await
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    block_on(future).expect("a runtime")
+}
+
+#[test]
+fn mutual_tls_shows_each_side_who_the_other_is() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let own = authority.sign(&["localhost"]);
+    let server = ServerTls::from_pem(&own.chain, &own.key)
+        .and_then(|tls| tls.require_client_certificate(&clients.roots()))
+        .expect("a configuration");
+    let workers = serve(WorkerOptions::default().tls(server));
+    let target = format!("https://localhost:{}", workers.address().port());
+    let trusting = ClientTls::with_roots(&authority.roots()).expect("roots");
+
+    let shown = clients.sign(&["spiffe://example.org/web"]);
+    let client = trusting.clone().certificate(&shown.chain, &shown.key);
+    // The clone above shares its configuration.
+    let known = run(call(&target, Some(&client.expect("a certificate"))));
+    assert_eq!(known.as_deref(), Ok("spiffe://example.org/web asked for \"localhost\""));
+
+    let nameless = ClientTls::with_roots(&authority.roots()).expect("roots");
+    let error = run(call(&target, Some(&nameless))).expect_err("no certificate was shown");
+    assert_eq!(error.code(), Code::Unavailable);
+    assert!(error.message().contains("CertificateRequired"), "{error:?}");
+
+    let other = Authority::new().sign(&["spiffe://example.org/web"]);
+    let stranger = ClientTls::with_roots(&authority.roots()).expect("roots");
+    let stranger = stranger.certificate(&other.chain, &other.key).expect("a certificate");
+    let error = run(call(&target, Some(&stranger))).expect_err("another authority signed it");
+    assert!(error.message().contains("UnknownCA"), "{error:?}");
+    workers.stop(Duration::from_secs(5));
+}
+
+#[test]
+fn a_certificate_for_another_host_is_refused_and_both_are_named() {
+    let (server, client) = pair();
+    let workers = serve(WorkerOptions::default().tls(server));
+    let target = format!("https://{}", workers.address());
+    let error = run(call(&target, Some(&client))).expect_err("it is for localhost");
+    assert_eq!(error.code(), Code::Unavailable);
+    assert!(error.message().contains("127.0.0.1"), "{error:?}");
+    assert!(error.message().contains("localhost"), "{error:?}");
+    let named = client.server_name("localhost").expect("a name");
+    assert!(run(call(&target, Some(&named))).is_ok());
+    workers.stop(Duration::from_secs(5));
+}
+
+#[test]
+fn tls_on_one_side_alone_is_an_error_that_says_so() {
+    let (server, client) = pair();
+    let behind = serve(WorkerOptions::default().tls(server));
+    let target = format!("http://localhost:{}", behind.address().port());
+    let error = run(call(&target, None)).expect_err("the server needs TLS");
+    assert_eq!(error.code(), Code::Unavailable);
+    assert!(error.message().contains("this port needs TLS"), "{error:?}");
+    behind.stop(Duration::from_secs(5));
+
+    let plain = serve(WorkerOptions::default());
+    let target = format!("https://localhost:{}", plain.address().port());
+    let error = run(call(&target, Some(&client))).expect_err("the server has no TLS");
+    assert_eq!(error.code(), Code::Unavailable);
+    assert!(error.message().contains("HTTP/2 without TLS"), "{error:?}");
+    plain.stop(Duration::from_secs(5));
+}
+
+#[test]
+fn a_target_that_does_not_fit_its_tls_is_refused_before_connecting() {
+    let (_, client) = pair();
+    run(async {
+        let error = connect("http://localhost:1").tls(client).await.expect_err("no TLS there");
+        assert_eq!(error.code(), Code::InvalidArgument);
+        let error = connect("localhost:1").await.expect_err("no scheme");
+        assert_eq!(error.code(), Code::InvalidArgument);
+    });
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_handshake() {
+    let (server, client) = pair();
+    let workers = serve(WorkerOptions::default().tls(server));
+    let mut stalled = TcpStream::connect(workers.address()).expect("it listens");
+    stalled.write_all(&[22, 3, 1, 2]).expect("the front of a record");
+    // It has been accepted for sure when another one has been served.
+    let target = format!("https://localhost:{}", workers.address().port());
+    assert!(run(call(&target, Some(&client))).is_ok());
+    let begun = Instant::now();
+    workers.stop(Duration::from_secs(60));
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_handshake_that_takes_too_long_ends_its_connection() {
+    let (server, _) = pair();
+    let tls = server.handshake_timeout(Duration::from_millis(200));
+    let workers = serve(WorkerOptions::default().tls(tls));
+    let mut stalled = TcpStream::connect(workers.address()).expect("it listens");
+    stalled.set_read_timeout(Some(Duration::from_secs(5))).expect("a time");
+    // An alert may come before the end.
+    stalled.read_to_end(&mut Vec::new()).expect("the server closes it");
+    workers.stop(Duration::from_secs(5));
+}
+
+/// Lets the process open as many files as the system allows.
+fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls read or write the one struct that they are given.
+    unsafe {
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit), 0);
+        limit.rlim_cur = limit.rlim_max;
+        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
+    }
+}
+
+#[test]
+fn a_thousand_stalled_handshakes_do_not_disturb_a_neighbour() {
+    raise_descriptor_limit();
+    let (server, client) = pair();
+    let workers = serve(WorkerOptions::default().tls(server.handshakes(100)));
+    let (address, port) = (workers.address(), workers.address().port());
+    let target = format!("https://localhost:{port}");
+    run(async {
+        let neighbour = connect(target.as_str()).tls(client.clone()).await.expect("served");
+        let neighbour = GreeterClient::new(neighbour);
+        let mut stalled = Vec::new();
+        for round in 0..1000 {
+            let mut stream = TcpStream::connect(address).expect("it listens");
+            if round % 2 == 0 {
+                stream.write_all(&[22, 3, 1, 2]).expect("the front of a record");
+            }
+            stalled.push(stream);
+            if round % 50 == 0 {
+                let begun = Instant::now();
+                hello(&neighbour, "").await.expect("it is served");
+                assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+            }
+        }
+        // A handshake that goes on gets its place, too.
+        assert!(call(&target, Some(&client)).await.is_ok());
+        // The oldest have been ended; the newest are within the bound.
+        let mut oldest = stalled.swap_remove(0);
+        oldest.set_read_timeout(Some(Duration::from_secs(5))).expect("a time");
+        let ended = oldest.read(&mut [0; 64]);
+        let timed_out = std::io::ErrorKind::WouldBlock;
+        assert!(!matches!(&ended, Err(error) if error.kind() == timed_out), "{ended:?}");
+        let newest = stalled.last_mut().expect("a thousand");
+        newest.set_nonblocking(true).expect("a mode");
+        let waiting = newest.read(&mut [0; 64]).expect_err("it waits for the handshake");
+        assert_eq!(waiting.kind(), timed_out);
+    });
+    workers.stop(Duration::from_secs(5));
+}
+
+#[test]
+fn certificates_are_replaced_under_load_and_no_call_fails() {
+    let authorities: Vec<Authority> = (0..11).map(|_| Authority::new()).collect();
+    let certificate = |round: usize| authorities[round].sign(&["localhost"]);
+    let trusting =
+        |round: usize| ClientTls::with_roots(&authorities[round].roots()).expect("roots");
+    let first = certificate(0);
+    let server = ServerTls::from_pem(&first.chain, &first.key).expect("a certificate");
+    let workers = serve(WorkerOptions::default().tls(server.clone()));
+    let target = format!("https://localhost:{}", workers.address().port());
+    run(async {
+        let old = connect(target.as_str()).tls(trusting(0)).await.expect("served");
+        let old = GreeterClient::new(old);
+        let mut calls = 0;
+        let mut shown = 0;
+        for round in 1..=10 {
+            let new = certificate(round);
+            if round == 5 {
+                let broken = &new.chain[..new.chain.len() / 2];
+                let error = server.replace_certificate(broken, &new.key).expect_err("cut in two");
+                assert!(error.to_string().contains("certificate"), "{error}");
+                let other = certificate(round).key;
+                server.replace_certificate(&new.chain, &other).expect_err("another's key");
+            } else {
+                server.replace_certificate(&new.chain, &new.key).expect("a certificate");
+                shown = round;
+            }
+            for _ in 0..20 {
+                hello(&old, "").await.expect("an open connection goes on");
+                calls += 1;
+            }
+            call(&target, Some(&trusting(shown))).await.expect("the new certificate is shown");
+            let stale = trusting(if shown == round { round - 1 } else { round });
+            let error = call(&target, Some(&stale)).await.expect_err("it is another authority's");
+            assert!(error.message().contains("UnknownIssuer"), "{error:?}");
+        }
+        assert_eq!(calls, 200);
+    });
+    workers.stop(Duration::from_secs(5));
+}
+
+/// Passes bytes between a client and a server, and ends both sockets when it is asked to.
+fn passing(server: SocketAddr) -> (SocketAddr, std::sync::mpsc::Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    let (cut, is_cut) = std::sync::mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        let client = listener.accept().expect("a client").0;
+        let server = TcpStream::connect(server).expect("it listens");
+        let pump = |mut from: TcpStream, mut to: TcpStream| {
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from, &mut to);
+            });
+        };
+        let twin = |stream: &TcpStream| stream.try_clone().expect("a descriptor");
+        pump(twin(&client), twin(&server));
+        pump(twin(&server), twin(&client));
+        let _ = is_cut.recv();
+        let _ = client.shutdown(std::net::Shutdown::Both);
+        let _ = server.shutdown(std::net::Shutdown::Both);
+    });
+    (address, cut)
+}
+
+#[test]
+fn a_connection_that_is_cut_without_close_notify_fails_its_calls() {
+    let (server, client) = pair();
+    let workers = serve(WorkerOptions::default().tls(server));
+    let (address, cut) = passing(workers.address());
+    run(async {
+        let target = format!("https://localhost:{}", address.port());
+        let channel = connect(target.as_str()).options(ChannelOptions::default()).tls(client);
+        let greeter = GreeterClient::new(channel.await.expect("served"));
+        hello(&greeter, "").await.expect("served");
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(200));
+            cut.send(()).expect("it passes bytes on");
+        });
+        let error = hello(&greeter, "slow").await.expect_err("the connection is cut");
+        assert_eq!(error.code(), Code::Unavailable);
+    });
+    // The server has ended the connection, too: a stop does not wait for its call.
+    let begun = Instant::now();
+    workers.stop(Duration::from_secs(20));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
