@@ -1,6 +1,9 @@
 //! The client's side of calls.
 
+use alloc::boxed::Box;
 use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::head::{CallHead, is_binary_value, is_compression, is_grpc};
 use super::sealed::{self, Head};
@@ -18,7 +21,20 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub struct Client {
     templates: Templates,
+    /// The content types of open calls whose responses are not gRPC, for the message of their status.
+    foreign: Vec<Foreign>,
 }
+
+/// The response of a call that is not gRPC.
+#[derive(Debug)]
+struct Foreign {
+    call: CallKey,
+    /// The front of its content type, as text; `None` where it named none.
+    content_type: Option<Box<str>>,
+}
+
+/// Most bytes of a foreign content type that a status names.
+const CONTENT_TYPE_SHOWN: usize = 64;
 
 /// What happened at a client.
 #[derive(Debug, PartialEq)]
@@ -63,11 +79,14 @@ impl sealed::Role for Client {
     const SIDE: Side = Side::Client;
 
     fn new(_: &mut Session) -> Self {
-        Client { templates: Templates::default() }
+        Client { templates: Templates::default(), foreign: Vec::new() }
     }
 
     fn heap_bytes(&self) -> usize {
+        let text = |foreign: &Foreign| foreign.content_type.as_ref().map_or(0, |text| text.len());
         self.templates.heap_bytes()
+            + self.foreign.capacity() * size_of::<Foreign>()
+            + self.foreign.iter().map(text).sum::<usize>()
     }
 
     fn on_head<'i>(
@@ -83,21 +102,23 @@ impl sealed::Role for Client {
         if part == Part::Trailers || end_stream {
             return Some(conn.on_trailers(key, status));
         }
-        let mut typed = false;
+        let mut content_type = None;
         let mut compressed = false;
         let mut custom = Custom::default();
         for field in conn.session.received().iter() {
             match field.token {
-                Token::ContentType => typed = is_grpc(field.value),
+                Token::ContentType => content_type = Some(field.value),
                 Token::GrpcEncoding => compressed = field.value != b"identity",
                 _ => custom.note(&field),
             }
         }
         let call = &mut conn.calls[key.index()];
         call.head = true;
-        if status != 200 || !typed {
-            // Its body is somebody else's error page; a grpc-status may still follow in trailers.
+        if status != 200 || !content_type.is_some_and(is_grpc) {
+            // Its body is no gRPC, such as a proxy's error page; a grpc-status may still follow in trailers.
             call.http_status = status;
+            let content_type = content_type.map(shown);
+            conn.role.foreign.push(Foreign { call: key, content_type });
             return None;
         }
         if custom.is_malformed {
@@ -114,8 +135,7 @@ impl sealed::Role for Client {
     }
 
     fn on_end<'i>(conn: &mut Connection<Self>, key: CallKey) -> Option<Event<'i>> {
-        let http = conn.calls[key.index()].http_status;
-        let status = without_grpc_status(if http == 0 { 200 } else { http });
+        let status = conn.without_grpc_status(key, 200);
         Some(conn.outcome(key, status, Metadata::new(), None))
     }
 
@@ -220,8 +240,7 @@ impl Connection<Client> {
     /// Cancels a call: RST_STREAM(CANCEL) if any of it was sent; no event follows.
     pub fn cancel(&mut self, call: CallKey) {
         if self.session.is_live(call) {
-            self.drop_assembly(call);
-            self.session.reset(call, ErrorCode::CANCEL);
+            self.end_call(call, ErrorCode::CANCEL);
         }
     }
 
@@ -252,8 +271,7 @@ impl Connection<Client> {
     /// The end of a call by trailers, or by a head that is trailers too.
     fn on_trailers<'i>(&mut self, key: CallKey, status: u16) -> Event<'i> {
         let call = &self.calls[key.index()];
-        let http = if call.http_status != 0 { call.http_status } else { status.max(200) };
-        let truncated = !call.framing.is_between();
+        let (truncated, has_skipped) = (!call.framing.is_between(), call.has_skipped);
         let mut code = None;
         let mut message = None;
         let mut details = None;
@@ -267,9 +285,16 @@ impl Connection<Client> {
             }
         }
         let Some(code) = code else {
+            let status = self.without_grpc_status(key, status);
             let trailers = self.metadata(custom);
-            return self.outcome(key, without_grpc_status(http), trailers, None);
+            return self.outcome(key, status, trailers, None);
         };
+        if code == Code::Ok && has_skipped {
+            // The server says that all went well, but what it sent was never read.
+            let status = self.without_grpc_status(key, status);
+            let trailers = self.metadata(custom);
+            return self.outcome(key, status, trailers, None);
+        }
         if code == Code::Ok && truncated {
             return self.on_local_fault(key, Reason::MessageTruncated);
         }
@@ -320,17 +345,48 @@ impl Connection<Client> {
 
     fn end_call(&mut self, key: CallKey, code: ErrorCode) {
         self.drop_assembly(key);
+        if self.calls.get(key.index()).is_some_and(|call| call.http_status != 0) {
+            self.forget_foreign(key);
+        }
         self.session.reset(key, code);
+    }
+
+    #[cold]
+    fn forget_foreign(&mut self, key: CallKey) {
+        self.role.foreign.retain(|foreign| foreign.call != key);
+        if self.role.foreign.is_empty() {
+            self.role.foreign = Vec::new();
+        }
+    }
+
+    /// The status of a response that has none, or none that counts (http-grpc-status-mapping). `status` is that of a
+    /// response that ends with its HEADERS.
+    #[cold]
+    fn without_grpc_status(&self, key: CallKey, status: u16) -> Status {
+        let http = match self.calls[key.index()].http_status {
+            0 => status.max(200),
+            http => http,
+        };
+        let foreign = self.role.foreign.iter().find(|foreign| foreign.call == key);
+        let text: String = match foreign.map(|foreign| foreign.content_type.as_deref()) {
+            None if http == 200 => "the response ended without a grpc-status".into(),
+            None => format!("the response is not gRPC: HTTP status {http} and no grpc-status"),
+            Some(None) => {
+                format!("the response is not gRPC: HTTP status {http} and no content-type")
+            }
+            Some(Some(kind)) => {
+                format!("the response is not gRPC: HTTP status {http} with content-type {kind:?}")
+            }
+        };
+        Status::new(Code::from_http(http), text)
     }
 }
 
-/// The status of a response that has none (http-grpc-status-mapping).
-fn without_grpc_status(http: u16) -> Status {
-    let text = match http {
-        200 => "the response ended without a grpc-status",
-        _ => "the answer is not gRPC: an HTTP status instead of a grpc-status",
-    };
-    Status::new(Code::from_http(http), text)
+/// The front of a content type that is not gRPC's, as text.
+#[cold]
+fn shown(content_type: &[u8]) -> Box<str> {
+    let front = &content_type[..content_type.len().min(CONTENT_TYPE_SHOWN)];
+    String::from_utf8_lossy(front).into()
 }
 
 /// What a head holds of the application's own.

@@ -234,11 +234,19 @@ pub(super) fn is_compression(encoding: Option<&str>) -> bool {
     encoding.is_some_and(|encoding| encoding != "identity")
 }
 
-/// Whether a content type is `application/grpc`, alone or followed by `+` or `;`.
+/// Whether a content type is `application/grpc`, alone or with a subtype (`+proto`) or parameters (`; charset=utf-8`).
+///
+/// A media type has no case, and white space may stand before its parameters (RFC 9110 §8.3.1).
 pub(super) fn is_grpc(content_type: &[u8]) -> bool {
-    match content_type.strip_prefix(b"application/grpc") {
-        Some(rest) => matches!(rest.first(), None | Some(b'+' | b';')),
-        None => false,
+    const GRPC: &[u8] = b"application/grpc";
+    match content_type.split_at_checked(GRPC.len()) {
+        Some((kind, rest)) if kind == GRPC || kind.eq_ignore_ascii_case(GRPC) => {
+            match rest.first() {
+                None | Some(b'+' | b';') => true,
+                Some(_) => rest.trim_ascii_start().starts_with(b";"),
+            }
+        }
+        _ => false,
     }
 }
 

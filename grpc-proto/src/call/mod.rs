@@ -64,8 +64,10 @@ pub(crate) struct Call {
     may_compress: bool,
     /// Server: the response's head is on its way. Client: it was received.
     head: bool,
-    /// Client: the HTTP status of a response that is not gRPC.
+    /// Client: the HTTP status of a response that is not gRPC; 0 where it is.
     http_status: u16,
+    /// Client: DATA of such a response was skipped, so the call cannot end with OK.
+    has_skipped: bool,
     deadline: Instant,
 }
 
@@ -77,6 +79,7 @@ impl Default for Call {
             may_compress: false,
             head: false,
             http_status: 0,
+            has_skipped: false,
             deadline: Instant::NEVER,
         }
     }
@@ -467,6 +470,7 @@ impl<R: Role> Connection<R> {
         if call.http_status != 0 {
             // The body of a response that is not gRPC.
             let skipped = self.session.take_data(input, usize::MAX).len();
+            call.has_skipped |= skipped > 0;
             self.session.consume(key, skipped as u32);
             return None;
         }

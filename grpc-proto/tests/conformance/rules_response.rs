@@ -248,6 +248,92 @@ fn rule_20_a_grpc_status_in_trailers_wins_over_the_http_status() {
     }
 }
 
+/// Response heads that are not gRPC's, and the code that stands in for OK.
+const FOREIGN: [(&str, Option<&str>, Code); 7] = [
+    ("200", Some("text/html"), Code::Unknown),
+    ("200", None, Code::Unknown),
+    ("200", Some("application/grpc-web+proto"), Code::Unknown),
+    ("200", Some("application/grpcx"), Code::Unknown),
+    ("500", Some("application/grpc"), Code::Unknown),
+    ("503", Some("application/grpc"), Code::Unavailable),
+    ("404", Some("text/plain"), Code::Unimplemented),
+];
+
+#[test]
+fn rule_20_skipped_data_never_ends_with_ok() {
+    for (http, kind, expected) in FOREIGN {
+        let mut fields = vec![(":status", http)];
+        fields.extend(kind.map(|kind| ("content-type", kind)));
+        let head = headers(1, 0, &block(&fields));
+        let messages = data(1, 0, &[message(b"one"), message(b"two")].concat());
+        let end = |status| headers(1, END_STREAM, &trailers(status));
+        answer(&[head.clone(), messages.clone(), end("0")], |events, _| {
+            let status = &outcome(events).status;
+            assert_eq!(status.code(), expected, "{http} {kind:?}");
+            let named = kind.unwrap_or("no content-type");
+            assert!(
+                status.message().contains(http) && status.message().contains(named),
+                "{status:?}"
+            );
+        });
+        // A status that is not OK says more than the head.
+        answer(&[head.clone(), messages, end("5")], |events, _| {
+            assert_eq!(code(events), Code::NotFound, "{http} {kind:?}");
+        });
+        // Nothing was skipped: the trailers count.
+        answer(&[head, end("0")], |events, _| {
+            assert_eq!(code(events), Code::Ok, "{http} {kind:?}")
+        });
+    }
+}
+
+#[test]
+fn rule_20_a_foreign_response_leaves_nothing_behind() {
+    client(|bench| {
+        let before = bench.conn.heap_bytes();
+        for stream in (1..9).step_by(2) {
+            let key = bench.ask();
+            let head = block(&[(":status", "200"), ("content-type", "text/html")]);
+            bench.feed(headers(stream, 0, &head));
+            match stream {
+                1 => bench.feed(headers(1, END_STREAM, &trailers("0"))),
+                3 => bench.feed(reset(3, CANCEL)),
+                5 => bench.feed(data(5, END_STREAM, b"page")),
+                _ => {
+                    bench.conn.cancel(key);
+                    Vec::new()
+                }
+            };
+        }
+        bench.sent();
+        let slack = 16 << 10;
+        assert!(bench.conn.heap_bytes() < before + slack, "{}", bench.conn.heap_bytes());
+    });
+}
+
+#[test]
+fn rule_4_the_content_type_of_a_response_has_no_case() {
+    for kind in [
+        "application/grpc",
+        "APPLICATION/GRPC",
+        "Application/Grpc+Proto",
+        "application/grpc; charset=utf-8",
+        "application/grpc ;charset=utf-8",
+        "application/grpc+proto;charset=utf-8",
+    ] {
+        let head = block(&[(":status", "200"), ("content-type", kind)]);
+        let sent = data(1, 0, &message(b"one"));
+        answer(
+            &[headers(1, 0, &head), sent, headers(1, END_STREAM, &trailers("0"))],
+            |events, _| {
+                assert_eq!(code(events), Code::Ok, "{kind}");
+                let messages = events.iter().filter(|event| matches!(event, AtClient::Message(..)));
+                assert_eq!(messages.count(), 1, "{kind}");
+            },
+        );
+    }
+}
+
 #[test]
 fn rule_20_a_grpc_status_in_initial_headers_is_ignored() {
     let head =
@@ -503,7 +589,7 @@ fn rule_27_the_core_makes_no_code_of_the_applications() {
 
 #[test]
 fn rule_20_a_status_of_ours_says_whether_the_answer_was_grpc_at_all() {
-    for (http, says) in [("200", "without a grpc-status"), ("404", "an HTTP status")] {
+    for (http, says) in [("200", "without a grpc-status"), ("404", "HTTP status 404")] {
         let head = block(&[(":status", http), ("content-type", "application/grpc")]);
         answer(&[headers(1, END_STREAM, &head)], |events, _| {
             let message = outcome(events).status.message().to_owned();
