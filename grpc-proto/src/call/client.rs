@@ -338,8 +338,12 @@ impl Connection<Client> {
             None => ErrorCode::NO_ERROR,
             Some(_) => ErrorCode::CANCEL,
         };
+        let processed = match &reason {
+            None => Processed::Maybe,
+            Some(_) if self.session.is_unsent(key) => Processed::No,
+            Some(reason) => Processed::of(reason),
+        };
         self.end_call(key, code);
-        let processed = reason.as_ref().map_or(Processed::Maybe, Processed::of);
         Event::Status(key, Outcome { status, trailers, processed, reason })
     }
 

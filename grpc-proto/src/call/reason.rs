@@ -1,5 +1,6 @@
 //! Why a call ended before its time, and why something could not be sent.
 
+use alloc::string::ToString;
 use core::fmt;
 
 use crate::http2::{ConnectionError, ErrorCode, OpenError, ResetReason, StreamError, Violation};
@@ -73,7 +74,14 @@ impl Reason {
 
     /// The status for the application; owns no memory.
     pub fn to_status(&self) -> Status {
-        Status::new(self.code(), self.text())
+        match self {
+            // What the peer is matters more than that the connection ended.
+            Reason::Connection(error @ ConnectionError::NotHttp2(_))
+            | Reason::NeverSent(error @ ConnectionError::NotHttp2(_)) => {
+                Status::new(self.code(), error.to_string())
+            }
+            _ => Status::new(self.code(), self.text()),
+        }
     }
 }
 

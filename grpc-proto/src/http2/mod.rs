@@ -20,8 +20,8 @@ mod violation;
 pub use error_code::ErrorCode;
 pub(crate) use session::Step;
 pub use session::{
-    ConnectionError, Event, OpenError, ResetReason, Session, Side, Stats, StreamError, StreamView,
-    TimedOut,
+    ConnectionError, Event, Foreign, OpenError, ResetReason, Session, Side, Stats, StreamError,
+    StreamView, TimedOut,
 };
 pub use streams::StreamKey;
 pub use violation::Violation;

@@ -2,7 +2,7 @@
 
 use super::parts::EventKind;
 use super::wire::Fnv;
-use crate::http2::ConnectionError;
+use crate::http2::{ConnectionError, Foreign};
 use crate::metadata::Metadata;
 use crate::{CallKey, Message, Reason, Status};
 
@@ -84,6 +84,10 @@ impl Digest {
             ConnectionError::TimedOut(what) => self.number(4).bytes(what.as_str().as_bytes()),
             ConnectionError::ClosedByUs(code) => self.number(5).number(code.0.into()),
             ConnectionError::Drained => self.number(6),
+            ConnectionError::NotHttp2(Foreign::Http1(status)) => {
+                self.number(7).number((*status).into())
+            }
+            ConnectionError::NotHttp2(Foreign::Tls) => self.number(8),
         }
     }
 

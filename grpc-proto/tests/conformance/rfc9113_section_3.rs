@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use grpc_proto::{ConnectionError, TimedOut, Violation};
+use grpc_proto::{ConnectionError, Foreign, TimedOut, Violation};
 
-use crate::harness::{client, raw_client, raw_server, server, server_with};
+use crate::harness::{client, outcome, raw_client, raw_server, server, server_with};
 use crate::wire::{self, *};
 
 #[test]
@@ -55,7 +55,7 @@ fn a_client_may_send_requests_before_it_has_seen_settings() {
 #[test]
 fn garbage_instead_of_the_preface_ends_the_connection() {
     for garbage in [
-        &b"\x16\x03\x01\x02\x00\x01\x00\x01"[..],
+        &b"\x16\x02\x01\x02\x00\x01\x00\x01"[..],
         b"GARBAGE GARBAGE",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\rX",
         b"PRI * HTTP/1.0\r\n\r\nSM\r\n\r\n",
@@ -225,6 +225,64 @@ fn a_connection_that_has_ended_absorbs_whatever_follows() {
             bench.set_millis(100_000_000);
             assert_eq!((bench.feed(b"").len(), bench.sent().len()), (0, 0));
             assert_eq!(bench.conn.poll_timeout(), None);
+        },
+    );
+}
+
+#[test]
+fn a_client_says_that_its_server_answered_in_http1_and_how() {
+    for (answer, status) in [
+        ("HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n", 400),
+        ("HTTP/1.0 505 HTTP Version Not Supported\r\n\r\n", 505),
+    ] {
+        raw_client(
+            |_| {},
+            |bench| {
+                bench.start();
+                bench.sent();
+                let events = bench.feed(answer.as_bytes().to_vec());
+                let error = ConnectionError::NotHttp2(Foreign::Http1(status));
+                assert_eq!(bench.error, Some(error.clone()));
+                assert!(error.to_string().contains(&format!("HTTP/1 with status {status}")));
+                assert!(outcome(&events).status.message().contains(&status.to_string()));
+                assert_eq!(bench.sent(), [], "no frame of ours would be understood");
+            },
+        );
+    }
+}
+
+#[test]
+fn bytes_that_only_begin_like_http1_are_no_answer_of_http1() {
+    for answer in [&b"HTTP/1.2 200 OK\r\n"[..], b"HTTP/2.0 200", b"HTTQ/1.1 200"] {
+        raw_client(
+            |_| {},
+            |bench| {
+                bench.feed(answer.to_vec());
+                assert!(
+                    matches!(bench.error, Some(ConnectionError::PeerMisbehaved(_))),
+                    "{answer:?}"
+                );
+            },
+        );
+    }
+}
+
+#[test]
+fn either_end_says_that_its_peer_speaks_tls() {
+    let tls = Some(ConnectionError::NotHttp2(Foreign::Tls));
+    // A ClientHello at a server; an alert, as of a server that was sent HTTP/2 in place of one.
+    raw_server(
+        |_| {},
+        |bench| {
+            bench.feed(vec![22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]);
+            assert_eq!(bench.error, tls);
+        },
+    );
+    raw_client(
+        |_| {},
+        |bench| {
+            bench.feed(vec![21, 3, 3, 0, 2, 2, 10, 0, 0, 0]);
+            assert_eq!(bench.error, tls);
         },
     );
 }

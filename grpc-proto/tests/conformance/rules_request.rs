@@ -338,7 +338,6 @@ fn rule_7_names_that_are_not_ours_to_give_are_refused() {
     let mut metadata = Metadata::new();
     for (name, error) in [
         ("", MetadataError::InvalidName),
-        ("X-Upper", MetadataError::InvalidName),
         ("a b", MetadataError::InvalidName),
         (":path", MetadataError::InvalidName),
         ("grpc-status", MetadataError::ReservedName),
@@ -442,7 +441,18 @@ fn rule_10_a_half_close_travels_with_the_last_data_or_alone() {
     client(|bench| {
         let call = bench.start();
         bench.conn.end(call).unwrap();
-        assert!(matches!(bench.sent()[..], [Sent::Headers { end_stream: true, .. }]));
+        // "Requests" in PROTOCOL-HTTP2: END_STREAM on DATA, an empty frame if there is no message, never on HEADERS.
+        let sent = bench.sent();
+        assert!(
+            matches!(
+                &sent[..],
+                [
+                    Sent::Headers { end_stream: false, .. },
+                    Sent::Data { payload, end_stream: true, .. }
+                ] if payload.is_empty()
+            ),
+            "{sent:?}"
+        );
         let call = bench.start();
         bench.conn.send_encoded(call, (&b"hello"[..]).into(), false).unwrap();
         bench.conn.end(call).unwrap();
@@ -458,6 +468,34 @@ fn rule_10_a_half_close_travels_with_the_last_data_or_alone() {
             matches!(&sent[..], [Sent::Data { payload, end_stream: true, .. }] if payload.is_empty()),
             "{sent:?}"
         );
+    });
+}
+
+#[test]
+fn rule_10_a_server_takes_a_half_close_on_headers_and_on_data() {
+    for end_on_headers in [true, false] {
+        server(|bench| {
+            let flags = if end_on_headers { END_STREAM } else { 0 };
+            let call = bench.open(1, flags);
+            if !end_on_headers {
+                assert!(matches!(bench.feed(data(1, END_STREAM, b""))[..], [AtServer::End(_)]));
+            }
+            bench.finish(call);
+            bench.expect_service(3);
+        });
+    }
+}
+
+#[test]
+fn rule_10_a_half_close_without_message_waits_for_no_window() {
+    client(|bench| {
+        // SETTINGS_INITIAL_WINDOW_SIZE of 0: an empty DATA frame needs no window.
+        bench.feed(settings(&[(4, 0)]));
+        bench.sent();
+        let call = bench.start();
+        bench.conn.end(call).unwrap();
+        let sent = bench.sent();
+        assert!(matches!(&sent[..], [.., Sent::Data { end_stream: true, .. }]), "{sent:?}");
     });
 }
 

@@ -1,6 +1,7 @@
 //! Rules 15–27: how a call ends, and what each end means.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use grpc_proto::{CallHead, Code, ErrorCode, Instant, Metadata, Processed, Reason, Status};
 
@@ -594,6 +595,49 @@ fn rule_20_a_status_of_ours_says_whether_the_answer_was_grpc_at_all() {
         answer(&[headers(1, END_STREAM, &head)], |events, _| {
             let message = outcome(events).status.message().to_owned();
             assert!(message.contains(says), "{message}");
+        });
+    }
+}
+
+/// Ways in which calls end that the server has not ended.
+const ENDINGS: [(&str, fn(&mut Bench<grpc_proto::Client>) -> Vec<AtClient>); 5] = [
+    ("deadline", |bench| {
+        bench.set_millis(2000);
+        bench.feed([])
+    }),
+    ("transport", |bench| {
+        bench.conn.close_read(bench.now);
+        bench.feed([])
+    }),
+    ("goaway", |bench| bench.feed(goaway(0, 0))),
+    ("violation", |bench| bench.feed(data(0, 0, b"x"))),
+    ("closed here", |bench| {
+        bench.conn.close(ErrorCode::NO_ERROR, bench.now);
+        bench.feed([])
+    }),
+];
+
+#[test]
+fn rule_41_a_call_that_never_left_was_not_processed() {
+    for (name, end) in ENDINGS {
+        client(|bench| {
+            // SETTINGS_MAX_CONCURRENT_STREAMS of 0: nothing leaves.
+            bench.feed(settings(&[(3, 0)]));
+            bench.sent();
+            let deadline = Some(bench.now + Duration::from_secs(1));
+            bench.conn.call(&CallHead::new("/a.B/C", "x"), deadline, bench.now).unwrap();
+            bench.sent();
+            let events = end(bench);
+            assert_eq!(outcome(&events).processed, Processed::No, "{name}");
+        });
+        // One that left may have been processed, unless the server says otherwise.
+        client(|bench| {
+            let deadline = Some(bench.now + Duration::from_secs(1));
+            bench.conn.call(&CallHead::new("/a.B/C", "x"), deadline, bench.now).unwrap();
+            bench.sent();
+            let events = end(bench);
+            let expected = if name == "goaway" { Processed::Refused } else { Processed::Maybe };
+            assert_eq!(outcome(&events).processed, expected, "{name}");
         });
     }
 }

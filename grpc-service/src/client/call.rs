@@ -337,7 +337,15 @@ impl<M: Method> Call<'_, M, Unary<'_, '_, M>> {
     /// Forgets an attempt that the server provably did not process, so that the next poll makes another (gRFC A6).
     fn tries_again(&mut self) -> bool {
         let Some(open) = &self.kind.open else { return false };
-        let processed = open.call.outcome.borrow().as_ref().map(|outcome| outcome.processed);
+        let (processed, is_late) = match open.call.outcome.borrow().as_ref() {
+            Some(outcome) => {
+                (Some(outcome.processed), matches!(outcome.reason, Some(Reason::Deadline)))
+            }
+            None => (None, false),
+        };
+        if is_late {
+            return false;
+        }
         let is_again = match processed {
             Some(Processed::No) => false,
             Some(Processed::Refused) if !self.kind.refused => true,

@@ -1,7 +1,7 @@
 //! How streams and connections end: violations, failures, GOAWAY and the drain.
 
 use super::receive::Step;
-use super::{ConnectionError, ResetReason, Session, Side};
+use super::{ConnectionError, Foreign, ResetReason, Session, Side};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::frame;
 use crate::http2::state::{Cause, Input, State};
@@ -151,6 +151,17 @@ impl Session {
         }
         let error = ConnectionError::PeerMisbehaved(violation);
         self.fail_with(error, violation.code(), violation.rule());
+    }
+
+    /// The peer speaks another protocol: no frame of ours would be understood.
+    #[cold]
+    pub(super) fn fail_foreign(&mut self, foreign: Foreign) {
+        if self.failed.is_none() {
+            self.failed = Some(ConnectionError::NotHttp2(foreign));
+            self.control.clear();
+            self.sweep = 0;
+            self.attention = true;
+        }
     }
 
     #[cold]

@@ -75,6 +75,8 @@ pub enum ResetReason {
 pub enum ConnectionError {
     /// The peer broke a rule and was told so by GOAWAY.
     PeerMisbehaved(Violation),
+    /// The peer does not speak HTTP/2; nothing was sent to it in answer.
+    NotHttp2(Foreign),
     /// A field block did not decode; the peer was told COMPRESSION_ERROR.
     Compression(hpack::DecodeError),
     /// The transport ended; with the code of the peer's GOAWAY if it sent one.
@@ -85,6 +87,31 @@ pub enum ConnectionError {
     ClosedByUs(ErrorCode),
     /// The drain is complete; one that outlives its grace period is [`TimedOut::Drain`].
     Drained,
+}
+
+/// What a peer speaks in place of HTTP/2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Foreign {
+    /// HTTP/1: the server answered with this status.
+    Http1(u16),
+    /// TLS: the peer sent a TLS record on a connection without TLS.
+    Tls,
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Foreign::Http1(status) => write!(
+                f,
+                "the server answered in HTTP/1 with status {status}: it does not speak HTTP/2 with prior knowledge on \
+                 this port (RFC 9113 3.3)"
+            ),
+            Foreign::Tls => f.write_str(
+                "the peer speaks TLS on a connection without TLS: use TLS at both ends, or at none",
+            ),
+        }
+    }
 }
 
 /// What was not done in time.
@@ -134,6 +161,7 @@ impl fmt::Display for ConnectionError {
             ConnectionError::PeerMisbehaved(rule) => {
                 write!(f, "the peer broke a rule: {rule} ({})", rule.code())
             }
+            ConnectionError::NotHttp2(foreign) => write!(f, "{foreign}"),
             ConnectionError::Compression(error) => {
                 write!(f, "a field block did not decode: {error}")
             }

@@ -3,6 +3,7 @@
 use super::Session;
 use crate::hpack;
 use crate::http2::state::State;
+use crate::http2::streams::StreamKey;
 
 /// One stream as it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,5 +114,10 @@ impl Session {
     /// The decoder of the peer's field blocks.
     pub fn decoder(&self) -> &hpack::Decoder {
         &self.decoder
+    }
+
+    /// Whether the stream is open here and nothing of it has left.
+    pub(crate) fn is_unsent(&self, key: StreamKey) -> bool {
+        self.stream(key).is_some_and(|stream| stream.id == 0)
     }
 }

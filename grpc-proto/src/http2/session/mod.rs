@@ -36,7 +36,7 @@ use crate::time::Instant;
 use decode_memo::DecodeMemo;
 use estimate::Estimate;
 pub use event::{
-    ConnectionError, Event, OpenError, ResetReason, Side, Stats, StreamError, TimedOut,
+    ConnectionError, Event, Foreign, OpenError, ResetReason, Side, Stats, StreamError, TimedOut,
 };
 use heads::EncodeMemo;
 pub use inspect::StreamView;

@@ -1,6 +1,6 @@
 //! Bytes in: from the receive buffer to frames, without copying what lies whole in it.
 
-use super::{Event, ResetReason, Session};
+use super::{Event, Foreign, ResetReason, Session, Side};
 use crate::http2::fields::Part;
 use crate::http2::frame::{FrameHeader, HEADER_LEN, PREFACE, flag, kind};
 use crate::http2::state::{Input, Rejection, State};
@@ -17,6 +17,8 @@ pub(super) enum Reading {
     Preface { matched: u8 },
     /// Within what is no preface, until enough is there to tell HTTP/1 from garbage.
     NotPreface,
+    /// Within the status of a response of HTTP/1, behind `HTTP/1.1 `.
+    Http1Status { digits: u8, status: u16 },
     /// Before or within a frame header.
     Header,
     /// Within the payload of a control frame or a part of a field block; the whole of it is gathered.
@@ -272,12 +274,29 @@ impl Session {
                     self.timers.preface_came(&self.limits, now);
                     self.reading = Reading::Header;
                 }
+                Reading::Http1Status { digits, status } => {
+                    let Some((&digit, rest)) = input.split_first() else { return Ok(None) };
+                    *input = rest;
+                    let status = status * 10 + u16::from(digit.wrapping_sub(b'0').min(9));
+                    if digits == 2 {
+                        *input = &[];
+                        self.fail_foreign(Foreign::Http1(status));
+                    } else {
+                        self.reading = Reading::Http1Status { digits: digits + 1, status };
+                    }
+                }
                 Reading::NotPreface => {
                     let have = usize::from(self.partial_len);
                     let part = input.len().min(START - have);
                     self.partial[have..have + part].copy_from_slice(&input[..part]);
                     *input = &input[part..];
                     self.partial_len += part as u8;
+                    if let [22, 3, ..] = self.partial[..have + part] {
+                        // A TLS ClientHello (RFC 8446 §5.1).
+                        *input = &[];
+                        self.fail_foreign(Foreign::Tls);
+                        continue;
+                    }
                     match is_http1(&self.partial[..have + part]) {
                         Some(true) => return Err(Violation::Http1Request),
                         Some(false) => return Err(Violation::BadPreface),
@@ -319,10 +338,10 @@ impl Session {
     fn begin_frame(&mut self, header: FrameHeader, input: &mut &[u8], now: Instant) -> Handled {
         self.stats.frames_received += 1;
         if header.len > self.limits.max_frame_size {
-            return Err(Violation::FrameTooLarge);
+            return self.first_frame_or(header, Violation::FrameTooLarge, input);
         }
         if !self.settings_received && (header.kind != kind::SETTINGS || header.has(flag::ACK)) {
-            return Err(Violation::FirstFrameNotSettings);
+            return self.first_frame_or(header, Violation::FirstFrameNotSettings, input);
         }
         if self.block.stream != 0
             && (header.kind != kind::CONTINUATION || header.stream != self.block.stream)
@@ -390,17 +409,46 @@ impl Session {
         Ok(None)
     }
 
-    /// A PRIORITY of the wrong size concerns its stream alone (RFC 9113 §6.3).
+    /// `violation`, unless the peer's first bytes are another protocol's.
+    #[cold]
+    fn first_frame_or(
+        &mut self,
+        header: FrameHeader,
+        violation: Violation,
+        input: &mut &[u8],
+    ) -> Handled {
+        if self.settings_received {
+            return Err(violation);
+        }
+        // The bytes of "HTTP/1.0 " or "HTTP/1.1 ", as the header of a frame.
+        let http1 = header.len == u32::from_be_bytes(*b"\0HTT")
+            && header.kind == b'P'
+            && header.flags == b'/'
+            && matches!(&header.stream.to_be_bytes(), b"1.0 " | b"1.1 ");
+        // A TLS record: its type, alert or handshake, and the version 3.x (RFC 8446 §5.1).
+        let tls = matches!(header.len >> 8, 0x1503 | 0x1603);
+        if self.side == Side::Client && http1 {
+            self.reading = Reading::Http1Status { digits: 0, status: 0 };
+            Ok(None)
+        } else if tls {
+            *input = &[];
+            self.fail_foreign(Foreign::Tls);
+            Ok(None)
+        } else {
+            Err(violation)
+        }
+    }
+
+    /// A PRIORITY of the wrong size is an error of its stream (RFC 9113 §6.3). One that is idle or closed cannot be
+    /// reset: there it is an error of the connection, as for other frames of a wrong size (§5.4.1).
     fn bad_priority(&mut self, header: FrameHeader) -> Handled {
-        self.reading = Reading::Skip { remaining: header.len };
         match self.ids.find(header.stream) {
-            Some(slot) => {
+            Some(slot) if !self.streams[slot as usize].state.is_closed() => {
+                self.reading = Reading::Skip { remaining: header.len };
                 self.violate(slot, Violation::FrameLength);
                 Ok(None)
             }
-            // A stream that is idle cannot be reset.
-            None if self.is_idle(header.stream) => Err(Violation::FrameLength),
-            None => Ok(None),
+            _ => Err(Violation::FrameLength),
         }
     }
 
@@ -599,6 +647,9 @@ const START: usize = 4;
 /// Tells an HTTP/1 request from garbage, because "GET / HTTP/1.1" deserves a readable answer; `None`
 /// while that is open, so that it does not depend on how the bytes were cut.
 fn is_http1(start: &[u8]) -> Option<bool> {
+    if start == [22] {
+        return None;
+    }
     const METHODS: [&[u8; START]; 9] =
         [b"GET ", b"POST", b"HEAD", b"PUT ", b"DELE", b"OPTI", b"PATC", b"CONN", b"TRAC"];
     match METHODS.iter().any(|method| method.starts_with(start)) {

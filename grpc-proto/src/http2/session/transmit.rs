@@ -5,7 +5,7 @@ use super::{Session, Side};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::frame::{self, flag, kind};
 use crate::http2::state::{Input, State};
-use crate::http2::stream::Ready;
+use crate::http2::stream::{Pending, Ready};
 use crate::planted::{self, Bug};
 use crate::time::Instant;
 use crate::timeout::TimeoutText;
@@ -204,7 +204,11 @@ impl Session {
         }
         if stream.head.is_some() {
             let head = core::mem::take(&mut stream.head);
-            let end_stream = stream.ending && stream.queue.is_empty() && !stream.trailers.is_some();
+            // A call half-closes with DATA, an empty frame if it has no message ("Requests" in gRPC's PROTOCOL-HTTP2):
+            // a server may wait for DATA for ever.
+            let is_call = matches!(head, Pending::Call { .. });
+            let is_last = stream.ending && stream.queue.is_empty() && !stream.trailers.is_some();
+            let end_stream = is_last && !is_call;
             // A call may have waited long: the peer is told what remains when the head leaves.
             let has_timeout = stream.deadline != Instant::NEVER;
             let timeout = has_timeout.then(|| TimeoutText::new(stream.deadline - now));
