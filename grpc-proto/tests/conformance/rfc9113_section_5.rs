@@ -306,3 +306,72 @@ fn a_server_keeps_the_slot_of_a_stream_that_broke_a_rule_until_it_is_released() 
         assert_eq!(bench.conn.open_calls(), 0);
     });
 }
+
+/// Frames of a stream whose length is fixed, with lengths that are wrong.
+const WRONG_LENGTHS: [(u8, usize); 8] = [
+    (PRIORITY, 0),
+    (PRIORITY, 4),
+    (PRIORITY, 6),
+    (RST_STREAM, 0),
+    (RST_STREAM, 3),
+    (RST_STREAM, 5),
+    (WINDOW_UPDATE, 3),
+    (WINDOW_UPDATE, 5),
+];
+
+#[test]
+fn a_wrong_length_is_an_error_of_frame_size_in_every_state() {
+    let states = ["idle", "open", "half-closed", "closed", "closed long ago"];
+    for (kind, len) in WRONG_LENGTHS {
+        for state in states {
+            let wrong = |stream| frame(kind, 0, stream, &vec![0; len]);
+            // RFC 9113 §6.3: PRIORITY is an error of its stream, where there is one that can be reset.
+            let of_stream = kind == PRIORITY && matches!(state, "open" | "half-closed");
+            server(|bench| {
+                match state {
+                    "open" => drop(bench.open(1, 0)),
+                    "half-closed" => drop(bench.open(1, END_STREAM)),
+                    "closed" | "closed long ago" => {
+                        let streams = if state == "closed" { 1 } else { 80 };
+                        for n in 0..streams {
+                            let call = bench.open(2 * n + 1, END_STREAM);
+                            bench.finish(call);
+                            bench.sent();
+                        }
+                    }
+                    _ => {}
+                }
+                bench.feed(wrong(1));
+                match of_stream {
+                    true => bench.expect_reset(1, FRAME_SIZE_ERROR),
+                    false => bench.expect_violation(Violation::FrameLength),
+                }
+            });
+            client(|bench| {
+                let end = headers(1, END_STREAM, &trailers_only("0"));
+                match state {
+                    "open" => drop(bench.open()),
+                    "half-closed" => drop(bench.ask()),
+                    "closed" => {
+                        bench.ask();
+                        bench.feed(end);
+                        bench.sent();
+                    }
+                    "closed long ago" => {
+                        for n in 0..80 {
+                            bench.ask();
+                            bench.feed(headers(2 * n + 1, END_STREAM, &trailers_only("0")));
+                            bench.sent();
+                        }
+                    }
+                    _ => {}
+                }
+                bench.feed(wrong(1));
+                match of_stream {
+                    true => bench.expect_reset(1, FRAME_SIZE_ERROR),
+                    false => bench.expect_violation(Violation::FrameLength),
+                }
+            });
+        }
+    }
+}
