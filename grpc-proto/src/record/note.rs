@@ -85,7 +85,7 @@ impl Digest {
             ConnectionError::ClosedByUs(code) => self.number(5).number(code.0.into()),
             ConnectionError::Drained => self.number(6),
             ConnectionError::NotHttp2(Foreign::Http1(status)) => {
-                self.number(7).number((*status).into())
+                self.number(7).number(status.unwrap_or(0).into())
             }
             ConnectionError::NotHttp2(Foreign::Tls) => self.number(8),
         }

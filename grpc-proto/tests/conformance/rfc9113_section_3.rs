@@ -240,12 +240,30 @@ fn a_client_says_that_its_server_answered_in_http1_and_how() {
             |bench| {
                 bench.start();
                 bench.sent();
-                let events = bench.feed(answer.as_bytes().to_vec());
-                let error = ConnectionError::NotHttp2(Foreign::Http1(status));
+                let events = bench.feed(answer.as_bytes());
+                let error = ConnectionError::NotHttp2(Foreign::Http1(Some(status)));
                 assert_eq!(bench.error, Some(error.clone()));
                 assert!(error.to_string().contains(&format!("HTTP/1 with status {status}")));
                 assert!(outcome(&events).status.message().contains(&status.to_string()));
                 assert_eq!(bench.sent(), [], "no frame of ours would be understood");
+            },
+        );
+    }
+}
+
+#[test]
+fn an_answer_of_http1_without_a_status_invents_none() {
+    for answer in
+        ["HTTP/1.1 abc", "HTTP/1.1 2 0 OK", "HTTP/1.1 000 Zero", "HTTP/1.1 40", "HTTP/1.1"]
+    {
+        raw_client(
+            |_| {},
+            |bench| {
+                bench.feed(answer.as_bytes());
+                bench.conn.close_read(bench.now);
+                bench.feed([]);
+                let error = ConnectionError::NotHttp2(Foreign::Http1(None));
+                assert_eq!(bench.error, Some(error), "{answer}");
             },
         );
     }
@@ -257,7 +275,7 @@ fn bytes_that_only_begin_like_http1_are_no_answer_of_http1() {
         raw_client(
             |_| {},
             |bench| {
-                bench.feed(answer.to_vec());
+                bench.feed(answer);
                 assert!(
                     matches!(bench.error, Some(ConnectionError::PeerMisbehaved(_))),
                     "{answer:?}"
@@ -275,6 +293,16 @@ fn either_end_says_that_its_peer_speaks_tls() {
         |_| {},
         |bench| {
             bench.feed(vec![22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]);
+            assert_eq!(bench.error, tls);
+        },
+    );
+    // An alert is seven bytes long, and the connection ends behind it.
+    raw_client(
+        |_| {},
+        |bench| {
+            bench.feed([21, 3, 3, 0, 2, 2, 10]);
+            bench.conn.close_read(bench.now);
+            bench.feed([]);
             assert_eq!(bench.error, tls);
         },
     );

@@ -13,9 +13,10 @@ impl Session {
     /// The transport has ended: every open stream gets its last event, then [`Session::poll`] fails.
     pub fn close_read(&mut self) {
         if self.failed.is_none() {
-            let error = match self.is_drained() {
-                true => ConnectionError::Drained,
-                false => ConnectionError::Closed(self.goaway_received()),
+            let error = match (self.is_drained(), self.foreign_rest()) {
+                (_, Some(foreign)) => ConnectionError::NotHttp2(foreign),
+                (true, None) => ConnectionError::Drained,
+                (false, None) => ConnectionError::Closed(self.goaway_received()),
             };
             self.failed = Some(error);
             self.sweep = 0;

@@ -93,8 +93,8 @@ pub enum ConnectionError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Foreign {
-    /// HTTP/1: the server answered with this status.
-    Http1(u16),
+    /// HTTP/1: the server answered with this status, if it named one.
+    Http1(Option<u16>),
     /// TLS: the peer sent a TLS record on a connection without TLS.
     Tls,
 }
@@ -102,11 +102,15 @@ pub enum Foreign {
 impl fmt::Display for Foreign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Foreign::Http1(status) => write!(
-                f,
-                "the server answered in HTTP/1 with status {status}: it does not speak HTTP/2 with prior knowledge on \
-                 this port (RFC 9113 3.3)"
-            ),
+            Foreign::Http1(status) => {
+                f.write_str("the server answered in HTTP/1")?;
+                if let Some(status) = status {
+                    write!(f, " with status {status}")?;
+                }
+                f.write_str(
+                    ": it does not speak HTTP/2 with prior knowledge on this port (RFC 9113 3.3)",
+                )
+            }
             Foreign::Tls => f.write_str(
                 "the peer speaks TLS on a connection without TLS: use TLS at both ends, or at none",
             ),

@@ -277,10 +277,11 @@ impl Session {
                 Reading::Http1Status { digits, status } => {
                     let Some((&digit, rest)) = input.split_first() else { return Ok(None) };
                     *input = rest;
-                    let status = status * 10 + u16::from(digit.wrapping_sub(b'0').min(9));
-                    if digits == 2 {
+                    let status = status * 10 + u16::from(digit.wrapping_sub(b'0'));
+                    let is_status = digit.is_ascii_digit() && (digits > 0 || digit != b'0');
+                    if digits == 2 || !is_status {
                         *input = &[];
-                        self.fail_foreign(Foreign::Http1(status));
+                        self.fail_foreign(Foreign::Http1(is_status.then_some(status)));
                     } else {
                         self.reading = Reading::Http1Status { digits: digits + 1, status };
                     }
@@ -407,6 +408,26 @@ impl Session {
         }
         self.reading = Reading::Payload(header);
         Ok(None)
+    }
+
+    /// Whether the few bytes with which the peer's input ended are another protocol's: a TLS alert is seven bytes long,
+    /// two less than the header of a frame.
+    #[cold]
+    pub(super) fn foreign_rest(&self) -> Option<Foreign> {
+        if self.settings_received {
+            return None;
+        }
+        let rest = &self.partial[..usize::from(self.partial_len)];
+        match self.reading {
+            Reading::Http1Status { .. } => Some(Foreign::Http1(None)),
+            Reading::Header | Reading::NotPreface if matches!(rest, [21 | 22, 3, ..]) => {
+                Some(Foreign::Tls)
+            }
+            Reading::Header if self.side == Side::Client && rest.starts_with(b"HTTP/1") => {
+                Some(Foreign::Http1(None))
+            }
+            _ => None,
+        }
     }
 
     /// `violation`, unless the peer's first bytes are another protocol's.
