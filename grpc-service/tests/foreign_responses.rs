@@ -114,7 +114,7 @@ fn no_kind_of_call_loses_messages_under_ok() {
         });
         check("server stream", server_stream, false);
         let client_stream = outcome(&bytes, |client| async move {
-            let mut stream = client.join().await.expect("opened");
+            let stream = client.join().await.expect("opened");
             let arena = Arena::new();
             let ended = stream.finish(&arena).await;
             (0, ended.err().unwrap_or(Status::OK))
