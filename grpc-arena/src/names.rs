@@ -33,18 +33,21 @@ impl core::error::Error for UnknownName {}
 #[macro_export]
 macro_rules! __enum_conversions {
     (open $name:ident $schema:literal) => {
+        #[allow(deprecated)]
         impl ::core::convert::From<i32> for $name {
             fn from(number: i32) -> Self {
                 Self(number)
             }
         }
 
+        #[allow(deprecated)]
         impl ::core::convert::From<$name> for i32 {
             fn from(value: $name) -> i32 {
                 value.0
             }
         }
 
+        #[allow(deprecated)]
         impl ::core::fmt::Display for $name {
             /// The name in the schema, or the number where it has none.
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
@@ -58,6 +61,7 @@ macro_rules! __enum_conversions {
         $crate::__enum_conversions!(from_str $name $schema);
     };
     (closed $name:ident $schema:literal) => {
+        #[allow(deprecated)]
         impl ::core::convert::TryFrom<i32> for $name {
             type Error = $crate::UnknownName;
 
@@ -66,12 +70,14 @@ macro_rules! __enum_conversions {
             }
         }
 
+        #[allow(deprecated)]
         impl ::core::convert::From<$name> for i32 {
             fn from(value: $name) -> i32 {
                 value as i32
             }
         }
 
+        #[allow(deprecated)]
         impl ::core::fmt::Display for $name {
             /// The name in the schema.
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
@@ -82,6 +88,7 @@ macro_rules! __enum_conversions {
         $crate::__enum_conversions!(from_str $name $schema);
     };
     (from_str $name:ident $schema:literal) => {
+        #[allow(deprecated)]
         impl ::core::str::FromStr for $name {
             type Err = $crate::UnknownName;
 
