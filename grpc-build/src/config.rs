@@ -88,7 +88,8 @@ impl Config {
     ///
     /// The path of a package is one of code that grpc-build generated. It has hidden names, as `__in_Money` for the module
     /// of what `Money` declares, which do not depend on what else its crate compiles. The path of a type may be one written
-    /// by hand: what `::common::Money` declares lies in `::common::money`.
+    /// by hand: what `::common::Money` declares lies in `::common::money`. Messages that hold a message of such a path do
+    /// not derive `Eq` and `Hash`; an enum of such a path must be both.
     ///
     /// Without one, the well-known types of `google.protobuf` are those of `grpc_arena::wkt`, unless their files are
     /// compiled too. Extensions of messages that no type stands for, as of `google.protobuf.FieldOptions`, are left out.

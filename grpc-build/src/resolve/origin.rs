@@ -104,12 +104,13 @@ impl Externals {
         Origin::Nowhere
     }
 
+    /// Whether a path was given for a name or for what it lies in.
+    pub(super) fn name(&self, full_name: &str) -> bool {
+        self.0.iter().any(|(prefix, _)| lies_in(full_name, prefix))
+    }
+
     /// The external type that stands for a name, if one does: the given path, and behind it what the name has more.
     fn find(&self, full_name: &str, home: Home<'_>) -> Option<RustType> {
-        let lies_in = |name: &str, outer: &str| {
-            let rest = name.strip_prefix(outer);
-            outer.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
         let (prefix, path) = self.0.iter().find(|(prefix, _)| lies_in(full_name, prefix))?;
         let (rest, mut path) = (&full_name[prefix.len()..], path.clone());
         if lies_in(home.package, prefix) {
@@ -124,6 +125,12 @@ impl Externals {
         }
         Some(behind(path, rest))
     }
+}
+
+/// Whether `name` is `outer` or declared in it; everything is in the package without a name.
+fn lies_in(name: &str, outer: &str) -> bool {
+    let rest = name.strip_prefix(outer);
+    outer.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// The parts of a name, as `.Person.Phone`.

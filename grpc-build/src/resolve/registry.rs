@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use proc_macro2::Ident;
 
-use super::origin::{Externals, Home, Origin, is_google};
+use super::origin::{Externals, Home, Origin};
 use super::value_idents;
 use crate::Error;
 use crate::descriptor::{
@@ -267,7 +267,7 @@ impl Builder {
         self.extensions(message.extension, &full_name, home, &inner);
         let mut requires = false;
         // What another crate has at the path of an external type need not be `Eq`.
-        let mut exact = !external || is_google(home.package);
+        let mut exact = !external || !self.externals.name(&full_name);
         for field in message.field {
             exact &= !matches!(field.r#type, Some(fd::Type::Double | fd::Type::Float));
             requires |=

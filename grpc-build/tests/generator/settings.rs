@@ -66,6 +66,22 @@ fn what_lies_in_an_external_message_lies_in_its_module() {
 }
 
 #[test]
+fn messages_with_a_type_of_a_given_path_derive_neither_eq_nor_hash() {
+    let folder = Folder::new("extern-eq");
+    let import = "syntax = \"proto3\";\npackage a;\nimport \"google/protobuf/timestamp.proto\";\n";
+    let text = "message M { google.protobuf.Timestamp at = 1; }\nmessage Around { M m = 1; }\n\
+        message Beside { oneof it { google.protobuf.Timestamp at = 1; } }\n";
+    let proto = folder.write("a.proto", &format!("{import}{text}"));
+    folder.compile(&mut Config::new(), &[&proto]).unwrap();
+    assert_eq!(folder.read("a.rs").matches("PartialEq, Eq, Hash").count(), 4);
+    for name in [".google.protobuf", ".google.protobuf.Timestamp"] {
+        folder.compile(Config::new().extern_path(name, "::other"), &[&proto]).unwrap();
+        let made = folder.read("a.rs");
+        assert!(made.contains("PartialEq") && !made.contains("Eq, Hash"), "{name}: {made}");
+    }
+}
+
+#[test]
 fn without_services_there_are_messages_alone() {
     let folder = Folder::new("without-services");
     let text = "syntax = \"proto3\";\nmessage M {}\nservice S { rpc Get(M) returns (M); }\n";
