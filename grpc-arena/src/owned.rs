@@ -35,7 +35,8 @@ use crate::{Arena, DecodeError, DecodeLimits, DecodeRule, Encode, Schema, SizeCa
 /// # Ok::<(), DecodeError>(())
 /// ```
 pub trait Family: Schema {
-    /// The same value, said to live shorter: `view` itself, for a type that is covariant in its lifetime.
+    /// Shortens the lifetime of a message: returns `view` itself, which compiles for every type that is covariant in its
+    /// lifetime.
     fn shorten<'short, 'long: 'short>(
         view: &'short Self::View<'long>,
     ) -> &'short Self::View<'short>;
@@ -56,7 +57,7 @@ pub trait Family: Schema {
     }
 }
 
-/// Copies come from messages that are in memory already, so these limits guard the stack alone.
+/// The limits of a copy. The message is in memory already, so only its depth is limited, which protects the stack.
 const COPIES: DecodeLimits =
     DecodeLimits::DEFAULT.with_arena_bytes(usize::MAX).with_unknown_fields(u32::MAX);
 
@@ -95,10 +96,10 @@ pub(crate) fn encode_to_vec<M: Encode + ?Sized>(message: &M) -> Vec<u8> {
 /// # Ok::<(), grpc_arena::DecodeError>(())
 /// ```
 ///
-/// It costs an arena of its own: two allocations. Where many messages live and die together, one [`Arena`] for all is
-/// less; where they are read once, decode from the bytes again.
+/// Each has an arena of its own, which takes two allocations. For many messages that are dropped together, one [`Arena`]
+/// for all of them takes less. There is no `Clone`, as a copy can fail: `Owned::copy_of(owned.view())`.
 ///
-/// What a view lends does not outlive its owner:
+/// Nothing that is borrowed from a view outlives the owner:
 ///
 /// ```compile_fail,E0505
 /// use grpc_arena::{Owned, wkt::StringValue};
@@ -108,7 +109,7 @@ pub(crate) fn encode_to_vec<M: Encode + ?Sized>(message: &M) -> Vec<u8> {
 /// println!("{text}");
 /// ```
 ///
-/// nor does it leave [`with`](Self::with):
+/// nor can [`with`](Self::with) return it, though it can return what borrows nothing, as `message.value.len()`:
 ///
 /// ```compile_fail
 /// use grpc_arena::{Owned, wkt::StringValue};
@@ -116,7 +117,27 @@ pub(crate) fn encode_to_vec<M: Encode + ?Sized>(message: &M) -> Vec<u8> {
 /// let text: &str = owned.with(|message| message.value);
 /// ```
 ///
-/// and a message with a cell, which something short-lived could be put into, has no view:
+/// A type that holds a reference to its arena cannot be sent to another thread, where it could allocate while this thread
+/// does:
+///
+/// ```compile_fail,E0277
+/// use grpc_arena::{Arena, DecodeError, DecodeLimits, Encode, Owned, Schema, SizeCache};
+/// struct Slot<'a>(&'a Arena);
+/// impl Encode for Slot<'_> {
+///     fn encoded_len(&self, _: &mut SizeCache) -> usize { 0 }
+///     fn encode(&self, _: &mut SizeCache, _: &mut Vec<u8>) {}
+/// }
+/// impl Schema for Slot<'static> {
+///     type View<'a> = Slot<'a>;
+///     fn decode<'a>(_: &'a [u8], arena: &'a Arena, _: &DecodeLimits) -> Result<Slot<'a>, DecodeError> {
+///         Ok(Slot(arena))
+///     }
+/// }
+/// fn send<T: Send>(_: T) {}
+/// send(Owned::<Slot<'static>>::decode(b"", &DecodeLimits::DEFAULT).unwrap());
+/// ```
+///
+/// A type that is not covariant has no view, as a reference that lives shorter than the message could be put into it:
 ///
 /// ```compile_fail
 /// use core::cell::Cell;
@@ -137,14 +158,14 @@ pub(crate) fn encode_to_vec<M: Encode + ?Sized>(message: &M) -> Vec<u8> {
 /// }
 /// ```
 pub struct Owned<M: Schema> {
-    /// Borrows `home`, whatever its lifetime says. Never handed out with this lifetime.
+    /// Borrows from `home`; `'static` stands for a lifetime that has no name. Callers see shorter lifetimes only.
     view: ManuallyDrop<M::View<'static>>,
     home: Home,
 }
 
 /// An arena at an address of its own.
 ///
-/// Not a `Box`: that says that nothing else refers to the arena whenever it is moved, and a view does.
+/// Not a `Box`: moving a `Box` asserts that nothing else points into it, and the view of an [`Owned`] does.
 struct Home(NonNull<Arena>);
 
 impl Home {
@@ -160,8 +181,8 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
-        // SAFETY: the pointer came from a `Box` and is freed once, here. Whatever borrowed the arena is gone: locals of
-        // `Owned::make` are dropped before their `Home`, and `Owned` drops its view first.
+        // SAFETY: the pointer came from a `Box` and is freed once, here. No borrow of the arena is left: `Owned::decode`
+        // declares its `Home` before all that borrows from it, and `Owned` drops its view before its fields.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
@@ -175,10 +196,11 @@ impl<M: Schema> Owned<M> {
         // What strings take, and about as much again for lists and submessages.
         let home = Home::new(bytes.len().saturating_mul(2));
         let kept: *const [u8] = bytes_in(bytes, home.arena())?;
-        // SAFETY: both live at an address that does not change until `home` is dropped, which happens after the view is:
-        // here, as locals are dropped in reverse order, and in `Drop for Owned`. Nothing resets the arena or makes a
-        // `&mut` of it. `'static` is more than that, but nobody learns of it: `M::decode` is generic over the lifetime,
-        // and cannot keep anything by relying on it; `view` and `with` hand the value out with shorter ones.
+        // SAFETY: the bytes and the arena keep their addresses until `home` is dropped, which happens after the view is
+        // dropped: here, as locals are dropped in reverse order, and in `Drop for Owned`. Until then nothing resets the
+        // arena or makes a `&mut` of it. `'static` claims more than that, but no code can use the claim: `M::decode` is
+        // generic over the lifetime, so it cannot store anything for longer than a lifetime that it does not know, and
+        // `view` and `with` give the message out with lifetimes that end before `self` does.
         let (kept, arena) = unsafe { (&*kept, home.0.as_ref()) };
         let view = ManuallyDrop::new(M::decode(kept, arena, limits)?);
         Ok(Self { view, home })
@@ -192,10 +214,11 @@ impl<M: Schema> Owned<M> {
         Self::decode(&message.encode_to_vec(), &COPIES)
     }
 
-    /// Calls `f` with the message. For messages of any kind; [`view`](Self::view) reads better where there is one.
+    /// Calls `f` with the message. Works for every type; [`view`](Self::view), which only a [`Family`] has, is shorter to
+    /// write.
     pub fn with<R>(&self, f: impl for<'v, 'a> FnOnce(&'v M::View<'a>) -> R) -> R {
-        // `f` takes every lifetime, so it can neither keep what it borrows for 'a nor put anything in that lives shorter:
-        // nothing but 'static things and parts of this very message are known to live for 'a.
+        // `f` accepts every lifetime 'a. So it cannot store a borrow of the message outside, and if the message has a cell,
+        // all that `f` can put into it are 'static values and parts of the same message.
         f(&self.view)
     }
 
@@ -208,24 +231,25 @@ impl<M: Schema> Owned<M> {
 impl<M: Family> Owned<M> {
     /// The message.
     pub fn view(&self) -> &M::View<'_> {
-        // Generic over the lifetime, `shorten` is in the place of the function that `with` takes.
+        // `shorten` is generic over both lifetimes, so it can do no more than the closure of `with`.
         M::shorten(&self.view)
     }
 }
 
 impl<M: Schema> Drop for Owned<M> {
     fn drop(&mut self) {
-        // SAFETY: dropped once, here, and not used again; the arena that it borrows is dropped behind it, as a field.
+        // SAFETY: the view is dropped once, here, and not used again. The arena that it borrows from is a field, and fields
+        // are dropped after this function.
         unsafe { ManuallyDrop::drop(&mut self.view) };
     }
 }
 
-// SAFETY: the view may be sent, whatever it borrows for, and with it goes the arena, which is `Send` and which nothing but
-// the view refers to: a view with a reference to the arena is not `Send`, as the arena is not `Sync`.
+// SAFETY: the view is `Send` for every lifetime, and the arena, which is `Send`, moves with it. Only the view can hold
+// references to the arena; one that does is not `Send`, as the arena is not `Sync`.
 unsafe impl<M: Schema> Send for Owned<M> where for<'a> M::View<'a>: Send {}
 
-// SAFETY: of what is shared only the view and the arena's size are reached. The latter is read from the arena's cells,
-// which nothing writes to: a view that can allocate has a reference to the arena and is not `Sync`.
+// SAFETY: a shared owner gives access to the view, which is `Sync`, and to the arena's size. That is read from cells which
+// nothing writes to meanwhile: only a view with a reference to the arena could, and such a view is not `Sync`.
 unsafe impl<M: Schema> Sync for Owned<M> where for<'a> M::View<'a>: Sync {}
 
 impl<M: Schema> fmt::Debug for Owned<M>
