@@ -11,7 +11,8 @@
 //! | adapt to a runtime | [`Host`], [`Connector`], [`Endpoint`], and [`drive`](drive::drive) as the loop |
 //! | test without one | [`testing`] |
 //! | record what happens | [`Recordings`] |
-//! | build services from layers, and replace them with their state | [`model`] |
+//! | build services from layers | [`model`] |
+//! | replace a service while it runs, on all workers or on none | [`deploy`] |
 
 //!
 //! # Features
@@ -24,6 +25,7 @@
 mod planted;
 pub mod client;
 mod compression;
+pub mod deploy;
 pub mod drive;
 mod endpoint;
 mod host;
