@@ -46,7 +46,13 @@ impl<'a> SourceInfo<'a> {
 /// Comments as rustdoc takes them without a warning: what looks like HTML or a test is none, links stay links.
 fn to_markdown(text: &str) -> Comments {
     let text = printable(text);
-    let mut lines = text.trim_end().lines().map(plain).peekable();
+    let text = text.trim_end();
+    // Of `/**` the second star is in the comment, as parsers of schemas know no such mark.
+    let text = match text.split_once('\n').unwrap_or((text, "")) {
+        (first, rest) if first.trim_end().bytes().all(|b| b == b'*') => rest,
+        _ => text,
+    };
+    let mut lines = text.lines().map(plain).peekable();
     let mut out = Vec::new();
     // The lines in which a link or code may begin on one and end on another.
     let mut paragraph = Vec::new();
@@ -307,6 +313,14 @@ mod tests {
                 "Then `Vec<u8>` and \\`odd",
             ]
         );
+    }
+
+    #[test]
+    fn the_second_star_of_a_block_comment_is_no_text() {
+        assert_eq!(to_markdown("*\n Text.\n\n More.\n"), ["Text.", "", "More."]);
+        assert_eq!(to_markdown("*** \n Text.\n"), ["Text."]);
+        assert_eq!(to_markdown("* Text.\n *\n"), ["* Text.", "*"]);
+        assert_eq!(to_markdown("*\n"), [""; 0]);
     }
 
     #[test]

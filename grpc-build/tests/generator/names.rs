@@ -215,3 +215,17 @@ fn a_map_may_have_a_name_that_makes_its_entry_begin_with_a_digit() {
     let made = folder.read("m.rs");
     assert!(made.contains("pub _0: ::grpc_arena::codec::Map<'a, &'a str, i32>"), "{made}");
 }
+
+#[test]
+fn blank_lines_of_comments_stay_in_the_documentation() {
+    let folder = Folder::new("blank-lines");
+    let text = "syntax = \"proto3\";\npackage a;\n\
+        /* One.\n\n   Two. */\nmessage Block {}\n\
+        /**\n * One.\n *\n * Two.\n */\nmessage Starred {}\n\
+        // One.\n//\n// Two.\nmessage Lines {}\n";
+    let proto = folder.write("a.proto", text);
+    folder.compile(&mut Config::new(), &[&proto]).unwrap();
+    let made = folder.read("a.rs");
+    assert_eq!(made.matches("/// One.\n///\n/// Two.\n").count(), 3, "{made}");
+    assert!(!made.contains("/// *"), "{made}");
+}
