@@ -92,7 +92,8 @@ pub struct Limits {
     pub max_settings_entries: u32,
     /// Empty DATA frames without END_STREAM in a row, over the connection. Default 100.
     pub max_empty_data: u32,
-    /// Burst of streams reset by the peer, or by us for the peer's errors. Default 1000.
+    /// Burst of streams that the peer resets before the application had a turn to run them, or that are refused or reset for
+    /// the peer's errors. Default 1000.
     pub reset_burst: u32,
     /// Resets a second that refill the burst, at least 1. Default 33.
     pub reset_rate: u32,

@@ -90,9 +90,10 @@ impl sealed::Role for Server {
                 Some(Event::Request(key, request))
             }
             Err((refusal, list)) => {
+                let is_head = list.iter().any(|f| f.token == Token::Method && f.value == b"HEAD");
                 conn.open_call(key);
                 conn.session.recycle_fields(list);
-                conn.refuse(key, refusal);
+                conn.refuse(key, refusal, is_head);
                 None
             }
         }
@@ -274,8 +275,9 @@ impl Connection<Server> {
         let _ = self.end(key, status, None);
     }
 
-    /// Answers a request that gRPC refuses; the application never hears of it.
-    fn refuse(&mut self, key: CallKey, refusal: Refusal) {
+    /// Answers a request that gRPC refuses; the application gets no event of it. The answer to HEAD has no content
+    /// (RFC 9110 §9.3.2).
+    fn refuse(&mut self, key: CallKey, refusal: Refusal, is_head: bool) {
         let (http, code, text) = refusal.answer();
         let status = Status::new(code, text);
         if http == 200 {
@@ -289,7 +291,9 @@ impl Connection<Server> {
             write_response(&mut list, &digits, b"text/plain");
             write_status(&mut list, &status);
             let _ = self.session.respond(key, list);
-            let _ = self.session.write(key, text.as_bytes());
+            if !is_head {
+                let _ = self.session.write(key, text.as_bytes());
+            }
             let _ = self.session.finish(key, None);
         }
         self.session.release(key);

@@ -112,6 +112,8 @@ pub(crate) struct Stream {
     /// The request was HEAD: what `content-length` announces does not come.
     pub(crate) expects_no_body: bool,
     pub(crate) in_credit: bool,
+    /// The session's count of pulls when the stream was opened.
+    pub(crate) opened_at_pull: u32,
     /// A message is begun and has made no progress since this moment.
     pub(crate) receiving_since: Instant,
     /// Bytes received since then.
@@ -166,6 +168,7 @@ impl Stream {
             content_left: -1,
             expects_no_body: false,
             in_credit: false,
+            opened_at_pull: 0,
             receiving_since: Instant::NEVER,
             received_since: 0,
             sample: 0,

@@ -291,6 +291,49 @@ fn rule_32_a_connection_without_calls_drains_after_its_idle_time() {
     );
 }
 
+/// Feeds nothing at `millis` and takes the debug data of the GOAWAYs, of which the second follows the drain's PING.
+fn drained_with(change: fn(&mut Limits), millis: u64) -> Vec<String> {
+    let mut limits = Limits::default();
+    change(&mut limits);
+    let config = grpc_proto::Config::new(limits).unwrap();
+    let mut conn = grpc_proto::Connection::<grpc_proto::Server>::new(&config, 7, Instant::ZERO);
+    let mut debug = Vec::new();
+    let mut turn = |input: &[u8], at: Instant| {
+        let mut input = input;
+        while let Ok(Some(_)) = conn.poll_event(&mut input, at) {}
+        let mut out = Transmit::new();
+        conn.poll_transmit(&mut out, at);
+        let bytes: Vec<u8> = out.chunks().flatten().copied().collect();
+        let mut rest = &bytes[..];
+        while let [a, b, c, kind, ..] = *rest {
+            let end = 9 + usize::from(a) * 65536 + usize::from(b) * 256 + usize::from(c);
+            if kind == GOAWAY {
+                debug.push(String::from_utf8(rest[17..end].to_vec()).unwrap());
+            }
+            rest = &rest[end..];
+        }
+    };
+    turn(&[PREFACE, &settings(&[]), &settings_ack()].concat(), Instant::ZERO);
+    turn(b"", Instant::from_millis(millis));
+    // The PING of the drain is not answered: the last GOAWAY comes after keepalive_timeout.
+    turn(b"", Instant::from_millis(millis + 20_000));
+    debug
+}
+
+#[test]
+fn rule_32_goaway_names_the_limit_that_began_the_drain() {
+    let idle = |limits: &mut Limits| limits.max_idle = Some(Duration::from_secs(60));
+    assert_eq!(drained_with(idle, 60_000), ["max_idle", "max_idle"]);
+    let age = |limits: &mut Limits| limits.max_age = Some(Duration::from_secs(100));
+    assert_eq!(drained_with(age, 110_000), ["max_age", "max_age"]);
+    // Both at once: the age is what no call could have put off.
+    let both = |limits: &mut Limits| {
+        limits.max_idle = Some(Duration::from_secs(60));
+        limits.max_age = Some(Duration::from_secs(100));
+    };
+    assert_eq!(drained_with(both, 110_000), ["max_age", "max_age"]);
+}
+
 #[test]
 fn rule_32_only_the_answer_to_the_drains_own_ping_ends_its_round_trip() {
     server(|bench| {

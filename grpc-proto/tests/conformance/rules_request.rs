@@ -47,8 +47,54 @@ fn metadata(bench: &mut Bench<grpc_proto::Server>, more: &[(&str, &str)]) -> Met
 
 #[test]
 fn rule_1_another_method_than_post_gets_405_and_a_reason() {
-    for method in ["GET", "PUT", "HEAD", "post", "OPTIONS", ""] {
+    for method in ["GET", "PUT", "post", "OPTIONS", ""] {
         answered(call_but(":method", method), "405", "13");
+    }
+}
+
+#[test]
+fn rule_1_the_answer_to_head_has_no_data_whatever_else_is_wrong() {
+    let with_head = |name: &str, value: &str| {
+        let fields = [
+            (":method", "HEAD"),
+            (":scheme", "http"),
+            (":path", "/a.B/C"),
+            (":authority", "x"),
+            ("te", "trailers"),
+            ("content-type", "application/grpc"),
+        ];
+        let mut fields: Vec<_> = fields.into_iter().filter(|field| field.0 != name).collect();
+        if !value.is_empty() {
+            fields.push((name, value));
+        }
+        block(&fields)
+    };
+    let heads = [
+        with_head("x", "y"),
+        with_head("content-type", ""),
+        with_head("content-type", "text/html"),
+        with_head("grpc-timeout", "x"),
+        with_head("grpc-timeout", "0S"),
+        with_head("some-bin", "!"),
+    ];
+    for head in heads {
+        server(|bench| {
+            assert_eq!(bench.feed(headers(1, END_STREAM, &head)), []);
+            let sent = bench.sent_on(1);
+            assert_eq!(sent[0].field(":status"), Some("405"), "{sent:?}");
+            assert!(matches!(sent[..], [Sent::Headers { end_stream: true, .. }]), "{sent:?}");
+            // Where the request goes on, its rest is stopped, and there is still no DATA.
+            assert_eq!(bench.feed(headers(3, 0, &head)), []);
+            let sent = bench.sent_on(3);
+            assert!(
+                matches!(
+                    sent[..],
+                    [Sent::Headers { end_stream: true, .. }, Sent::Reset { code: NO_ERROR, .. }]
+                ),
+                "{sent:?}"
+            );
+            bench.expect_service(5);
+        });
     }
 }
 

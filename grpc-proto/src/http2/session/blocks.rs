@@ -154,6 +154,7 @@ impl Session {
         self.ids.insert(id, key.slot());
         let stream = &mut self.streams[key.index()];
         stream.head_received = true;
+        stream.opened_at_pull = self.pulls;
         stream.content_left = checked.content_length.map_or(-1, announced);
         self.step(key.slot(), Input::RecvHeaders { end_stream });
         self.open_for_prefix(key.slot());

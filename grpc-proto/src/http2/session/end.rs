@@ -55,10 +55,16 @@ impl Session {
     /// whole, there is nothing to wait for: one GOAWAY names stream 0, and the drain is done once that is pulled. A client says GOAWAY behind the
     /// head of the last call that it has accepted: a server that has heard it may close as soon as it has no calls.
     pub fn shutdown(&mut self, now: Instant) {
+        self.drain(GRACEFUL, now);
+    }
+
+    /// Drains for a reason that GOAWAY names in its debug data: [`GRACEFUL`], [`MAX_IDLE`] or [`MAX_AGE`].
+    pub(super) fn drain(&mut self, reason: &'static str, now: Instant) {
         if self.draining || self.failed.is_some() {
             return;
         }
         self.draining = true;
+        self.drain_reason = reason;
         if self.timers.preface != Instant::NEVER {
             // A client whose preface has not come has no call to be waited for. If it is under way, the GOAWAY says that
             // no stream was processed, so that its calls can be retried elsewhere.
@@ -69,12 +75,7 @@ impl Session {
             self.timers.drain_by(now + grace);
         }
         if self.side == Side::Server {
-            frame::put_goaway(
-                &mut self.control,
-                0x7fff_ffff,
-                ErrorCode::NO_ERROR,
-                "graceful shutdown",
-            );
+            frame::put_goaway(&mut self.control, 0x7fff_ffff, ErrorCode::NO_ERROR, reason);
             let payload = self.drain_payload();
             frame::put_ping(&mut self.control, false, payload);
             self.timers.drain_ping_by(now + self.limits.keepalive_timeout);
@@ -106,7 +107,7 @@ impl Session {
                 &mut self.control,
                 self.last_peer_id,
                 ErrorCode::NO_ERROR,
-                "graceful shutdown",
+                self.drain_reason,
             );
         }
     }
@@ -317,6 +318,13 @@ impl Session {
         None
     }
 }
+
+/// Debug data of GOAWAY when the application drains.
+pub(super) const GRACEFUL: &str = "graceful shutdown";
+/// Debug data of GOAWAY after [`crate::Limits::max_idle`] (gRFC A9).
+pub(super) const MAX_IDLE: &str = "max_idle";
+/// Debug data of GOAWAY after [`crate::Limits::max_age`] (gRFC A9).
+pub(super) const MAX_AGE: &str = "max_age";
 
 const HTTP1_ANSWER: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
 content-type: text/plain\r\nconnection: close\r\ncontent-length: 59\r\n\r\n\

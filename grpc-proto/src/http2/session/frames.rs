@@ -31,8 +31,7 @@ impl Session {
             self.drop_reset(id);
             return Ok(None);
         };
-        if self.side == Side::Server && !planted::is(Bug::ResetsUncounted) && !self.resets.take(now)
-        {
+        if self.side == Side::Server && !self.has_run(slot) && !self.take_reset(now) {
             return Err(Violation::TooManyResets);
         }
         let stream = &mut self.streams[slot as usize];
@@ -48,6 +47,21 @@ impl Session {
         }
         self.vacate_if_done(slot);
         Ok(told.then(|| self.tell_reset(key, ResetReason::Peer(code))))
+    }
+
+    /// Whether the application has had its turn since the request of this stream was received: output was pulled since,
+    /// and not while input of the peer (the reset, perhaps) waited for that.
+    ///
+    /// A reset after that is an ordinary cancellation (a deadline, a user who goes away) and takes no token. The work
+    /// that it wastes is bounded otherwise: at most `opens_per_transmit` requests are received between two pulls, and
+    /// each keeps its slot until its handler is gone.
+    #[inline]
+    fn has_run(&self, slot: u32) -> bool {
+        self.streams[slot as usize].opened_at_pull != self.pulls
+    }
+
+    fn take_reset(&mut self, now: Instant) -> bool {
+        planted::is(Bug::ResetsUncounted) || self.resets.take(now)
     }
 
     /// A stream of which our own reset has not left yet was reset by its peer: after that nothing may be sent on it

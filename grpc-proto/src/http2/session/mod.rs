@@ -100,6 +100,11 @@ pub struct Session {
     settings_received: bool,
     unacked_settings: u32,
     opens: u32,
+    /// How often output was pulled while no input waited for that, modulo 2³²: a call that was opened before the last such
+    /// pull has had its turn to run.
+    pulls: u32,
+    /// The last poll has left input, which waits for a pull.
+    held_up: bool,
     empty_data: u32,
     resets: TokenBucket,
     /// Since HEADERS or DATA were last sent: the first PING, and each that came too soon behind it.
@@ -149,6 +154,8 @@ pub struct Session {
     goaway_pending: bool,
     goaway_sent: Option<u32>,
     draining: bool,
+    /// Debug data of the GOAWAYs of the drain.
+    drain_reason: &'static str,
     timers: Timers,
     entropy: u64,
 
@@ -210,6 +217,8 @@ impl Session {
             settings_received: false,
             unacked_settings: 1,
             opens: 0,
+            pulls: 0,
+            held_up: false,
             empty_data: 0,
             resets: TokenBucket::new(limits.reset_burst, limits.reset_rate, now),
             pings_counted: 0,
@@ -242,6 +251,7 @@ impl Session {
             goaway_pending: false,
             goaway_sent: None,
             draining: false,
+            drain_reason: end::GRACEFUL,
             timers: Timers::new(side, &limits, entropy, now),
             entropy,
             pool: BufferPool::new(limits.pool_bytes as usize),

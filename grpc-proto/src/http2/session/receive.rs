@@ -159,6 +159,7 @@ impl Session {
                     if self.timers.just_idle {
                         self.start_idling(now);
                     }
+                    self.held_up = !input.is_empty();
                     // Input that is left waits for a pull too.
                     if self.timers.backlog == Instant::NEVER
                         && (!input.is_empty() || self.has_output())

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{ConnectionError, Session, Side, TimedOut};
+use super::{ConnectionError, Session, Side, TimedOut, end};
 use crate::config::Limits;
 use crate::http2::error_code::ErrorCode;
 use crate::http2::frame;
@@ -357,9 +357,10 @@ impl Session {
             self.send_last_goaway();
         }
         if self.timers.idle <= now || self.timers.age <= now {
+            let reason = if self.timers.age <= now { end::MAX_AGE } else { end::MAX_IDLE };
             self.timers.idle = Instant::NEVER;
             self.timers.age = Instant::NEVER;
-            self.shutdown(now);
+            self.drain(reason, now);
         }
         if self.timers.keepalive <= now {
             self.keep_alive(now);

@@ -47,6 +47,8 @@ impl Session {
 
     fn write_frames(&mut self, out: &mut Transmit, now: Instant) {
         let budget = out.len() + self.limits.transmit_budget as usize;
+        // A pull that input waited for comes at the wish of the peer, in the middle of what it has sent: no turn to run.
+        self.pulls = self.pulls.wrapping_add(u32::from(!self.held_up));
         self.opens = 0;
         self.timers.pulled();
         if !self.control.is_empty() {
@@ -88,7 +90,7 @@ impl Session {
         }
         if self.owes_goaway() {
             self.goaway_sent = Some(0);
-            frame::put_goaway(out.head(), 0, ErrorCode::NO_ERROR, "graceful shutdown");
+            frame::put_goaway(out.head(), 0, ErrorCode::NO_ERROR, self.drain_reason);
         }
     }
 
