@@ -49,6 +49,7 @@ impl Bytes for Puppet {
         }
         match request.0 {
             b"fail" => Err(Status::new(Code::NotFound, "nicht da: ∅")),
+            b"fail with ok" => Err(Status::OK),
             b"panic" => panic!("as asked"),
             b"sleep" => {
                 cx.sleep(Duration::from_secs(3)).await;
@@ -69,6 +70,9 @@ impl Bytes for Puppet {
         request: Raw<'a>,
         out: &mut Sink<'_, Raw<'static>>,
     ) -> Result<(), Status> {
+        if request.0 == b"fail with ok" {
+            return Err(Status::OK);
+        }
         for byte in request.0 {
             let on_stack = [*byte; 3];
             out.send(&Raw(&on_stack)).await?;
@@ -167,6 +171,22 @@ fn an_error_status_keeps_its_message() {
     let arena = Arena::new();
     let reply = pair.block_on(stub.echo(&Raw(b"fail"), &arena));
     assert_eq!(reply, Err(Status::new(Code::NotFound, "nicht da: ∅")));
+}
+
+#[test]
+fn a_handler_that_fails_with_ok_is_internal_for_its_client() {
+    let (stub, mut pair) = connect(Puppet::default());
+    let arena = Arena::new();
+    let failed = pair.block_on(stub.echo(&Raw(b"fail with ok"), &arena)).unwrap_err();
+    assert_eq!(failed.code(), Code::Internal);
+    assert!(failed.message().contains("Err with a status of OK"), "{failed:?}");
+    let failed = pair.block_on(async {
+        let mut stream = stub.split(&Raw(b"fail with ok")).await.unwrap();
+        let mut arena = Arena::new();
+        stream.next(&mut arena).await.unwrap_err()
+    });
+    assert_eq!(failed.code(), Code::Internal);
+    assert_eq!(pair.block_on(stub.echo(&Raw(b"ab"), &arena)), Ok(Raw(b"ba")));
 }
 
 #[test]

@@ -10,7 +10,9 @@ use std::task::{Context, Poll, Waker};
 use grpc_arena::{DecodeLimits, Encode, Schema};
 use grpc_proto::record::Recorder;
 use grpc_proto::server::ResponseHead;
-use grpc_proto::{CallKey, Instant, Metadata, Reason, RequestHead, SendError, Server, Status};
+use grpc_proto::{
+    CallKey, Code, Instant, Metadata, Reason, RequestHead, SendError, Server, Status,
+};
 
 use super::router::{Entry, Requests};
 use super::slot::BoxSlot;
@@ -158,6 +160,9 @@ pub(crate) struct Handled {
     bytes: u32,
 }
 
+/// The message of a call whose handler has returned `Err` of a status that says OK.
+const OK_FAILURE: &str = "the handler returned Err with a status of OK; return Ok with a message, or Err with another code";
+
 /// The framework's side of one running handler: owned by its future, and so `'static` beside it.
 pub(crate) struct Scope {
     pub(crate) shared: Rc<Shared>,
@@ -295,6 +300,8 @@ impl Scope {
     ) {
         let status = match &outcome {
             Ok(()) => &Status::OK,
+            // A failure that says OK would end the call as a success without its message.
+            Err(status) if status.is_ok() => &Status::new(Code::Internal, OK_FAILURE),
             Err(status) => status,
         };
         // An error here is found once more by `finish` of the connection.
