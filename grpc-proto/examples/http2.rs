@@ -11,7 +11,7 @@
 
 use std::error::Error;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant as Clock};
 use std::{env, io, process, thread};
 
@@ -34,6 +34,9 @@ fn main() {
         process::exit(1);
     }
 }
+
+/// The most time that a closed connection waits for the peer to close its side.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// A session and the socket that it speaks through.
 struct Link {
@@ -58,10 +61,22 @@ impl Link {
         Instant::ZERO + self.started.elapsed()
     }
 
-    /// Hands every event to `on_event`, with the bytes that an event of DATA takes, until no more is to be read.
+    /// Runs the connection to its end, and closes the socket so that the peer can read all that was written.
     fn run(
         &mut self,
-        mut on_event: impl FnMut(&mut Session, Event, &[u8]) -> Outcome<bool>,
+        on_event: impl FnMut(&mut Session, Event, &[u8]) -> Outcome<()>,
+    ) -> Outcome<()> {
+        let outcome = self.serve(on_event);
+        // What ended the connection is said to the peer in a GOAWAY, which is the last output.
+        let written = self.write();
+        let lingered = self.linger();
+        outcome.and(written).and(lingered)
+    }
+
+    /// Hands every event to `on_event`, with the bytes that an event of DATA takes, until the connection is drained.
+    fn serve(
+        &mut self,
+        mut on_event: impl FnMut(&mut Session, Event, &[u8]) -> Outcome<()>,
     ) -> Outcome<()> {
         loop {
             let now = self.now();
@@ -71,9 +86,7 @@ impl Link {
                     Event::Data(_) => self.session.take_data(&mut rest, usize::MAX),
                     _ => &[],
                 };
-                if !on_event(&mut self.session, event, data)? {
-                    return self.write();
-                }
+                on_event(&mut self.session, event, data)?;
             }
             let understood = self.input.len() - rest.len();
             self.input.drain(..understood);
@@ -84,6 +97,37 @@ impl Link {
             // Input is left only where output had to be pulled first.
             if self.input.is_empty() && !self.read()? {
                 self.session.close_read();
+            }
+        }
+    }
+
+    /// Half-closes the socket, and reads for a second at most what still comes: a socket that is closed with input unread
+    /// answers with a TCP reset, which may destroy the last output before the peer has read it. The last frames of the
+    /// peer are held to the rules like those before.
+    fn linger(&mut self) -> Outcome<()> {
+        let _ = self.socket.shutdown(Shutdown::Write);
+        let until = Clock::now() + LINGER;
+        let mut buffer = [0; 16 << 10];
+        loop {
+            let left = until.saturating_duration_since(Clock::now());
+            if left.is_zero() || self.socket.set_read_timeout(Some(left)).is_err() {
+                return Ok(());
+            }
+            match self.socket.read(&mut buffer) {
+                Ok(len @ 1..) if self.session.error().is_none() => {
+                    self.input.extend_from_slice(&buffer[..len]);
+                    let now = self.now();
+                    let mut rest = &self.input[..];
+                    while self.session.poll(&mut rest, now)?.is_some() {}
+                    let understood = self.input.len() - rest.len();
+                    self.input.drain(..understood);
+                    // Nothing may be written any more. To pull makes room for more input.
+                    self.session.poll_transmit(&mut self.out, now);
+                    self.out.clear();
+                }
+                Ok(1..) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(0) | Err(_) => return Ok(()),
             }
         }
     }
@@ -146,7 +190,7 @@ fn is_plain_end(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// Answers a request once it is complete.
-fn serve_event(session: &mut Session, event: Event, data: &[u8]) -> Outcome<bool> {
+fn serve_event(session: &mut Session, event: Event, data: &[u8]) -> Outcome<()> {
     match event {
         Event::Headers { stream, part: Part::Request, fields, end_stream, .. } => {
             let is_head = fields.find(Token::Method).is_some_and(|method| method.value == b"HEAD");
@@ -161,7 +205,7 @@ fn serve_event(session: &mut Session, event: Event, data: &[u8]) -> Outcome<bool
         Event::Reset(stream, _) => session.release(stream),
         _ => {}
     }
-    Ok(true)
+    Ok(())
 }
 
 const LINES: usize = 400;
@@ -197,23 +241,22 @@ fn get(url: &str) -> Outcome<()> {
     .collect();
     let request = link.session.open(head, Instant::ZERO)?;
     link.session.finish(request, None)?;
+    // One request is all: the connection drains behind it. What the server sends until it closes is still checked.
+    link.session.shutdown(Instant::ZERO);
     let mut stdout = io::stdout().lock();
     link.run(|session, event, data| {
         match event {
-            Event::Headers { part: Part::Response, status, fields, end_stream, .. } => {
+            Event::Headers { part: Part::Response, status, fields, .. } => {
                 eprintln!("{status} {fields:?}");
-                if end_stream {
-                    return Ok(false);
-                }
             }
             Event::Data(stream) => {
                 stdout.write_all(data)?;
                 session.consume(stream, data.len() as u32);
             }
-            Event::End(_) | Event::Headers { part: Part::Trailers, .. } => return Ok(false),
+            Event::End(stream) => session.release(stream),
             Event::Reset(_, reason) => return Err(reason.into()),
             _ => {}
         }
-        Ok(true)
+        Ok(())
     })
 }

@@ -107,4 +107,52 @@ ok get_says_404 grep -q '^404 ' "$work/head"
 timeout 20 "$http2" get "$url/" >"$work/body" 2>/dev/null || true
 ok get_from_ourselves cmp -s "$work/body" "$work/expected"
 
+# say BYTES: what our server answers to bytes that printf writes, as hexadecimal digits. The peer half-closes.
+say() {
+    python3 - "${address%:*}" "${address##*:}" "$1" <<'END' || true
+import socket, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5) as peer:
+    peer.sendall(bytes.fromhex(sys.argv[3]))
+    answer = b""
+    while part := peer.recv(65536):
+        answer += part
+print(answer.hex())
+END
+}
+preface=$(printf 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n' | od -An -v -tx1 | tr -d ' \n')
+settings=000000040000000000
+# A PING of seven octets: GOAWAY of stream 0 with FRAME_SIZE_ERROR.
+answer=$(say "$preface${settings}00000706000000000000000000000000")
+ok a_connection_error_is_said_in_a_goaway grep -q '0700000000000000000000000006' <<<"$answer"
+# The same with much behind it that is not read any more.
+rest=$(head -c 50000 /dev/zero | od -An -v -tx1 | tr -d ' \n')
+answer=$(say "$preface${settings}00000706000000000000000000000000$rest")
+ok a_goaway_survives_input_behind_the_error grep -q '0700000000000000000000000006' <<<"$answer"
+
+# A server that answers, and breaks a rule before it closes: the client says so, and has the body all the same.
+python3 - >"$work/rude.log" <<'END' &
+import socket
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    print("listening on 127.0.0.1:%d" % listener.getsockname()[1], flush=True)
+    listener.settimeout(20)
+    peer, _ = listener.accept()
+    peer.settimeout(5)
+    peer.recv(65536)
+    answer = bytes.fromhex("000000040000000000" "000001010400000001" "88" "000002000100000001") + b"ok"
+    peer.sendall(answer)
+    while peer.recv(65536):
+        pass
+    # A PING of seven octets, once the client has half-closed.
+    peer.sendall(bytes.fromhex("00000706000000000000000000000000"))
+END
+pids+=($!)
+for _ in $(seq 100); do
+    rude=$(sed -n 's/^listening on //p' "$work/rude.log")
+    [ -z "$rude" ] || break
+    sleep 0.1
+done
+timeout 20 "$http2" get "http://$rude/" >"$work/body" 2>"$work/head" || true
+ok a_client_has_the_answer_of_a_rude_server test "$(cat "$work/body")" = ok
+ok a_client_checks_the_last_frames_of_a_server grep -q 'RFC 9113 6' "$work/head"
+
 exit "$failed"
