@@ -42,6 +42,7 @@ struct CounterFactory {
     makes: Vec<Make>,
     worker: usize,
     take_over_panics: bool,
+    on_make: Option<Rc<dyn Fn()>>,
     on_drop: Option<Rc<dyn Fn()>>,
 }
 
@@ -54,6 +55,9 @@ impl AsyncMakeService for CounterFactory {
             Make::Fails => return Err("no certificate"),
             Make::Panics => panic!("a certificate of 0 bytes"),
             Make::NeverEnds => pending().await,
+        }
+        if let Some(on_make) = &self.on_make {
+            on_make();
         }
         let count = Cell::new(old.map_or(0, |old| old.count.get()));
         Ok(Counter { count, on_drop: self.on_drop.clone() })
@@ -399,6 +403,22 @@ fn an_abort_wakes_the_staging_that_it_ends() {
 }
 
 #[test]
+fn a_factory_that_aborts_its_own_staging_stages_nothing() {
+    let mut world = World::new(1);
+    let first = world.deploy_first();
+    let sites = Rc::downgrade(&world.workers[0]);
+    let version = Version(first.0 + 1);
+    let on_make: Rc<dyn Fn()> = Rc::new(move || {
+        let abort = Command::Abort { site: "shop".into(), version };
+        drop(sites.upgrade().unwrap().execute(abort));
+    });
+    let factory = CounterFactory { on_make: Some(on_make), ..CounterFactory::default() };
+    assert_eq!(world.manager.stage("shop", factory, Instant::NEVER), Ok(version));
+    assert_eq!(world.settle(), [failed(version, &[(0, StageError::Aborted)])]);
+    world.serves(first);
+}
+
+#[test]
 fn a_worker_obeys_commands_of_the_staged_version_alone() {
     let mut world = World::new(1);
     let first = world.deploy_first();
@@ -419,4 +439,91 @@ fn a_worker_obeys_commands_of_the_staged_version_alone() {
     assert_eq!(dropped, (Outcome::Aborted, first, None));
     let nothing = execute(Command::Deploy { site: site(), version });
     assert_eq!(nothing, (Outcome::NothingStaged, first, None));
+}
+
+/// Commands, polls and reports in an order that is drawn, with factories that fail and never end.
+#[test]
+fn in_any_order_all_workers_end_on_one_version_with_exact_counts() {
+    let (mut deployments, mut failures) = (0, 0);
+    for seed in 1..=300_u64 {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut draw = |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 33) as usize % below
+        };
+        let mut world = World::new(3);
+        let (mut counted, mut last, mut now) = ([0; 3], None, 0);
+        for _ in 0..240 {
+            let status = world.manager.status("shop");
+            let staging = status.as_ref().and_then(|status| status.staging);
+            let worker = draw(3);
+            match draw(9) {
+                0 => {
+                    let makes = [Make::Fails, Make::NeverEnds];
+                    let make = makes.get(draw(12)).copied().unwrap_or_default();
+                    let mut factory = CounterFactory::default();
+                    factory.makes.resize(worker, Make::Succeeds);
+                    factory.makes.push(make);
+                    let deadline = Instant::from_millis(now + 200);
+                    let staged = world.manager.stage("shop", factory, deadline);
+                    assert_eq!(staged.is_err(), staging.is_some(), "seed {seed}");
+                }
+                1 | 2 => {
+                    if let Some(version) = staging
+                        && world.manager.deploy("shop", version).is_ok()
+                    {
+                        last = Some(version);
+                        deployments += 1;
+                    }
+                }
+                3 => {
+                    if let Some(version) = staging.filter(|_| draw(6) == 0) {
+                        world.manager.abort("shop", version).unwrap();
+                    }
+                }
+                4 | 5 => {
+                    if let Some(command) = world.manager.workers().0[worker].pop_front() {
+                        let report = world.workers[worker].execute(command);
+                        world.reports.push((worker, report));
+                    }
+                }
+                6 | 7 if !world.reports.is_empty() => {
+                    let drawn = draw(world.reports.len());
+                    let (worker, mut report) = world.reports.swap_remove(drawn);
+                    match report.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                        Poll::Pending => world.reports.push((worker, report)),
+                        Poll::Ready(report) => {
+                            let event = world.manager.handle_report(worker, report);
+                            failures += usize::from(matches!(event, Some(Event::Failed { .. })));
+                        }
+                    }
+                }
+                _ => {
+                    now += 10;
+                    let failed = world.manager.handle_timeout(Instant::from_millis(now));
+                    failures += usize::from(failed.is_some());
+                    if let Some(call) = world.workers[worker].begin("shop") {
+                        call.count.set(call.count.get() + 1);
+                        counted[worker] += 1;
+                    }
+                }
+            }
+        }
+        world.settle();
+        while world.manager.handle_timeout(Instant::NEVER).is_some() {}
+        world.settle();
+        assert!(world.reports.is_empty(), "seed {seed}: a staging goes on");
+        let staged = world.manager.status("shop").and_then(|status| status.staging);
+        for (sites, counted) in world.workers.iter().zip(counted) {
+            let status = sites.status();
+            let status = status.first();
+            assert_eq!(status.and_then(|status| status.version), last, "seed {seed}");
+            assert_eq!(status.and_then(|status| status.staged), staged, "seed {seed}");
+            let count = sites.begin("shop").map_or(0, |call| call.count.get());
+            assert_eq!(count, counted, "seed {seed}");
+        }
+    }
+    assert!(deployments > 300 && failures > 60, "{deployments} deployments, {failures} failures");
 }
