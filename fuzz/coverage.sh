@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Line coverage of grpc-proto by the bodies of the fuzz targets over their seeds, and over a corpus that has grown.
+# Line coverage of grpc-proto by the bodies of the fuzz targets over their seeds, and over a grown corpus.
 #
 #   fuzz/coverage.sh [CORPUS]     CORPUS holds a folder for each target
 #
@@ -15,7 +15,7 @@ profiles=$CARGO_TARGET_DIR/profiles
 rm -rf "$profiles"
 mkdir -p "$profiles"
 
-# Build scripts are instrumented too, and write where they please otherwise.
+# Build scripts are instrumented too, and would write their profiles elsewhere.
 binary=$(LLVM_PROFILE_FILE="$profiles/build-%p" cargo test --no-default-features --locked --test corpora --no-run 2>&1 |
     tee /dev/stderr | sed -n 's/.*Executable .*(\(.*\))/\1/p')
 rm -f "$profiles"/build-*

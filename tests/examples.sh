@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every example on loopback, those that serve until they are told to go beside a client. Each asserts, or is held
-# to what it prints.
+# Runs every example on loopback. Examples that serve until they are stopped run beside a client. Each example asserts its
+# results, or its output is checked.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,7 +28,7 @@ says() {
     echo "ok $name $*"
 }
 
-# Starts one that serves on a free port; leaves where in $address.
+# Starts an example that serves on a free port; puts its address into $address.
 serves() {
     local log=$work/server
     : >"$log"
@@ -59,12 +59,12 @@ wait "$server_pid" || true
 
 serves "$examples/guarded" serve 127.0.0.1:0
 says guarded "Hello, world!" call "$address"
-# It ends by itself when it is asked to, and `timeout` passes that on.
+# It ends by itself at SIGTERM, which `timeout` passes on.
 kill -TERM "$server_pid"
 if ! wait "$server_pid" || ! grep -q '^stopped$' "$work/server"; then
     cat "$work/server"
-    echo "FAILED guarded: it does not stop in peace"
+    echo "FAILED guarded: no graceful stop"
     exit 1
 fi
 server_pid=
-echo "ok guarded stops in peace"
+echo "ok guarded stops gracefully"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the benches with the peers that they stand beside, and holds our messages against those of buffa. Installs
-# what it needs (on Debian, as root): `protoc`, which nothing else here calls, and a C compiler.
+# Builds the benches with the peers that they are compared with, and compares our messages with those of buffa. Installs the
+# packages that it needs (on Debian, as root): `protoc`, which nothing else here calls, and a C compiler.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Does what the README says: a crate beside the repository, with its blocks of code in the files that it names, that
-# greets the world.
+# Follows the README: makes a crate beside the repository, with the README's blocks of code in the files that it names, and
+# runs it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,10 +10,10 @@ rm -rf "$place"
 mkdir -p "$place/polite/src" "$place/polite/proto"
 ln -s "$PWD" "$place/grpc-proto"
 cp examples/proto/helloworld.proto "$place/polite/proto/"
-# The versions that everything else is tested with.
+# The versions that all other tests use.
 cp Cargo.lock "$place/polite/"
 
-# block LANGUAGE NUMBER...: what stands in blocks of a language, counted from 1, under "Write a service".
+# block LANGUAGE NUMBER...: the blocks of a language, counted from 1, under "Write a service".
 block() {
     sed -n '/^## Write a service/,/^## Without a runtime/p' README.md |
         awk -v fence="\`\`\`$1" -v wanted=" ${*:2} " '
@@ -26,7 +26,7 @@ block() {
     block toml 1
 } >"$place/polite/Cargo.toml"
 block rust,ignore 1 >"$place/polite/build.rs"
-# A port that is free, in place of one that somebody may have.
+# A free port, in place of one that another program may have.
 port=$((20000 + RANDOM % 10000))
 block rust,ignore 2 3 4 | sed "s/50051/$port/" >"$place/polite/src/main.rs"
 

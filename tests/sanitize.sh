@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the tests of grpc-arena, the one crate with unsafe code, and those of generated messages under AddressSanitizer;
-# prints what they print. Takes a nightly toolchain, or has a stable one take the flag: it ships the runtime too.
+# prints their output. Uses a nightly toolchain, or makes a stable one accept the flag: it ships the runtime too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,7 +11,7 @@ if ! "${toolchain[@]}" --version >/dev/null 2>&1; then
 fi
 # Fewer random cases, as everything is slower here.
 export RUSTFLAGS="-Zsanitizer=address" PROPTEST_CASES=${PROPTEST_CASES:-64} TORTURE_STEPS=${TORTURE_STEPS:-50000}
-# A test asks for more memory than there can be, and expects an error.
+# A test requests more memory than can exist, and expects an error.
 export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1
 target=x86_64-unknown-linux-gnu
 sanitized() {

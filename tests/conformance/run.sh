@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Runs the protobuf conformance suite, binary cases of proto2, proto3 and edition 2023, recommended ones included, and
-# prints its summary. Installs what it needs into a folder of its own: `run.sh [FOLDER]`, by default in the target
+# prints its summary. Installs its tools into a folder of its own: `run.sh [FOLDER]`, by default in the target
 # folder. On Debian, as root, it also installs npm and Python's venv where they are missing.
 set -euo pipefail
 
 PROTOC_BIN=33.2
-# As many binary cases as the suite of this version has for what we ask of it; those of JSON and text are skipped.
+# The number of binary cases that this version of the suite has for our options; cases of JSON and text are skipped.
 CASES=2805
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -40,8 +40,8 @@ if [[ $("${runner[@]}" --help 2>&1 || true) == *"not found"* ]]; then
         mkdir -p "$libraries/lists/partial" "$libraries/root"
         apt=(apt-get -qq -o "Dir::Etc::sourcelist=$libraries/sources.list" -o Dir::Etc::sourceparts=- \
             -o "Dir::State::lists=$libraries/lists" -o APT::Sandbox::User=root)
-        # The mirror that the system itself uses. Others than Debian have folders of that name too: those have no such
-        # suite, or not with Debian's signature.
+        # The mirror of the system itself. Other distributions have folders of that name too, but not this suite, or not with
+        # Debian's signature.
         mirrors=$({ grep -rhoE 'https?://[^ ]+/debian/?( |$)' /etc/apt/ || true; } | sed 's/ *$//' | sort -u)
         found=
         for mirror in $mirrors http://deb.debian.org/debian; do

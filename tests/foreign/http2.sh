@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The example `http2` of grpc-proto with foreign peers on loopback: curl, nghttp and h2load against its server, and its
-# client against nghttpd. Installs what it needs (on Debian, as root), stops by itself.
+# client against nghttpd. Installs the packages that it needs (on Debian, as root) and stops by itself.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -31,7 +31,7 @@ stop() {
 failed=1
 trap stop EXIT
 
-# ok NAME CONDITION...: one line a check. What a check looks at may have failed to come: commands are `|| true`.
+# ok NAME CONDITION...: one line for each check. A command whose output is checked may have failed, hence `|| true`.
 ok() {
     local name=$1
     shift
@@ -67,7 +67,7 @@ ok curl_head_request test "$code" = 200
 
 timeout 20 nghttp "$url/" >"$work/body" || true
 ok nghttp_get cmp -s "$work/body" "$work/expected"
-# Windows of 128 bytes: the body takes forty of them.
+# Windows of 128 bytes: the body needs forty of them.
 timeout 20 nghttp -w 7 -W 7 "$url/" >"$work/body" || true
 ok nghttp_small_windows cmp -s "$work/body" "$work/expected"
 
@@ -76,7 +76,7 @@ ok h2load_20000_requests grep -q '20000 succeeded, 0 failed, 0 errored, 0 timeou
 
 mkdir "$work/docs"
 head -c 200000 /dev/urandom >"$work/docs/file"
-# It says nothing of a port of its own choice: try until one is free.
+# It does not print a port that the system chooses: try until one is free.
 nghttpd=
 for _ in $(seq 20); do
     port=$((20000 + RANDOM % 12000))
@@ -90,7 +90,7 @@ for _ in $(seq 20); do
         fi
         sleep 0.1
     done
-    # Whoever has the port already would answer too.
+    # Another program that has the port already would answer too.
     if [ -n "$nghttpd" ] && kill -0 "$pid" 2>/dev/null; then
         pids+=("$pid")
         break

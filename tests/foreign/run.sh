@@ -2,16 +2,16 @@
 # Our server and client against foreign peers on loopback: grpcio (the C core) both ways, h2load, and a peer over the
 # package h2 that chooses its frames; then against each other, with gigabytes through flow control.
 #
-# Installs what it needs (on Debian, as root): h2load, and a virtual environment with grpcio under the target folder.
+# Installs the packages that it needs (on Debian, as root): h2load, and a virtual environment with grpcio under the target folder.
 # Everything runs once on io_uring and once with MONOIO_FORCE_LEGACY_DRIVER=1, is bounded in time, and stops by itself.
-# `run.sh --python-only` lets grpcio talk to grpcio, which shows that the foreign side of the tests is right.
+# `run.sh --python-only` connects grpcio to grpcio, which shows that the foreign side of the tests is correct.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 GRPCIO=1.76.0
 PROTOBUF=6.33.2
 H2=4.4.1
-# As many checks as there are, each counted as often as it runs: fewer have been left out.
+# The number of checks, each counted as often as it runs: a smaller number means that some were left out.
 CHECKS=238
 
 foreign=$PWD/tests/foreign
@@ -29,7 +29,7 @@ stop_server() {
         server_pid=
     fi
 }
-# A server that waits beside the others.
+# A server that runs beside the others.
 patient_pid=
 trap 'stop_server; server_pid=$patient_pid; stop_server' EXIT
 
@@ -52,10 +52,10 @@ install() {
         --python_out="$generated" --grpc_python_out="$generated" tests/proto/interop.proto
 }
 
-# Where the kernel has no io_uring, the driver falls back to epoll without a word: says which one our server runs on.
+# Without io_uring in the kernel the driver falls back to epoll silently: print which one our server runs on.
 check_driver() {
     local child
-    # What `timeout` has started.
+    # The process that `timeout` has started.
     read -r child _ <"/proc/$server_pid/task/$server_pid/children" || true
     if find "/proc/$child/fd" -lname '*io_uring*' 2>/dev/null | grep -q .; then
         echo "our server runs on io_uring"
@@ -66,7 +66,7 @@ check_driver() {
     fi
 }
 
-# Starts a server on a free port; leaves where it listens in $address.
+# Starts a server on a free port; puts its address into $address.
 start_server() {
     local log=$work/server.log
     : >"$log"
@@ -86,8 +86,8 @@ start_server() {
     exit 1
 }
 
-# Runs one client and keeps its lines for the sum at the end. A client that fails has said so in them; one that dies
-# before it could counts as a failure of its own.
+# Runs one client and keeps its lines for the sum at the end. A client that fails reports it in these lines; a client that
+# dies before it can report counts as another failure.
 heading() { printf '\n== %s\n' "$*"; }
 check() {
     local before after status=0
@@ -97,7 +97,7 @@ check() {
     if [ "$status" -ne 0 ] && [ "$before" -eq "$after" ]; then
         echo "FAILED $1: ended with $status" | tee -a "$lines"
     fi
-    # A server that dies under its clients is a failure too, however its clients took it.
+    # A server that dies while clients run is a failure too, even if the clients report none.
     if ! kill -0 "$server_pid" 2>/dev/null; then
         echo "FAILED server: died" | tee -a "$lines"
         tail -n 50 "$work/server.log"
@@ -139,7 +139,7 @@ both_ways() {
     stop_server
 }
 
-# Peers with a trait: compressing, growing old, choosing their frames, minding pings.
+# Peers with special behaviour: compression, a maximum age, unusual frames, limits on PINGs.
 traits() {
     local encoding number pings_pid
     # A minute of waiting, beside everything else.

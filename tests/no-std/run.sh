@@ -9,7 +9,7 @@ CARGO_TARGET_DIR=$target cargo build -q --locked --manifest-path tests/no-std/Ca
 library=$target/debug/libno_std.a
 
 symbols=$target/symbols.txt
-# Members without symbols are told as errors, and are none.
+# The tool reports members without symbols as errors; they are fine.
 nm -C "$library" >"$symbols" 2>"$symbols.errors" || { cat "$symbols.errors" && exit 1; }
 if ! grep -q ' T one_call$' "$symbols"; then
     echo "FAILED: its symbols cannot be read"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The front end of grpc-build beside protoc: the descriptors of schemas that registries carry, byte for byte, source
-# information apart; and what each of the two refuses. Installs what it needs; a table of sets at the end.
+# The front end of grpc-build beside protoc. Compares the descriptors of schemas that registries carry, byte for byte and
+# without source information, and the sets of files that each of the two refuses. Installs its tools; prints a table of sets.
 #
 #   tests/schemas/run.sh          every tenth file of the large set
 #   tests/schemas/run.sh --all    all of them
