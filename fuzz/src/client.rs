@@ -1,4 +1,4 @@
-//! A client against any bytes: cut anywhere, it hears and says the same.
+//! A client against any bytes: its events and output do not depend on the cuts.
 
 use grpc_proto::Client;
 

@@ -17,7 +17,7 @@ use grpc_service::{
 use crate::service::StillHost;
 use crate::tape::Tape;
 
-/// The most bytes of a message, whatever it comes in.
+/// The most bytes of a message, in any encoding.
 const MOST: usize = 50_000;
 
 /// The first byte chooses an encoding and who compresses; the rest is a message.
@@ -36,7 +36,7 @@ pub fn check(data: &[u8]) {
 fn ours_reads(encoding: Encoding, message: &[u8]) {
     let mut pair = Pair::new(Compression::none().accept_all());
     let first = pair.call(encoding, message, true);
-    // Contexts are used again, whatever was left of a message in them.
+    // Contexts are reused, even with the rest of a message in them.
     let long = vec![b'x'; 3000];
     assert_eq!(pair.call(encoding, &long, false), Ok((long, false)));
     assert_eq!(pair.call(encoding, message, true), first);
@@ -52,7 +52,7 @@ fn ours_reads(encoding: Encoding, message: &[u8]) {
     }
 }
 
-/// What we have compressed, read by somebody else.
+/// Our compressed output, read by another decoder.
 fn others_read(encoding: Encoding, message: &[u8]) {
     let mut pair = Pair::new(Compression::none().send(encoding).at_least(0));
     for _ in 0..2 {

@@ -1,8 +1,8 @@
-//! An end that is fed bytes in segments of a size, while time passes and its application acts: what it tells and what
-//! it says must not depend on how the bytes were cut.
+//! An end that is fed bytes in segments of one size, while time passes and its application acts. Its events and its
+//! output must not depend on how the bytes were cut.
 //!
 //! Beside that, at every step: a call has one last event, memory stays within the limits, timers do not stay due,
-//! `has_output` tells the truth, an error is final, and what is said is HTTP/2.
+//! `has_output` is correct, an error is final, and the output is valid HTTP/2.
 
 mod ends;
 mod ledger;
@@ -22,15 +22,15 @@ pub use wire::check as check_wire;
 
 /// The preface and empty SETTINGS.
 pub const PREFIX: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
-/// Empty SETTINGS: what a server says first.
+/// Empty SETTINGS: a server's first frame.
 pub const SETTINGS: &[u8] = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00";
 
-/// What happens to an end.
+/// An input of an end.
 #[derive(Debug)]
 pub enum Step<'d> {
-    /// The peer says this.
+    /// The peer sends these bytes.
     Bytes(Vec<u8>),
-    /// So much time passes.
+    /// This much time passes.
     Pass(Duration),
     /// The peer acknowledges the last PING that it was sent.
     Pong,
@@ -40,10 +40,10 @@ pub enum Step<'d> {
     Act(Act<'d>),
 }
 
-/// What a conversation came to.
+/// The result of a conversation.
 #[derive(Debug, PartialEq)]
 pub struct Heard {
-    /// The events, in words.
+    /// The events, as text.
     pub told: String,
     /// How the connection ended.
     pub error: Option<ConnectionError>,
@@ -56,11 +56,11 @@ pub struct Heard {
 pub struct Manner {
     /// The end's limits.
     pub limits: Limits,
-    /// Whether a server answers each message with the same and each end with OK.
+    /// Whether a server echoes each message and ends each call with OK.
     pub echo: bool,
 }
 
-/// A connection, its application, and what is known about both.
+/// A connection, its application, and what the test knows about both.
 pub struct End<R: Role> {
     conn: Connection<R>,
     manner: Manner,
@@ -68,10 +68,10 @@ pub struct End<R: Role> {
     told: String,
     said: Vec<u8>,
     ledger: Ledger,
-    /// The last stream that a server which goes away serves.
+    /// The last stream that a server serves after its GOAWAY.
     served: u32,
     error: Option<ConnectionError>,
-    /// Calls in the order in which they were heard of, and which of them have not had their last event.
+    /// Calls in the order of their first events, and those that have not had their last event.
     calls: Vec<CallKey>,
     open: BTreeMap<CallKey, Open>,
 }
@@ -85,9 +85,9 @@ struct Open {
     stream: u32,
 }
 
-/// Polls after which an end that has no input and no time passing is taken to spin.
+/// After this many polls without input or passing time an end counts as spinning.
 const MOST_POLLS: u32 = 10_000;
-/// Most bytes that are written in all, so that no script echoes for ever.
+/// Most bytes written in total, so that no script echoes for ever.
 const MOST_SAID: usize = 4 << 20;
 
 impl<R: Party> End<R> {
@@ -159,7 +159,7 @@ impl<R: Party> End<R> {
         }
     }
 
-    /// One event, which the application hears; false if there is none.
+    /// One event, passed to the application; false if there is none.
     fn poll(&mut self, input: &mut &[u8]) -> Result<bool, ConnectionError> {
         let before = *input;
         let event = self.conn.poll_event(input, self.now)?;
@@ -184,7 +184,7 @@ impl<R: Party> End<R> {
         }
     }
 
-    /// One pull; says whether it brought anything.
+    /// One pull; returns whether it gave any bytes.
     fn pull(&mut self) -> bool {
         let promised = self.conn.has_output();
         let on_wire = self.streams_on_wire();
@@ -223,7 +223,7 @@ impl<R: Party> End<R> {
         count
     }
 
-    /// Output until there is none: what is left has a reason to wait.
+    /// Pulls output until there is none; what remains queued has a reason to wait.
     fn pull_all(&mut self) {
         while self.said.len() < MOST_SAID && self.pull() {}
         self.feed(&[]);
@@ -242,7 +242,7 @@ impl<R: Party> End<R> {
         }
     }
 
-    /// Puts an event in words and notes it; `last` if nothing may follow it.
+    /// Notes an event as text; `last` if nothing may follow it.
     fn note(&mut self, key: CallKey, last: bool, text: std::fmt::Arguments<'_>) {
         let _ = writeln!(self.told, "{key:?} {text}");
         let known = self.open.contains_key(&key);
@@ -259,7 +259,7 @@ impl<R: Party> End<R> {
         self.open.insert(key, Open::default());
     }
 
-    /// A call of those that were ever heard of.
+    /// One of all calls so far.
     fn choose(&self, which: u8) -> Option<CallKey> {
         // The newest are the most interesting.
         let back = usize::from(which) % self.calls.len().max(1);
@@ -336,7 +336,7 @@ pub fn hold<R: Party>(manner: &Manner, steps: &[Step<'_>], segment: usize) -> He
     Heard { told: end.told, error: end.error, said: end.said }
 }
 
-/// Holds it whole and in segments: it must come to the same.
+/// Holds it whole and in segments: the results must be equal.
 pub fn same_however_cut<R: Party>(manner: &Manner, steps: &[Step<'_>], segment: usize) {
     let whole = hold::<R>(manner, steps, usize::MAX);
     let cut = hold::<R>(manner, steps, segment);

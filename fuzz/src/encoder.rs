@@ -1,5 +1,5 @@
-//! The HPACK encoder: what it makes of any lists is read back by our decoder and by the exact one, under any changes of
-//! the table's size, and the tables stay the same.
+//! The HPACK encoder: our decoder and the exact one decode its blocks to the same lists, under any changes of the table's
+//! size, and the tables stay equal.
 
 use grpc_proto::hpack::{Decoder, Encoder, FieldList, ListLimits, ListOutcome, Token};
 
@@ -101,7 +101,7 @@ fn encode(encoder: &mut Encoder, decoder: &mut Decoder, exact: &mut Reference, l
     assert!(encoder.table_entries().eq(decoder.table_entries()), "the tables differ");
     assert_eq!(encoder.table_size(), decoder.table_size());
 
-    // What a memo relies on.
+    // The property that a memo relies on.
     if encoder.generation() == generation {
         let mut again = FieldList::new();
         assert_eq!(decoder.decode(block, &limits, &mut again), Ok(ListOutcome::Complete));

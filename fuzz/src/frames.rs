@@ -1,5 +1,5 @@
 //! Frames of every kind, right or nearly right, at either end, while time passes and the application acts: a script
-//! that survives whatever the fuzzer makes of it, because each of its steps is a byte and what follows.
+//! in which any bytes are valid, because each step is one byte and its arguments.
 
 use std::time::Duration;
 
@@ -32,10 +32,10 @@ pub fn check(data: &[u8]) {
 /// Steps under way.
 pub struct Script<'d> {
     serves: bool,
-    /// What requests call.
+    /// The path of requests.
     paths: &'static [&'static str],
     steps: Vec<Step<'d>>,
-    /// Bytes that the peer says in all.
+    /// Bytes that the peer sends in total.
     wire: usize,
     /// The next stream that a request opens.
     stream: u32,
@@ -63,7 +63,7 @@ impl<'d> Script<'d> {
         script.steps
     }
 
-    /// The low half of the step's byte says what it is, the high half how.
+    /// The low half of the step's byte selects the kind of step, the high half its variant.
     fn step(&mut self, tape: &mut Tape<'d>) {
         let what = tape.byte();
         let how = what >> 4;

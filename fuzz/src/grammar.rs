@@ -99,7 +99,7 @@ fn binary(data: &[u8]) {
     assert_eq!(metadata.bin_values("fuzz-bin").next().as_deref(), Some(data));
 }
 
-/// Entries out of the bytes, as far as they may be entries.
+/// Entries from the bytes, where these form valid entries.
 fn metadata(data: &[u8]) -> Metadata {
     let mut metadata = Metadata::new();
     let mut tape = Tape::new(data);

@@ -17,7 +17,7 @@ pub type FieldText = (Vec<u8>, Vec<u8>);
 /// A list of fields.
 pub type Fields = Vec<FieldText>;
 
-/// A length that is none: SETTINGS of another table size were acknowledged, or the connection falls idle.
+/// A length that means something else: SETTINGS of another table size were acknowledged, or the connection falls idle.
 const SETTINGS: u8 = 255;
 const IDLE: u8 = 254;
 
@@ -120,7 +120,7 @@ impl Foreign {
         Foreign { httlib, loona: loona_hpack::Decoder::new() }
     }
 
-    /// Holds what we have read of a block against what they do; nothing if one of them has lost its way.
+    /// Compares our fields of a block with theirs; nothing if one of them has lost its state.
     fn agrees(mut self, block: &[u8], read: &Fields) -> Option<Self> {
         let mut fields = Vec::new();
         let decoded = lenient(|| self.httlib.decode(&mut block.to_vec(), &mut fields).ok());

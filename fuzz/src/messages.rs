@@ -1,4 +1,4 @@
-//! The decoder of messages beside prost's: the same verdict over the same bytes, and the same values.
+//! The decoder of messages beside prost's: both must accept the same bytes, with the same values.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ mod generated {
 
 use generated::{Everything as Ours, everything};
 
-/// Heap that one message may take: far more than its bytes say, so that only what multiplies is refused.
+/// Heap that one message may take: far more than its bytes, so that only multiplying inputs are refused.
 const BUDGET_A_BYTE: usize = 256;
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -147,7 +147,7 @@ fn beside_prost(data: &[u8]) {
     let held = arena.heap_bytes();
     assert!(held <= (1 << 16) + BUDGET_A_BYTE * data.len(), "{held} bytes for {}", data.len());
     match (&ours, Theirs::decode(data)) {
-        // Prost reads a map's field as an entry whatever its wire type is; for ours it is one that is not known.
+        // Prost reads a map's field as an entry with any wire type; ours reads it as an unknown field.
         (Ok(ours), _) if has_odd_map(ours) => {}
         (Ok(ours), Ok(theirs)) => {
             let again =
@@ -159,9 +159,9 @@ fn beside_prost(data: &[u8]) {
             assert!(reread.is_ok(), "{reread:?}");
         }
         (Err(_), Err(_)) => {}
-        // A known number with another wire type is a field that is not known, says the specification; prost refuses.
+        // By the specification, a known number with another wire type is an unknown field; prost refuses it.
         (Ok(_), Err(theirs)) if theirs.to_string().contains("invalid wire type") => {}
-        // Even a map's field that ends a group that nobody opened is an entry to it.
+        // Prost even reads a map's field as an entry if it ends a group that was never opened.
         (Err(_), Ok(theirs)) if has_entries(&theirs) => {}
         (ours, theirs) => panic!("ours: {ours:?}; theirs: {theirs:?}"),
     }

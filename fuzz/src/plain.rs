@@ -1,5 +1,5 @@
-//! Plain HTTP/2 without gRPC: a session at either end against any bytes. Cut anywhere, it hears and says the same, and
-//! bodies are as long as `content-length` says.
+//! Plain HTTP/2 without gRPC: a session at either end against any bytes. Its events and output do not depend on the cuts, and
+//! bodies have the length that `content-length` gives.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -21,7 +21,7 @@ pub fn check(data: &[u8]) {
     assert!(whole == cut, "whole: {whole:#?}\nin segments of {segment}: {cut:#?}");
 }
 
-/// What a stream has told.
+/// What the events of a stream have reported.
 #[derive(Debug, Default, PartialEq)]
 struct Told {
     events: String,
@@ -30,7 +30,7 @@ struct Told {
     over: bool,
 }
 
-/// All streams, how the session ended, and what it has said.
+/// All streams, how the session ended, and its output.
 type Heard = (BTreeMap<StreamKey, Told>, Option<ConnectionError>, Vec<u8>);
 
 fn hold(side: Side, choice: u8, wire: &[u8], segment: usize) -> Heard {
@@ -152,7 +152,7 @@ fn hear(
     }
 }
 
-/// The peer has said all of a stream: a server sends the body back, with trailers.
+/// The peer has ended a stream: a server sends the body back, with trailers.
 fn end(session: &mut Session, told: &mut Told, key: StreamKey) {
     assert!(!told.over, "{key:?} ends twice");
     told.over = true;

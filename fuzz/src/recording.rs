@@ -1,7 +1,7 @@
-//! Recordings: any bytes for the reader and the replayer, and recordings of whatever verbs a file holds, edited.
+//! Recordings: any bytes for the reader and the replayer, and recordings of the operations that a file holds, edited.
 //!
-//! All input ends in a result or in an error that names its place; what was recorded is read back whole, replays equal
-//! and is recorded again byte for byte; what was changed afterwards is equal, or its first difference has a place.
+//! All input ends in a result or in an error with a position. An unchanged recording is read whole, replays as equal and is
+//! recorded again byte for byte. A changed one is equal, or its first difference has a position.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -118,7 +118,7 @@ struct Places {
     end: usize,
     ending: Ending,
     /// Whether it takes buffers back, which a replay makes no larger than what was received, or has messages that were
-    /// refused for want of room, of which a replay writes the length alone.
+    /// refused for lack of room, of which a replay writes only the length.
     differs: bool,
 }
 
@@ -182,7 +182,7 @@ fn starts(recording: &[u8]) -> Vec<(usize, usize)> {
     }
 }
 
-/// A recording of a connection that was asked what a file says, whatever came of it there.
+/// A recording of a connection on which the operations of a file were called, with any result.
 fn record(file: &[u8], options: &Options) -> Option<Vec<u8>> {
     let reader = Reader::new(file).ok()?;
     match reader.start().side {

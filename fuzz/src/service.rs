@@ -1,7 +1,7 @@
 //! Generated handlers and stubs against hostile peers: the frames of `frames`, through the dispatch layer.
 //!
-//! Beside what the core is held to: nobody is woken in vain or not at all, an end without calls has given everything
-//! back, and every call of a client ends with its connection.
+//! Beside the checks of the core: no wake-up is missing or useless, an end without calls holds no memory of calls, and every
+//! call of a client ends with its connection.
 
 mod host;
 pub mod mirror;
@@ -96,10 +96,10 @@ struct Driven<'h, E> {
     error: Option<ConnectionError>,
 }
 
-/// Turns after which an end that has no input and no time passing is taken to spin.
+/// After this many turns without input or passing time an end counts as spinning.
 const MOST_TURNS: u32 = 10_000;
 
-/// Lets a script happen to an end, and its transport end after that.
+/// Runs a script on an end, and then ends its transport.
 fn hold<E: Mounted>(
     end: E,
     host: &StillHost,
@@ -161,7 +161,7 @@ impl<E: Mounted> Driven<'_, E> {
         });
     }
 
-    /// One turn; says whether it wrote something.
+    /// One turn; returns whether it wrote something.
     fn turn(&mut self, input: &mut &[u8]) -> bool {
         let waker = Waker::from(Arc::clone(&self.flag));
         let mut out = Transmit::new();

@@ -1,5 +1,5 @@
-//! A fuzzer's bytes, read as choices: one byte each, so that a small change of the bytes is a small change of what
-//! they say, and payloads as they are, so that a dictionary's words fit.
+//! A fuzzer's bytes, read as choices of one byte each, so that a small change of the bytes is a small change of the
+//! script. Payloads are taken as they are, so that a dictionary's words fit.
 
 /// What is left of the bytes; zeros follow their end.
 pub struct Tape<'d>(&'d [u8]);

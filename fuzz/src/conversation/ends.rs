@@ -1,4 +1,4 @@
-//! The applications of both ends: what they make of events, and what a script can have them do.
+//! The applications of both ends: their reactions to events, and the actions of a script.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use grpc_proto::{
 
 use super::End;
 
-/// Something that an application does, to a call that was chosen among all that there ever were.
+/// An action of an application on one of all calls so far.
 #[derive(Debug)]
 pub enum Act<'d> {
     /// Client: begins a call, with a deadline if the number is not zero, and metadata if there are bytes.
@@ -20,7 +20,7 @@ pub enum Act<'d> {
     Send(u8, bool, u32),
     /// Client: half-closes. Server: ends the call with a status of this code and message.
     Finish(u8, u8, &'d [u8]),
-    /// Cancels, or lets go.
+    /// Cancels, or releases.
     LetGo(u8),
     /// Gives credit back for what was received.
     Grant(u8),
@@ -38,7 +38,7 @@ pub trait Party: Role + Sized {
     const SERVES: bool;
     /// What happens before everything else.
     fn start(end: &mut End<Self>);
-    /// What an event leads to.
+    /// The reaction to an event.
     fn hear(end: &mut End<Self>, event: Self::Event<'_>);
     /// Does something.
     fn act(end: &mut End<Self>, act: &Act<'_>);
@@ -54,7 +54,7 @@ impl Party for Server {
             server::Event::Request(key, head) => {
                 end.begin(key);
                 end.note(key, false, format_args!("{head:?} {:?}", head.metadata.fields()));
-                // What was agreed upon can be asked for, whatever the peer has sent.
+                // The negotiated values can be read after any input.
                 let _ = (head.path(), head.authority(), head.encoding(), head.accepts("gzip"));
                 end.conn.recycle_metadata(head.metadata);
             }

@@ -31,7 +31,7 @@ const DEFAULT_WINDOW: i64 = 65_535;
 const LEAST_FRAME_SIZE: u32 = 16_384;
 
 impl Ledger {
-    /// What the peer has said and the end has taken.
+    /// Input that the peer has sent and the end has consumed.
     pub fn hear(&mut self, bytes: &[u8], session: &Session) {
         let limits = session.limits();
         self.heard.push(bytes);
@@ -81,7 +81,7 @@ impl Ledger {
         }
     }
 
-    /// What the end has said: no longer frames, and no more DATA, than the peer allows by now.
+    /// Output of the end: no longer frames, and no more DATA, than the peer allows at this time.
     pub fn say(&mut self, bytes: &[u8]) {
         self.said.push(bytes);
         while let Some((header, payload)) = self.said.next() {
@@ -106,7 +106,7 @@ impl Ledger {
         }
     }
 
-    /// Whether a part of a frame was heard.
+    /// Whether a part of a frame was consumed.
     pub fn hears_a_frame(&self) -> bool {
         self.heard.is_within_frame()
     }
@@ -114,7 +114,7 @@ impl Ledger {
     /// Holds the windows of a session that goes on against the ledger.
     pub fn check(&self, session: &Session) {
         assert_eq!(self.exceeded, None, "a limit was exceeded, and the connection goes on");
-        // Before the first pull nobody knows of the connection's window.
+        // Before the first pull the peer does not know the connection's window.
         if self.said.count == 0 || self.hears_a_frame() {
             return;
         }
@@ -185,7 +185,7 @@ mod tests {
         bytes
     }
 
-    /// A ledger whose end was told of such a frame size.
+    /// A ledger whose peer has announced this frame size.
     fn told(size: u32) -> Ledger {
         let conn = Connection::<Client>::new(&Config::default(), 0, Instant::ZERO);
         let mut settings = vec![0, 0, 6, kind::SETTINGS, 0, 0, 0, 0, 0, 0, 5];

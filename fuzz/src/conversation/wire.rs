@@ -1,14 +1,14 @@
-//! A second reader of what an end has said, with a foreign HPACK decoder.
+//! A second reader of an end's output, with a foreign HPACK decoder.
 
 use std::collections::BTreeSet;
 
 use grpc_proto::http2::frame::{FrameHeader, HEADER_LEN, PREFACE, flag, kind};
 use grpc_proto::{ConnectionError, ErrorCode, Violation};
 
-/// What a client of HTTP/1 is told, in its own words.
+/// The response to an HTTP/1 client.
 const HTTP1_ANSWER: &[u8] = b"HTTP/1.1 505 ";
 
-/// Checks that `said` is what RFC 9113 allows an end to say, whatever its peer has said before.
+/// Checks that RFC 9113 allows the output `said`, after any input.
 pub fn check(said: &[u8], error: Option<&ConnectionError>, by_server: bool) {
     let http1 = error == Some(&ConnectionError::PeerMisbehaved(Violation::Http1Request));
     let mut rest = match by_server {

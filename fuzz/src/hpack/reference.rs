@@ -1,5 +1,5 @@
-//! A decoder of field blocks as RFC 7541 reads, one rule after the other, without regard to speed: it says exactly
-//! which blocks are right, which the foreign decoders are too lax for.
+//! A decoder of field blocks written rule by rule from RFC 7541, without regard to speed. It decides exactly which blocks
+//! are valid; the foreign decoders are too lax for that.
 
 use std::collections::VecDeque;
 
@@ -13,7 +13,7 @@ pub struct Wrong;
 pub struct Reference {
     entries: VecDeque<FieldText>,
     max_size: u32,
-    /// What a size update may ask for.
+    /// The largest size that a size update may set.
     limit: u32,
     /// The smallest size since the last block, if SETTINGS have reduced the table.
     required: Option<u32>,
@@ -44,7 +44,7 @@ impl Reference {
         self.entries.iter()
     }
 
-    /// Decodes a block; after a wrong one the table means nothing any more.
+    /// Decodes a block; after an invalid one the table is undefined.
     pub fn decode(&mut self, block: &[u8]) -> Result<Fields, Wrong> {
         let mut rest = block;
         let mut fields = Fields::new();

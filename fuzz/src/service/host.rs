@@ -1,4 +1,4 @@
-//! A host whose clock moves only when told to, and whose tasks are polled only when they were woken.
+//! A host whose clock moves only by a call, and whose tasks are polled only when they were woken.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! A service that sends back what it gets, its handlers in all the ways that a message asks for, and its callers.
+//! A service that echoes its messages, with handlers that behave as a message demands, and its callers.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub const PATHS: &[&str] = &[
 /// The service.
 pub struct Reflecting;
 
-/// Does what a message asks for, before it is answered.
+/// Executes the options of a message before it is answered.
 async fn obey(cx: &Cx<'_>, blob: &Blob<'_>) -> Result<(), Status> {
     if blob.wait > 0 {
         cx.sleep(Duration::from_micros(blob.wait.into())).await;
@@ -121,7 +121,7 @@ impl BidiCall<Blob<'static>, Blob<'static>> for Talking {
     }
 }
 
-/// Calls a method of each kind in turn, and takes whatever comes.
+/// Calls a method of each kind in turn, and accepts any result.
 pub async fn call(channel: Channel, which: u8, micros: u32, data: Vec<u8>) {
     let client = MirrorClient::new(channel);
     let blob = Blob { data: &data, count: 3, ..Blob::default() };
