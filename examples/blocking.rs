@@ -1,4 +1,4 @@
-//! The greeter over a blocking socket, with the protocol and the messages alone: no runtime, no `async`.
+//! The greeter over a blocking socket, with only the protocol core and the messages: no runtime, no `async`.
 //!
 //! `cargo run --example blocking`, and `cargo run --example greeter -- call 127.0.0.1:50051` beside it.
 
@@ -14,7 +14,7 @@ use grpc_proto::server::{Event, Server};
 use grpc_proto::{CallKey, Code, Config, Connection, Instant, Metadata, Status, Transmit};
 include!(concat!(env!("OUT_DIR"), "/messages/helloworld.rs")); // with `Config::services(false)`
 
-/// The answers to the messages of calls that have not ended: one each, if all is well.
+/// The replies of calls that have not ended: one for each message, and so one for each correct call.
 type Calls = HashMap<CallKey, Vec<Result<String, Status>>>;
 
 fn answer(request: &[u8], arena: &mut Arena) -> Result<String, Status> {
@@ -32,7 +32,7 @@ fn act(conn: &mut Connection<Server>, calls: &mut Calls, event: Event<'_>, arena
         }
         Event::Message(call, message) => {
             let answers = calls.entry(call).or_default();
-            // Two are as wrong as more.
+            // Two messages are as wrong as more.
             if answers.len() < 2 {
                 answers.push(answer(message.as_bytes(), arena));
             }
@@ -41,7 +41,7 @@ fn act(conn: &mut Connection<Server>, calls: &mut Calls, event: Event<'_>, arena
             let status = match calls.remove(&call).unwrap_or_default().as_slice() {
                 [Ok(message)] => {
                     let reply = HelloReply { message, ..HelloReply::default() };
-                    // An error means that the client has gone meanwhile.
+                    // An error means that the client has cancelled the call.
                     let _ = conn.send(call, &reply);
                     Status::OK
                 }
@@ -97,7 +97,7 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Lets the last words arrive: a socket that is closed while something still comes is reset.
+/// Lets the last output arrive: a socket that is closed while input still arrives is reset.
 fn leave(stream: &mut TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;

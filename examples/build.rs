@@ -2,7 +2,7 @@
 
 fn main() -> Result<(), grpc_build::Error> {
     grpc_build::compile_protos(&["proto/helloworld.proto", "proto/route_guide.proto"], &["proto"])?;
-    // For the example without a runtime: messages alone, which need `grpc-arena` alone.
+    // For the example without a runtime: only messages, which need only `grpc-arena`.
     let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     grpc_build::Config::new()
         .services(false)

@@ -23,7 +23,7 @@ impl Greeter for Polite {
         cx: &Cx<'a>,
         request: HelloRequest<'a>,
     ) -> Result<HelloReply<'a>, Status> {
-        // The reply borrows from the call's arena, which is given back once it is sent.
+        // The reply borrows from the call's arena, which is freed once the reply is sent.
         let message = cx.arena().alloc_str(&format!("Hello, {}!", request.name));
         Ok(HelloReply { message, ..HelloReply::default() })
     }

@@ -1,5 +1,5 @@
-//! What goes around a service and its calls: a check of who calls, a channel that connects by itself, an end in peace
-//! on a signal, and a test without sockets.
+//! The parts around a service and its calls: authentication, a channel that connects by itself, a graceful shutdown on a
+//! signal, and a test without sockets.
 //!
 //! ```text
 //! cargo run --example guarded -- serve 127.0.0.1:50051     until SIGTERM or Ctrl-C
@@ -17,7 +17,7 @@ use grpc_service::{Arena, Channel, ChannelOptions, Code, Cx, Metadata, Router, S
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// Time for the calls in flight once a signal has come.
+/// Time for the calls in flight after a signal.
 const GRACE: Duration = Duration::from_secs(10);
 const TOKEN: &str = "Bearer of good news";
 
@@ -34,14 +34,14 @@ impl Greeter for Polite {
     }
 }
 
-/// A service whose calls need a token: it implements the trait of the one that it guards.
+/// A service whose calls need a token: it implements the trait of the service that it guards.
 struct Guarded<S> {
     service: S,
     token: &'static str,
 }
 
 impl<S> Guarded<S> {
-    /// What all methods begin with.
+    /// The check that all methods begin with.
     fn admit(&self, cx: &Cx<'_>) -> Result<(), Status> {
         match cx.metadata().value("authorization") {
             Some(token) if token == self.token.as_bytes() => Ok(()),
@@ -66,7 +66,7 @@ fn routes(router: &mut Router) {
     register_greeter(router, Rc::new(Guarded { service: Polite, token: TOKEN }));
 }
 
-/// A stub with what all its calls have in common.
+/// A stub with the options that all its calls share.
 struct Caller {
     greeter: GreeterClient,
     metadata: Metadata,
@@ -82,7 +82,7 @@ impl Caller {
     async fn greet(&self, name: &str) -> Result<String, Status> {
         let (request, arena) = (HelloRequest { name, ..HelloRequest::default() }, Arena::new());
         let call = self.greeter.say_hello(&request, &arena).metadata(&self.metadata);
-        // Without `wait_for_ready` it fails at once where nobody listens.
+        // Without `wait_for_ready` it fails at once if nobody listens.
         let reply = call.wait_for_ready().timeout(Duration::from_secs(20)).await?;
         Ok(reply.message.to_owned())
     }
@@ -107,7 +107,7 @@ fn serve(address: &str) -> Result<(), Box<dyn Error>> {
 async fn call(address: &str) -> Result<(), Box<dyn Error>> {
     let host = MonoioHost::new();
     let connector = Rc::new(TcpConnector::new(Rc::clone(&host)));
-    // Connects when it is called, and again after a loss.
+    // Connects at the first call, and again at the first call after a loss.
     let channel = Channel::to(address, &ChannelOptions::default(), host, connector);
     println!("{}", Caller::new(channel, TOKEN)?.greet("world").await?);
     Ok(())
@@ -129,7 +129,7 @@ mod tests {
 
     use super::*;
 
-    /// What a call with this token comes to, in one thread's memory and on a virtual clock.
+    /// The result of a call with this token, in one thread's memory and with a virtual clock.
     fn greeted(token: &str) -> Result<String, Status> {
         let host = MemoryHost::new(1);
         let mut router = Router::new();

@@ -1,11 +1,11 @@
-//! A service whose messages are prost's: the codec is a trait, and the stack takes whatever implements it.
+//! A service whose messages are prost's: the codec is a trait, and the stack takes any type that implements it.
 //!
 //! ```text
 //! cargo run --release --example prost_messages
 //! ```
 //!
-//! The server answers with structs that own what they hold; the client is the generated one of the greeter example, so
-//! that both sides prove each other right.
+//! The server answers with structs that own their fields; the client is the generated one of the greeter example, so
+//! that each side checks the other.
 
 use std::error::Error;
 use std::rc::Rc;
@@ -62,7 +62,7 @@ impl Method for SayHello {
     type Response = Prost<Reply>;
 }
 
-/// What serves it; one for each method stands in place of the generated trait.
+/// The handler. One such type for each method replaces the generated trait.
 #[derive(Clone)]
 struct Polite;
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use grpc_service::model::{FactoryLayer, FactoryStack, MakeService, Param, Service, layer_fn};
 
-/// The inner service says what its flags are.
+/// The inner service returns its flags.
 struct Flags {
     kept: bool,
     fresh: bool,
@@ -43,7 +43,7 @@ impl FlagsFactory {
     }
 }
 
-/// The outer service adds each request to a counter, and calls whatever service is within it.
+/// The outer service adds each request to a counter, and calls the inner service.
 struct Counter<T> {
     counter: Cell<usize>,
     inner: T,
@@ -60,7 +60,7 @@ impl<T: Service<()>> Service<usize> for Counter<T> {
     }
 }
 
-/// Makes `Counter`s over whatever the inner factory makes.
+/// Makes `Counter`s over the services of the inner factory.
 struct CounterFactory<F>(F);
 
 impl<F: MakeService> MakeService for CounterFactory<F> {

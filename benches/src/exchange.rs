@@ -71,7 +71,7 @@ pub fn framed_payload(len: usize) -> Vec<u8> {
     message
 }
 
-/// Bytes that every call of a benchmark sends: for good in memory, so that handing them out costs nobody a count.
+/// Bytes that every call of a benchmark sends: kept in memory for ever, so that sharing them needs no reference count.
 pub fn for_good(bytes: Vec<u8>) -> bytes::Bytes {
     bytes::Bytes::from_static(bytes.leak())
 }
@@ -81,7 +81,7 @@ pub fn body(len: usize) -> impl Iterator<Item = u8> {
     (0..len).map(|i| (i * 31 + 7) as u8)
 }
 
-/// What tells one call's request from the next: a remaining timeout and a random trace id.
+/// The fields that differ from call to call: the remaining timeout and a random trace id.
 #[derive(Clone, Debug)]
 pub struct Varying {
     state: u64,

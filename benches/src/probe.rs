@@ -35,7 +35,7 @@ struct Line {
     origin: Clock,
 }
 
-/// What a line has to tell.
+/// An event of a connection.
 enum Told {
     /// A message has come.
     Message,
@@ -147,7 +147,7 @@ fn limits() -> Limits {
     limits
 }
 
-/// What the program does: holds connections, and obeys commands.
+/// The program: holds connections, and executes commands.
 struct Holder {
     address: SocketAddr,
     /// The busy one is the first.
@@ -186,7 +186,7 @@ pub fn obey(address: SocketAddr) -> io::Result<()> {
 }
 
 impl Holder {
-    /// Opens so many more connections, and waits for the server's first words on each; gives the seconds that took.
+    /// Opens so many more connections, and waits for the server's SETTINGS on each; returns the seconds that this took.
     fn connect(&mut self, count: usize) -> io::Result<Vec<f64>> {
         let (started, first) = (Clock::now(), self.lines.len());
         while self.lines.len() < first + count {
@@ -331,7 +331,7 @@ impl Probe {
         Ok(Self { process, commands, answers })
     }
 
-    /// Has a command done, and returns its figures.
+    /// Executes a command, and returns its figures.
     ///
     /// # Errors
     /// The program has failed, and has printed why.

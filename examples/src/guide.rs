@@ -1,6 +1,6 @@
 //! The route guide: a service with all four kinds of call, and a client that makes them.
 //!
-//! It knows nothing of sockets or runtimes, so it runs over any adapter, and in a simulator.
+//! It uses no sockets and no runtime, so it runs over any adapter, and in the simulator.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,10 +12,10 @@ use crate::routeguide::{
     Feature, Point, Rectangle, RouteGuide, RouteGuideClient, RouteNote, RouteSummary,
 };
 
-/// A position, as it is kept.
+/// A position, as stored.
 type Position = (i32, i32);
 
-/// What the guide knows: names and positions.
+/// The features: names and positions.
 const FEATURES: &[(&str, Position)] = &[
     ("Kap Arkona", (546_786_000, 134_323_000)),
     ("Königsstuhl", (545_731_000, 136_632_000)),
@@ -125,7 +125,7 @@ impl BidiCall<RouteNote<'static>, RouteNote<'static>> for Chat<'_> {
         out: &mut Sink<'_, RouteNote<'static>>,
     ) -> Result<(), Status> {
         let here = position(message.location);
-        // Out of the map before anything waits: another call may want it meanwhile.
+        // Leave the map before any await: another call may need it meanwhile.
         let earlier: &[&str] = {
             let mut notes = self.guide.notes.borrow_mut();
             let notes = notes.entry(here).or_default();
@@ -142,7 +142,7 @@ impl BidiCall<RouteNote<'static>, RouteNote<'static>> for Chat<'_> {
     }
 }
 
-/// Makes a call of each kind and hands what comes back to `print`, line by line.
+/// Makes a call of each kind and passes the results to `print`, line by line.
 ///
 /// # Errors
 /// The status of the first call that fails.

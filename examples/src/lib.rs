@@ -1,4 +1,4 @@
-//! What the examples share: generated code, and the services that they serve.
+//! Code that the examples share: generated code, and the services.
 
 pub mod guide;
 

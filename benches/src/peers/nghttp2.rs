@@ -104,7 +104,7 @@ impl Pair {
         assert_eq!((state.succeeded, state.requested, state.answered), (calls, bytes, bytes));
     }
 
-    /// Carries bytes both ways until `done`, or until both sides have nothing left to say.
+    /// Carries bytes both ways until `done`, or until both sides have nothing left to send.
     fn pump(&mut self, done: impl Fn(&State) -> bool) {
         loop {
             let moved = carry(self.client, self.server) | carry(self.server, self.client);
