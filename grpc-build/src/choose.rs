@@ -32,7 +32,7 @@ pub(crate) fn prune(
     while let Some(name) = open.pop() {
         let Some(needs) = schema.nodes.get(name) else { continue };
         if kept.insert(name) {
-            open.extend(needs);
+            open.extend(needs.iter().map(String::as_str));
             // What a type is declared in holds its module; a service needs none of its methods.
             open.extend(name.rsplit_once('.').map(|(outer, _)| outer));
         }
@@ -83,14 +83,14 @@ fn join(scope: &str, name: Option<&str>) -> String {
 }
 
 /// The full names of all types, services and methods, each with those that it needs.
-struct Schema<'s> {
-    nodes: HashMap<String, Vec<&'s str>>,
+struct Schema {
+    nodes: HashMap<String, Vec<String>>,
     /// What extensions need, by what they extend.
-    extensions: Vec<(&'s str, &'s str)>,
+    extensions: Vec<(String, String)>,
 }
 
-impl<'s> Schema<'s> {
-    fn of(set: &'s FileDescriptorSet<'_>) -> Self {
+impl Schema {
+    fn of(set: &FileDescriptorSet<'_>) -> Self {
         let mut schema = Self { nodes: HashMap::new(), extensions: Vec::new() };
         for file in set.file {
             let scope = file.package.unwrap_or_default();
@@ -100,7 +100,7 @@ impl<'s> Schema<'s> {
             for declared in file.enum_type {
                 schema.nodes.insert(join(scope, declared.name), Vec::new());
             }
-            schema.extensions(file.extension);
+            schema.extensions(file.extension, None);
             for service in file.service {
                 let name = join(scope, service.name);
                 for method in service.method {
@@ -112,18 +112,18 @@ impl<'s> Schema<'s> {
             }
         }
         for (extendee, needed) in std::mem::take(&mut schema.extensions) {
-            if let Some(needs) = schema.nodes.get_mut(extendee) {
+            if let Some(needs) = schema.nodes.get_mut(&extendee) {
                 needs.push(needed);
             }
         }
         schema
     }
 
-    fn message(&mut self, message: &'s DescriptorProto<'_>, scope: &str) {
+    fn message(&mut self, message: &DescriptorProto<'_>, scope: &str) {
         let name = join(scope, message.name);
         let fields = message.field.iter().filter_map(|field| field.type_name).map(plain);
         self.nodes.insert(name.clone(), fields.collect());
-        self.extensions(message.extension);
+        self.extensions(message.extension, Some(&name));
         for nested in message.nested_type {
             self.message(nested, &name);
         }
@@ -132,13 +132,18 @@ impl<'s> Schema<'s> {
         }
     }
 
-    fn extensions(&mut self, fields: &'s [FieldDescriptorProto<'_>]) {
-        let pairs = fields.iter().filter_map(|field| Some((field.extendee?, field.type_name?)));
-        self.extensions.extend(pairs.map(|(extendee, needed)| (plain(extendee), plain(needed))));
+    /// Notes what extensions need that are declared in the message `scope`, whose module holds them.
+    fn extensions(&mut self, fields: &[FieldDescriptorProto<'_>], scope: Option<&str>) {
+        for field in fields {
+            let extendee = plain(field.extendee.unwrap_or_default());
+            let needs = [field.type_name.map(plain), scope.map(str::to_owned)];
+            self.extensions
+                .extend(needs.into_iter().flatten().map(|name| (extendee.clone(), name)));
+        }
     }
 }
 
 /// A name without the dot that says it is a full one.
-fn plain(name: &str) -> &str {
-    name.trim_start_matches('.')
+fn plain(name: &str) -> String {
+    name.trim_start_matches('.').to_owned()
 }

@@ -202,6 +202,19 @@ fn what_is_chosen_is_generated_with_what_it_needs() {
 }
 
 #[test]
+fn extensions_of_what_is_chosen_are_generated_wherever_they_are_declared() {
+    let folder = Folder::new("only-extensions");
+    let text = "syntax = \"proto2\";\npackage a;\nmessage A { extensions 100 to 200; }\n\
+        message B { extend A { optional C inner = 100; optional int32 plain = 101; } }\n\
+        message C {}\nextend A { optional D outer = 102; }\nmessage D {}\n\
+        message E { extend B2 { optional int32 other = 100; } }\nmessage B2 { extensions 100; }\n";
+    let proto = folder.write("it.proto", text);
+    folder.compile(Config::new().only(".a.A"), &[&proto]).unwrap();
+    let made = folder.read("a.rs");
+    assert_eq!(types(&made), ["A", "B", "C", "D", "Inner", "Outer", "Plain"]);
+}
+
+#[test]
 fn clients_and_servers_are_generated_alone() {
     let folder = Folder::new("sides");
     let proto = folder.write("it.proto", MANY);
