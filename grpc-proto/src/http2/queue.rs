@@ -35,13 +35,15 @@ enum Chunk {
     Shared(Bytes),
     /// A message of the application's behind its prefix.
     Framed([u8; PREFIX], Bytes),
+    /// A buffer of ours that leaves in parts by handle, and is freed with the last of them.
+    Parted(Bytes),
 }
 
 impl Chunk {
     fn len(&self) -> usize {
         match self {
             Chunk::Own(bytes) => bytes.len(),
-            Chunk::Shared(bytes) => bytes.len(),
+            Chunk::Shared(bytes) | Chunk::Parted(bytes) => bytes.len(),
             Chunk::Framed(prefix, bytes) => prefix.len() + bytes.len(),
         }
     }
@@ -51,12 +53,24 @@ impl Chunk {
 const PREFIX: usize = 5;
 /// Messages below this are copied to the one before: a handle of its own would cost as much memory.
 const WORTH_A_HANDLE: usize = 256;
+
 impl Chunk {
+    /// Makes a buffer of ours one whose parts need no copy, where the pool could not keep it afterwards: a smaller
+    /// buffer is worth more to the pool than the copy costs.
+    fn part_by_handle(&mut self, part: usize, pool: &BufferPool) {
+        if let Chunk::Own(buffer) = self
+            && part >= BY_HANDLE
+            && buffer.capacity() > pool.limit
+        {
+            *self = Chunk::Parted(Bytes::from(core::mem::take(buffer)));
+        }
+    }
+
     /// Appends a part of the chunk to `out`.
     fn put(&self, range: Range<usize>, out: &mut Transmit) {
         match self {
             Chunk::Own(bytes) => out.head().extend_from_slice(&bytes[range]),
-            Chunk::Shared(bytes) => put_payload(bytes.slice(range), out),
+            Chunk::Shared(bytes) | Chunk::Parted(bytes) => put_payload(bytes.slice(range), out),
             Chunk::Framed(prefix, bytes) => {
                 let (start, end) = (range.start.min(PREFIX), range.end.min(PREFIX));
                 out.head().extend_from_slice(&prefix[start..end]);
@@ -186,6 +200,7 @@ impl SendQueue {
             len -= part;
             let start = core::mem::take(&mut self.front_sent);
             if part < available {
+                chunk.part_by_handle(part, pool);
                 chunk.put(start..start + part, out);
                 self.front_sent = start + part;
                 return;
@@ -215,6 +230,7 @@ impl SendQueue {
     pub(crate) fn heap_bytes(&self) -> usize {
         let own = |chunk: &Chunk| match chunk {
             Chunk::Own(buffer) => buffer.capacity(),
+            Chunk::Parted(bytes) => bytes.len(),
             Chunk::Shared(_) | Chunk::Framed(..) => 0,
         };
         self.chunks.capacity() * size_of::<Chunk>() + self.chunks.iter().map(own).sum::<usize>()
@@ -472,6 +488,32 @@ mod tests {
         for kind in 0..3 {
             assert_eq!((slices(4095, kind), slices(4096, kind)), (1, 2));
         }
+    }
+
+    /// Bytes that are copied while a message of `len` bytes leaves in frames, beside a pool that keeps `limit` bytes.
+    fn copied(len: usize, limit: usize) -> usize {
+        let (mut queue, mut pool) = (SendQueue::default(), BufferPool::new(limit));
+        let bytes: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
+        queue.append(len, &mut pool, |out| out.extend_from_slice(&bytes)).unwrap();
+        let (mut copied, mut sent) = (0, Vec::new());
+        while !queue.is_empty() {
+            let mut out = Transmit::new();
+            assert!(queue.heap_bytes() >= len);
+            queue.pull(queue.len().min(16 << 10), &mut out, &mut pool);
+            copied += out.head().len();
+            sent.extend(written(&out).0);
+        }
+        assert_eq!(sent, bytes);
+        assert_eq!(pool.held, if len <= limit { len } else { 0 });
+        copied
+    }
+
+    #[test]
+    fn a_message_that_the_pool_cannot_keep_leaves_in_frames_without_a_copy() {
+        let len = (1 << 20) + 9;
+        assert_eq!(copied(len, len - 1), 9, "only what is too short for a handle");
+        assert_eq!(copied(len, 0), 9);
+        assert!(copied(100_000, 0) < BY_HANDLE);
     }
 
     #[test]
