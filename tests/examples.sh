@@ -16,7 +16,7 @@ stop() {
 }
 trap stop EXIT
 
-cargo build --locked -p examples --examples
+cargo build --locked -p examples --examples --features tls
 cargo build --locked -p grpc-sim --example simulated_greeter
 examples=$target/debug/examples
 
@@ -47,6 +47,10 @@ serves() {
 says greeter "Hello, 世界!"
 says route_guide "8 points, 8 features"
 says prost_messages "Hello"
+says tokio_greeter "Hello, tokio!"
+says secure "the server saw spiffe://example.org/web"
+says secure "Hello, world!"
+says secure "CertificateRequired"
 says simulated_greeter "[Ok, Unavailable, Ok]"
 for counted in "0->1" "1->3" "3->6" "6->10"; do
     says service_stack "counter: $counted"

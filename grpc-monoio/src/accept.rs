@@ -2,28 +2,17 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
 
-use grpc_service::drive::{Phase, Transport, drive};
+use grpc_service::adapter::{Member, Stop, accept_until_stopped};
+use grpc_service::drive::{Transport, drive};
 use grpc_service::{LocalFuture, Peer, PeerAddress, Server};
 use monoio::io::{CancelHandle, Canceller};
 use monoio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use crate::group::{Group, Member};
-use crate::host::spawn;
 use crate::socket::{Socket, credentials};
-
-/// First and longest wait after an accept that failed for want of resources (EMFILE and the like).
-const BACKOFF_MIN: Duration = Duration::from_millis(10);
-const BACKOFF_MAX: Duration = Duration::from_secs(1);
-/// The longest grace: timers do not take more than that.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A listening socket.
 pub trait Listener: 'static {
@@ -127,40 +116,10 @@ where
     L: Listener,
     C: Fn(L::Stream, Peer, Member) -> Option<LocalFuture<()>>,
 {
-    let group = Group::new();
-    let mut backoff = BACKOFF_MIN;
-    while !stop.has_begun() {
-        match accept_until(&listener, &stop).await {
-            Ok((stream, peer)) => {
-                backoff = BACKOFF_MIN;
-                let orders = group.join();
-                // A panic here would end all connections of the thread.
-                let task = catch_unwind(AssertUnwindSafe(|| connect(stream, peer, orders)));
-                if let Ok(Some(task)) = task {
-                    spawn(task);
-                }
-            }
-            // The peer left before it was accepted.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(_) if stop.has_begun() => {}
-            Err(error) => {
-                // Descriptors or memory are short, which more attempts do not mend.
-                server.accept_failed(&error, backoff);
-                stop.wait_within(backoff).await;
-                backoff = (backoff * 2).min(BACKOFF_MAX);
-            }
-        }
-    }
-    drop(listener);
-    group.enter(Phase::Drain);
-    let (mut emptied, mut grace) = (pin!(group.emptied()), pin!(stop.grace_is_over()));
-    poll_fn(|cx| match emptied.as_mut().poll(cx) {
-        Poll::Pending => grace.as_mut().poll(cx),
-        done => done,
-    })
-    .await;
-    group.enter(Phase::Abort);
-    group.emptied().await;
+    let until = &stop;
+    // It owns the listener, which is closed when the stop begins.
+    let accept = async move || accept_until(&listener, until).await;
+    accept_until_stopped(server, until, accept, connect).await;
 }
 
 /// Accepts one connection, or is cancelled by `stop`.
@@ -179,131 +138,16 @@ async fn accept_until<L: Listener>(listener: &L, stop: &Stop) -> io::Result<(L::
     .await
 }
 
-/// A server's end of a [`Stopper`]; each server needs a clone of its own.
-pub struct Stop {
-    shared: Arc<Mutex<StopState>>,
-    /// Identifies the clone: each has at most one waker waiting, however many connections come and go.
-    id: u64,
-}
-
-/// Stops servers, from any thread.
-#[derive(Clone)]
-pub struct Stopper {
-    shared: Arc<Mutex<StopState>>,
-}
-
-#[derive(Default)]
-struct StopState {
-    /// When the grace is over, once the stop has begun.
-    until: Option<Instant>,
-    ids: u64,
-    waiting: Vec<(u64, Waker)>,
-}
-
-/// A switch that stops servers, and what they hold of it.
-pub fn stopper() -> (Stopper, Stop) {
-    let shared = Arc::default();
-    (Stopper { shared: Arc::clone(&shared) }, Stop { shared, id: 0 })
-}
-
-fn lock(shared: &Mutex<StopState>) -> MutexGuard<'_, StopState> {
-    // Nothing panics under the lock.
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Stopper {
-    /// Stops: no new connections and calls; those in flight have `grace` to finish.
-    ///
-    /// Once more, it can shorten the time that is left, and not lengthen it: `stop(Duration::ZERO)` ends a drain.
-    pub fn stop(&self, grace: Duration) {
-        let until = Instant::now() + grace.min(LONGEST);
-        let mut state = lock(&self.shared);
-        state.until = Some(state.until.map_or(until, |known| known.min(until)));
-        let waiting = std::mem::take(&mut state.waiting);
-        drop(state);
-        for (_, waker) in waiting {
-            // The program's code, which must not keep the others from being woken.
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-        }
-    }
-}
-
-impl Stop {
-    fn has_begun(&self) -> bool {
-        lock(&self.shared).until.is_some()
-    }
-
-    /// Waits for so long, or until the stop begins.
-    async fn wait_within(&self, span: Duration) {
-        let mut over = pin!(monoio::time::sleep(span));
-        poll_fn(|cx| match self.poll_until(cx) {
-            Some(_) => Poll::Ready(()),
-            None => over.as_mut().poll(cx),
-        })
-        .await;
-    }
-
-    /// Waits until the grace is over, as long as that then is.
-    async fn grace_is_over(&self) {
-        let mut timer: Option<(Instant, LocalFuture<()>)> = None;
-        poll_fn(|cx| {
-            let until = self.poll_until(cx).unwrap_or_else(Instant::now);
-            let known = timer.take_if(|(at, _)| *at == until);
-            let (_, timer) = timer.insert(known.unwrap_or_else(|| {
-                let left = until.saturating_duration_since(Instant::now());
-                (until, Box::pin(monoio::time::sleep(left)))
-            }));
-            timer.as_mut().poll(cx)
-        })
-        .await;
-    }
-
-    /// When the grace is over, if the stop has begun; `cx` is woken when that changes.
-    fn poll_until(&self, cx: &Context<'_>) -> Option<Instant> {
-        let mut state = lock(&self.shared);
-        let known = state.waiting.iter_mut().find(|(id, _)| *id == self.id);
-        match known {
-            Some((_, waker)) => waker.clone_from(cx.waker()),
-            None => state.waiting.push((self.id, cx.waker().clone())),
-        }
-        state.until
-    }
-}
-
-impl Clone for Stop {
-    fn clone(&self) -> Self {
-        let mut state = lock(&self.shared);
-        state.ids += 1;
-        Self { shared: Arc::clone(&self.shared), id: state.ids }
-    }
-}
-
-impl Drop for Stop {
-    fn drop(&mut self) {
-        lock(&self.shared).waiting.retain(|(id, _)| *id != self.id);
-    }
-}
-
-impl std::fmt::Debug for Stop {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stop").field("begun", &self.has_begun()).finish()
-    }
-}
-
-impl std::fmt::Debug for Stopper {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stopper").finish_non_exhaustive()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::{Cell, RefCell};
     use std::io::{Read, Write};
     use std::net::SocketAddr;
     use std::thread;
+    use std::time::{Duration, Instant};
 
     use grpc_proto::Transmit;
+    use grpc_service::adapter::{Stopper, stopper};
     use grpc_service::drive::{Close, ReadHalf, WriteHalf};
     use grpc_service::{Host, Router, ServerOptions};
 
@@ -482,7 +326,8 @@ mod tests {
     fn a_stop_ends_the_wait_between_failed_accepts() {
         let (stopper, stop) = stopper();
         let thread = thread::spawn(move || {
-            block_on(stop.wait_within(Duration::from_secs(3600))).expect("a runtime");
+            let host = MonoioHost::new();
+            block_on(stop.wait_within(Duration::from_secs(3600), &*host)).expect("a runtime");
         });
         thread::sleep(Duration::from_millis(100));
         assert!(!thread.is_finished());

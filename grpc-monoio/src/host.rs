@@ -13,11 +13,10 @@ use std::task::Poll;
 use std::time::{Duration, Instant as SystemInstant};
 
 use grpc_proto::Instant;
+use grpc_service::adapter::{Group, Member};
 use grpc_service::drive::Phase;
 use grpc_service::{Host, LocalFuture};
 use monoio::{FusionDriver, RuntimeBuilder};
-
-use crate::group::{Group, Member};
 
 /// The host of one thread that runs monoio.
 ///

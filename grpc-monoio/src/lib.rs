@@ -17,19 +17,17 @@
 mod accept;
 mod client;
 mod connect;
-mod group;
 mod host;
 mod listen;
 mod socket;
-mod stats;
 mod workers;
 
 #[cfg(feature = "tls")]
 pub use accept::serve_tls;
-pub use accept::{Listener, Stop, Stopper, listen_unix, serve, stopper};
+pub use accept::{Listener, listen_unix, serve};
 pub use client::TcpConnector;
 pub use connect::{Connect, connect};
+pub use grpc_service::adapter::{Stop, Stopper, WorkerStats, stopper};
 pub use host::{MonoioHost, block_on};
 pub use socket::{Closer, Reader, Socket, Writer};
-pub use stats::WorkerStats;
 pub use workers::{WorkerOptions, Workers};

@@ -1,22 +1,19 @@
 //! Several threads that serve one address.
 
-use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZero;
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::mpsc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
+use grpc_service::adapter::{Stop, Stopper, Threads, WorkerStats};
 use grpc_service::{Router, Server, ServerOptions};
 use monoio::net::TcpListener;
 
-use crate::accept::{Stop, Stopper, serve, stopper};
+use crate::accept::serve;
 use crate::host::{MonoioHost, block_on};
 use crate::listen::listen_all;
-use crate::stats::{Desk, WorkerStats};
 
 /// How many workers there are, and what each one is like.
 #[derive(Clone, Debug)]
@@ -99,9 +96,7 @@ impl WorkerOptions {
 #[derive(Debug)]
 pub struct Workers {
     address: SocketAddr,
-    stopper: Stopper,
-    threads: Vec<JoinHandle<()>>,
-    desks: Vec<Desk>,
+    threads: Threads,
 }
 
 impl Workers {
@@ -119,69 +114,30 @@ impl Workers {
         F: Fn(&mut Router) + Send + Sync + 'static,
     {
         let routes = Arc::new(routes);
-        let (stopper, stop) = stopper();
         let threads = options.threads.max(1);
         let listeners = listen_all(address, threads, options.backlog, options.share_port)?;
         let address = listeners[0].local_addr()?;
-        let mut workers = Workers { address, stopper, threads: Vec::new(), desks: Vec::new() };
+        let mut workers = Workers { address, threads: Threads::new() };
         for listener in listeners {
-            let options = options.clone();
-            if let Err(error) = workers.start_one(listener, options, Arc::clone(&routes), &stop) {
+            let (options, routes) = (options.clone(), Arc::clone(&routes));
+            let started = workers.threads.start(move |worker| {
+                block_on(async move {
+                    // On epoll, an accept on a blocking socket would hold the whole thread.
+                    listener.set_nonblocking(monoio::utils::is_legacy())?;
+                    let listener = TcpListener::from_std(listener)?;
+                    let mut router = Router::new();
+                    routes(&mut router);
+                    let server = Server::new(router, options.server.clone(), MonoioHost::new());
+                    worker.run(&server, |stop| serve_as(listener, &server, &options, stop)).await;
+                    Ok(())
+                })?
+            });
+            if let Err(error) = started {
                 workers.stop(Duration::ZERO);
                 return Err(error);
             }
         }
         Ok(workers)
-    }
-
-    /// Starts a thread, which serves when this returns.
-    fn start_one<F>(
-        &mut self,
-        listener: std::net::TcpListener,
-        options: WorkerOptions,
-        routes: Arc<F>,
-        stop: &Stop,
-    ) -> io::Result<()>
-    where
-        F: Fn(&mut Router) + Send + Sync + 'static,
-    {
-        let (stop, desk) = (stop.clone(), Desk::default());
-        self.desks.push(desk.clone());
-        let (report, started) = mpsc::channel();
-        let name = format!("grpc-{}", self.threads.len());
-        let thread = thread::Builder::new().name(name).spawn(move || {
-            let failure = report.clone();
-            let ran = block_on(async move {
-                // On epoll, an accept on a blocking socket would hold the whole thread.
-                let adopted = listener
-                    .set_nonblocking(monoio::utils::is_legacy())
-                    .and_then(|()| TcpListener::from_std(listener));
-                let listener = match adopted {
-                    Ok(listener) => listener,
-                    Err(error) => return drop(report.send(Err(error))),
-                };
-                let mut router = Router::new();
-                routes(&mut router);
-                let server = Server::new(router, options.server.clone(), MonoioHost::new());
-                // The start was given up if the other end is gone.
-                if report.send(Ok(())).is_ok() {
-                    let mut serving = pin!(serve_as(listener, &server, &options, stop));
-                    poll_fn(|cx| {
-                        desk.answer(&server, cx);
-                        serving.as_mut().poll(cx)
-                    })
-                    .await;
-                }
-                desk.close(server.stats());
-            });
-            if let Err(error) = ran {
-                drop(failure.send(Err(error)));
-            }
-        })?;
-        self.threads.push(thread);
-        started.recv().unwrap_or_else(|_| {
-            Err(io::Error::other("a worker thread ended before it had started"))
-        })
     }
 
     /// The address that is served.
@@ -194,26 +150,22 @@ impl Workers {
     /// Each worker is asked on its thread. One that does not answer within a second, because a handler blocks its thread,
     /// is counted as of its last answer. [`ServerHooks`](grpc_service::ServerHooks) tell of each connection by itself.
     pub fn stats(&self) -> WorkerStats {
-        Desk::ask(&self.desks)
+        self.threads.stats()
     }
 
     /// A switch that stops the workers from elsewhere.
     pub fn stopper(&self) -> Stopper {
-        self.stopper.clone()
+        self.threads.stopper()
     }
 
     /// Stops: calls in flight have `grace` to finish. Returns when all threads have ended.
     pub fn stop(self, grace: Duration) {
-        self.stopper.stop(grace);
-        self.wait();
+        self.threads.stop(grace);
     }
 
     /// Waits until the workers have been stopped.
     pub fn wait(self) {
-        for thread in self.threads {
-            // A thread that panicked has printed its message.
-            let _ = thread.join();
-        }
+        self.threads.wait();
     }
 }
 

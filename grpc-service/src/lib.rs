@@ -8,7 +8,7 @@
 //! |---|---|
 //! | serve | [`Server`], [`Router`], [`Cx`], [`Sink`], [`server`] |
 //! | call | [`Channel`], [`client`] |
-//! | adapt to a runtime | [`Host`], [`Connector`], [`Endpoint`], and [`drive`](drive::drive) as the loop |
+//! | adapt to a runtime | [`Host`], [`Connector`], [`Endpoint`], and [`drive`](drive::drive) as the loop; [`adapter`] |
 //! | test without one | [`testing`] |
 //! | record what happens | [`Recordings`] |
 //! | build services from layers | [`model`] |
@@ -23,6 +23,7 @@
 
 #[macro_use]
 mod planted;
+pub mod adapter;
 pub mod client;
 mod compression;
 pub mod deploy;

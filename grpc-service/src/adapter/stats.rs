@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use grpc_service::{Server, ServerStats};
+use crate::{Server, ServerStats};
 
 /// Time for a worker to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ pub struct WorkerStats {
 
 /// Where other threads ask a worker for its counters.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Desk(Arc<Mutex<State>>);
+pub(super) struct Desk(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -42,7 +42,7 @@ impl Desk {
     }
 
     /// Answers what has been asked; the waker of `cx` is woken when something is.
-    pub(crate) fn answer(&self, server: &Server, cx: &Context<'_>) {
+    pub(super) fn answer(&self, server: &Server, cx: &Context<'_>) {
         let mut state = self.lock();
         match &mut state.worker {
             Some(waker) => waker.clone_from(cx.waker()),
@@ -61,7 +61,7 @@ impl Desk {
     }
 
     /// The worker ends: its last counts stay.
-    pub(crate) fn close(&self, stats: ServerStats) {
+    pub(super) fn close(&self, stats: ServerStats) {
         let mut state = self.lock();
         (state.last, state.closed) = (stats, true);
         let waiting = std::mem::take(&mut state.waiting);
@@ -71,7 +71,7 @@ impl Desk {
     }
 
     /// Asks all desks, and waits for their answers.
-    pub(crate) fn ask(desks: &[Desk]) -> WorkerStats {
+    pub(super) fn ask(desks: &[Desk]) -> WorkerStats {
         let questions: Vec<_> = desks
             .iter()
             .map(|desk| {

@@ -5,10 +5,10 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use grpc_service::drive::{Orders, Phase};
+use crate::drive::{Orders, Phase};
 
-/// The tasks of a group's connections.
-pub(crate) struct Group {
+/// The tasks of a group's connections; for adapters.
+pub struct Group {
     phase: Cell<Phase>,
     /// By place; a place is free when `None`, and named in `free`.
     tasks: RefCell<Vec<Option<Waker>>>,
@@ -19,7 +19,8 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    pub(crate) fn new() -> Rc<Self> {
+    /// A group without members.
+    pub fn new() -> Rc<Self> {
         Rc::new(Self {
             phase: Cell::new(Phase::Run),
             tasks: RefCell::default(),
@@ -30,7 +31,7 @@ impl Group {
     }
 
     /// Adds a connection.
-    pub(crate) fn join(self: &Rc<Self>) -> Member {
+    pub fn join(self: &Rc<Self>) -> Member {
         let place = self.free.borrow_mut().pop().unwrap_or_else(|| {
             let mut tasks = self.tasks.borrow_mut();
             tasks.push(None);
@@ -41,7 +42,7 @@ impl Group {
     }
 
     /// Sets the phase of all members.
-    pub(crate) fn enter(&self, phase: Phase) {
+    pub fn enter(&self, phase: Phase) {
         self.phase.set(phase);
         let mut place = 0;
         // One waker at a time: waking may run anything.
@@ -58,12 +59,12 @@ impl Group {
     }
 
     /// Waits until no member is left.
-    pub(crate) async fn emptied(&self) {
+    pub async fn emptied(&self) {
         poll_fn(|cx| if self.is_empty(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
     /// Whether no member is left; otherwise `cx` is woken when the last one leaves.
-    pub(crate) fn is_empty(&self, cx: &Context<'_>) -> bool {
+    pub fn is_empty(&self, cx: &Context<'_>) -> bool {
         if self.members.get() == 0 {
             return true;
         }
@@ -74,9 +75,21 @@ impl Group {
 }
 
 /// One connection's membership.
-pub(crate) struct Member {
+pub struct Member {
     group: Rc<Group>,
     place: usize,
+}
+
+impl std::fmt::Debug for Group {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Group").field("members", &self.members.get()).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Member {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Member").field("place", &self.place).finish_non_exhaustive()
+    }
 }
 
 impl Orders for Member {

@@ -1,6 +1,4 @@
-//! TLS over real sockets: who is who, what is refused, and certificates that are replaced.
-//!
-//! `MONOIO_FORCE_LEGACY_DRIVER=1` in the environment runs all of it on epoll.
+// One text for each adapter: the module around it says which one `adapter` is.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use examples::helloworld::{Greeter, GreeterClient, HelloReply, HelloRequest, register_greeter};
 use grpc_arena::Arena;
-use grpc_monoio::{WorkerOptions, Workers, block_on, connect};
 use grpc_proto::{Code, Status};
 use grpc_service::{ChannelOptions, Cx};
 use grpc_tls::{ClientTls, ServerTls};
 use tests::authority::Authority;
+
+use adapter::{WorkerOptions, Workers, block_on, connect};
 
 /// Answers with what TLS proved about the caller.
 struct Seeing;

@@ -1,0 +1,221 @@
+//! Several threads that serve one address.
+
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use grpc_service::adapter::{Stop, Stopper, Threads, WorkerStats};
+use grpc_service::{Router, Server, ServerOptions};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use tokio::net::TcpListener;
+
+use crate::accept::serve;
+use crate::host::{TokioHost, block_on};
+
+/// How many workers there are, and what each one is like.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct WorkerOptions {
+    /// Threads. Default: as many as the process may run at once ([`thread::available_parallelism`]).
+    ///
+    /// Each has its own sockets, connections and memory, and nothing is shared between them. The kernel spreads new
+    /// connections over the threads by a hash of their addresses (SO_REUSEPORT): evenly for many connections, and by
+    /// luck for a few.
+    pub threads: usize,
+    /// What the connections are like.
+    pub server: ServerOptions,
+    /// Connections that may wait to be accepted, per thread. Default 1024.
+    pub backlog: i32,
+    /// Whether other groups and processes of the same user may serve the same port, and each gets a part of the new
+    /// connections. Default false: an address that is served already is an error.
+    ///
+    /// All of them have to ask for it. A socket of another program that asks for SO_REUSEPORT can join a group of several
+    /// threads afterwards; the kernel has no way to refuse it.
+    pub share_port: bool,
+    /// TLS in front of each connection. Default none.
+    #[cfg(feature = "tls")]
+    pub tls: Option<grpc_tls::ServerTls>,
+}
+
+impl Default for WorkerOptions {
+    fn default() -> Self {
+        let threads = thread::available_parallelism().map_or(1, NonZero::get);
+        Self {
+            threads,
+            server: ServerOptions::default(),
+            backlog: 1024,
+            share_port: false,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+}
+
+impl WorkerOptions {
+    /// Sets the number of threads.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Sets what the connections are like.
+    #[must_use]
+    pub fn server(mut self, options: ServerOptions) -> Self {
+        self.server = options;
+        self
+    }
+
+    /// Sets how many connections may wait to be accepted.
+    #[must_use]
+    pub fn backlog(mut self, backlog: i32) -> Self {
+        self.backlog = backlog;
+        self
+    }
+
+    /// Puts TLS in front of each connection; keep a clone of `tls` to replace its certificates while the workers serve.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: grpc_tls::ServerTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Sets whether other groups and processes may serve the same port.
+    #[must_use]
+    pub fn share_port(mut self, share: bool) -> Self {
+        self.share_port = share;
+        self
+    }
+}
+
+/// Threads that serve one address.
+#[derive(Debug)]
+pub struct Workers {
+    address: SocketAddr,
+    threads: Threads,
+}
+
+impl Workers {
+    /// Binds `address` and starts the threads; port 0 lets the system choose, see [`Workers::address`].
+    ///
+    /// The threads share the address by SO_REUSEPORT. Others may share it too if they and
+    /// [`WorkerOptions::share_port`] say so; otherwise an address that is served already is an error.
+    ///
+    /// `routes` runs once on each thread and fills its router: services live on one thread and need no locks.
+    ///
+    /// # Errors
+    /// The address, which the error names, cannot be bound, or a thread or its runtime cannot be made; then none is left behind.
+    pub fn start<F>(address: SocketAddr, options: WorkerOptions, routes: F) -> io::Result<Workers>
+    where
+        F: Fn(&mut Router) + Send + Sync + 'static,
+    {
+        let routes = Arc::new(routes);
+        let threads = options.threads.max(1);
+        let listeners = listen_all(address, threads, options.backlog, options.share_port)?;
+        let address = listeners[0].local_addr()?;
+        let mut workers = Workers { address, threads: Threads::new() };
+        for listener in listeners {
+            let (options, routes) = (options.clone(), Arc::clone(&routes));
+            let started = workers.threads.start(move |worker| {
+                block_on(async move {
+                    let listener = TcpListener::from_std(listener)?;
+                    let mut router = Router::new();
+                    routes(&mut router);
+                    let server = Server::new(router, options.server.clone(), TokioHost::new());
+                    worker.run(&server, |stop| serve_as(listener, &server, &options, stop)).await;
+                    Ok(())
+                })?
+            });
+            if let Err(error) = started {
+                workers.stop(Duration::ZERO);
+                return Err(error);
+            }
+        }
+        Ok(workers)
+    }
+
+    /// The address that is served.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The counters of all workers: those of closed connections added up, and those of open ones at this moment.
+    ///
+    /// Each worker is asked on its thread. One that does not answer within a second, because a handler blocks its thread,
+    /// is counted as of its last answer. [`ServerHooks`](grpc_service::ServerHooks) tell of each connection by itself.
+    pub fn stats(&self) -> WorkerStats {
+        self.threads.stats()
+    }
+
+    /// A switch that stops the workers from elsewhere.
+    pub fn stopper(&self) -> Stopper {
+        self.threads.stopper()
+    }
+
+    /// Stops: calls in flight have `grace` to finish. Returns when all threads have ended.
+    pub fn stop(self, grace: Duration) {
+        self.threads.stop(grace);
+    }
+
+    /// Waits until the workers have been stopped.
+    pub fn wait(self) {
+        self.threads.wait();
+    }
+}
+
+/// Serves with TLS or without it.
+#[cfg_attr(not(feature = "tls"), allow(unused_variables))]
+async fn serve_as(listener: TcpListener, server: &Server, options: &WorkerOptions, stop: Stop) {
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &options.tls {
+        return crate::accept::serve_tls(listener, server, tls, stop).await;
+    }
+    serve(listener, server, stop).await;
+}
+
+/// Opens `count` sockets that listen at `address`, between which the kernel spreads connections (SO_REUSEPORT).
+///
+/// Unless the port is to be `shared` with other groups, the first socket takes the address without SO_REUSEPORT, which fails if
+/// another socket listens there, and gets the option only then, for the sockets of this group.
+fn listen_all(
+    address: SocketAddr,
+    count: usize,
+    backlog: i32,
+    shared: bool,
+) -> io::Result<Vec<std::net::TcpListener>> {
+    let named = |error: io::Error| {
+        let hint = match error.kind() {
+            io::ErrorKind::AddrInUse if !shared => {
+                " (another server listens there; WorkerOptions::share_port lets servers share a port)"
+            }
+            _ => "",
+        };
+        io::Error::new(error.kind(), format!("cannot listen at {address}: {error}{hint}"))
+    };
+    let first = listen_one(address, backlog, shared).map_err(named)?;
+    // The others take the port that the first one got.
+    let bound = first.local_addr()?.as_socket().unwrap_or(address);
+    if count > 1 {
+        first.set_reuse_port(true)?;
+    }
+    let mut listeners = vec![first.into()];
+    while listeners.len() < count {
+        listeners.push(listen_one(bound, backlog, true).map_err(named)?.into());
+    }
+    Ok(listeners)
+}
+
+fn listen_one(address: SocketAddr, backlog: i32, reuse_port: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Old connections that wait for their last packets (TIME_WAIT) do not keep a restarted server out.
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(reuse_port)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::from(address))?;
+    socket.listen(backlog)?;
+    Ok(socket)
+}

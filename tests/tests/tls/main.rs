@@ -1,0 +1,15 @@
+//! TLS over real sockets: who is who, what is refused, and certificates that are replaced.
+//!
+//! `MONOIO_FORCE_LEGACY_DRIVER=1` in the environment runs the tests of monoio on epoll.
+
+mod on_monoio {
+    use grpc_monoio as adapter;
+
+    include!("cases.rs");
+}
+
+mod on_tokio {
+    use grpc_tokio as adapter;
+
+    include!("cases.rs");
+}
