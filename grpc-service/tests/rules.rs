@@ -162,3 +162,87 @@ fn a_path_or_encoding_that_nobody_knows_is_told_in_part() {
         assert!(told.len() < 300 && told.contains(&whole[..199]), "{told}");
     }
 }
+
+/// A call of `path` as another client would send it, with one message and its half-close.
+fn foreign_call(path: &str, content_type: &str, message: &[u8]) -> Vec<u8> {
+    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+        let head = [0, 0, payload.len() as u8, kind, flags, 0, 0, 0, stream];
+        [&head[..], payload].concat()
+    };
+    let mut block = Vec::new();
+    for (name, value) in [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", path),
+        (":authority", "test"),
+        ("te", "trailers"),
+        ("content-type", content_type),
+    ] {
+        // Literals that are never indexed (RFC 7541 §6.2.3).
+        for (first, text) in [(Some(0x10), name), (None, value)] {
+            block.extend(first);
+            block.push(text.len() as u8);
+            block.extend(text.as_bytes());
+        }
+    }
+    let data = [&[0, 0, 0, 0, message.len() as u8][..], message].concat();
+    let frames = [frame(4, 0, 0, &[]), frame(1, 4, 1, &block), frame(0, 1, 1, &data)].concat();
+    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frames[..]].concat()
+}
+
+// Handlers read protocol buffers: a message in another format must not reach them (PROTOCOL-HTTP2, "Content-Type").
+#[test]
+fn a_subtype_other_than_proto_is_unimplemented_before_the_handler() {
+    let host = MemoryHost::new(1);
+    let mut router = Router::new();
+    common::register_echoing(&mut router, &Echoing::default());
+    let server = Server::new(router, ServerOptions::default(), Rc::new(Rc::clone(&host)));
+    for path in [methods::Echo::PATH, methods::Chat::PATH] {
+        for (content_type, served) in [
+            ("application/grpc", true),
+            ("application/grpc;charset=utf-8", true),
+            ("application/grpc+proto", true),
+            ("application/grpc+PROTO;a", true),
+            ("application/grpc+json", false),
+            ("application/grpc+protobuf", false),
+            ("application/grpc+foo;charset=utf-8", false),
+        ] {
+            let now = Instant::ZERO;
+            // It reads the answer to what was sent in its place.
+            let mut client = Connection::<Client>::new(&Config::default(), 1, now);
+            client.call(&CallHead::new(path, "test"), None, now).expect("room for a call");
+            let mut answer = Transmit::new();
+            client.poll_transmit(&mut Transmit::new(), now);
+            let mut connection = server.accept(Peer::memory());
+            let mut cx = Context::from_waker(Waker::noop());
+            let asked = foreign_call(path, content_type, b"{}");
+            let mut input = &asked[..];
+            for _ in 0..4 {
+                connection.drive(&mut input, &mut answer, &mut cx, now).expect("it stays");
+            }
+            let answer: Vec<u8> = answer.chunks().flatten().copied().collect();
+            let mut input = &answer[..];
+            let mut messages = 0;
+            let status = loop {
+                match client.poll_event(&mut input, now).expect("it stays") {
+                    Some(Event::Headers(..)) => {}
+                    Some(Event::Message(_, message)) => {
+                        assert_eq!(message.as_bytes(), b"{}");
+                        messages += 1;
+                    }
+                    Some(Event::Status(_, outcome)) => break outcome.status,
+                    event => panic!("{path} {content_type}: {event:?}"),
+                }
+            };
+            let expected = if served { (Code::Ok, 1) } else { (Code::Unimplemented, 0) };
+            assert_eq!((status.code(), messages), expected, "{path} {content_type}");
+            if !served {
+                let named = content_type.split(';').next().unwrap_or_default();
+                let text = status.message();
+                assert!(text.contains(named), "{text}");
+                assert!(text.ends_with("application/grpc or application/grpc+proto"), "{text}");
+            }
+            assert_eq!(connection.open_calls(), 0);
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! Heads of calls: what a client says first, and how a server reads it.
 
+use alloc::boxed::Box;
+
 use crate::hpack::{FieldList, Token};
 use crate::metadata::Metadata;
 use crate::time::Instant;
@@ -69,6 +71,8 @@ pub struct RequestHead {
     pub metadata: Metadata,
     path: u16,
     authority: u16,
+    /// Absent where it names no subtype.
+    content_type: u16,
     encoding: u16,
     /// The first of its fields.
     accept_encoding: u16,
@@ -107,6 +111,22 @@ impl RequestHead {
         (self.deadline != Instant::NEVER).then_some(self.deadline)
     }
 
+    /// The format of the messages that `content-type` names: `proto` of `application/grpc+proto`, as it came, without the
+    /// parameters; `None` for `application/grpc` alone, which stands for `proto` (PROTOCOL-HTTP2, "Content-Type").
+    ///
+    /// It has at most 64 bytes and only characters of a token (RFC 9110 §5.6.2). The response's `content-type` names it
+    /// again; a server that does not serve the format ends the call with UNIMPLEMENTED.
+    #[inline]
+    pub fn content_subtype(&self) -> Option<&str> {
+        if self.content_type == ABSENT { None } else { self.subtype_text() }
+    }
+
+    #[cold]
+    fn subtype_text(&self) -> Option<&str> {
+        let field = self.metadata.fields().get(usize::from(self.content_type))?;
+        core::str::from_utf8(subtype_of(field.value)?).ok()
+    }
+
     /// `grpc-encoding`, unless it is `identity`.
     #[inline]
     pub fn encoding(&self) -> Option<&str> {
@@ -133,6 +153,12 @@ impl RequestHead {
         core::str::from_utf8(field.value).ok()
     }
 
+    /// The content type of the response, where it is not [`GRPC`] alone.
+    #[inline]
+    pub(super) fn response_type(&self) -> Option<Box<[u8]>> {
+        if self.content_type == ABSENT { None } else { response_type(self.metadata.fields()) }
+    }
+
     pub(super) fn is_compressed(&self) -> bool {
         self.encoding != ABSENT
     }
@@ -145,6 +171,7 @@ impl RequestHead {
             metadata: Metadata::new(),
             path: ABSENT,
             authority: ABSENT,
+            content_type: ABSENT,
             encoding: ABSENT,
             accept_encoding: ABSENT,
             deadline: Instant::NEVER,
@@ -162,7 +189,18 @@ impl RequestHead {
                 Token::Path => head.path = index,
                 Token::Authority => head.authority = index,
                 Token::Host => host = index,
-                Token::ContentType => typed = is_grpc(value()),
+                Token::ContentType => {
+                    let content_type = value();
+                    typed = is_grpc(content_type);
+                    head.content_type = ABSENT;
+                    if typed && content_type.len() > GRPC.len() {
+                        match subtype_of(content_type) {
+                            None => {}
+                            Some(subtype) if is_subtype(subtype) => head.content_type = index,
+                            Some(_) => refusal = Some(Refusal::Subtype),
+                        }
+                    }
+                }
                 Token::GrpcTimeout => match parse_timeout(value()) {
                     Some(timeout) => head.deadline = now + timeout,
                     None => refusal = Some(Refusal::Timeout),
@@ -205,6 +243,7 @@ impl RequestHead {
 pub(super) enum Refusal {
     Method,
     ContentType,
+    Subtype,
     Timeout,
     Path,
     Expired,
@@ -219,6 +258,11 @@ impl Refusal {
             Refusal::ContentType => {
                 (415, Code::Internal, "the content-type of a gRPC call is application/grpc")
             }
+            Refusal::Subtype => (
+                415,
+                Code::Internal,
+                "the subtype in a content-type of application/grpc+subtype is a token of 1 to 64 bytes",
+            ),
             Refusal::Timeout => {
                 (400, Code::Internal, "grpc-timeout is 1 to 8 digits and one of H M S m u n")
             }
@@ -234,11 +278,13 @@ pub(super) fn is_compression(encoding: Option<&str>) -> bool {
     encoding.is_some_and(|encoding| encoding != "identity")
 }
 
+/// The media type of gRPC, without a subtype.
+pub(super) const GRPC: &[u8] = b"application/grpc";
+
 /// Whether a content type is `application/grpc`, alone or with a subtype (`+proto`) or parameters (`; charset=utf-8`).
 ///
 /// A media type has no case, and white space may stand before its parameters (RFC 9110 §8.3.1).
 pub(super) fn is_grpc(content_type: &[u8]) -> bool {
-    const GRPC: &[u8] = b"application/grpc";
     match content_type.split_at_checked(GRPC.len()) {
         Some((kind, rest)) if kind == GRPC || kind.eq_ignore_ascii_case(GRPC) => {
             match rest.first() {
@@ -248,6 +294,31 @@ pub(super) fn is_grpc(content_type: &[u8]) -> bool {
         }
         _ => false,
     }
+}
+
+/// The longest subtype that a request may name: a call remembers it until its response headers leave.
+const MAX_SUBTYPE: usize = 64;
+
+/// What stands between `+` and the parameters of a content type that [is gRPC's](is_grpc).
+fn subtype_of(content_type: &[u8]) -> Option<&[u8]> {
+    let rest = content_type.get(GRPC.len()..)?.strip_prefix(b"+")?;
+    let end = rest.iter().position(|&byte| byte == b';').unwrap_or(rest.len());
+    Some(rest[..end].trim_ascii_end())
+}
+
+/// Whether a subtype can be remembered and answered: a token (RFC 9110 §5.6.2) of [`MAX_SUBTYPE`] bytes at most.
+fn is_subtype(subtype: &[u8]) -> bool {
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    (1..=MAX_SUBTYPE).contains(&subtype.len()) && subtype.iter().all(is_token)
+}
+
+/// The content type of the response to a request with this list, where it is not [`GRPC`] alone.
+pub(super) fn response_type(request: &FieldList) -> Option<Box<[u8]>> {
+    // Of several fields the last counts, as in `RequestHead::read`.
+    let fields = request.iter().filter(|field| field.token == Token::ContentType);
+    let content_type = fields.last()?.value;
+    let subtype = subtype_of(content_type).filter(|subtype| is_subtype(subtype))?;
+    is_grpc(content_type).then(|| [GRPC, b"+", subtype].concat().into_boxed_slice())
 }
 
 /// Whether every part of a `-bin` value is base64; several values may be joined with `,`.

@@ -9,6 +9,7 @@ mod reason;
 pub mod server;
 mod template;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -64,6 +65,9 @@ pub(crate) struct Call {
     may_compress: bool,
     /// Server: the response's head is on its way. Client: it was received.
     head: bool,
+    /// Server: the response's content type where the request named a subtype, until the response's head was given; at most
+    /// 81 bytes. It stays behind a call that ended without a head until its slot is used again or memory is trimmed.
+    content_type: Option<Box<[u8]>>,
     /// Client: the HTTP status of a response that is not gRPC; 0 where it is.
     http_status: u16,
     /// Client: DATA of such a response was skipped, so the call cannot end with OK.
@@ -78,10 +82,22 @@ impl Default for Call {
             may_decompress: false,
             may_compress: false,
             head: false,
+            content_type: None,
             http_status: 0,
             has_skipped: false,
             deadline: Instant::NEVER,
         }
+    }
+}
+
+impl Call {
+    /// The response's content type.
+    fn content_type(&self) -> &[u8] {
+        self.content_type.as_deref().unwrap_or(head::GRPC)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.framing.heap_bytes() + self.content_type.as_ref().map_or(0, |text| text.len())
     }
 }
 
@@ -426,7 +442,7 @@ impl<R: Role> Connection<R> {
         self.session.heap_bytes()
             + self.role.heap_bytes()
             + self.calls.capacity() * size_of::<Call>()
-            + self.calls.iter().map(|call| call.framing.heap_bytes()).sum::<usize>()
+            + self.calls.iter().map(Call::heap_bytes).sum::<usize>()
     }
 
     /// A message may be compressed only where the call's head says how (compression.md).

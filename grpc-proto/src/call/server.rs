@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::head::{Refusal, RequestHead, check_texts, is_compression};
+use super::head::{GRPC, Refusal, RequestHead, check_texts, is_compression, response_type};
 use super::sealed::{self, Head};
 use super::{CallKey, Connection, Message, Reason, Role, SendError};
 use crate::hpack::{FieldList, Token};
@@ -57,7 +57,7 @@ impl sealed::Role for Server {
 
     fn new(session: &mut Session) -> Self {
         let mut head = FieldList::new();
-        write_response(&mut head, b"200", b"application/grpc");
+        write_response(&mut head, b"200", GRPC);
         session.prepare(Prepared::RESPONSE, head);
         let mut trailers = FieldList::new();
         trailers.push_known(Token::GrpcStatus, b"0");
@@ -80,6 +80,7 @@ impl sealed::Role for Server {
             Ok(request) => {
                 let call = conn.open_call(key);
                 call.may_decompress = request.is_compressed();
+                call.content_type = request.response_type();
                 if let Some(deadline) = request.deadline() {
                     call.deadline = deadline;
                     conn.session.set_deadline(key, deadline);
@@ -91,7 +92,7 @@ impl sealed::Role for Server {
             }
             Err((refusal, list)) => {
                 let is_head = list.iter().any(|f| f.token == Token::Method && f.value == b"HEAD");
-                conn.open_call(key);
+                conn.open_call(key).content_type = response_type(&list);
                 conn.session.recycle_fields(list);
                 conn.refuse(key, refusal, is_head);
                 None
@@ -160,6 +161,9 @@ impl sealed::Role for Server {
         }
         let call = &mut conn.calls[key.index()];
         if !call.head {
+            if call.content_type.is_some() {
+                return conn.respond(key, &ResponseHead::default());
+            }
             conn.session.set_head(key, Pending::Prepared(Prepared::RESPONSE))?;
             call.head = true;
         }
@@ -195,7 +199,7 @@ impl Connection<Server> {
         }
         check_texts([head.encoding, head.accept_encoding].into_iter().flatten())?;
         let mut list = self.session.take_fields();
-        write_response(&mut list, b"200", b"application/grpc");
+        write_response(&mut list, b"200", self.calls[call.index()].content_type());
         if let Some(encoding) = head.encoding {
             list.push_known(Token::GrpcEncoding, encoding.as_bytes());
         }
@@ -208,6 +212,7 @@ impl Connection<Server> {
         self.session.respond(call, list)?;
         let call = &mut self.calls[call.index()];
         call.head = true;
+        call.content_type = None;
         call.may_compress = is_compression(head.encoding);
         Ok(())
     }
@@ -253,12 +258,14 @@ impl Connection<Server> {
             self.session.finish_with(key, Pending::Prepared(Prepared::TRAILERS_OK))?;
             return Ok(());
         }
-        let trailers_only = !core::mem::replace(&mut call.head, true);
+        // The response's content type where the list is its head as well.
+        let head = (!core::mem::replace(&mut call.head, true)).then(|| call.content_type());
+        let trailers_only = head.is_some();
         let mut list = self.session.take_fields();
-        write_end(&mut list, trailers_only, status, trailers);
+        write_end(&mut list, head, status, trailers);
         let limit = self.session.peer_settings().max_header_list_size as usize;
         if list.size() > limit {
-            shorten_end(&mut list, trailers_only, status, trailers, limit);
+            shorten_end(&mut list, head, status, trailers, limit);
         }
         if trailers_only {
             self.session.respond(key, list)?;
@@ -266,6 +273,7 @@ impl Connection<Server> {
         } else {
             self.session.finish_with(key, Pending::Fields(list, Prepared::TRAILERS))?;
         }
+        self.calls[key.index()].content_type = None;
         Ok(())
     }
 
@@ -306,15 +314,15 @@ fn write_response(list: &mut FieldList, status: &[u8], content_type: &[u8]) {
     list.push_known(Token::ContentType, content_type);
 }
 
-/// The list that ends a call.
+/// The list that ends a call; with `head`, the response's content type, it begins the response as well (Trailers-Only).
 fn write_end(
     list: &mut FieldList,
-    trailers_only: bool,
+    head: Option<&[u8]>,
     status: &Status,
     trailers: Option<&Metadata>,
 ) {
-    if trailers_only {
-        write_response(list, b"200", b"application/grpc");
+    if let Some(content_type) = head {
+        write_response(list, b"200", content_type);
     }
     write_status(list, status);
     if let Some(trailers) = trailers {
@@ -328,19 +336,19 @@ fn write_end(
 #[cold]
 fn shorten_end(
     list: &mut FieldList,
-    trailers_only: bool,
+    head: Option<&[u8]>,
     status: &Status,
     trailers: Option<&Metadata>,
     limit: usize,
 ) {
     list.clear();
-    write_end(list, trailers_only, &Status::of(status.code()), trailers);
+    write_end(list, head, &Status::of(status.code()), trailers);
     let room = limit.saturating_sub(list.size());
     let message = shortened_message(status.message(), room);
     if !message.is_empty() {
         list.clear();
         let status = Status::new(status.code(), String::from(message));
-        write_end(list, trailers_only, &status, trailers);
+        write_end(list, head, &status, trailers);
     }
 }
 

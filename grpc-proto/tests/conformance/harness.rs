@@ -121,7 +121,13 @@ pub trait Owned: Debug + PartialEq + Sized {
 /// What a server saw.
 #[derive(Debug, PartialEq)]
 pub enum AtServer {
-    Request { call: CallKey, path: String, authority: String, metadata: Metadata },
+    Request {
+        call: CallKey,
+        path: String,
+        authority: String,
+        subtype: Option<String>,
+        metadata: Metadata,
+    },
     Message(CallKey, Vec<u8>),
     End(CallKey),
     Cancelled(CallKey, Reason),
@@ -137,6 +143,7 @@ impl Owned for AtServer {
                 call,
                 path: head.path().into(),
                 authority: head.authority().into(),
+                subtype: head.content_subtype().map(Into::into),
                 metadata: head.metadata,
             },
             server::Event::Message(call, message) => {

@@ -218,7 +218,7 @@ fn the_same_head_may_come_in_any_representation() {
         {
             let stream = 2 * n as u32 + 1;
             let events = bench.feed(headers(stream, END_STREAM, block));
-            let [AtServer::Request { call, path, authority, metadata }, _] = &events[..] else {
+            let [AtServer::Request { call, path, authority, metadata, .. }, _] = &events[..] else {
                 panic!("{events:?}")
             };
             heads.push((path.clone(), authority.clone(), format!("{:?}", metadata.fields())));

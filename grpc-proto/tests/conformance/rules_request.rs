@@ -1,8 +1,9 @@
 //! Rules 1–10: how a call begins.
 
+use bytes::Bytes;
 use grpc_proto::server::ResponseHead;
 use grpc_proto::{
-    ApiMisuse, CallHead, Instant, Metadata, MetadataError, Reason, SendError, Status,
+    ApiMisuse, CallHead, CallKey, Code, Instant, Metadata, MetadataError, Reason, SendError, Status,
 };
 
 use crate::harness::{AtServer, Bench, client, outcome, server, server_with};
@@ -186,6 +187,122 @@ fn rule_4_content_types_of_grpc_are_accepted() {
     ] {
         server(|bench| {
             accepted(bench, &call_but("content-type", good));
+        });
+    }
+}
+
+/// A request of a subtype, as a server heard of it, and the call.
+#[track_caller]
+fn typed(bench: &mut Bench<grpc_proto::Server>, content_type: &str) -> (CallKey, Option<String>) {
+    match accepted(bench, &call_but("content-type", content_type)) {
+        AtServer::Request { call, subtype, .. } => (call, subtype),
+        other => panic!("{other:?}"),
+    }
+}
+
+const SUBTYPES: &[(&str, Option<&str>)] = &[
+    ("application/grpc", None),
+    ("application/grpc;charset=utf-8", None),
+    ("application/grpc+proto", Some("proto")),
+    ("application/grpc+Proto;charset=utf-8", Some("Proto")),
+    ("application/grpc+json ; a=b+c;d", Some("json")),
+    ("application/grpc+x-1.2_~!#$%&'*^`|", Some("x-1.2_~!#$%&'*^`|")),
+    ("application/grpc+a+b", Some("a+b")),
+];
+
+#[test]
+fn rule_4_a_response_names_the_subtype_of_its_request() {
+    for (content_type, subtype) in SUBTYPES {
+        server(|bench| {
+            let echoed =
+                subtype.map_or("application/grpc".into(), |s| format!("application/grpc+{s}"));
+            // A message, headers of its own, nothing but a status, and a plain call between them.
+            for way in 0..4 {
+                let stream = 1 + 2 * bench.conn.stats().streams_opened as u32;
+                let (call, seen) = match way {
+                    3 => typed(bench, "application/grpc"),
+                    _ => typed(bench, content_type),
+                };
+                let expected = if way == 3 { "application/grpc" } else { &echoed };
+                if way < 3 {
+                    assert_eq!(seen.as_deref(), *subtype, "{content_type}");
+                }
+                match way {
+                    1 => bench.conn.headers(call, &Metadata::new()).unwrap(),
+                    2 => {}
+                    _ => bench.conn.send_encoded(call, Bytes::from_static(b"x"), false).unwrap(),
+                }
+                let status = if way == 2 { Status::new(Code::Aborted, "no") } else { Status::OK };
+                bench.conn.finish(call, &status, &Metadata::new()).unwrap();
+                let sent = bench.sent_on(stream);
+                assert_eq!(sent[0].field("content-type"), Some(expected), "{way}: {sent:?}");
+                assert_eq!(sent.last().unwrap().field("grpc-status").is_some(), true, "{sent:?}");
+                assert!(sent[1..].iter().all(|frame| frame.field("content-type").is_none()));
+            }
+        });
+    }
+}
+
+#[test]
+fn rule_4_an_answer_without_the_application_names_the_subtype_too() {
+    server(|bench| {
+        let fields = [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", "no-slash"),
+            (":authority", "localhost"),
+            ("te", "trailers"),
+            ("content-type", "application/grpc+json;x"),
+        ];
+        assert_eq!(bench.feed(headers(1, END_STREAM, &block(&fields))), []);
+        let sent = bench.sent_on(1);
+        assert_eq!(sent[0].field("content-type"), Some("application/grpc+json"), "{sent:?}");
+        assert_eq!(sent[0].field("grpc-status"), Some("12"));
+    });
+}
+
+#[test]
+fn rule_4_a_subtype_that_is_no_token_or_too_long_gets_415() {
+    let longest = format!("application/grpc+{}", "a".repeat(64));
+    server(|bench| {
+        let (_, subtype) = typed(bench, &longest);
+        assert_eq!(subtype.map(|text| text.len()), Some(64));
+    });
+    let longer = format!("{longest}a");
+    for bad in [
+        "application/grpc+",
+        "application/grpc+;charset=utf-8",
+        "application/grpc+a b",
+        "application/grpc+ a",
+        "application/grpc+a/b",
+        "application/grpc+a,b",
+        "application/grpc+\"a\"",
+        "application/grpc+\u{e4}",
+        &longer,
+    ] {
+        answered(call_but("content-type", bad), "415", "13");
+    }
+}
+
+#[test]
+fn rule_4_of_two_content_types_the_last_counts() {
+    for (first, last, subtype) in [
+        ("application/grpc+a", "application/grpc+b", Some("b")),
+        ("application/grpc+a", "application/grpc", None),
+        ("application/grpc", "application/grpc+b", Some("b")),
+        ("text/plain", "application/grpc+b", Some("b")),
+    ] {
+        server(|bench| {
+            let block =
+                [call_but("content-type", first), block(&[("content-type", last)])].concat();
+            let AtServer::Request { call, subtype: seen, .. } = accepted(bench, &block) else {
+                panic!("no request")
+            };
+            assert_eq!(seen.as_deref(), subtype);
+            bench.conn.finish(call, &Status::new(Code::Aborted, ""), &Metadata::new()).unwrap();
+            let echoed =
+                subtype.map_or("application/grpc".into(), |s| format!("application/grpc+{s}"));
+            assert_eq!(bench.sent_on(1)[0].field("content-type"), Some(&*echoed));
         });
     }
 }

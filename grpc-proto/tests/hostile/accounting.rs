@@ -95,6 +95,40 @@ const SMALL: Bytes = Bytes::from_static(&[7; 300]);
 const LARGE: Bytes = Bytes::from_static(&[7; 20_000]);
 
 #[test]
+fn subtypes_are_counted_until_the_response_headers_are_queued() {
+    let hello = [PREFACE, &settings(&[]), &settings_ack()].concat();
+    let heads = |subtype: &str| -> Vec<_> {
+        let block = wire::call_but("content-type", &format!("application/grpc{subtype}"));
+        (0..40).map(|n| headers(id(n), 0, &block)).collect()
+    };
+    let (plain, typed) = (heads(""), heads(&format!("+{}", "a".repeat(64))));
+    let status = Status::new(grpc_proto::Code::Aborted, "no");
+    let held = |heads: &[Vec<u8>]| {
+        let mut calls = Vec::with_capacity(heads.len());
+        let mut server = Measured::<Server>::new(&Config::default());
+        server.feed(&hello);
+        for head in heads {
+            server.feed(head);
+            server.pull();
+            calls.push(server.call.expect("a request"));
+        }
+        let held = server.conn.heap_bytes();
+        for call in calls.iter().take(20) {
+            server.conn.send_encoded(*call, SMALL, false).expect("room");
+            server.compare();
+        }
+        for call in calls.iter().skip(20) {
+            server.conn.finish(*call, &status, &Metadata::new()).expect("an open call");
+            server.compare();
+        }
+        held
+    };
+    let remembered = held(&typed) - held(&plain);
+    // "application/grpc+" and 64 bytes a call; lists that are kept for reuse and memos may be larger by as much.
+    assert!((40 * 81..60 * 81).contains(&remembered), "{remembered} bytes");
+}
+
+#[test]
 fn a_server_tells_of_every_byte_that_it_holds() {
     let config = Config::default();
     let hello = [PREFACE, &settings(&[(4, 1 << 20)]), &settings_ack()].concat();

@@ -95,6 +95,9 @@ impl ServerConnection {
             let text = format!("no method {} here", beginning(head.path()));
             return self.refuse(key, head, Status::new(Code::Unimplemented, text));
         };
+        if head.content_subtype().is_some_and(|subtype| !subtype.eq_ignore_ascii_case(SERVED)) {
+            return self.refuse_subtype(key, head);
+        }
         let codecs = &self.shared.pool.codecs;
         let decoding = head.encoding().and_then(|name| codecs.accept(name));
         if decoding.is_none() && head.encoding().is_some() {
@@ -182,6 +185,16 @@ impl ServerConnection {
         let mut connection = self.shared.connection.borrow_mut();
         let _ = connection.finish(key, &status, &Metadata::new());
         connection.recycle_metadata(head.metadata);
+    }
+
+    /// Answers a request whose messages are in another format than protocol buffers.
+    #[cold]
+    fn refuse_subtype(&self, key: CallKey, head: RequestHead) {
+        let text = format!(
+            "content-type application/grpc+{} is not served here: send application/grpc or application/grpc+{SERVED}",
+            head.content_subtype().unwrap_or_default()
+        );
+        self.refuse(key, head, Status::new(Code::Unimplemented, text));
     }
 
     /// Answers a request whose messages nobody here can read, and says what can be read (compression.md).
@@ -291,6 +304,9 @@ impl ServerConnection {
         call.reset();
     }
 }
+
+/// The subtype of `content-type` that every generated method serves; without one it is meant too (PROTOCOL-HTTP2).
+const SERVED: &str = "proto";
 
 /// As much of a peer's text as is told back to it: it may be of the size of a field list, and thrice that once escaped.
 fn beginning(text: &str) -> &str {
