@@ -28,4 +28,5 @@ mod rules_pings;
 mod rules_request;
 mod rules_response;
 mod rules_windows;
+mod streams_that_end;
 mod wire;
