@@ -11,6 +11,7 @@ pub mod hpack;
 pub mod messages;
 pub mod plain;
 pub mod recording;
+pub mod schemas;
 pub mod server;
 pub mod service;
 mod tape;

@@ -83,3 +83,8 @@ fn world() {
 fn recording() {
     replay("recording", fuzz::recording::check);
 }
+
+#[test]
+fn schemas() {
+    replay("schemas", fuzz::schemas::check);
+}

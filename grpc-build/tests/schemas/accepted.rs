@@ -91,7 +91,9 @@ fn the_inputs_that_failed_before_are_taken() {
     }
     let out = std::env::temp_dir().join(format!("grpc-build-faults-{}", std::process::id()));
     let mut taken = 0;
-    for name in ["parser", "not-utf8", "aggext", "extrange", "optinf", "doclink", "comments"] {
+    let names =
+        ["parser", "not-utf8", "aggext", "extrange", "optinf", "mapname", "doclink", "comments"];
+    for name in names {
         let folder = faults.join(name);
         for (file, _) in files(&folder) {
             let mut config = Config::new();
@@ -113,4 +115,26 @@ fn the_inputs_that_failed_before_are_taken() {
     let error = Config::new().out_dir(&out).compile_protos(&[late], &[&faults]).unwrap_err();
     assert!(error.message().contains("write \"2023\" or \"2024\""), "{error}");
     std::fs::remove_dir_all(&out).unwrap();
+}
+
+#[test]
+fn blank_lines_of_block_comments_stay() {
+    let texts = [
+        "/*\n  One.\n\n  Two.\n*/\nmessage M { int32 n = 1; }\n",
+        "/* One.\r\n\r\n   Two. */\r\nmessage M { int32 n = 1; }\r\n",
+        "/**\n * One.\n *\n * Two.\n */\nmessage M { int32 n = 1; }\n",
+        "/* One.\n \t\n Two.*/\nmessage M { int32 n = 1; }\n",
+        "message M {\n  int32 n = 1; /* One.\n\n  Two. */\n}\n",
+    ];
+    let folder = std::env::temp_dir().join(format!("grpc-build-blank-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let proto = folder.join("it.proto");
+    for text in texts {
+        std::fs::write(&proto, format!("syntax = \"proto3\";\n{text}")).unwrap();
+        Config::new().out_dir(&folder).compile_protos(&[&proto], &[&folder]).unwrap();
+        let made = std::fs::read_to_string(folder.join("_.rs")).unwrap();
+        let lines = made.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+        assert!(lines.contains("/// One.\n///\n/// Two.\n"), "{text:?}: {made}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
 }
