@@ -27,6 +27,7 @@ pub(crate) const LEGACY_BEST_EFFORT: u8 = 2;
 pub(crate) const STYLE2024: u8 = 1;
 pub(crate) const EXPORT_ALL: u8 = 1;
 pub(crate) const EXPORT_TOP_LEVEL: u8 = 2;
+pub(crate) const STRICT: u8 = 4;
 
 /// The numbers of the fields of `FeatureSet`.
 pub(crate) mod number {

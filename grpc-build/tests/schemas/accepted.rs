@@ -12,7 +12,7 @@ fn files_with_odd_corners_are_taken() {
     let accepted = files(&folder("accepted"));
     assert!(accepted.len() >= 15, "{} files", accepted.len());
     for (name, text) in accepted {
-        if let Err(error) = compile(&[&name], &Memory::default().with(&name, text)) {
+        if let Err(error) = compile(&[&name], &Memory::imported().with(&name, text)) {
             panic!("{error}");
         }
     }

@@ -15,6 +15,11 @@ use grpc_build::schema::{Compiled, Source, Sources, compile};
 struct Memory(BTreeMap<String, Vec<u8>>);
 
 impl Memory {
+    /// The files that others of this folder import.
+    fn imported() -> Self {
+        Self(files(&folder("imported")).into_iter().collect())
+    }
+
     fn with(mut self, name: &str, text: impl Into<Vec<u8>>) -> Self {
         self.0.insert(name.to_owned(), text.into());
         self

@@ -10,7 +10,7 @@ fn broken_files_are_refused_with_the_errors_that_are_kept() {
     assert!(broken.len() >= 80, "{} files", broken.len());
     let mut made = String::new();
     for (name, text) in broken {
-        let sources = Memory::default().with(&name, text);
+        let sources = Memory::imported().with(&name, text);
         let error = compile(&[&name], &sources).expect_err(&name);
         assert!(error.to_string().contains("; "), "{error}: what to write is missing");
         made.push_str(&format!("{error}\n"));

@@ -198,19 +198,6 @@ impl Checks<'_, '_> {
                 "edition 2024 has no `ctype`; write features.(pb.cpp).string_type",
             );
         }
-        if self.edition == edition::E2023
-            && let Some(ctype) = options.int(number::CTYPE)
-        {
-            if !matches!(field.kind, kind::STRING | kind::BYTES) {
-                return self.fault(pos("ctype"), "`ctype` is for strings and bytes; remove it");
-            }
-            if ctype == 1
-                && (field.kind != kind::BYTES || field.is_repeated() || field.is_extension())
-            {
-                return self
-                    .fault(pos("ctype"), "`ctype = CORD` is for singular bytes fields; remove it");
-            }
-        }
         Ok(())
     }
 
