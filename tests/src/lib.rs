@@ -13,20 +13,7 @@ pub mod interop;
 pub mod messages {
     include!(concat!(env!("OUT_DIR"), "/messages/all.rs"));
 
-    /// Messages of an edition.
-    pub mod edition {
-        include!(concat!(env!("OUT_DIR"), "/edition/messages.edition.rs"));
-    }
-
-    /// Messages of edition 2024.
-    pub mod edition24 {
-        include!(concat!(env!("OUT_DIR"), "/edition/messages.edition24.rs"));
-    }
-
-    /// A `MessageSet` and what it is extended with.
-    pub mod set {
-        include!(concat!(env!("OUT_DIR"), "/edition/messages.set.rs"));
-    }
+    pub use messages::{edition, edition24, set};
 
     /// Messages with options of one's own.
     pub mod options {
