@@ -315,8 +315,8 @@ fn is_subtype(subtype: &[u8]) -> bool {
 /// The content type of the response to a request with this list, where it is not [`GRPC`] alone.
 pub(super) fn response_type(request: &FieldList) -> Option<Box<[u8]>> {
     // Of several fields the last counts, as in `RequestHead::read`.
-    let fields = request.iter().filter(|field| field.token == Token::ContentType);
-    let content_type = fields.last()?.value;
+    let mut fields = request.iter().filter(|field| field.token == Token::ContentType);
+    let content_type = fields.next_back()?.value;
     let subtype = subtype_of(content_type).filter(|subtype| is_subtype(subtype))?;
     is_grpc(content_type).then(|| [GRPC, b"+", subtype].concat().into_boxed_slice())
 }

@@ -236,7 +236,7 @@ fn rule_4_a_response_names_the_subtype_of_its_request() {
                 bench.conn.finish(call, &status, &Metadata::new()).unwrap();
                 let sent = bench.sent_on(stream);
                 assert_eq!(sent[0].field("content-type"), Some(expected), "{way}: {sent:?}");
-                assert_eq!(sent.last().unwrap().field("grpc-status").is_some(), true, "{sent:?}");
+                assert!(sent.last().unwrap().field("grpc-status").is_some(), "{sent:?}");
                 assert!(sent[1..].iter().all(|frame| frame.field("content-type").is_none()));
             }
         });
