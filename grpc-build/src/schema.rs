@@ -2,8 +2,8 @@
 //!
 //! proto2, proto3 and the editions 2023 and 2024 are read. Files come from [`Sources`]; the result is what `protoc
 //! --include_imports --include_source_info --descriptor_set_out` writes, but for the source information, which has the
-//! places of declarations alone. The steps: [`lexer`], [`parser`], names and types ([`pool`]), [`options`],
-//! [`features`], [`checks`], and [`emit`].
+//! places of declarations alone. The steps: `lexer`, `parser`, names and types (`pool`), `options`,
+//! `features`, `checks`, and `emit`.
 //!
 //! Depth and size are bounded: 64 MiB a file, 31 messages within each other, 64 levels of values, 100,000 files.
 

@@ -68,7 +68,7 @@ pub fn listen_unix(path: impl AsRef<Path>) -> io::Result<UnixListener> {
 /// Then each connection sends GOAWAY, its calls in flight go on for the grace period that `stop` names, and the rest is
 /// aborted. Returns when the last connection has ended.
 ///
-/// The grace may be shortened meanwhile ([`Stopper::stop`]).
+/// The grace may be shortened meanwhile ([`Stopper::stop`](crate::Stopper::stop)).
 pub async fn serve<L: Listener>(listener: L, server: &Server, stop: Stop) {
     let (owner, host) = (server.clone(), Rc::clone(server.host()));
     serve_with(listener, server, stop, |stream, peer, orders| {

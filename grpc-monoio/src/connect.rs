@@ -14,7 +14,7 @@ use crate::host::MonoioHost;
 ///
 /// Awaited, it gives a [`Channel`] that has connected and connects again when its connection is lost
 /// ([`Channel::to`]). For `https` the server's certificate is checked against the roots of the operating system or
-/// Mozilla's, by feature (`platform-roots`, `webpki-roots`), or as [`tls`](Connect::tls) says. It must be awaited on a thread
+/// Mozilla's, by feature (`platform-roots`, `webpki-roots`), or as `tls` says. It must be awaited on a thread
 /// that runs monoio ([`block_on`](crate::block_on)).
 ///
 /// ```no_run

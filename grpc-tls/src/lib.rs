@@ -8,8 +8,8 @@
 //! |---|---|
 //! | `ring` (default) | cryptography by ring |
 //! | `aws-lc-rs` | cryptography by AWS-LC, with the post-quantum key exchange X25519MLKEM768 first |
-//! | `platform-roots` | [`ClientTls::with_platform_roots`] |
-//! | `webpki-roots` | [`ClientTls::with_webpki_roots`] |
+//! | `platform-roots` | `ClientTls::with_platform_roots` |
+//! | `webpki-roots` | `ClientTls::with_webpki_roots` |
 //!
 //! Rules: `h2` by ALPN and nothing else (RFC 9113 §3.2), TLS 1.2 or later with the suites that RFC 9113 §9.2.2 allows, no
 //! renegotiation, no 0-RTT, `close_notify` before the transport closes, and an end without it is an error.

@@ -147,10 +147,7 @@ impl Endpoint for ClientConnection {
         }
         let progress = &self.link.progress;
         if let Err(error) = &driven {
-            progress.over(|| match self.link.connection.borrow().goaway_debug_data() {
-                "" => error.to_string(),
-                debug => format!("{error}, {debug:?}"),
-            });
+            progress.over(|| self.link.with_debug_data(error));
         } else if progress.is_opening() && self.link.connection.borrow().session().is_greeted() {
             progress.opened();
         }
@@ -195,7 +192,13 @@ impl Drop for ClientConnection {
         self.link.connection.borrow_mut().close_read(now);
         while let Ok(true) = self.step(&mut &[][..], now) {}
         self.link.let_in();
-        self.link.progress.over(|| "the connection was given up".to_owned());
+        let link = &self.link;
+        let goaway = link.connection.borrow().session().goaway_received();
+        link.progress.over(|| match goaway {
+            // The server went away before any call was made: nothing is left to do, which is no error of the connection.
+            Some(code) => link.with_debug_data(&ConnectionError::Closed(Some(code))),
+            None => "the connection was given up".to_owned(),
+        });
     }
 }
 

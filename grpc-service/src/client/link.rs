@@ -10,7 +10,8 @@ use grpc_proto::client::Outcome;
 use grpc_proto::http2::OpenError;
 use grpc_proto::record::Recorder;
 use grpc_proto::{
-    CallHead, CallKey, Client, Code, Instant, Metadata, Processed, SendError, Status,
+    CallHead, CallKey, Client, Code, ConnectionError, Instant, Metadata, Processed, SendError,
+    Status,
 };
 
 use super::{ChannelOptions, ResponseMetadata};
@@ -79,6 +80,14 @@ pub(crate) struct Record {
 }
 
 impl Link {
+    /// `error`, and why the server goes away in its own words, if it said so.
+    pub(crate) fn with_debug_data(&self, error: &ConnectionError) -> String {
+        match self.connection.borrow().goaway_debug_data() {
+            "" => error.to_string(),
+            debug => format!("{error}, {debug:?}"),
+        }
+    }
+
     pub(crate) fn new(
         connection: Recorder<Client>,
         host: Rc<dyn Host>,
