@@ -107,9 +107,12 @@ fn metadata(data: &[u8]) -> Metadata {
     while !tape.is_at_end() && expected.len() < 8 {
         let (name, value) = (tape.bytes(), tape.bytes());
         let Ok(name) = std::str::from_utf8(name) else { continue };
+        // A name may be given in either case, and travels in lower case.
+        let given = name;
+        let name = &*name.to_ascii_lowercase();
         let wanted = naive_name(name);
         assert_eq!(
-            metadata.clone().append_bin(name, value),
+            metadata.clone().append_bin(given, value),
             match (wanted, name.ends_with("-bin")) {
                 (Ok(()), false) => Err(MetadataError::TextNameForBinary),
                 (wanted, _) => wanted,
@@ -123,12 +126,13 @@ fn metadata(data: &[u8]) -> Metadata {
             false if bad => Err(MetadataError::InvalidValue),
             false => Ok(()),
         });
-        assert_eq!(metadata.append(name, text), wanted, "{name:?}: {value:?}");
+        assert_eq!(metadata.append(given, text), wanted, "{given:?}: {value:?}");
         if wanted.is_ok() {
-            expected.push((name.as_bytes(), value));
+            expected.push((name.as_bytes().to_vec(), value));
         }
     }
-    assert!(metadata.iter().map(|field| (field.name, field.value)).eq(expected.iter().copied()));
+    let entries = expected.iter().map(|(name, value)| (&name[..], *value));
+    assert!(metadata.iter().map(|field| (field.name, field.value)).eq(entries));
     if let Some((name, _)) = expected.first() {
         let values = expected.iter().filter(|(other, _)| other == name).map(|(_, value)| *value);
         let name = std::str::from_utf8(name).expect("it was a text");
