@@ -325,6 +325,12 @@ impl Attacker {
             {
                 Ok((Mark::AttackRepelled, None))
             }
+            // A PRIORITY of a wrong length ends the connection at once where its stream is closed already, as one that was
+            // refused is (RFC 9113 §6.3).
+            (
+                Expected::Ends(Violation::TooManyResets),
+                Some(ConnectionError::PeerMisbehaved(Violation::FrameLength)),
+            ) if name.starts_with("made-you-reset-priority") => Ok((Mark::AttackRepelled, None)),
             (Expected::EndsCompression, Some(ConnectionError::Compression(_))) => {
                 Ok((Mark::AttackRepelled, None))
             }
