@@ -22,13 +22,22 @@ impl Error {
         Self { file: Some(file.to_owned()), line, column: None, message: message.to_string() }
     }
 
+    /// An error at a place of a schema. What the message quotes of the schema may hold any character: those that would
+    /// break the line, or act upon a terminal, are escaped.
     pub(crate) fn at_column(
         file: &str,
         line: u32,
         column: u32,
         message: impl fmt::Display,
     ) -> Self {
-        Self { column: Some(column), ..Self::at(file, Some(line), message) }
+        let mut escaped = String::new();
+        for letter in message.to_string().chars() {
+            match letter.is_control() {
+                true => escaped.extend(letter.escape_default()),
+                false => escaped.push(letter),
+            }
+        }
+        Self { column: Some(column), ..Self::at(file, Some(line), escaped) }
     }
 
     /// The same error, in the file at `path`.
@@ -78,3 +87,20 @@ impl fmt::Debug for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_error_quotes_of_a_schema_stays_on_its_line() {
+        let error = Error::at_column(
+            "a.proto",
+            1,
+            11,
+            "the edition `2024\n\x1b[31m\u{7f}é` is not known; write",
+        );
+        let expected = "a.proto:1:11: the edition `2024\\n\\u{1b}[31m\\u{7f}é` is not known; write";
+        assert_eq!(error.to_string(), expected);
+    }
+}
