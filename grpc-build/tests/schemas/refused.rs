@@ -69,3 +69,16 @@ fn long_chains_of_imports_are_no_recursion() {
     assert_eq!(compiled.files.len(), 600);
     assert_eq!(compiled.files[0].0, "0.proto");
 }
+
+/// protoc takes this one, and writes a descriptor set that does not decode.
+#[test]
+fn a_default_of_a_string_that_is_not_utf8_is_refused() {
+    let file = |kind: &str| {
+        format!(
+            "syntax = \"proto2\";\nmessage M {{ optional {kind} f = 1 [default = \"\\xff\"]; }}\n"
+        )
+    };
+    let error = compile_text(file("string")).unwrap_err();
+    assert!(error.message().contains("not UTF-8; write it in UTF-8"), "{error}");
+    assert!(compile_text(file("bytes")).is_ok());
+}

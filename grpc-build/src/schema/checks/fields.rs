@@ -89,6 +89,10 @@ impl Checks<'_, '_> {
                 }
                 true
             }
+            // protoc takes it, and writes a descriptor that is no valid message.
+            (kind::STRING, _, Value::Str(text)) if str::from_utf8(text).is_err() => {
+                return self.fault(*pos, "the default of a string is not UTF-8; write it in UTF-8, or make the field bytes");
+            }
             (kind::STRING | kind::BYTES, _, Value::Str(_)) => true,
             (kind::BOOL, _, Value::Ident(name)) => name == "true" || name == "false",
             (kind::DOUBLE | kind::FLOAT, _, value) => float(value, false).is_some(),
