@@ -50,7 +50,7 @@ bugs! {
     IdleLeaves => "session/time: a server whose connection has no calls drains it, whatever its limits";
     StreamLimit => "session/blocks: one stream more than the limit is accepted";
     EmptyDataLimit => "session/receive: one empty DATA frame fewer than the limit passes";
-    ResetsUncounted => "session/frames: resets by the peer are not counted";
+    ResetsUncounted => "session/frames: resets take no tokens";
     EscapeLost => "status: a byte behind an escape is lost";
     ArenaKept => "service/pool: an arena goes back to its pool without being reset";
     BatchOverwritten => "service/inbox: messages that came meanwhile are lost when a batch is given back";

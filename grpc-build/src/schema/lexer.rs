@@ -199,7 +199,7 @@ impl Lexer<'_> {
                 self.fault(self.at, "a name follows a number directly; write a space between them")
             }
             b'.' => self
-                .fault(self.at, "a number has one point at most, and none if hexadecimal or octal"),
+                .fault(self.at, "a number has one point at most, and none if hexadecimal or octal; write a number such as 1.5"),
             _ => Ok(kind),
         }
     }

@@ -257,7 +257,7 @@ impl Session {
 
     /// Resets a stream that never got a slot.
     fn refuse(&mut self, id: u32, code: ErrorCode, cause: Cause, now: Instant) -> Handled {
-        if !self.resets.take(now) {
+        if !self.take_reset(now) {
             return Err(Violation::TooManyResets);
         }
         // A stream that the peer has reset, and goes on with, is answered once (RFC 9113 §5.4.2).

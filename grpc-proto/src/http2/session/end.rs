@@ -216,7 +216,7 @@ impl Session {
             // Resets that the peer provoked count like its own (CVE-2025-8671).
             while self.violation_resets > 0 {
                 self.violation_resets -= 1;
-                if self.side == Side::Server && !self.resets.take(now) {
+                if self.side == Side::Server && !self.take_reset(now) {
                     self.misbehaved(Violation::TooManyResets, &mut &[][..]);
                     return self.poll_failed();
                 }

@@ -60,7 +60,8 @@ impl Session {
         self.streams[slot as usize].opened_at_pull != self.pulls
     }
 
-    fn take_reset(&mut self, now: Instant) -> bool {
+    /// Takes a token for a reset, the peer's or one that it has provoked; false if none is left.
+    pub(super) fn take_reset(&mut self, now: Instant) -> bool {
         planted::is(Bug::ResetsUncounted) || self.resets.take(now)
     }
 
