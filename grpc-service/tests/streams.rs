@@ -3,7 +3,7 @@
 mod common;
 
 use std::cell::Cell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -207,4 +207,39 @@ fn a_half_close_of_the_transport_cancels_calls_with_complete_requests() {
     pair.advance(Duration::from_millis(1500));
     assert_eq!((ticker.dropped.get(), pair.server().open_calls()), (1, 0));
     assert!(pair.errors().1.is_some(), "the connection is over");
+}
+
+/// Polls the next message of a stream each time that the client has seen one byte more, until there is one; whether a GOAWAY
+/// has come by then.
+fn next_or_goaway(
+    stream: &mut grpc_service::client::Receiving<methods::Split>,
+    pair: &mut Pair,
+) -> (Result<Option<Vec<u8>>, Status>, bool) {
+    pair.segment(1);
+    let mut arena = Arena::new();
+    let mut next = pin!(stream.next(&mut arena));
+    loop {
+        let polled =
+            next.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+        if let Poll::Ready(message) = polled {
+            let goaway = pair.client().protocol().session().goaway_received().is_some();
+            return (message.map(|message| message.map(|message| message.0.to_vec())), goaway);
+        }
+        assert!(pair.step(), "nothing comes");
+    }
+}
+
+#[test]
+fn what_a_stream_sends_at_a_stop_leaves_before_the_goaway() {
+    let (client, mut pair, _, host) = connect(Limits::default());
+    let mut stream = pair.block_on(client.split(&Raw(b"x"))).expect("a stream");
+    assert!(pair.block_on(stream.next(&mut Arena::new())).is_ok());
+    pair.settle();
+    let now = Host::now(&host);
+    pair.server().shutdown(now);
+    let (status, goaway) = next_or_goaway(&mut stream, &mut pair);
+    assert_eq!(status, Err(Status::unavailable("the server drains")));
+    assert!(!goaway, "the GOAWAY came first");
+    pair.settle();
+    assert!(pair.client().protocol().session().goaway_received().is_some());
 }

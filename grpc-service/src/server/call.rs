@@ -38,12 +38,14 @@ pub(crate) struct Shared {
     pub(crate) peer: Peer,
     /// Handlers that wait for the drain to begin.
     pub(crate) drain: WaitQueue,
+    /// Whether a stop was asked for from outside of the connection.
+    pub(crate) stopping: Cell<bool>,
 }
 
 impl Shared {
     /// Whether a drain of the connection has begun.
     pub(crate) fn is_draining(&self) -> bool {
-        self.connection.borrow().session().is_draining()
+        self.stopping.get() || self.connection.borrow().session().is_draining()
     }
 
     /// Wakes the handlers that wait for the drain, once it has begun.

@@ -1,7 +1,7 @@
 //! One connection of a server: takes events out of the core and runs handlers.
 
 use std::any::Any;
-use std::cell::{Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -39,6 +39,8 @@ pub struct ServerConnection {
     calls: Vec<Rc<Call>>,
     /// Scratch for the calls that were woken.
     woken: Vec<u32>,
+    /// A stop was asked for, and handlers that wait for the drain run before it begins.
+    stop_pending: bool,
     entry: Entry,
 }
 
@@ -62,10 +64,11 @@ impl ServerConnection {
             decode: options.decode,
             peer,
             drain: WaitQueue::default(),
+            stopping: Cell::new(false),
         };
         let shared = Rc::new(shared);
         let entry = Entry { place: ledger.opened(&shared), ledger, error: None };
-        Self { shared, routes, calls: Vec::new(), woken: Vec::new(), entry }
+        Self { shared, routes, calls: Vec::new(), woken: Vec::new(), stop_pending: false, entry }
     }
 
     /// Counters of the connection.
@@ -369,6 +372,11 @@ impl Endpoint for ServerConnection {
         now: Instant,
     ) -> Result<(), ConnectionError> {
         drop(self.shared.ready.unpark());
+        if std::mem::take(&mut self.stop_pending) {
+            self.run_ready(now);
+            self.transmit(out, now);
+            self.shared.connection.borrow_mut().shutdown(now);
+        }
         if let Err(error) = turn(self, input, out, now) {
             self.entry.error = Some(error.clone());
             return Err(error);
@@ -398,8 +406,14 @@ impl Endpoint for ServerConnection {
     }
 
     fn shutdown(&mut self, now: Instant) {
-        self.shared.connection.borrow_mut().shutdown(now);
-        self.shared.announce_drain();
+        self.shared.stopping.set(true);
+        if self.shared.drain.is_empty() {
+            self.shared.connection.borrow_mut().shutdown(now);
+        } else {
+            // The next `drive` begins it. Control frames leave before DATA, so what these handlers send goes first.
+            self.stop_pending = true;
+            self.shared.drain.wake_all();
+        }
     }
 
     fn abort(&mut self, now: Instant) {

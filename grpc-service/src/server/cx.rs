@@ -66,7 +66,15 @@ impl<'a> Cx<'a> {
         self.scope.shared.is_draining()
     }
 
+    /// Whether the drain is that of a stop ([`Endpoint::shutdown`](crate::Endpoint::shutdown)), and not of this
+    /// connection alone, as when it reaches its maximum age.
+    pub fn is_stopping(&self) -> bool {
+        self.scope.shared.stopping.get()
+    }
+
     /// Completes when a drain of the connection begins, at once if it has begun.
+    ///
+    /// At a stop, what a handler that waits for this sends in the same poll leaves before the GOAWAY.
     ///
     /// For streams without an end of their own: one that watches this ends itself in time, with a status of its choice,
     /// instead of being cut off when the grace of the drain is over. Dropping it forgets the wait.

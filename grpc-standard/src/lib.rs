@@ -1,0 +1,11 @@
+//! gRPC's standard services, for any runtime or none.
+//!
+//! | need | where |
+//! |---|---|
+//! | say whether services are ready, and ask other servers | [`health`] |
+//!
+//! Everything here is built on `grpc-service` alone, so it runs over each adapter, in memory and in the simulator.
+
+#![forbid(unsafe_code)]
+
+pub mod health;
