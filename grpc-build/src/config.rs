@@ -11,7 +11,7 @@ use grpc_arena::{Arena, DecodeLimits, Schema};
 use crate::descriptor::{FileDescriptorProto, FileDescriptorSet};
 use crate::folders::{self, Folders, name_to_protoc};
 use crate::generate::{Attributes, Sides};
-use crate::{Error, choose, generate, resolve, schema, utf8};
+use crate::{Error, choose, embed, generate, resolve, schema, utf8};
 
 /// Generates code for `protos`, all they declare and the imported files whose types they use, into `OUT_DIR`. Files are
 /// looked up in `includes`.
@@ -39,6 +39,7 @@ pub struct Config {
     attributes: Vec<(String, String)>,
     only: Vec<String>,
     without_services: bool,
+    without_descriptors: bool,
     sides: Sides,
     keep_enum_prefixes: bool,
     google_apis: bool,
@@ -120,6 +121,16 @@ impl Config {
     /// `grpc_arena` alone; with, `grpc_service` too.
     pub fn services(&mut self, generate: bool) -> &mut Self {
         self.without_services = !generate;
+        self
+    }
+
+    /// Whether code for servers carries the descriptors of its schema, as it does by default: a package with services has
+    /// a constant `FILE_DESCRIPTOR_SET`, whose bytes lie in a file beside its code, `a.b.descriptors.bin`. They are what
+    /// server reflection answers from; a program that does not use them does not contain them.
+    ///
+    /// Not with the plugin, because `protoc` takes only text from it.
+    pub fn descriptors(&mut self, embed: bool) -> &mut Self {
+        self.without_descriptors = !embed;
         self
     }
 
@@ -230,7 +241,8 @@ impl Config {
         if let Some(path) = &self.descriptor_set {
             write(path, bytes)?;
         }
-        let mut files = self.generate(&set, &wanted)?;
+        let embeds = !self.without_descriptors;
+        let Generated { sources: mut files, descriptors } = self.generate(&set, &wanted, embeds)?;
         if self.include_file.is_none() && files.len() > 1 {
             let names = files.iter().filter_map(|(file, _)| file.strip_suffix(".rs"));
             let names = names.map(|name| if name == "_" { "" } else { name }).collect::<Vec<_>>();
@@ -239,38 +251,53 @@ impl Config {
                 files.push((format!("{ALL}.rs"), generate::include_file(&names)));
             }
         }
+        for (name, bytes) in descriptors {
+            write(&out_dir.join(name), &bytes)?;
+        }
         for (name, text) in files {
             write(&out_dir.join(name), text.as_bytes())?;
         }
         Ok(())
     }
 
-    /// The names and contents of the files.
+    /// The names and contents of the files; those with descriptors if `embeds` and nothing speaks against it.
     pub(crate) fn generate(
         &self,
         set: &FileDescriptorSet<'_>,
         wanted: &HashSet<String>,
-    ) -> Result<Vec<(String, String)>, Error> {
+        embeds: bool,
+    ) -> Result<Generated, Error> {
         let attributes = Attributes::new(&self.attributes)?;
         let (services, prefixes) = (!self.without_services, self.keep_enum_prefixes);
         let mut packages = resolve::resolve(set, wanted, &self.externals, services, prefixes)?;
         if !self.only.is_empty() {
             choose::prune(&mut packages, set, &self.only)?;
         }
-        let mut files = Vec::new();
+        let (mut files, mut descriptors) = (Vec::new(), Vec::new());
         for package in &packages {
+            let embeds = embeds && self.sides.servers && !package.services.is_empty();
             files.push((
                 generate::file_name(&package.name),
-                generate::package(package, &attributes, self.sides)?,
+                generate::package(package, &attributes, self.sides, embeds)?,
             ));
+            if embeds {
+                let bytes = embed::descriptors(set, &package.name);
+                descriptors.push((embed::file_name(&package.name), bytes));
+            }
         }
         attributes.check_used()?;
         if let Some(name) = &self.include_file {
             let names = packages.iter().map(|package| package.name.as_str()).collect::<Vec<_>>();
             files.push((name.display().to_string(), generate::include_file(&names)));
         }
-        Ok(files)
+        Ok(Generated { sources: files, descriptors })
     }
+}
+
+/// Files by name.
+pub(crate) struct Generated {
+    pub(crate) sources: Vec<(String, String)>,
+    descriptors: Vec<(String, Vec<u8>)>,
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {

@@ -12,7 +12,7 @@ use quote::quote;
 
 use crate::Error;
 use crate::model::{Comments, Field, Message, Package, Scope};
-use crate::{names, service};
+use crate::{embed, names, service};
 
 pub(crate) use attributes::Attributes;
 
@@ -41,6 +41,7 @@ pub(crate) fn package(
     package: &Package,
     attributes: &Attributes,
     sides: Sides,
+    embeds: bool,
 ) -> Result<String, Error> {
     attributes.note_package(&package.name);
     let scope = Scope::package(&package.name);
@@ -57,6 +58,9 @@ pub(crate) fn package(
     }
     for service in &package.services {
         out.extend(service::generate_service(service, &scope, sides));
+    }
+    if embeds {
+        out.extend(embed::item(package));
     }
     let file = syn::parse2(out).map_err(|error| {
         Error::new(format!(

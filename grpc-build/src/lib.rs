@@ -31,11 +31,13 @@
 //! | oneof `contact` of `Person` | `enum person::Contact<'a>`; `ContactOneof` beside a nested type of that name |
 //! | a value `KIND_ONE` of an enum `Kind` | `Kind::ONE` in an open one, `Kind::One` in a closed one |
 //! | service `Greeter` | a handler trait and a client stub |
+//! | a package with services | `FILE_DESCRIPTOR_SET`, for reflection ([`Config::descriptors`]) |
 
 mod choose;
 mod comments;
 mod config;
 mod descriptor;
+mod embed;
 mod error;
 mod features;
 mod folders;

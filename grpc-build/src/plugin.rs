@@ -82,5 +82,6 @@ fn generate(request: &CodeGeneratorRequest<'_>) -> Result<Vec<(String, String)>,
     let wanted =
         request.file_to_generate.iter().map(|name| (*name).to_owned()).collect::<HashSet<_>>();
     let set = FileDescriptorSet { file: request.proto_file, ..FileDescriptorSet::EMPTY };
-    config.generate(&set, &wanted)
+    // Descriptors would be a file of bytes, which `protoc` does not take.
+    Ok(config.generate(&set, &wanted, false)?.sources)
 }

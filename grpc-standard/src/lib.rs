@@ -3,9 +3,11 @@
 //! | need | where |
 //! |---|---|
 //! | say whether services are ready, and ask other servers | [`health`] |
+//! | show the schema to grpcurl and others | [`reflection`] |
 //!
 //! Everything here is built on `grpc-service` alone, so it runs over each adapter, in memory and in the simulator.
 
 #![forbid(unsafe_code)]
 
 pub mod health;
+pub mod reflection;

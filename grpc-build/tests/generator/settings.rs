@@ -268,3 +268,72 @@ fn the_plugin_takes_the_settings_as_options() {
         assert!(answer(option).contains(&format!("the option `{option}` is not known")));
     }
 }
+
+/// The names of the files of an encoded descriptor set, read by hand.
+fn file_names(mut set: &[u8]) -> Vec<String> {
+    fn field<'a>(bytes: &mut &'a [u8]) -> (u8, &'a [u8]) {
+        let (tag, mut len, mut place) = (bytes[0], 0usize, 1);
+        loop {
+            len |= usize::from(bytes[place] & 0x7f) << (7 * (place - 1));
+            place += 1;
+            if bytes[place - 1] < 0x80 {
+                break;
+            }
+        }
+        let value = &bytes[place..][..len];
+        *bytes = &bytes[place + len..];
+        (tag, value)
+    }
+    let mut names = Vec::new();
+    while !set.is_empty() {
+        let (tag, mut file) = field(&mut set);
+        assert_eq!(tag, 1 << 3 | 2);
+        // `name` comes first.
+        let (tag, name) = field(&mut file);
+        assert_eq!(tag, 1 << 3 | 2);
+        names.push(String::from_utf8(name.to_vec()).unwrap());
+        while !file.is_empty() {
+            if file[0] & 7 != 2 {
+                // A number of one byte.
+                file = &file[2..];
+                continue;
+            }
+            let (tag, _) = field(&mut file);
+            assert_ne!(tag, 9 << 3 | 2, "source information");
+        }
+    }
+    names
+}
+
+#[test]
+fn code_for_servers_carries_the_descriptors_of_its_services_alone() {
+    let folder = Folder::new("descriptors");
+    folder.write("deep.proto", "syntax = \"proto3\";\npackage deep;\nmessage Deep {}\n");
+    let text = "syntax = \"proto3\";\npackage base;\nimport public \"deep.proto\";\n";
+    folder.write("base.proto", text);
+    let text = "syntax = \"proto3\";\npackage shop;\nimport \"base.proto\";\n\
+        message FILE_DESCRIPTOR_SET {}\n// Sells.\nservice Shop { rpc Buy(deep.Deep) returns (deep.Deep); }\n";
+    let shop = folder.write("shop.proto", text);
+    let text = "syntax = \"proto3\";\npackage shop;\nmessage Other {}\n";
+    let other = folder.write("other.proto", text);
+    folder.compile(&mut Config::new(), &[&other, &shop]).unwrap();
+    let names = file_names(&std::fs::read(folder.0.join("out/shop.descriptors.bin")).unwrap());
+    assert_eq!(names, ["deep.proto", "base.proto", "shop.proto"]);
+    let constant = |text: &str| {
+        let rest = text.split("pub const ").find(|rest| rest.starts_with("FILE_DESCRIPTOR_SET"));
+        rest.map(|rest| rest.split(':').next().unwrap().to_owned())
+    };
+    assert!(constant(&folder.read("shop.rs")).is_some());
+    assert!(folder.read("shop.rs").contains("include_bytes!(\"shop.descriptors.bin\")"));
+    assert_eq!(constant(&folder.read("deep.rs")), None);
+    assert!(!folder.0.join("out/deep.descriptors.bin").exists());
+    for config in [
+        Config::new().descriptors(false),
+        Config::new().servers(false),
+        Config::new().services(false),
+        Config::new().only(".shop.Other"),
+    ] {
+        folder.compile(config, &[&other, &shop]).unwrap();
+        assert_eq!(constant(&folder.read("shop.rs")), None);
+    }
+}
