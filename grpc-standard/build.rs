@@ -11,6 +11,10 @@ fn main() -> Result<(), grpc_build::Error> {
         &["proto"],
     )?;
     Config::new().services(false).compile_protos(&["proto/index.proto"], &["proto"])?;
+    Config::new().google_apis(true).compile_protos(
+        &["google/rpc/status.proto", "google/rpc/error_details.proto"],
+        &["proto"],
+    )?;
     // Its messages are those of v1: only the descriptors are needed.
     Config::new()
         .out_dir(out.join("v1alpha"))

@@ -3,11 +3,13 @@
 //! | need | where |
 //! |---|---|
 //! | say whether services are ready, and ask other servers | [`health`] |
+//! | send and read errors with details | [`errors`] |
 //! | show the schema to grpcurl and others | [`reflection`] |
 //!
 //! Everything here is built on `grpc-service` alone, so it runs over each adapter, in memory and in the simulator.
 
 #![forbid(unsafe_code)]
 
+pub mod errors;
 pub mod health;
 pub mod reflection;
