@@ -21,6 +21,8 @@ const CONNECTIONS: [usize; 3] = [1, 100, 10_000];
 /// Streams that are open on [`CARRIERS`] connections.
 const STREAMS: [usize; 2] = [1, 10_000];
 const CARRIERS: usize = 100;
+/// Connections that are opened one after the other for the time to their first SETTINGS.
+const GREETED: usize = 1000;
 /// Time for servers to give memory back: more than the second after which ours does by default.
 const REST: Duration = Duration::from_millis(2500);
 /// Descriptors that a process needs beside its connections.
@@ -29,6 +31,9 @@ const BESIDE: usize = 64;
 /// The lines of a case with connections: KiB of memory each and microseconds of processor time.
 const OF_CONNECTIONS: &[&str] =
     &["KiB idle", "KiB used", "KiB rested", "us accept, cpu", "us accept, all", "us busy call"];
+/// The line of a connection that is opened: microseconds on the clock from before its connect to the first frame of the
+/// server, for a client that speaks first.
+const OF_NEW: &[&str] = &["us SETTINGS"];
 /// The same for streams.
 const OF_STREAMS: &[&str] = &["KiB open", "us busy call"];
 
@@ -48,6 +53,12 @@ fn main() {
         }
         case.run();
     }
+    let mut case = bench.case_of("a new connection", OF_NEW);
+    for (name, ours, program) in SERVERS {
+        let Some(program) = program else { continue };
+        case = case.figures(name, ours, move || greet(program, time));
+    }
+    case.run();
     for count in STREAMS {
         let name = format!("{count} streams on {CARRIERS}");
         let mut case = bench.case_of(name, OF_STREAMS);
@@ -102,6 +113,11 @@ fn connections(program: &str, count: usize, time: Duration) -> Result<Vec<f64>, 
     let rested = ready.kib_each(count)?;
     let busy = ready.busy(time)?;
     Ok(vec![idle, used, rested, accept, seconds * 1e6 / count as f64, busy])
+}
+
+fn greet(program: &str, time: Duration) -> Result<Vec<f64>, String> {
+    let mut ready = Ready::start(program, time)?;
+    ready.probe.order(&format!("greet {GREETED}"))
 }
 
 fn streams(program: &str, count: usize, time: Duration) -> Result<Vec<f64>, String> {

@@ -22,6 +22,8 @@ use crate::work;
 const STREAM_PATH: &str = "/streams.Streams/PingPong";
 /// Bytes in the field of each message.
 const BODY: usize = 100;
+/// The type of a SETTINGS frame (RFC 9113 §6.5).
+const SETTINGS: u8 = 4;
 /// Connections that are opened side by side: fewer than any server lets wait.
 const AT_ONCE: usize = 64;
 /// Calls in flight on the busy connection.
@@ -173,6 +175,7 @@ pub fn obey(address: SocketAddr) -> io::Result<()> {
         };
         let figures = match words[0] {
             "connect" => holder.connect(number(1)?)?,
+            "greet" => holder.greet(number(1)?)?,
             "use" => holder.use_all()?,
             "busy" => holder.busy(Duration::from_millis(number(1)? as u64))?,
             "open" => holder.open(number(1)?)?,
@@ -203,6 +206,28 @@ impl Holder {
             }
         }
         Ok(vec![started.elapsed().as_secs_f64()])
+    }
+
+    /// Opens so many connections one after the other and closes each; gives the median of the microseconds from before the
+    /// connect to the first frame of the server, which is SETTINGS.
+    fn greet(&mut self, count: usize) -> io::Result<Vec<f64>> {
+        let mut taken = Vec::with_capacity(count);
+        for _ in 0..count {
+            let started = Clock::now();
+            let mut line = Line::connect(self.address)?;
+            line.flush()?;
+            let mut header = [0; 9];
+            line.stream.read_exact(&mut header)?;
+            taken.push(started.elapsed().as_secs_f64() * 1e6);
+            if header[3] != SETTINGS {
+                return Err(io::Error::other("the first frame is not SETTINGS"));
+            }
+        }
+        taken.sort_by(f64::total_cmp);
+        let median = taken.get(count / 2).copied();
+        median
+            .map(|median| vec![median])
+            .ok_or_else(|| io::Error::other("no connection was opened"))
     }
 
     /// Makes a call on each connection.

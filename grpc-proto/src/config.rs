@@ -109,6 +109,12 @@ pub struct Limits {
     /// Quiet time after which an idle connection gives its pooled memory back. Default 1 s.
     pub trim_after: Duration,
 
+    /// Server: time that its SETTINGS are held back while less than three bytes of the client have come. Default 50 ms; zero
+    /// holds nothing.
+    ///
+    /// A client of HTTP/2 speaks first (RFC 9113 §3.4) and waits for nothing. A client of HTTP/1.1 gets the answer 505 alone and
+    /// can read it. One that has sent nothing by then gets SETTINGS, which `settings_ack_timeout` counts from.
+    pub settings_hold: Duration,
     /// Server: time for the client's preface. Default 10 s.
     pub preface_timeout: Duration,
     /// Time for the peer's first SETTINGS after its preface. Default 10 s.
@@ -219,6 +225,7 @@ impl Default for Limits {
             manual_credit: false,
             pool_bytes: 1 << 20,
             trim_after: Duration::from_secs(1),
+            settings_hold: Duration::from_millis(50),
             preface_timeout: Duration::from_secs(10),
             settings_timeout: Duration::from_secs(10),
             settings_ack_timeout: Duration::from_secs(10),
@@ -292,6 +299,15 @@ impl Config {
             return Err(ConfigError::ZeroWouldStall);
         }
         Ok(Config { limits })
+    }
+
+    /// The same limits for a connection that is known to be HTTP/2, by ALPN say (RFC 9113 §3.2): a server's SETTINGS are not
+    /// held back ([`Limits::settings_hold`] is zero).
+    #[must_use]
+    pub fn known_http2(&self) -> Self {
+        let mut limits = self.limits.clone();
+        limits.settings_hold = Duration::ZERO;
+        Config { limits }
     }
 
     /// The limits that were checked.
@@ -375,6 +391,15 @@ mod tests {
             zero(&mut limits);
             assert_eq!(Config::new(limits), Err(ConfigError::ZeroWouldStall));
         }
+    }
+
+    #[test]
+    fn a_connection_that_is_known_to_be_http2_differs_in_the_hold_alone() {
+        let mut limits = Limits { max_empty_data: 7, ..Limits::default() };
+        let known = Config::new(limits.clone()).unwrap().known_http2();
+        assert_ne!(known.limits(), &limits);
+        limits.settings_hold = Duration::ZERO;
+        assert_eq!(known.limits(), &limits);
     }
 
     #[test]

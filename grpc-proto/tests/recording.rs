@@ -37,6 +37,24 @@ fn the_head_tells_how_the_connection_began() {
     assert_eq!((reader.start().entropy, reader.start().now), (9, Instant::from_nanos(5)));
 }
 
+/// Its server sent SETTINGS at once: a replay does the same.
+#[test]
+fn a_recording_from_before_settings_were_held_has_them_at_once() {
+    let mut limits = Limits::default();
+    limits.settings_hold = std::time::Duration::from_nanos(7);
+    let mut old = head(limits);
+    // The last limit, of two numbers, and how many limits there are.
+    let rest = old.len() - 3;
+    assert_eq!(old.split_off(rest), [39, 0, 7]);
+    let count = 7 + 3 + 1 + old[10] as usize + 8 + 1;
+    assert_eq!(old[count], 39);
+    old[count] = 38;
+    let reader = Reader::new(&old).unwrap();
+    let mut before = Limits::default();
+    before.settings_hold = std::time::Duration::ZERO;
+    assert_eq!(reader.start().limits, before);
+}
+
 #[test]
 fn a_number_in_more_bytes_than_it_needs_is_refused() {
     let head = head(Limits::default());

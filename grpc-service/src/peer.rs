@@ -56,6 +56,9 @@ pub struct TlsPeer {
     pub cipher_suite: &'static str,
     /// Whether the session was resumed, so that no certificate was sent anew.
     pub resumed: bool,
+    /// Whether ALPN chose `h2` (RFC 9113 §3.2): nothing but HTTP/2 can follow, and a server sends its SETTINGS at once
+    /// ([`Limits::settings_hold`](grpc_proto::Limits::settings_hold)).
+    pub http2: bool,
 }
 
 impl Peer {

@@ -22,6 +22,10 @@ use writer::Writer;
 /// The call that the attack is about, and the one that must be served all the same.
 const ATTACKED: u32 = 1;
 const PROBE: u32 = 3;
+/// The script of a client that is silent from the beginning.
+const SENDS_NOTHING: &str = "sends-nothing";
+/// What the network and a loop take in between.
+const SLACK: Duration = Duration::from_millis(20);
 /// How often a call is tried again that the server refuses without a cause.
 const MOST_REFUSALS: u32 = 4;
 
@@ -88,8 +92,11 @@ pub(crate) struct Attacker {
     error: Option<ConnectionError>,
     began: Instant,
     ended: Instant,
-    /// How long the victim waits for the acknowledgement of its SETTINGS.
+    /// How long the victim waits for the acknowledgement of its SETTINGS, from the beginning.
     ack_timeout: Duration,
+    /// How long a server that is attacked holds its SETTINGS back, and when they came.
+    hold: Duration,
+    settings_at: Option<Instant>,
     /// Calls of the client that is attacked, and how the first one ended.
     pub(crate) calls: Vec<CallKey>,
     reason: Option<Reason>,
@@ -117,6 +124,10 @@ impl Attacker {
         // A server holds nothing open: it is called.
         let held = if victim == Side::Server { writer.open_streams() } else { BTreeSet::new() };
         let probe = if victim == Side::Server { writer.next_stream() } else { PROBE };
+        // The acknowledgement is waited for from when SETTINGS are sent, which is when three bytes have come, or at the end of
+        // the hold.
+        let sends_nothing = name == SENDS_NOTHING;
+        let held_ack = if sends_nothing { limits.settings_hold } else { Duration::ZERO };
         Some(Attacker {
             name: format!("{name}{over:+}"),
             victim,
@@ -135,7 +146,9 @@ impl Attacker {
             error: None,
             began: now,
             ended: now,
-            ack_timeout: limits.settings_ack_timeout,
+            ack_timeout: limits.settings_ack_timeout + held_ack,
+            hold: limits.settings_hold,
+            settings_at: None,
             calls: Vec::new(),
             reason: None,
             greeted: victim == Side::Server,
@@ -170,7 +183,7 @@ impl Attacker {
     }
 
     /// Reads what the victim has said, and tries a well-behaved call once the attack is over.
-    pub(crate) fn act(&mut self) {
+    pub(crate) fn act(&mut self, now: Instant) {
         const PREFACE: usize = 24;
         if !self.greeted && self.rx.len() >= PREFACE {
             self.rx.drain(..PREFACE);
@@ -197,6 +210,7 @@ impl Attacker {
                     writer.frame(6, 1, 0, &payload);
                     self.pending.extend(writer.into_bytes());
                 }
+                4 if flags & 1 == 0 => self.settings_at = self.settings_at.or(Some(now)),
                 1 if !by_server => self.seen = self.seen.max(stream),
                 1 if stream == self.probe && flags & 1 != 0 => self.served = true,
                 3 if by_server && stream == self.probe && code == Some(7) => self.on_refusal(),
@@ -318,7 +332,10 @@ impl Attacker {
             (
                 Expected::Ends(rule) | Expected::MayEnd(rule),
                 Some(ConnectionError::PeerMisbehaved(broken)),
-            ) if rule == broken => Ok((Mark::AttackRepelled, None)),
+            ) if rule == broken => match rule {
+                Violation::Http1Request => self.judge_answer(),
+                _ => Ok((Mark::AttackRepelled, None)),
+            },
             // Another limit of the same kind was in the way first.
             (Expected::Ends(rule), Some(ConnectionError::PeerMisbehaved(broken)))
                 if rule.code() == ErrorCode::ENHANCE_YOUR_CALM && broken.code() == rule.code() =>
@@ -337,7 +354,7 @@ impl Attacker {
             (Expected::TimesOut(what, span), Some(ConnectionError::TimedOut(came)))
                 if self.is_timely(*what, *span, *came) =>
             {
-                Ok((Mark::AttackRepelled, None))
+                self.judge_hold(*span)
             }
             (Expected::Serves | Expected::MayEnd(_), None) if self.served => tolerated,
             (Expected::Resets(code), None) if self.served && self.reset == Some(*code) => tolerated,
@@ -361,10 +378,38 @@ impl Attacker {
         }
     }
 
+    /// A client of HTTP/1 gets an answer that it can read: no frame stands before it, unless SETTINGS are not held back.
+    fn judge_answer(&self) -> Result<(Mark, Option<Violation>), String> {
+        let answered = self.rx.starts_with(b"HTTP/1.1 505 ");
+        if self.hold.is_zero() || self.rx.is_empty() {
+            return Ok((Mark::AttackRepelled, None));
+        }
+        if !answered || self.settings_at.is_some() {
+            let (name, rx) = (&self.name, self.rx.escape_ascii());
+            return Err(format!("{name}: the answer of HTTP/1 is not alone: {rx}"));
+        }
+        Ok((Mark::Http1Answered, None))
+    }
+
+    /// A client that sends nothing gets SETTINGS when their hold is over, if no other timer ends the connection before.
+    fn judge_hold(&self, span: Duration) -> Result<(Mark, Option<Violation>), String> {
+        let sends_nothing = self.name.starts_with(SENDS_NOTHING);
+        if !sends_nothing || self.hold.is_zero() || self.hold >= span.min(self.ack_timeout) {
+            return Ok((Mark::AttackRepelled, None));
+        }
+        match self.settings_at.map(|at| at - self.began) {
+            Some(after) if after >= self.hold && after <= self.hold + SLACK => {
+                Ok((Mark::SettingsAfterHold, None))
+            }
+            after => Err(format!(
+                "{}: SETTINGS are held for {:?} and came after {after:?}",
+                self.name, self.hold
+            )),
+        }
+    }
+
     /// Whether the connection ended for what came too late, and when it was too late.
     fn is_timely(&self, what: TimedOut, span: Duration, came: TimedOut) -> bool {
-        // What the network and a loop take in between.
-        const SLACK: Duration = Duration::from_millis(20);
         let acknowledged = self.ack_timeout;
         let right = match came {
             TimedOut::SettingsAck => acknowledged <= span,
@@ -407,13 +452,15 @@ mod tests {
             (Layer::Core, [Mark::AttackRepelled, Mark::AttackTolerated]),
             (Layer::Services, [Mark::ServiceRepelled, Mark::ServiceTolerated]),
         ];
+        // What a client of HTTP/1 gets, and one that is silent.
+        let answers = [Mark::Http1Answered, Mark::SettingsAfterHold];
         for (layer, marks) in met {
             let mut cut_short = Vec::new();
             for script in clients().chain(servers()) {
                 for over in [-1, 0, 1] {
                     let report = catch(&world(layer, script, over), false);
                     assert_eq!(report.failure, None, "{script}{over:+}, {layer:?}");
-                    if !marks.iter().any(|&mark| report.marks.has(mark as usize)) {
+                    if !marks.iter().chain(&answers).any(|&mark| report.marks.has(mark as usize)) {
                         cut_short.push(format!("{script}{over:+}"));
                     }
                 }

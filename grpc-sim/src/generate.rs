@@ -280,6 +280,7 @@ fn knobs(draw: &mut Draw<'_>, swarm: &Swarm) -> Knobs {
     maybe(draw, Knob::SettingsTimeoutMs, &[50]);
     maybe(draw, Knob::SettingsAckTimeoutMs, &[50]);
     maybe(draw, Knob::PrefaceTimeoutMs, &[50]);
+    maybe(draw, Knob::SettingsHoldMs, &[0, 1, 200]);
     // More than our own ends ever send at once.
     maybe(draw, Knob::MaxSettingsEntries, &[8, 100]);
     maybe(draw, Knob::TrimAfterMs, &[0, 1]);

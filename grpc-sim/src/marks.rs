@@ -59,6 +59,8 @@ marks! {
     AttackRepelled => "an attack ended its connection";
     AttackTolerated => "an attacker below the limit was served";
     AttackCutShort => "an attacked end went away by itself before the attack was over";
+    SettingsAfterHold => "a client that sent nothing got SETTINGS when their hold was over";
+    Http1Answered => "a client of HTTP/1 got its answer and no frame";
     OneAnswered => "services: a call of one request and one response ended with OK";
     Gathered => "services: a call with a stream of requests ended with OK";
     Spread => "services: a call with a stream of responses ended with OK";

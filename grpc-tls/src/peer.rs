@@ -4,6 +4,8 @@ use grpc_service::TlsPeer;
 use rustls::{CommonState, HandshakeKind};
 use webpki::EndEntityCert;
 
+use crate::session::H2;
+
 /// What `state` knows about the peer, who asked for `server_name`.
 pub(crate) fn peer_of(state: &CommonState, server_name: Option<Box<str>>) -> TlsPeer {
     let certificates = state.peer_certificates().unwrap_or_default();
@@ -20,6 +22,7 @@ pub(crate) fn peer_of(state: &CommonState, server_name: Option<Box<str>>) -> Tls
         state.protocol_version().and_then(|version| version.as_str()).unwrap_or("unknown");
     let suite = state.negotiated_cipher_suite();
     peer.cipher_suite = suite.and_then(|suite| suite.suite().as_str()).unwrap_or("unknown");
+    peer.http2 = state.alpn_protocol() == Some(H2);
     peer.resumed = state.handshake_kind() == Some(HandshakeKind::Resumed);
     peer
 }

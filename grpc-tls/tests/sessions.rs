@@ -41,6 +41,8 @@ fn bytes_pass_both_ways_and_each_side_knows_the_other() {
     assert_eq!(seen.to_string(), "spiffe://example.org/web, web.example.org");
     assert_eq!((seen.version, seen.cipher_suite), ("TLSv1_3", "TLS13_AES_256_GCM_SHA384"));
     assert_eq!(c.peer().unwrap().dns_names, ["localhost"]);
+    // ALPN chose it, so a server need not hold its SETTINGS back.
+    assert!(seen.http2 && c.peer().unwrap().http2);
 }
 
 #[test]

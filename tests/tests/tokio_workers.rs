@@ -1,5 +1,6 @@
 //! The tokio adapter over real sockets: several threads, a Unix socket, and stops.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -105,6 +106,36 @@ fn a_call_on_tokio_that_outlives_the_grace_is_cut_off() {
     });
     workers.wait();
     assert!(begun.elapsed() < Duration::from_secs(20));
+}
+
+/// A client of HTTP/1.1 can read its answer: no SETTINGS stand before it, however late the rest of its request comes.
+#[test]
+fn a_client_of_http1_gets_an_answer_of_tokio_and_a_silent_one_settings() {
+    let workers = start(1);
+    for pieces in
+        [&[&b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"[..]][..], &[b"GE", b"T / HTTP/1.1\r\n\r\n"]]
+    {
+        let mut socket = std::net::TcpStream::connect(workers.address()).expect("it listens");
+        for piece in pieces {
+            socket.write_all(piece).expect("it reads");
+            std::thread::sleep(Duration::from_millis(120));
+        }
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).expect("it ends");
+        let answer = String::from_utf8(answer).expect("text alone");
+        assert!(answer.starts_with("HTTP/1.1 505 "), "{answer}");
+        assert!(answer.ends_with("speak HTTP/2 with prior knowledge.\r\n"), "{answer}");
+    }
+    // One that is silent gets SETTINGS, though only after a while.
+    let mut socket = std::net::TcpStream::connect(workers.address()).expect("it listens");
+    let begun = Instant::now();
+    let mut header = [0; 9];
+    socket.read_exact(&mut header).expect("SETTINGS");
+    let took = begun.elapsed();
+    assert_eq!(header[3], 4, "{header:?}");
+    assert!(took > Duration::from_millis(45) && took < Duration::from_secs(5), "{took:?}");
+    drop(socket);
+    workers.stop(Duration::ZERO);
 }
 
 #[test]

@@ -49,6 +49,7 @@ pub fn limits(choice: u8) -> Limits {
             limits.max_age = Some(Duration::from_secs(30));
             limits.drain_grace = Some(Duration::from_millis(50));
             limits.trim_after = Duration::ZERO;
+            limits.settings_hold = Duration::from_millis(5);
             limits.send_stall_timeout = Duration::from_millis(500);
             limits.progress_timeout = Duration::from_millis(500);
             limits.min_ping_interval = Duration::from_millis(5);
@@ -56,6 +57,7 @@ pub fn limits(choice: u8) -> Limits {
         // No tables, one message at a time, frames of all sizes.
         3 => {
             limits.header_table_size = 0;
+            limits.settings_hold = Duration::ZERO;
             limits.encoder_table_size = 0;
             limits.max_frame_size = (1 << 24) - 1;
             limits.stream_window = 200_000;

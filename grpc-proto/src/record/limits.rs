@@ -44,6 +44,7 @@ pub(super) fn each(limits: &mut Limits, mut show: impl FnMut(u8, Slot<'_>)) {
         manual_credit,
         pool_bytes,
         trim_after,
+        settings_hold,
         preface_timeout,
         settings_timeout,
         settings_ack_timeout,
@@ -95,6 +96,7 @@ pub(super) fn each(limits: &mut Limits, mut show: impl FnMut(u8, Slot<'_>)) {
     show(36, Slot::Flag(keepalive_without_calls));
     show(37, Slot::Span(min_ping_interval));
     show(38, Slot::Number(max_window));
+    show(39, Slot::Span(settings_hold));
 }
 
 /// How many there are, then each with its number.

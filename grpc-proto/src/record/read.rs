@@ -338,9 +338,10 @@ fn read_start(rest: &mut Bytes<'_>) -> Result<Start, Stop> {
     Ok(Start { side, output_bytes, version, limits, entropy, now })
 }
 
-/// What is not written down keeps its default: the recorder did not know of it yet.
+/// What is not written down keeps its default, or what there was before it: the recorder did not know of it yet.
 fn read_limits(rest: &mut Bytes<'_>) -> Result<Limits, Stop> {
-    let mut limits = Limits::default();
+    // A server whose recorder did not know of the hold sent its SETTINGS at once.
+    let mut limits = Limits { settings_hold: Duration::ZERO, ..Limits::default() };
     for _ in 0..rest.number()? {
         let number = rest.byte()?;
         let mut read = Err(Stop::Broken(Broken::Limit(number)));

@@ -16,6 +16,7 @@ mod harness;
 mod link;
 mod rfc7541;
 mod rfc9113_section_3;
+mod rfc9113_section_3_4;
 mod rfc9113_section_4;
 mod rfc9113_section_5;
 mod rfc9113_section_5_1;

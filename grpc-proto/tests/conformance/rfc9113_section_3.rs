@@ -8,8 +8,14 @@ use crate::harness::{client, outcome, raw_client, raw_server, server, server_wit
 use crate::wire::{self, *};
 
 #[test]
-fn a_server_speaks_first_and_a_client_sends_its_preface() {
-    raw_server(|_| {}, |bench| assert!(matches!(bench.sent()[0], Sent::Settings(_))));
+fn the_first_frame_of_both_ends_is_settings_behind_the_clients_preface() {
+    raw_server(
+        |_| {},
+        |bench| {
+            bench.feed(PREFACE);
+            assert!(matches!(bench.sent()[0], Sent::Settings(_)));
+        },
+    );
     raw_client(
         |_| {},
         |bench| {

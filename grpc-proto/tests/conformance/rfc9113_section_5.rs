@@ -121,6 +121,7 @@ fn the_limit_is_advertised() {
     raw_server(
         |limits: &mut Limits| limits.max_concurrent_streams = 77,
         |bench| {
+            bench.feed(PREFACE);
             let sent = bench.sent();
             let Sent::Settings(entries) = &sent[0] else { panic!("{sent:?}") };
             assert!(entries.contains(&(3, 77)), "{entries:?}");

@@ -244,6 +244,7 @@ fn rule_32_an_old_connection_drains_with_jitter() {
         let mut limits = Limits::default();
         limits.max_age = Some(Duration::from_secs(1000));
         (limits.preface_timeout, limits.settings_ack_timeout) = (Duration::MAX, Duration::MAX);
+        limits.settings_hold = Duration::ZERO;
         let config = grpc_proto::Config::new(limits).unwrap();
         let conn =
             grpc_proto::Connection::<grpc_proto::Server>::new(&config, entropy, Instant::ZERO);

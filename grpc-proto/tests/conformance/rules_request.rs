@@ -577,6 +577,7 @@ fn rule_9_the_limit_is_advertised() {
     crate::harness::raw_server(
         |limits| limits.max_header_list_size = 10_000,
         |bench| {
+            bench.feed(PREFACE);
             let sent = bench.sent();
             let Sent::Settings(entries) = &sent[0] else { panic!("{sent:?}") };
             assert!(entries.contains(&(6, 10_000)), "{entries:?}");

@@ -54,7 +54,10 @@ impl ServerConnection {
         peer: Peer,
     ) -> Self {
         let recordings = options.recordings.as_ref();
-        let connection = connect(recordings, Side::Server, &peer, &options.config, &*host);
+        let known = peer.tls().is_some_and(|tls| tls.http2);
+        let known = known.then(|| options.config.known_http2());
+        let config = known.as_ref().unwrap_or(&options.config);
+        let connection = connect(recordings, Side::Server, &peer, config, &*host);
         let shared = Shared {
             connection: RefCell::new(connection),
             ready: Default::default(),

@@ -44,6 +44,7 @@ pub(crate) const NAMES: &[&str] = &[
     "interleaved-block",
     "push-promise",
     "silence",
+    "sends-nothing",
     "garbage-preface",
     "connection-overrun",
     "data-after-end",
@@ -390,6 +391,10 @@ pub(super) fn write(name: &str, over: i8, limits: &Limits, out: &mut Writer) -> 
                 true => Expected::TimesOut(TimedOut::Settings, limits.settings_timeout),
                 false => Expected::TimesOut(TimedOut::Preface, limits.preface_timeout),
             }
+        }
+        "sends-nothing" => {
+            out.clear();
+            Expected::TimesOut(TimedOut::Preface, limits.preface_timeout)
         }
         "garbage-preface" => {
             out.clear();

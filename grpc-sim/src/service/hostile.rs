@@ -81,7 +81,7 @@ impl Sim {
             return;
         }
         let Some(attacker) = &mut link.attacker else { return };
-        attacker.act();
+        attacker.act(Instant::from_nanos(now));
         let (victim, bytes) = (attacker.victim(), attacker.pending().to_vec());
         attacker.wrote(bytes.len());
         let from = other(victim);

@@ -70,7 +70,7 @@ impl World<'_> {
 
     /// The attacker reads and writes.
     pub(super) fn strike(&mut self, ci: usize) {
-        let now = self.now_ns();
+        let (now, instant) = (self.now_ns(), self.now());
         let Some(victim) = self.conns[ci].attacker.as_ref().map(|attacker| attacker.victim())
         else {
             return;
@@ -87,7 +87,7 @@ impl World<'_> {
         }
         let conn = &mut self.conns[ci];
         let Some(attacker) = &mut conn.attacker else { return };
-        attacker.act();
+        attacker.act(instant);
         let (from, pipe) = match victim {
             Side::Server => (Side::Client, &mut conn.up),
             Side::Client => (Side::Server, &mut conn.down),

@@ -1,9 +1,10 @@
 //! How streams and connections end: violations, failures, GOAWAY and the drain.
 
-use super::receive::Step;
+use super::receive::{Reading, Step};
 use super::{ConnectionError, Foreign, ResetReason, Session, Side};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::frame;
+use crate::http2::settings;
 use crate::http2::state::{Cause, Input, State};
 use crate::http2::violation::Violation;
 use crate::planted::{self, Bug};
@@ -68,6 +69,7 @@ impl Session {
         if self.timers.preface != Instant::NEVER {
             // A client whose preface has not come has no call to be waited for. If it is under way, the GOAWAY says that
             // no stream was processed, so that its calls can be retried elsewhere.
+            self.release_settings(now);
             self.send_last_goaway();
             return;
         }
@@ -137,9 +139,10 @@ impl Session {
     pub(super) fn misbehaved(&mut self, violation: Violation, input: &mut &[u8]) {
         *input = &[];
         if violation == Violation::Http1Request {
-            // Not HTTP/2, so no GOAWAY either: an answer that an HTTP/1 client can show. Our SETTINGS go out before a client
-            // has said anything, so that it need not wait for them; only where they have not yet, the answer stands alone.
-            self.control.clear();
+            // Not HTTP/2, so no GOAWAY either: an answer that an HTTP/1 client can show. It stands alone unless our SETTINGS
+            // were pulled before, because the client took longer than they are held or they are not; a person or a lenient
+            // client can still read it behind them.
+            self.discard_control();
             self.control.extend_from_slice(HTTP1_ANSWER);
             self.failed = Some(ConnectionError::PeerMisbehaved(violation));
             self.sweep = 0;
@@ -160,15 +163,42 @@ impl Session {
     pub(super) fn fail_foreign(&mut self, foreign: Foreign) {
         if self.failed.is_none() {
             self.failed = Some(ConnectionError::NotHttp2(foreign));
-            self.control.clear();
+            self.discard_control();
             self.sweep = 0;
             self.attention = true;
+        }
+    }
+
+    /// The peer does not speak HTTP/2: no frame that still waits is sent, held SETTINGS included.
+    fn discard_control(&mut self) {
+        self.settings_held = false;
+        self.control.clear();
+    }
+
+    /// The time is over for which SETTINGS are held back. What can be no preface any more gets its answer when enough of it is
+    /// there, and no frame.
+    pub(super) fn end_hold(&mut self, now: Instant) {
+        self.timers.hold = Instant::NEVER;
+        if self.reading != Reading::NotPreface {
+            self.release_settings(now);
+        }
+    }
+
+    /// Queues SETTINGS that are held back: the client speaks HTTP/2, their time is over, or a frame is to follow them.
+    #[cold]
+    pub(super) fn release_settings(&mut self, now: Instant) {
+        if core::mem::take(&mut self.settings_held) {
+            debug_assert!(self.control.is_empty(), "SETTINGS are the first frame");
+            settings::put_ours(&mut self.control, &self.limits, false);
+            self.timers.settings_released(&self.limits, now);
         }
     }
 
     #[cold]
     pub(super) fn fail_with(&mut self, error: ConnectionError, code: ErrorCode, debug: &str) {
         if self.failed.is_none() {
+            // SETTINGS are the first frame, whatever follows (RFC 9113 §3.4).
+            self.release_settings(self.timers.seen);
             self.failed = Some(error);
             self.sweep = 0;
             self.attention = true;

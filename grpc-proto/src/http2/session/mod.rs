@@ -98,6 +98,8 @@ pub struct Session {
     /// The windows that these aim at.
     estimate: Estimate,
     settings_received: bool,
+    /// A server's SETTINGS are held back, and nothing is sent before them.
+    settings_held: bool,
     unacked_settings: u32,
     opens: u32,
     /// How often output was pulled while no input waited for that, modulo 2³²: a call that was opened before the last such
@@ -170,7 +172,8 @@ const POOLED_LISTS: usize = 256;
 const POOLED_LIST: usize = 4096;
 
 impl Session {
-    /// A connection that was just established; what it has to say first waits in `poll_transmit`.
+    /// A connection that was just established; what it has to say first waits in `poll_transmit`, a server's behind
+    /// [`Limits::settings_hold`].
     ///
     /// `entropy` seeds what should differ between connections (jitter, PING payloads).
     pub fn new(side: Side, config: &Config, entropy: u64, now: Instant) -> Self {
@@ -179,7 +182,10 @@ impl Session {
         if side == Side::Client {
             control.extend_from_slice(frame::PREFACE);
         }
-        settings::put_ours(&mut control, &limits, side == Side::Client);
+        let settings_held = side == Side::Server && !limits.settings_hold.is_zero();
+        if !settings_held {
+            settings::put_ours(&mut control, &limits, side == Side::Client);
+        }
         let reading = match side {
             Side::Client => Reading::Header,
             Side::Server => Reading::Preface { matched: 0 },
@@ -215,6 +221,7 @@ impl Session {
             recv_base: limits.stream_window.max(DEFAULT_WINDOW),
             estimate: Estimate::new(&limits),
             settings_received: false,
+            settings_held,
             unacked_settings: 1,
             opens: 0,
             pulls: 0,

@@ -268,8 +268,12 @@ impl Session {
                         continue;
                     }
                     *input = &input[part..];
+                    let matched = matched + part as u8;
+                    if self.settings_held && matched >= TELLING {
+                        self.release_settings(now);
+                    }
                     if part < expected.len() {
-                        self.reading = Reading::Preface { matched: matched + part as u8 };
+                        self.reading = Reading::Preface { matched };
                         return Ok(None);
                     }
                     self.timers.preface_came(&self.limits, now);
@@ -665,6 +669,9 @@ impl Session {
 
 /// Bytes that tell an HTTP/1 method.
 const START: usize = 4;
+
+/// Bytes of the preface that no method of HTTP/1 begins with: they tell that the client speaks HTTP/2.
+const TELLING: u8 = 3;
 
 /// Tells an HTTP/1 request from garbage, because "GET / HTTP/1.1" deserves a readable answer; `None`
 /// while that is open, so that it does not depend on how the bytes were cut.

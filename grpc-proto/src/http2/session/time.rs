@@ -28,6 +28,8 @@ pub(super) const LEAST_PROGRESS: u32 = 128;
 /// When each timer fires; [`Instant::NEVER`] is off.
 #[derive(Debug)]
 pub(super) struct Timers {
+    /// End of the wait of a server's SETTINGS for the client's first bytes.
+    pub(super) hold: Instant,
     pub(super) preface: Instant,
     pub(super) settings: Instant,
     pub(super) settings_ack: Instant,
@@ -82,7 +84,9 @@ impl Timers {
             Duration::from_nanos((nanos - tenth).saturating_add(mix(entropy) % (2 * tenth).max(1)))
         };
         let keepalive_span = first_keepalive(side, limits);
+        let held = side == Side::Server && !limits.settings_hold.is_zero();
         let mut timers = Timers {
+            hold: after(held.then_some(limits.settings_hold)),
             preface: if side == Side::Server {
                 now + limits.preface_timeout
             } else {
@@ -93,7 +97,8 @@ impl Timers {
                 Side::Server => Instant::NEVER,
                 Side::Client => now + limits.settings_timeout,
             },
-            settings_ack: now + limits.settings_ack_timeout,
+            // Counted from when they are sent.
+            settings_ack: after((!held).then_some(limits.settings_ack_timeout)),
             idle: after(limits.max_idle),
             age: after(limits.max_age.map(jittered)),
             keepalive: after(keepalive_span),
@@ -120,6 +125,7 @@ impl Timers {
 
     fn settle(&mut self) {
         self.next = [
+            self.hold,
             self.preface,
             self.settings,
             self.settings_ack,
@@ -175,6 +181,14 @@ impl Timers {
     pub(super) fn sweep_by(&mut self, at: Instant) {
         self.stall = self.stall.min(at);
         self.no_later_than(at);
+    }
+
+    /// Our SETTINGS are held back no more; their acknowledgement is waited for from now on.
+    #[cold]
+    pub(super) fn settings_released(&mut self, limits: &Limits, now: Instant) {
+        self.hold = Instant::NEVER;
+        self.settings_ack = now + limits.settings_ack_timeout;
+        self.settle();
     }
 
     /// The client's preface is there; its SETTINGS are waited for from now on.
@@ -348,6 +362,9 @@ impl Session {
                 return;
             }
         }
+        if self.timers.hold <= now {
+            self.end_hold(now);
+        }
         if self.timers.trim <= now {
             self.timers.trim = Instant::NEVER;
             self.trim();
@@ -395,6 +412,7 @@ impl Session {
             self.timers.keepalive = due;
             return;
         }
+        self.release_settings(now);
         let payload = self.keepalive_payload();
         frame::put_ping(&mut self.control, false, payload);
         self.timers.ping_ack = now + self.limits.keepalive_timeout;
