@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use examples::helloworld::{Greeter, GreeterClient, HelloReply, HelloRequest, register_greeter};
 use grpc_monoio::{MonoioHost, TcpConnector, WorkerOptions, Workers, block_on};
-use grpc_service::{Arena, Channel, ChannelOptions, Code, Cx, Metadata, Router, Status};
+use grpc_service::{Arena, CallError, Channel, ChannelOptions, Code, Cx, Metadata, Router, Status};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -79,7 +79,7 @@ impl Caller {
         Ok(Self { greeter: GreeterClient::new(channel), metadata })
     }
 
-    async fn greet(&self, name: &str) -> Result<String, Status> {
+    async fn greet(&self, name: &str) -> Result<String, CallError> {
         let (request, arena) = (HelloRequest { name, ..HelloRequest::default() }, Arena::new());
         let call = self.greeter.say_hello(&request, &arena).metadata(&self.metadata);
         // Without `wait_for_ready` it fails at once if nobody listens.
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     /// The result of a call with this token, in one thread's memory and with a virtual clock.
-    fn greeted(token: &str) -> Result<String, Status> {
+    fn greeted(token: &str) -> Result<String, CallError> {
         let host = MemoryHost::new(1);
         let mut router = Router::new();
         routes(&mut router);

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use examples::helloworld::{Greeter, GreeterClient, HelloReply, HelloRequest, register_greeter};
 use grpc_monoio::{WorkerOptions, Workers, block_on, connect};
-use grpc_service::{Arena, Code, Cx, Status};
+use grpc_service::{Arena, CallError, Code, Cx, Status};
 use grpc_tls::{ClientTls, ServerTls};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 
@@ -85,7 +85,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Without a certificate nothing is served.
         let refused = connect(target.as_str()).tls(nameless).await.expect_err("it shows none");
         println!("refused: {refused}");
-        Ok::<(), Status>(())
+        Ok::<(), CallError>(())
     })??;
     workers.stop(Duration::from_secs(1));
     Ok(())

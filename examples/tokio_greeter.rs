@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use examples::helloworld::{Greeter, GreeterClient, HelloReply, HelloRequest, register_greeter};
-use grpc_service::{Arena, Cx, Status};
+use grpc_service::{Arena, CallError, Cx, Status};
 use grpc_tokio::{WorkerOptions, Workers, block_on, connect};
 
 struct Polite;
@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (request, arena) = (HelloRequest { name: "tokio", ..Default::default() }, Arena::new());
         let reply = greeter.say_hello(&request, &arena).timeout(Duration::from_secs(1)).await?;
         println!("{}", reply.message);
-        Ok::<(), Status>(())
+        Ok::<(), CallError>(())
     })??;
     workers.stop(Duration::from_secs(1));
     Ok(())

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use grpc_service::server::{BidiCall, ClientStreamingCall};
-use grpc_service::{Arena, Channel, Cx, Instant, Sink, Status};
+use grpc_service::{Arena, CallError, Channel, Cx, Instant, Sink, Status};
 
 use crate::routeguide::{
     Feature, Point, Rectangle, RouteGuide, RouteGuideClient, RouteNote, RouteSummary,
@@ -145,8 +145,8 @@ impl BidiCall<RouteNote<'static>, RouteNote<'static>> for Chat<'_> {
 /// Makes a call of each kind and passes the results to `print`, line by line.
 ///
 /// # Errors
-/// The status of the first call that fails.
-pub async fn tour(channel: Channel, mut print: impl FnMut(String)) -> Result<(), Status> {
+/// The error of the first call that fails.
+pub async fn tour(channel: Channel, mut print: impl FnMut(String)) -> Result<(), CallError> {
     let guide = RouteGuideClient::new(channel);
     let mut arena = Arena::new();
 

@@ -21,6 +21,9 @@ pub struct Metadata {
     whole: bool,
 }
 
+/// The names of a trace context.
+const TRACE: [&[u8]; 3] = [b"traceparent", b"tracestate", b"grpc-trace-bin"];
+
 impl Metadata {
     /// No metadata; allocates nothing.
     pub const fn new() -> Self {
@@ -102,6 +105,25 @@ impl Metadata {
     /// Appends all entries of `other`.
     pub fn extend(&mut self, other: &Metadata) {
         other.append_to(&mut self.fields);
+    }
+
+    /// Appends the trace context of `other`, as it came: `traceparent` and `tracestate` of W3C, and `grpc-trace-bin`, which
+    /// is reserved for gRPC otherwise. Names that stand here already are left as they are.
+    pub fn extend_trace(&mut self, other: &Metadata) {
+        for name in TRACE {
+            if self.fields.iter().any(|field| field.name == name) {
+                continue;
+            }
+            for field in other.fields.iter().filter(|field| field.name == name) {
+                // Bytes that gRPC does not send are left out.
+                self.fields.push_checked(field.token, field.name, field.value);
+            }
+        }
+    }
+
+    /// Whether there is a trace context, as [`extend_trace`](Self::extend_trace) has it.
+    pub fn has_trace(&self) -> bool {
+        self.fields.iter().any(|field| TRACE.contains(&field.name))
     }
 
     /// Appends the entries to a list.
@@ -280,6 +302,32 @@ mod tests {
             list.push(name.as_bytes(), value.as_bytes());
         }
         Metadata::from_fields(list)
+    }
+
+    #[test]
+    fn a_trace_context_is_copied_but_for_names_that_stand_there() {
+        let head = received(&[
+            (":path", "/a/b"),
+            ("traceparent", "00-1"),
+            ("grpc-tags-bin", "AA"),
+            ("tracestate", "a=1"),
+            ("authorization", "secret"),
+            ("tracestate", "b=2"),
+            ("tracestate", "\u{e9}"),
+            ("grpc-trace-bin", "AP8H"),
+        ]);
+        assert!(head.has_trace() && !received(&[("traceparents", "1")]).has_trace());
+        let mut own = Metadata::new();
+        own.append("traceparent", "00-own").unwrap();
+        own.extend_trace(&head);
+        let fields: Vec<_> = own.fields.iter().map(|field| (field.name, field.value)).collect();
+        let expected: [(&[u8], &[u8]); 4] = [
+            (b"traceparent", b"00-own"),
+            (b"tracestate", b"a=1"),
+            (b"tracestate", b"b=2"),
+            (b"grpc-trace-bin", b"AP8H"),
+        ];
+        assert_eq!(fields, expected);
     }
 
     #[test]

@@ -166,9 +166,10 @@ impl Inbox {
     }
 
     /// Takes the memory of such a message back, once that is done with.
-    pub(crate) fn give_back_only<R: Role>(&mut self, only: Only, connection: &mut Recorder<R>) {
+    pub(crate) fn give_back_only(&mut self, only: Only) {
         if only.assembled {
-            connection.recycle(MessageBuf::from(only.bytes));
+            // Goes back to the core when the inbox is cleared.
+            self.filling.assembled.push_back(MessageBuf::from(only.bytes));
         } else {
             self.filling.bytes = only.bytes;
         }

@@ -26,6 +26,7 @@ mod planted;
 pub mod adapter;
 pub mod client;
 mod compression;
+mod current;
 pub mod deploy;
 pub mod drive;
 mod endpoint;
@@ -54,7 +55,8 @@ pub use grpc_proto::{
 };
 
 pub use client::{
-    Backoff, Channel, ChannelOptions, ClientConnection, Connectivity, OptionError, ResponseMetadata,
+    Backoff, CallError, Channel, ChannelOptions, ClientConnection, Connectivity, OptionError,
+    Origin, ResponseMetadata,
 };
 pub use compression::{Compression, Encoding};
 pub use endpoint::{Endpoint, OUT_MARK};

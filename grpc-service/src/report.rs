@@ -9,6 +9,7 @@ use std::time::Duration;
 use grpc_proto::{ConnectionError, Instant, Stats};
 
 use crate::Peer;
+use crate::client::CallError;
 
 /// Hooks into what happens on a server, for metrics and logs; each does nothing by default.
 ///
@@ -30,6 +31,11 @@ pub trait ServerHooks: Send + Sync {
     /// A handler panicked; its call ended with INTERNAL, and the client does not see the message.
     fn handler_panicked(&self, path: &str, message: &str) {
         let _ = (path, message);
+    }
+
+    /// A call that the handler of `path` made has failed, and `?` maps its error; the client does not see it.
+    fn call_failed(&self, path: &str, error: &CallError) {
+        let _ = (path, error);
     }
 
     /// A connection could not be accepted, for want of descriptors or memory, and is tried again after `wait`.

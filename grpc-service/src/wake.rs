@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Wake, Waker};
 
+use crate::current;
+
 /// Remembers in `place` whom to wake, without a copy where that is known already.
 pub(crate) fn remember(place: &Cell<Option<Waker>>, cx: &Context<'_>) {
     // Out of its place: to drop an old one may run whatever its task holds.
@@ -18,6 +20,8 @@ pub(crate) fn remember(place: &Cell<Option<Waker>>, cx: &Context<'_>) {
 /// A panic of its waker ends here: it must neither keep other tasks from being woken nor end the connection, and there is
 /// nobody else to report it to than the panic hook, which has run.
 pub(crate) fn wake(waker: Waker) {
+    // A task that runs within its wake is not part of the call that wakes it.
+    let _outside = current::enter(None);
     let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
 }
 

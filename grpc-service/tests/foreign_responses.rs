@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use common::{BytesClient, Raw};
 use grpc_arena::Arena;
 use grpc_proto::{Code, Instant, Status, Transmit};
+use grpc_service::CallError;
 use grpc_service::testing::MemoryHost;
 use grpc_service::{Channel, ChannelOptions, Endpoint};
 
@@ -98,7 +99,7 @@ fn no_kind_of_call_loses_messages_under_ok() {
         let unary = outcome(&bytes, |client| async move {
             let arena = Arena::new();
             let ended = client.echo(&Raw(b"x"), &arena).await;
-            (0, ended.err().unwrap_or(Status::OK))
+            (0, ended.err().map_or(Status::OK, CallError::into_status))
         });
         check("unary", unary, true);
         let server_stream = outcome(&bytes, |client| async move {
@@ -108,7 +109,7 @@ fn no_kind_of_call_loses_messages_under_ok() {
                 match stream.next(&mut arena).await {
                     Ok(Some(_)) => messages += 1,
                     Ok(None) => return (messages, Status::OK),
-                    Err(status) => return (messages, status),
+                    Err(error) => return (messages, error.into_status()),
                 }
             }
         });
@@ -117,7 +118,7 @@ fn no_kind_of_call_loses_messages_under_ok() {
             let stream = client.join().await.expect("opened");
             let arena = Arena::new();
             let ended = stream.finish(&arena).await;
-            (0, ended.err().unwrap_or(Status::OK))
+            (0, ended.err().map_or(Status::OK, CallError::into_status))
         });
         check("client stream", client_stream, true);
         let bidi = outcome(&bytes, |client| async move {
@@ -127,7 +128,7 @@ fn no_kind_of_call_loses_messages_under_ok() {
                 match stream.next(&mut arena).await {
                     Ok(Some(_)) => messages += 1,
                     Ok(None) => return (messages, Status::OK),
-                    Err(status) => return (messages, status),
+                    Err(error) => return (messages, error.into_status()),
                 }
             }
         });

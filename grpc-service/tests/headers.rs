@@ -137,21 +137,33 @@ fn failures(failing: Failing, limits: Limits) -> Vec<(Status, Metadata, Metadata
     pair.block_on(async {
         let (mut arena, mut beside) = (Arena::new(), ResponseMetadata::default());
         let failed = client.echo(&Raw(b"x"), &arena).response(&mut beside).await;
-        ends.push((failed.unwrap_err(), beside.headers.clone(), beside.trailers.clone()));
+        ends.push((
+            failed.unwrap_err().into_status(),
+            beside.headers.clone(),
+            beside.trailers.clone(),
+        ));
         let mut split = client.split(&Raw(b"x")).await.expect("a stream");
         let status = split.next(&mut arena).await.unwrap_err();
         let headers = split.headers().await.clone();
-        ends.push((status, headers, split.trailers().expect("the end was met").clone()));
+        ends.push((
+            status.into_status(),
+            headers,
+            split.trailers().expect("the end was met").clone(),
+        ));
         let mut join = client.join().await.expect("a stream");
         join.send(&Raw(b"x")).await.expect("the call is open");
         let status = join.finish_with(&arena, &mut beside).await.unwrap_err();
-        ends.push((status, beside.headers, beside.trailers));
+        ends.push((status.into_status(), beside.headers, beside.trailers));
         let mut chat = client.chat().await.expect("a stream");
         chat.send(&Raw(b"x")).await.expect("the call is open");
         let (sending, mut answers) = chat.split();
         let status = answers.next(&mut arena).await.unwrap_err();
         let headers = answers.headers().await.clone();
-        ends.push((status, headers, answers.trailers().expect("the end was met").clone()));
+        ends.push((
+            status.into_status(),
+            headers,
+            answers.trailers().expect("the end was met").clone(),
+        ));
         sending.end();
     });
     ends

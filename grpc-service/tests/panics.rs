@@ -16,6 +16,7 @@ use std::time::Duration;
 use common::{BytesClient, Echoing, Raw, Ticking, methods};
 use grpc_arena::Arena;
 use grpc_proto::{Code, Instant, Status};
+use grpc_service::CallError;
 use grpc_service::server::UnaryHandler;
 use grpc_service::testing::{MemoryHost, Pair};
 use grpc_service::{
@@ -146,7 +147,7 @@ fn a_connector_that_panics_has_failed_to_connect_and_is_asked_again_at_the_pace_
             host.pass(Duration::from_millis(10), &mut cx);
         }
     };
-    let fails = |status: Status, why: &str| {
+    let fails = |status: CallError, why: &str| {
         assert_eq!(status.code(), Code::Unavailable);
         assert!(status.message().contains(why), "{status:?}");
     };

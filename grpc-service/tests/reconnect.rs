@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use common::{BytesClient, Raw, Ticking};
 use grpc_arena::Arena;
-use grpc_proto::{Code, Instant, Limits, Status, Transmit};
+use grpc_proto::{Code, Instant, Limits, Transmit};
+use grpc_service::CallError;
 use grpc_service::{
     Channel, ChannelOptions, ClientConnection, ConnectError, Connectivity, Connector, Endpoint,
     Host, LocalFuture,
@@ -99,7 +100,7 @@ fn goaway(code: u8, debug: &[u8]) -> Vec<u8> {
     [&[0, 0, length, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, code], debug].concat()
 }
 
-async fn echo(channel: &Channel, wait_for_ready: bool) -> Result<(), Status> {
+async fn echo(channel: &Channel, wait_for_ready: bool) -> Result<(), CallError> {
     let (stub, arena) = (BytesClient::new(channel.clone()), Arena::new());
     let call = stub.echo(&Raw(b"request"), &arena);
     let call = if wait_for_ready { call.wait_for_ready() } else { call };

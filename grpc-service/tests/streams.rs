@@ -124,7 +124,7 @@ fn a_stream_learns_of_a_drain_and_ends_with_a_status_of_its_own() {
     let now = Host::now(&host);
     pair.server().shutdown(now);
     let status = pair.block_on(stream.next(&mut arena)).unwrap_err();
-    assert_eq!(status, Status::unavailable("the server drains"));
+    assert_eq!(status.into_status(), Status::unavailable("the server drains"));
     assert_eq!((ticker.dropped.get(), Host::now(&host)), (1, now), "no time has passed");
 }
 
@@ -141,7 +141,7 @@ fn a_stream_learns_of_the_drain_that_the_age_of_its_connection_begins() {
             Err(status) => break status,
         }
     };
-    assert_eq!(status, Status::unavailable("the server drains"));
+    assert_eq!(status.into_status(), Status::unavailable("the server drains"));
     let age = Host::now(&host) - grpc_service::Instant::ZERO;
     assert!(age >= Duration::from_secs(8) && age <= Duration::from_secs(12), "{age:?}");
 }
@@ -214,7 +214,7 @@ fn a_half_close_of_the_transport_cancels_calls_with_complete_requests() {
 fn next_or_goaway(
     stream: &mut grpc_service::client::Receiving<methods::Split>,
     pair: &mut Pair,
-) -> (Result<Option<Vec<u8>>, Status>, bool) {
+) -> (Result<Option<Vec<u8>>, grpc_service::CallError>, bool) {
     pair.segment(1);
     let mut arena = Arena::new();
     let mut next = pin!(stream.next(&mut arena));
@@ -238,6 +238,7 @@ fn what_a_stream_sends_at_a_stop_leaves_before_the_goaway() {
     let now = Host::now(&host);
     pair.server().shutdown(now);
     let (status, goaway) = next_or_goaway(&mut stream, &mut pair);
+    let status = status.map_err(grpc_service::CallError::into_status);
     assert_eq!(status, Err(Status::unavailable("the server drains")));
     assert!(!goaway, "the GOAWAY came first");
     pair.settle();

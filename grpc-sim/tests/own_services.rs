@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use examples::helloworld::{Greeter, GreeterClient, HelloReply, HelloRequest, register_greeter};
 use grpc_proto::{Code, Status};
-use grpc_service::{Arena, Channel, ChannelOptions, Cx, Router, Server, ServerOptions};
+use grpc_service::{
+    Arena, CallError, Channel, ChannelOptions, Cx, Origin, Router, Server, ServerOptions,
+};
 use grpc_sim::service::{NetworkFault, Sim, for_each_seed};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -36,13 +38,15 @@ fn server(sim: &Sim, service: &Rc<Counting>) -> Server {
     Server::new(router, ServerOptions::default(), sim.host())
 }
 
-async fn connect(sim: &Sim) -> Result<GreeterClient, Status> {
+async fn connect(sim: &Sim) -> Result<GreeterClient, CallError> {
     let channel = Channel::connect("greeter", &ChannelOptions::default(), sim.host(), sim).await;
-    let channel = channel.map_err(|error| Status::new(Code::Unavailable, error.to_string()))?;
+    let channel = channel.map_err(|error| {
+        CallError::new(Status::new(Code::Unavailable, error.to_string()), Origin::Local)
+    })?;
     Ok(GreeterClient::new(channel))
 }
 
-async fn greet(stub: &GreeterClient) -> Result<String, Status> {
+async fn greet(stub: &GreeterClient) -> Result<String, CallError> {
     let (request, arena) = (HelloRequest { name: "you", ..HelloRequest::default() }, Arena::new());
     let reply = stub.say_hello(&request, &arena).timeout(SECOND).await;
     reply.map(|reply| reply.message.to_owned())

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use grpc_service::testing::{MemoryHost, Pair};
 use grpc_service::{
-    Arena, Channel, ChannelOptions, Code, Endpoint, Host, Limits, Router, Server, ServerOptions,
-    Status,
+    Arena, CallError, Channel, ChannelOptions, Code, Endpoint, Host, Limits, Router, Server,
+    ServerOptions,
 };
 use grpc_standard::health::v1::{HealthClient, HealthListRequest};
 use grpc_standard::health::{
@@ -49,7 +49,7 @@ impl Case {
         self.pair.block_on(self.checker.watch(service)).expect("it opens")
     }
 
-    fn next(&mut self, watching: &mut Watching) -> Result<Option<ServingStatus>, Status> {
+    fn next(&mut self, watching: &mut Watching) -> Result<Option<ServingStatus>, CallError> {
         self.pair.block_on(watching.next())
     }
 

@@ -5,7 +5,7 @@ use std::future::IntoFuture;
 use std::rc::Rc;
 
 use grpc_service::client::Target;
-use grpc_service::{Channel, ChannelOptions, Code, LocalFuture, Status};
+use grpc_service::{CallError, Channel, ChannelOptions, Code, LocalFuture, Origin, Status};
 
 use crate::client::TcpConnector;
 use crate::host::TokioHost;
@@ -18,7 +18,7 @@ use crate::host::TokioHost;
 /// a [`LocalSet`](tokio::task::LocalSet), such as that of [`block_on`](crate::block_on).
 ///
 /// ```no_run
-/// # async fn f() -> Result<(), grpc_service::Status> {
+/// # async fn f() -> Result<(), grpc_service::CallError> {
 /// let channel = grpc_tokio::connect("http://127.0.0.1:50051").await?;
 /// # Ok(()) }
 /// ```
@@ -61,7 +61,7 @@ impl Connect {
     ///
     /// # Errors
     /// INVALID_ARGUMENT where the target or the configuration cannot be used.
-    pub fn lazy(self) -> Result<Channel, Status> {
+    pub fn lazy(self) -> Result<Channel, CallError> {
         let target = Target::parse(&self.target)?;
         let host = TokioHost::new();
         let connector = TcpConnector::new(Rc::clone(&host));
@@ -87,12 +87,12 @@ impl Connect {
     }
 }
 
-fn refused(text: String) -> Status {
-    Status::new(Code::InvalidArgument, text)
+fn refused(text: String) -> CallError {
+    CallError::new(Status::new(Code::InvalidArgument, text), Origin::Local)
 }
 
 impl IntoFuture for Connect {
-    type Output = Result<Channel, Status>;
+    type Output = Result<Channel, CallError>;
     type IntoFuture = LocalFuture<Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {

@@ -46,15 +46,15 @@
 //!
 //! # 3. A request that does not live until its call is awaited
 //! ```compile_fail,E0716
-//! # use {examples::helloworld::{GreeterClient, HelloRequest}, grpc_service::{Arena, Status}};
-//! async fn call(client: &GreeterClient, arena: &Arena) -> Result<(), Status> {
+//! # use {examples::helloworld::{GreeterClient, HelloRequest}, grpc_service::{Arena, CallError}};
+//! async fn call(client: &GreeterClient, arena: &Arena) -> Result<(), CallError> {
 //!     let call = client.say_hello(&HelloRequest { name: &String::new(), ..HelloRequest::default() }, arena);
 //!     call.await.map(|_| ())
 //! }
 //! ```
 //! ```
-//! # use {examples::helloworld::{GreeterClient, HelloRequest}, grpc_service::{Arena, Status}};
-//! async fn call(client: &GreeterClient, arena: &Arena) -> Result<(), Status> {
+//! # use {examples::helloworld::{GreeterClient, HelloRequest}, grpc_service::{Arena, CallError}};
+//! async fn call(client: &GreeterClient, arena: &Arena) -> Result<(), CallError> {
 //!     let request = HelloRequest { name: &String::new(), ..HelloRequest::default() };
 //!     let call = client.say_hello(&request, arena);
 //!     call.await.map(|_| ())
@@ -63,8 +63,8 @@
 //!
 //! # 4. A response that is kept while the next one is asked for
 //! ```compile_fail,E0499
-//! # use {examples::routeguide::{RouteGuideClient, Rectangle}, grpc_service::{Arena, Status}};
-//! async fn names(client: &RouteGuideClient, area: &Rectangle<'_>) -> Result<usize, Status> {
+//! # use {examples::routeguide::{RouteGuideClient, Rectangle}, grpc_service::{Arena, CallError}};
+//! async fn names(client: &RouteGuideClient, area: &Rectangle<'_>) -> Result<usize, CallError> {
 //!     let (mut arena, mut kept) = (Arena::new(), Vec::new());
 //!     let mut stream = client.list_features(area).await?;
 //!     while let Some(feature) = stream.next(&mut arena).await? {
@@ -74,8 +74,8 @@
 //! }
 //! ```
 //! ```
-//! # use {examples::routeguide::{RouteGuideClient, Rectangle}, grpc_service::{Arena, Status}};
-//! async fn names(client: &RouteGuideClient, area: &Rectangle<'_>) -> Result<usize, Status> {
+//! # use {examples::routeguide::{RouteGuideClient, Rectangle}, grpc_service::{Arena, CallError}};
+//! async fn names(client: &RouteGuideClient, area: &Rectangle<'_>) -> Result<usize, CallError> {
 //!     let (mut arena, mut kept) = (Arena::new(), Vec::new());
 //!     let mut stream = client.list_features(area).await?;
 //!     while let Some(feature) = stream.next(&mut arena).await? {

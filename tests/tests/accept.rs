@@ -28,7 +28,7 @@ async fn stub(address: &str) -> BytesClient {
     BytesClient::new(channel.expect("the server listens"))
 }
 
-async fn echo(stub: &BytesClient) -> Result<u64, grpc_service::Status> {
+async fn echo(stub: &BytesClient) -> Result<u64, grpc_service::CallError> {
     let (blob, arena) = (Blob { count: 3, ..Blob::default() }, Arena::new());
     stub.echo(&blob, &arena).timeout(Duration::from_secs(10)).await.map(|blob| blob.count)
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use grpc_arena::Arena;
 use grpc_proto::{Code, Instant, Processed};
+use grpc_service::CallError;
 use grpc_service::{
     Backoff, Channel, ChannelOptions, ClientConnection, ConnectError, Connectivity, Connector,
-    Host, LocalFuture, ResponseMetadata, Router, Server, ServerOptions, Status,
+    Host, LocalFuture, ResponseMetadata, Router, Server, ServerOptions,
 };
 use grpc_sim::service::{NetworkFault, Sim};
 use tests::bytes::{Blob, BytesClient, register_bytes};
@@ -70,7 +71,7 @@ impl World {
         self.connector.attempts.borrow().len()
     }
 
-    async fn echo(&self) -> Result<(), Status> {
+    async fn echo(&self) -> Result<(), CallError> {
         let arena = Arena::new();
         self.stub.echo(&Blob { count: 7, ..Blob::default() }, &arena).await.map(drop)
     }
@@ -80,7 +81,7 @@ impl World {
     }
 }
 
-fn code(outcome: Result<(), Status>) -> Code {
+fn code(outcome: Result<(), CallError>) -> Code {
     outcome.map_or_else(|status| status.code(), |()| Code::Ok)
 }
 

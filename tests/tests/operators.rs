@@ -15,6 +15,7 @@ use grpc_monoio::{
     stopper,
 };
 use grpc_proto::{Code, ConnectionError, Instant, Stats, Status};
+use grpc_service::CallError;
 use grpc_service::{
     Channel, ChannelOptions, Cx, Host, LocalFuture, Peer, Router, Server, ServerHooks,
     ServerOptions, Sink,
@@ -34,7 +35,7 @@ async fn connect(address: &str) -> BytesClient {
     BytesClient::new(channel.expect("the server listens"))
 }
 
-async fn echo(stub: &BytesClient, data: &[u8]) -> Result<usize, Status> {
+async fn echo(stub: &BytesClient, data: &[u8]) -> Result<usize, CallError> {
     let (blob, arena) = (Blob { data, ..Blob::default() }, Arena::new());
     stub.echo(&blob, &arena).await.map(|blob| blob.data.len())
 }

@@ -5,7 +5,9 @@ use std::rc::Rc;
 use examples::helloworld::{Greeter, GreeterClient, HelloReply, HelloRequest, register_greeter};
 use examples::routeguide;
 use grpc_service::testing::{MemoryHost, Pair};
-use grpc_service::{Arena, ChannelOptions, Cx, Router, Server, ServerOptions, Sink, Status};
+use grpc_service::{
+    Arena, CallError, ChannelOptions, Cx, Router, Server, ServerOptions, Sink, Status,
+};
 
 /// Elided lifetimes: the reply borrows from the service, or from nothing.
 struct Elided {
@@ -79,7 +81,7 @@ fn answer(service: impl Greeter, name: &str) -> Result<String, Status> {
     let client = GreeterClient::new(channel);
     let (request, arena) = (HelloRequest { name, ..HelloRequest::default() }, Arena::new());
     pair.block_on(async {
-        let reply = client.say_hello(&request, &arena).await?;
+        let reply = client.say_hello(&request, &arena).await.map_err(CallError::into_status)?;
         Ok(reply.message.to_owned())
     })
 }

@@ -13,6 +13,7 @@ use grpc_monoio::{
     MonoioHost, TcpConnector, WorkerOptions, Workers, block_on, listen_unix, serve, stopper,
 };
 use grpc_proto::{Code, Status};
+use grpc_service::CallError;
 use grpc_service::server::{BidiCall, ClientStreamingCall};
 use grpc_service::{Backoff, Channel, ChannelOptions, Cx, Router, Server, ServerOptions, Sink};
 use tests::bytes::{Blob, Bytes, BytesClient, register_bytes};
@@ -88,7 +89,7 @@ async fn connect(address: &str) -> BytesClient {
 }
 
 /// One call of `count` milliseconds over a connection of its own.
-async fn call(address: &str, count: u64) -> Result<u64, Status> {
+async fn call(address: &str, count: u64) -> Result<u64, CallError> {
     let stub = connect(address).await;
     let (blob, arena) = (Blob { count, ..Blob::default() }, Arena::new());
     stub.echo(&blob, &arena).await.map(|blob| blob.count)
@@ -330,7 +331,7 @@ async fn pause(millis: u64) {
 }
 
 /// A call that waits for a server.
-fn spawn_waiting(stub: BytesClient) -> monoio::task::JoinHandle<Result<u64, Status>> {
+fn spawn_waiting(stub: BytesClient) -> monoio::task::JoinHandle<Result<u64, CallError>> {
     monoio::spawn(async move {
         let (blob, arena) = (Blob { count: 1, ..Blob::default() }, Arena::new());
         let call = stub.echo(&blob, &arena).wait_for_ready().timeout(Duration::from_secs(20));
@@ -339,7 +340,7 @@ fn spawn_waiting(stub: BytesClient) -> monoio::task::JoinHandle<Result<u64, Stat
 }
 
 /// A call that goes on by itself.
-fn spawn_call(stub: BytesClient, count: u64) -> monoio::task::JoinHandle<Result<u64, Status>> {
+fn spawn_call(stub: BytesClient, count: u64) -> monoio::task::JoinHandle<Result<u64, CallError>> {
     monoio::spawn(async move {
         let (blob, arena) = (Blob { count, ..Blob::default() }, Arena::new());
         stub.echo(&blob, &arena).await.map(|blob| blob.count)

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use grpc_service::{Channel, Code, Router, Status};
+use grpc_service::{CallError, Channel, Code, Router};
 use grpc_standard::health::{self, Checker, HealthReporter, ServingStatus, Watching};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -68,7 +68,7 @@ impl Runtime {
         }
     }
 
-    async fn connect(self, target: &str) -> Result<Channel, Status> {
+    async fn connect(self, target: &str) -> Result<Channel, CallError> {
         match self {
             Runtime::Monoio => grpc_monoio::connect(target).await,
             Runtime::Tokio => grpc_tokio::connect(target).await,
@@ -79,7 +79,7 @@ impl Runtime {
 async fn next(watching: &mut [Watching]) -> Vec<Result<Option<ServingStatus>, Code>> {
     let mut all = Vec::new();
     for watching in watching {
-        all.push(watching.next().await.map_err(|status: Status| status.code()));
+        all.push(watching.next().await.map_err(|error: CallError| error.code()));
     }
     all
 }

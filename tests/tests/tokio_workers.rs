@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use examples::helloworld::{Greeter, GreeterClient, HelloReply, HelloRequest, register_greeter};
 use grpc_arena::Arena;
 use grpc_proto::{Code, Status};
+use grpc_service::CallError;
 use grpc_service::{Connectivity, Cx, Router, Server, ServerOptions};
 use grpc_tokio::{TokioHost, WorkerOptions, Workers, block_on, connect, serve, stopper};
 
@@ -37,13 +38,13 @@ fn start(threads: usize) -> Workers {
         .expect("loopback can be served")
 }
 
-async fn hello(greeter: &GreeterClient, name: &str) -> Result<String, Status> {
+async fn hello(greeter: &GreeterClient, name: &str) -> Result<String, CallError> {
     let arena = Arena::new();
     let request = HelloRequest { name, ..HelloRequest::default() };
     greeter.say_hello(&request, &arena).await.map(|reply| reply.message.to_owned())
 }
 
-async fn call(target: &str, name: &str) -> Result<String, Status> {
+async fn call(target: &str, name: &str) -> Result<String, CallError> {
     hello(&GreeterClient::new(connect(target).await?), name).await
 }
 

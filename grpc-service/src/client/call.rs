@@ -11,12 +11,13 @@ use std::time::Duration;
 use grpc_arena::Arena;
 use grpc_proto::{Code, Instant, Metadata, Processed, Reason, SendError, Status};
 
-use super::Channel;
 use super::channel::Route;
 use super::dialer::Waiting;
-use super::link::{Link, OpenCall};
+use super::link::{Link, OpenCall, Opening};
 use super::streaming::{BidiStream, ClientStream, Receiving};
+use super::{CallError, Channel, Origin};
 use crate::compression::Packed;
+use crate::current::{self, Current, Parent};
 use crate::inbox::{Arrived, Batch};
 use crate::queue::Ticket;
 use crate::wake::remember;
@@ -38,6 +39,8 @@ pub struct Call<'r, M, K> {
     line: Option<Rc<Link>>,
     metadata: Option<&'r Metadata>,
     end: End,
+    /// What the call inherits from the handler that makes it.
+    heritage: Heritage,
     encoding: Option<Encoding>,
     wait_for_ready: bool,
     /// In line for a stream.
@@ -46,6 +49,8 @@ pub struct Call<'r, M, K> {
     waiting: Waiting,
     /// Ends a call that stands in line: no connection knows of it yet.
     limit: Option<LocalFuture<()>>,
+    /// In line to end with the call that this one is part of.
+    parent: Option<Parent>,
     kind: K,
     method: PhantomData<fn(M)>,
 }
@@ -56,6 +61,19 @@ enum End {
     /// Counted from the first poll.
     After(Duration),
     At(Instant),
+}
+
+/// What a call takes over from the one whose handler makes it.
+enum Heritage {
+    /// It was not polled yet.
+    Unknown,
+    Nothing,
+    From {
+        /// Whether the deadline in force is that of the handler's call.
+        deadline: bool,
+        /// The handler's call, where there is more to take over from it.
+        current: Option<Current>,
+    },
 }
 
 /// One request, one response.
@@ -117,11 +135,13 @@ impl<'r, M: Method, K> Call<'r, M, K> {
             line: None,
             metadata: None,
             end: End::Never,
+            heritage: Heritage::Unknown,
             encoding: channel.preferred_encoding(),
             wait_for_ready: false,
             ticket: Ticket::default(),
             waiting: Waiting::default(),
             limit: None,
+            parent: None,
             kind,
             method: PhantomData,
         }
@@ -148,6 +168,14 @@ impl<'r, M: Method, K> Call<'r, M, K> {
         self
     }
 
+    /// Inherits nothing: neither the time that is left of the call whose handler makes this one, nor its trace context.
+    ///
+    /// Use it for work that goes on after the handler, such as in a task, or that must not end half-way.
+    pub fn detached(mut self) -> Self {
+        self.heritage = Heritage::Nothing;
+        self
+    }
+
     /// Compresses the requests with `encoding`, or with none, whatever the channel does with other calls.
     ///
     /// A server that does not know the encoding answers UNIMPLEMENTED.
@@ -163,10 +191,13 @@ impl<'r, M: Method, K> Call<'r, M, K> {
     }
 
     /// Opens the call; pending while there is no connection, or too many stand in line for a stream.
-    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<OpenCall, Status>> {
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<OpenCall, CallError>> {
         let now = self.channel.host().now();
         if let End::After(span) = self.end {
             self.end = End::At(now + span);
+        }
+        if matches!(self.heritage, Heritage::Unknown) {
+            self.inherit(now);
         }
         let deadline = match self.end {
             End::At(at) => Some(at),
@@ -177,13 +208,51 @@ impl<'r, M: Method, K> Call<'r, M, K> {
             self.limit = None;
             return opened;
         }
+        if let Poll::Ready(error) = self.poll_parent(cx) {
+            self.leave(false);
+            return Poll::Ready(Err(error));
+        }
         let Some(deadline) = deadline else { return Poll::Pending };
         let host = self.channel.host();
         let limit = self.limit.get_or_insert_with(|| host.timer(deadline));
         ready!(limit.as_mut().poll(cx));
         self.limit = None;
         self.leave(false);
-        Poll::Ready(Err(Reason::Deadline.to_status()))
+        let status = Reason::Deadline.to_status();
+        let inherited = matches!(self.heritage, Heritage::From { deadline: true, .. });
+        let origin = if inherited { Origin::Inherited } else { Origin::Local };
+        Poll::Ready(Err(CallError::new(status, origin)))
+    }
+
+    /// Takes over what the handler's call has, if a handler is running.
+    fn inherit(&mut self, now: Instant) {
+        self.heritage = Heritage::Nothing;
+        let Some(current) = current::current() else { return };
+        // A span and no instant: the hosts of a server and of a channel may count from different origins.
+        let left = current.info.time_left().map(|left| now + left);
+        let own = match self.end {
+            End::At(at) => at,
+            _ => Instant::NEVER,
+        };
+        let inherited = left.filter(|&at| at < own);
+        if let Some(at) = inherited {
+            self.end = End::At(at);
+        }
+        let wanted = current.is_task || current.info.trace().is_some();
+        let current = if wanted { Some(current) } else { None };
+        self.heritage = Heritage::From { deadline: inherited.is_some(), current };
+    }
+
+    /// Ends the call in line with the call that it is part of.
+    fn poll_parent(&mut self, cx: &Context<'_>) -> Poll<CallError> {
+        let Heritage::From { current: Some(current), .. } = &self.heritage else {
+            return Poll::Pending;
+        };
+        if !current.is_task {
+            return Poll::Pending;
+        }
+        let parent = self.parent.get_or_insert_with(|| Parent::new(Rc::clone(&current.info)));
+        parent.poll_cancelled(cx).map(CallError::inherited)
     }
 
     /// Stands in line for a connection, and then for a stream.
@@ -192,7 +261,7 @@ impl<'r, M: Method, K> Call<'r, M, K> {
         deadline: Option<Instant>,
         cx: &Context<'_>,
         now: Instant,
-    ) -> Poll<Result<OpenCall, Status>> {
+    ) -> Poll<Result<OpenCall, CallError>> {
         loop {
             let link = match &self.line {
                 Some(link) => Rc::clone(link),
@@ -206,8 +275,22 @@ impl<'r, M: Method, K> Call<'r, M, K> {
             if !link.surplus.may_try(&self.ticket, cx) {
                 return Poll::Pending;
             }
-            match link.open(M::PATH, self.metadata, deadline, self.encoding, now) {
+            let (inherited, current) = match &self.heritage {
+                Heritage::From { deadline, current } => (*deadline, current.as_ref()),
+                _ => (false, None),
+            };
+            let opening = Opening {
+                metadata: self.metadata,
+                trace: current.and_then(|current| current.info.trace()),
+                deadline,
+                inherited,
+                encoding: self.encoding,
+            };
+            match link.open(M::PATH, &opening, now) {
                 Ok(open) => {
+                    if let Some(current) = current.filter(|current| current.is_task) {
+                        open.end_with(Parent::new(Rc::clone(&current.info)));
+                    }
                     // Its head waits to be sent, whatever becomes of its first message.
                     link.notify();
                     let waited = self.line.is_some();
@@ -229,7 +312,7 @@ impl<'r, M: Method, K> Call<'r, M, K> {
                         Route::Dialed(dialer) if error == SendError::Closing => {
                             dialer.retire(&link);
                         }
-                        _ => return Poll::Ready(Err(error.into())),
+                        _ => return Poll::Ready(Err(CallError::local(error))),
                     }
                 }
             }
@@ -301,7 +384,7 @@ impl<'r, M: Method> Call<'r, M, Bidi> {
 }
 
 impl<'a, M: Method> Future for Call<'_, M, Unary<'_, 'a, M>> {
-    type Output = Result<Response<'a, M>, Status>;
+    type Output = Result<Response<'a, M>, CallError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
@@ -370,7 +453,7 @@ impl<M: Method> Call<'_, M, Unary<'_, '_, M>> {
 }
 
 impl<M: Method> Future for Call<'_, M, ServerStreaming<'_, M>> {
-    type Output = Result<Receiving<M>, Status>;
+    type Output = Result<Receiving<M>, CallError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
@@ -385,7 +468,7 @@ impl<M: Method> Future for Call<'_, M, ServerStreaming<'_, M>> {
 }
 
 impl<M: Method> Future for Call<'_, M, ClientStreaming> {
-    type Output = Result<ClientStream<M>, Status>;
+    type Output = Result<ClientStream<M>, CallError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let open = ready!(self.get_mut().poll_open(cx))?;
@@ -395,7 +478,7 @@ impl<M: Method> Future for Call<'_, M, ClientStreaming> {
 }
 
 impl<M: Method> Future for Call<'_, M, Bidi> {
-    type Output = Result<BidiStream<M>, Status>;
+    type Output = Result<BidiStream<M>, CallError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let open = ready!(self.get_mut().poll_open(cx))?;
@@ -410,7 +493,7 @@ impl OpenCall {
         request: &R,
         packed: &mut Packed,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Status>> {
+    ) -> Poll<Result<(), CallError>> {
         let Some(key) = self.call.key.get() else { return Poll::Ready(Ok(())) };
         let sent = self.send(key, request, packed, true);
         let sent = sent.and_then(|()| self.link.connection.borrow_mut().end(key));
@@ -425,7 +508,7 @@ impl OpenCall {
                 remember(&self.call.sender, cx);
                 Poll::Pending
             }
-            Err(error) => Poll::Ready(Err(error.into())),
+            Err(error) => Poll::Ready(Err(CallError::local(error))),
         }
     }
 
@@ -439,7 +522,7 @@ impl OpenCall {
         &self,
         arena: &'a Arena,
         response: Option<&mut ResponseMetadata>,
-    ) -> Result<S::View<'a>, Status> {
+    ) -> Result<S::View<'a>, CallError> {
         let mut inbox = self.call.inbox.borrow_mut();
         let (message, messages) = (inbox.reading().and_then(Batch::pop), inbox.len());
         drop(inbox);
@@ -447,38 +530,42 @@ impl OpenCall {
         if let Some(response) = response.as_deref_mut() {
             response.compressed = message.as_ref().is_some_and(Arrived::is_compressed);
         }
-        let status = self.take_end(response);
-        if status.code() != Code::Ok {
+        let end = self.take_end(response);
+        if !end.status().is_ok() {
             if let Some(message) = message {
                 message.recycle(&mut self.link.connection.borrow_mut());
             }
-            return Err(status);
+            return Err(end);
         }
         match message {
             Some(message) if messages == 0 => self.decode::<S>(message, arena),
             Some(message) => {
                 message.recycle(&mut self.link.connection.borrow_mut());
                 let text = "the method answers with exactly one message, and a second one came";
-                Err(Status::new(Code::Unimplemented, text))
+                Err(CallError::local(Status::new(Code::Unimplemented, text)))
             }
             None => {
                 let text = "the method answers with exactly one message, and none came";
-                Err(Status::new(Code::Unimplemented, text))
+                Err(CallError::local(Status::new(Code::Unimplemented, text)))
             }
         }
     }
 
-    /// The status of the call, OK where it is not over; what came beside it goes to `response`, or back to the core.
-    fn take_end(&self, response: Option<&mut ResponseMetadata>) -> Status {
+    /// How the call ended, OK where it is not over; what came beside it goes to `response`, or back to the core.
+    fn take_end(&self, response: Option<&mut ResponseMetadata>) -> CallError {
         let outcome = self.call.outcome.take();
-        let Some(response) = response else {
-            let Some(outcome) = outcome else { return Status::OK };
-            self.link.connection.borrow_mut().recycle_metadata(outcome.trailers);
-            return outcome.status;
+        let verdict = self.call.verdict.borrow().clone();
+        let (end, trailers, processed) = match outcome {
+            Some(outcome) => {
+                let origin = self.call.origin_of(&self.link, &outcome);
+                let end = verdict.unwrap_or(CallError::new(outcome.status, origin));
+                (end, outcome.trailers, Some(outcome.processed))
+            }
+            None => (verdict.unwrap_or(CallError::local(Status::OK)), Metadata::new(), None),
         };
-        let (status, trailers, processed) = match outcome {
-            Some(outcome) => (outcome.status, outcome.trailers, Some(outcome.processed)),
-            None => (Status::OK, Metadata::new(), None),
+        let Some(response) = response else {
+            self.link.connection.borrow_mut().recycle_metadata(trailers);
+            return end;
         };
         let headers = self.call.headers.take().unwrap_or_default();
         let headers = std::mem::replace(&mut response.headers, headers);
@@ -487,7 +574,7 @@ impl OpenCall {
         let mut connection = self.link.connection.borrow_mut();
         connection.recycle_metadata(headers);
         connection.recycle_metadata(trailers);
-        status
+        end
     }
 }
 

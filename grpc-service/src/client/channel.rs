@@ -9,7 +9,7 @@ use grpc_proto::{Code, Config, Status};
 
 use super::dialer::{Connectivity, Dialer, Waiting};
 use super::link::Link;
-use super::{ChannelOptions, ClientConnection};
+use super::{CallError, ChannelOptions, ClientConnection};
 use crate::compression::{Codecs, Encoding};
 use crate::pool::Pool;
 use crate::recording::connect;
@@ -107,10 +107,11 @@ impl Channel {
     ///
     /// # Errors
     /// UNAVAILABLE with the reason: the attempt to connect has failed, or the last one has and the next one is not due.
-    pub async fn ready(&self) -> Result<(), Status> {
+    pub async fn ready(&self) -> Result<(), CallError> {
         match &self.route {
             Route::One(held) => {
-                held.link().ready().await.map_err(|why| Status::new(Code::Unavailable, why))
+                let ready = held.link().ready().await;
+                ready.map_err(|why| CallError::local(Status::new(Code::Unavailable, why)))
             }
             Route::Dialed(dialer) => {
                 let mut place = Place { dialer, waiting: Waiting::default() };

@@ -24,7 +24,8 @@ use grpc_proto::{Code, Config, Instant, Status};
 
 use super::channel::Held;
 use super::link::Link;
-use super::{ChannelOptions, ClientConnection};
+use super::{CallError, ChannelOptions, ClientConnection};
+use crate::current;
 use crate::queue::{Ticket, WaitQueue};
 use crate::{ConnectError, Connector, Host};
 
@@ -67,7 +68,7 @@ pub(crate) struct Dialer {
     failures: Cell<u32>,
     /// Attempts that have failed in all, and why the last one did.
     failed: Cell<u64>,
-    failure: RefCell<Status>,
+    failure: RefCell<CallError>,
     /// Calls that wait for a connection.
     waiting: WaitQueue,
 }
@@ -96,7 +97,7 @@ impl Dialer {
             due: Cell::new(Instant::ZERO),
             failures: Cell::new(0),
             failed: Cell::new(0),
-            failure: RefCell::new(Status::OK),
+            failure: RefCell::new(CallError::local(Status::OK)),
             waiting: WaitQueue::default(),
         }
     }
@@ -128,7 +129,7 @@ impl Dialer {
         wait_for_ready: bool,
         place: &mut Waiting,
         cx: &Context<'_>,
-    ) -> Poll<Result<Rc<Link>, Status>> {
+    ) -> Poll<Result<Rc<Link>, CallError>> {
         if !self.waiting.may_try(&place.ticket, cx) {
             return Poll::Pending;
         }
@@ -175,6 +176,8 @@ impl Dialer {
     /// Begins to connect.
     fn begin(self: &Rc<Self>) {
         self.enter(Stage::Connecting);
+        // A host may run it at once, and it serves other calls than the one that begins it.
+        let _outside = current::enter(None);
         self.host.spawn(Box::pin(dial(Task(Rc::downgrade(self)))));
     }
 
@@ -209,7 +212,7 @@ impl Dialer {
         let text = format!("no connection to {}: {error}", self.address);
         self.failures.set(self.failures.get().saturating_add(1));
         self.failed.set(self.failed.get() + 1);
-        self.failure.replace(Status::new(Code::Unavailable, text));
+        self.failure.replace(CallError::local(Status::new(Code::Unavailable, text)));
     }
 }
 

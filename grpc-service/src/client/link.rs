@@ -14,9 +14,10 @@ use grpc_proto::{
     Status,
 };
 
-use super::{ChannelOptions, ResponseMetadata};
+use super::{CallError, ChannelOptions, Origin, ResponseMetadata};
 use crate::Host;
 use crate::compression::{Encoding, Packed, not_agreed};
+use crate::current::Parent;
 use crate::inbox::{Arrived, Batch, Inbox};
 use crate::pool::Pool;
 use crate::queue::WaitQueue;
@@ -48,11 +49,25 @@ pub(crate) struct Link {
     pub(crate) progress: Progress,
     pub(crate) host: Rc<dyn Host>,
     pub(crate) pool: Pool,
+    /// Scratch for the metadata of a call that inherits some.
+    merged: Cell<Metadata>,
     pub(crate) decode: DecodeLimits,
     pub(crate) authority: String,
     /// What calls say in `user-agent`, where it is not the library's own name.
     user_agent: Option<String>,
     pub(crate) secure: bool,
+}
+
+/// What a call is opened with.
+#[derive(Clone, Copy)]
+pub(crate) struct Opening<'a> {
+    pub(crate) metadata: Option<&'a Metadata>,
+    /// Metadata whose trace context the call takes over.
+    pub(crate) trace: Option<&'a Metadata>,
+    pub(crate) deadline: Option<Instant>,
+    /// Whether the deadline is inherited.
+    pub(crate) inherited: bool,
+    pub(crate) encoding: Option<Encoding>,
 }
 
 /// The record of one call: what has arrived, and who waits for it.
@@ -70,7 +85,11 @@ pub(crate) struct Record {
     taken: Cell<u32>,
     pub(crate) outcome: RefCell<Option<Outcome>>,
     /// How the call ended, where `outcome` does not say so: because we gave it up, or because that was taken.
-    pub(crate) verdict: RefCell<Option<Status>>,
+    pub(crate) verdict: RefCell<Option<CallError>>,
+    /// The deadline, where it is one that the call has inherited.
+    inherited_deadline: Cell<Option<Instant>>,
+    /// The call that this one ends with, where it is not dropped with that one's handler.
+    parent: RefCell<Option<Parent>>,
     /// Whether one message is all that is expected: then only the end, or a second one, wakes the receiver.
     pub(crate) single: Cell<bool>,
     pub(crate) receiver: Cell<Option<Waker>>,
@@ -106,6 +125,7 @@ impl Link {
             progress: Progress::default(),
             host,
             pool,
+            merged: Cell::default(),
             decode: options.decode,
             authority: authority.to_owned(),
             user_agent: options.user_agent.clone(),
@@ -117,24 +137,38 @@ impl Link {
     pub(crate) fn open(
         self: &Rc<Self>,
         path: &str,
-        metadata: Option<&Metadata>,
-        deadline: Option<Instant>,
-        encoding: Option<Encoding>,
+        request: &Opening<'_>,
         now: Instant,
     ) -> Result<OpenCall, SendError> {
+        let Opening { metadata, trace, deadline, inherited, encoding } = *request;
         let mut head = CallHead::new(path, &self.authority);
         head.metadata = metadata;
+        let mut merged = None;
+        if let Some(trace) = trace {
+            let merged = merged.insert(self.merged.take());
+            merged.clear();
+            if let Some(metadata) = metadata {
+                merged.extend(metadata);
+            }
+            merged.extend_trace(trace);
+            head.metadata = Some(merged);
+        }
         head.secure = self.secure;
         if let Some(user_agent) = &self.user_agent {
             head.user_agent = user_agent;
         }
         head.encoding = encoding.map(Encoding::name);
         head.accept_encoding = self.pool.codecs.accepted();
-        let key = self.connection.borrow_mut().call(&head, deadline, now)?;
+        let opened = self.connection.borrow_mut().call(&head, deadline, now);
+        if let Some(merged) = merged {
+            self.merged.set(merged);
+        }
+        let key = opened?;
         let call = self.spare.borrow_mut().pop().unwrap_or_default();
         call.key.set(Some(key));
         call.encoding.set(encoding);
         call.decoding.set(None);
+        call.inherited_deadline.set(deadline.filter(|_| inherited));
         call.handles.set(1);
         let mut calls = self.calls.borrow_mut();
         if calls.len() <= key.index() {
@@ -245,6 +279,7 @@ impl Link {
         discard(call.receiver.take());
         discard(call.sender.take());
         drop(call.verdict.take());
+        drop(call.parent.take());
         call.single.set(false);
         call.taken.set(0);
         let mut spare = self.spare.borrow_mut();
@@ -312,6 +347,25 @@ impl Progress {
 }
 
 impl Record {
+    /// How a call ended, OK included, as who made it sees it.
+    pub(crate) fn error_of(&self, link: &Link, outcome: &Outcome) -> CallError {
+        CallError::new(outcome.status.clone(), self.origin_of(link, outcome))
+    }
+
+    pub(crate) fn origin_of(&self, link: &Link, outcome: &Outcome) -> Origin {
+        let is_late = outcome.status.code() == Code::DeadlineExceeded;
+        match (&outcome.reason, self.inherited_deadline.get()) {
+            // The peer may notice first.
+            (reason, Some(deadline))
+                if is_late && (reason.is_some() || deadline <= link.host.now()) =>
+            {
+                Origin::Inherited
+            }
+            (None, _) => Origin::Peer,
+            (Some(_), _) => Origin::Local,
+        }
+    }
+
     pub(crate) fn wake_receiver(&self) {
         let waker = self.receiver.take();
         if let Some(waker) = waker {
@@ -347,7 +401,7 @@ impl OpenCall {
         packed: &mut Packed,
         compresses: bool,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Status>> {
+    ) -> Poll<Result<(), CallError>> {
         let Some(key) = self.call.key.get() else {
             return Poll::Ready(Err(self.ended()));
         };
@@ -362,7 +416,7 @@ impl OpenCall {
                 Poll::Pending
             }
             Err(SendError::Ended) => Poll::Ready(Err(self.ended())),
-            Err(error) => Poll::Ready(Err(error.into())),
+            Err(error) => Poll::Ready(Err(CallError::local(error))),
         }
     }
 
@@ -394,7 +448,10 @@ impl OpenCall {
     }
 
     /// The next response message, or `None` after the last when the status is OK.
-    pub(crate) fn poll_message(&self, cx: &Context<'_>) -> Poll<Result<Option<Arrived>, Status>> {
+    pub(crate) fn poll_message(
+        &self,
+        cx: &Context<'_>,
+    ) -> Poll<Result<Option<Arrived>, CallError>> {
         let message = self.call.inbox.borrow_mut().reading().and_then(Batch::pop);
         if let Some(message) = message {
             return Poll::Ready(Ok(Some(message)));
@@ -428,7 +485,26 @@ impl OpenCall {
 
     fn wait<T>(&self, cx: &Context<'_>) -> Poll<T> {
         remember(&self.call.receiver, cx);
+        self.watch_parent(cx);
         Poll::Pending
+    }
+
+    /// Ends this call when the one was cancelled that it is part of.
+    fn watch_parent(&self, cx: &Context<'_>) {
+        let mut parent = self.call.parent.borrow_mut();
+        let Some(watched) = &mut *parent else { return };
+        let Poll::Ready(status) = watched.poll_cancelled(cx) else { return };
+        let over = parent.take();
+        drop(parent);
+        drop(over);
+        self.abandon(CallError::inherited(status));
+        // The verdict is there for the next poll.
+        cx.waker().wake_by_ref();
+    }
+
+    /// Makes the call end with another one.
+    pub(crate) fn end_with(&self, parent: Parent) {
+        self.call.parent.replace(Some(parent));
     }
 
     /// Copies a message into the arena and decodes it there; its credit and its memory go back.
@@ -438,7 +514,7 @@ impl OpenCall {
         &self,
         message: Arrived,
         arena: &'a Arena,
-    ) -> Result<S::View<'a>, Status> {
+    ) -> Result<S::View<'a>, CallError> {
         let copied = self.copy(&message, arena);
         let taken = self.call.taken.get() + message.wire_len();
         let last = self.call.inbox.borrow().is_empty();
@@ -448,7 +524,8 @@ impl OpenCall {
         } else {
             self.call.taken.set(taken);
         }
-        S::decode(copied?, arena, &self.link.decode).map_err(Status::from)
+        let copied = copied.map_err(CallError::local)?;
+        S::decode(copied, arena, &self.link.decode).map_err(CallError::local)
     }
 
     /// Returns the credit of messages that were taken, and the memory of the last of them.
@@ -481,10 +558,10 @@ impl OpenCall {
         Ok(copied)
     }
 
-    /// Cancels the call, if it is not over; `status` is what its other half will hear.
-    pub(crate) fn abandon(&self, status: Status) {
+    /// Cancels the call, if it is not over; `error` is what its other half will hear.
+    pub(crate) fn abandon(&self, error: CallError) {
         if let Some(key) = self.call.key.get() {
-            self.call.verdict.borrow_mut().get_or_insert(status);
+            self.call.verdict.borrow_mut().get_or_insert(error);
             self.link.dropped.borrow_mut().push(key);
             self.link.notify();
         }
@@ -493,7 +570,7 @@ impl OpenCall {
     /// Cancels the call, if it is not over; says how it ended, and gives what came beside the messages.
     pub(crate) fn cancel(&self) -> (Status, ResponseMetadata) {
         if !self.is_over() {
-            self.abandon(Status::cancelled("the caller cancelled the call"));
+            self.abandon(CallError::local(Status::cancelled("the caller cancelled the call")));
         }
         let mut metadata = ResponseMetadata {
             headers: self.call.headers.take().unwrap_or_default(),
@@ -504,35 +581,39 @@ impl OpenCall {
         let Some(outcome) = outcome else {
             // The server may have begun with it, whatever of it has left.
             metadata.processed = Some(Processed::Maybe);
-            return (verdict.unwrap_or(Status::OK), metadata);
+            return (verdict.map_or(Status::OK, CallError::into_status), metadata);
         };
+        let end = verdict.unwrap_or_else(|| self.call.error_of(&self.link, &outcome));
         metadata.trailers = outcome.trailers;
         metadata.processed = Some(outcome.processed);
-        let status = verdict.unwrap_or(outcome.status);
         // Another half of the call still learns how it ended.
-        self.call.verdict.borrow_mut().get_or_insert_with(|| status.clone());
-        (status, metadata)
+        self.call.verdict.borrow_mut().get_or_insert_with(|| end.clone());
+        (end.into_status(), metadata)
     }
 
-    /// Ends the call with `status`, though it may be over, because what came makes no sense: nor will what came behind.
-    pub(crate) fn reject(&self, status: Status) {
+    /// Ends the call with `error`, though it may be over, because what came makes no sense: nor will what came behind.
+    pub(crate) fn reject(&self, error: CallError) {
         let mut connection = self.link.connection.borrow_mut();
         self.call.inbox.borrow_mut().clear(&mut connection, &self.link.pool);
         drop(connection);
-        self.call.verdict.borrow_mut().get_or_insert(status.clone());
-        self.abandon(status);
+        self.call.verdict.borrow_mut().get_or_insert_with(|| error.clone());
+        self.abandon(error);
     }
 
     /// How the call ended, if that was not with OK; our own verdict goes before what came afterwards.
-    fn failure(&self) -> Option<Status> {
-        let (outcome, verdict) = (self.call.outcome.borrow(), self.call.verdict.borrow());
-        let status = verdict.as_ref().or(outcome.as_ref().map(|outcome| &outcome.status))?;
-        if status.is_ok() { None } else { Some(status.clone()) }
+    fn failure(&self) -> Option<CallError> {
+        if let Some(verdict) = &*self.call.verdict.borrow() {
+            return if verdict.status().is_ok() { None } else { Some(verdict.clone()) };
+        }
+        let outcome = self.call.outcome.borrow();
+        let outcome = outcome.as_ref().filter(|outcome| !outcome.status.is_ok())?;
+        Some(self.call.error_of(&self.link, outcome))
     }
 
-    /// The status for who sends on a call that is over.
-    fn ended(&self) -> Status {
-        self.failure().unwrap_or_else(|| Status::new(Code::Cancelled, "the call is over"))
+    /// The error for who sends on a call that is over.
+    fn ended(&self) -> CallError {
+        let over = || CallError::local(Status::new(Code::Cancelled, "the call is over"));
+        self.failure().unwrap_or_else(over)
     }
 }
 

@@ -5,6 +5,7 @@ mod call;
 mod channel;
 mod connection;
 mod dialer;
+mod error;
 mod link;
 mod options;
 mod streaming;
@@ -15,6 +16,7 @@ pub use call::{Bidi, Call, ClientStreaming, ResponseMetadata, ServerStreaming, U
 pub use channel::Channel;
 pub use connection::ClientConnection;
 pub use dialer::Connectivity;
+pub use error::{CallError, Origin};
 pub use options::{ChannelOptions, OptionError};
 pub use streaming::{BidiStream, ClientStream, Receiving, Sending};
 pub use target::Target;

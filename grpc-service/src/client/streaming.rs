@@ -8,6 +8,7 @@ use grpc_arena::Arena;
 use grpc_proto::client::Outcome;
 use grpc_proto::{Code, Metadata, Processed, Status};
 
+use super::CallError;
 use super::call::ResponseMetadata;
 use super::link::OpenCall;
 use crate::compression::Packed;
@@ -39,14 +40,14 @@ impl<M: Method> Receiving<M> {
     pub async fn next<'a>(
         &mut self,
         arena: &'a mut Arena,
-    ) -> Result<Option<Response<'a, M>>, Status> {
+    ) -> Result<Option<Response<'a, M>>, CallError> {
         arena.reset();
         match poll_fn(|cx| self.call.poll_message(cx)).await {
             Ok(Some(message)) => {
                 self.compressed = message.is_compressed();
                 let decoded = self.call.decode::<M::Response>(message, arena);
-                if let Err(status) = &decoded {
-                    self.call.reject(status.clone());
+                if let Err(error) = &decoded {
+                    self.call.reject(error.clone());
                 }
                 decoded.map(Some)
             }
@@ -66,8 +67,8 @@ impl<M: Method> Receiving<M> {
     pub async fn for_each(
         mut self,
         arena: &mut Arena,
-        mut take: impl FnMut(Response<'_, M>) -> Result<(), Status>,
-    ) -> Result<(), Status> {
+        mut take: impl FnMut(Response<'_, M>) -> Result<(), CallError>,
+    ) -> Result<(), CallError> {
         while let Some(response) = self.next(arena).await? {
             take(response)?;
         }
@@ -122,7 +123,7 @@ impl<M: Method> Receiving<M> {
         if let Some(outcome) = &self.outcome {
             // Whoever asks again, or sends, still hears of it.
             let mut verdict = self.call.call.verdict.borrow_mut();
-            verdict.get_or_insert_with(|| outcome.status.clone());
+            verdict.get_or_insert_with(|| self.call.call.error_of(&self.call.link, outcome));
         }
     }
 }
@@ -151,7 +152,7 @@ impl<M: Method> Sending<M> {
     /// # Errors
     /// The status of the call once it is over, CANCELLED if that is OK; RESOURCE_EXHAUSTED for a message above the
     /// limit.
-    pub async fn send(&mut self, message: &Request<'_, M>) -> Result<(), Status> {
+    pub async fn send(&mut self, message: &Request<'_, M>) -> Result<(), CallError> {
         let mut packed = Packed::Not;
         poll_fn(|cx| self.call.poll_send(message, &mut packed, self.compresses, cx)).await
     }
@@ -180,7 +181,7 @@ impl<M> Drop for Sending<M> {
     fn drop(&mut self) {
         if !self.ended {
             let text = "the sending half was dropped before its end";
-            self.call.abandon(Status::new(Code::Cancelled, text));
+            self.call.abandon(CallError::local(Status::new(Code::Cancelled, text)));
         }
     }
 }
@@ -203,7 +204,7 @@ impl<M: Method> ClientStream<M> {
     ///
     /// # Errors
     /// As [`Sending::send`]. If the call is over, [`finish`](Self::finish) has its outcome.
-    pub async fn send(&mut self, message: &Request<'_, M>) -> Result<(), Status> {
+    pub async fn send(&mut self, message: &Request<'_, M>) -> Result<(), CallError> {
         let mut packed = Packed::Not;
         poll_fn(|cx| self.call.poll_send(message, &mut packed, self.compresses, cx)).await
     }
@@ -222,7 +223,7 @@ impl<M: Method> ClientStream<M> {
     ///
     /// # Errors
     /// The status of the call if it is not OK.
-    pub async fn finish(self, arena: &Arena) -> Result<Response<'_, M>, Status> {
+    pub async fn finish(self, arena: &Arena) -> Result<Response<'_, M>, CallError> {
         self.complete(arena, None).await
     }
 
@@ -234,7 +235,7 @@ impl<M: Method> ClientStream<M> {
         self,
         arena: &'a Arena,
         response: &mut ResponseMetadata,
-    ) -> Result<Response<'a, M>, Status> {
+    ) -> Result<Response<'a, M>, CallError> {
         self.complete(arena, Some(response)).await
     }
 
@@ -242,7 +243,7 @@ impl<M: Method> ClientStream<M> {
         self,
         arena: &'a Arena,
         response: Option<&mut ResponseMetadata>,
-    ) -> Result<Response<'a, M>, Status> {
+    ) -> Result<Response<'a, M>, CallError> {
         self.call.end();
         poll_fn(|cx| self.call.poll_end(cx)).await;
         self.call.only_response::<M::Response>(arena, response)
@@ -267,7 +268,7 @@ impl<M: Method> BidiStream<M> {
     ///
     /// # Errors
     /// As [`Sending::send`].
-    pub async fn send(&mut self, message: &Request<'_, M>) -> Result<(), Status> {
+    pub async fn send(&mut self, message: &Request<'_, M>) -> Result<(), CallError> {
         self.sending.send(message).await
     }
 
@@ -283,7 +284,7 @@ impl<M: Method> BidiStream<M> {
     pub async fn next<'a>(
         &mut self,
         arena: &'a mut Arena,
-    ) -> Result<Option<Response<'a, M>>, Status> {
+    ) -> Result<Option<Response<'a, M>>, CallError> {
         self.receiving.next(arena).await
     }
 

@@ -2,6 +2,8 @@
 
 use grpc_proto::{Code, Status};
 
+use super::CallError;
+
 /// Where a channel connects to, in the form that adapters take: `http://host:port`, `https://host:port` or `unix:/path`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -16,9 +18,10 @@ impl Target {
     ///
     /// # Errors
     /// INVALID_ARGUMENT, whose text says which part cannot be used.
-    pub fn parse(text: &str) -> Result<Target, Status> {
+    pub fn parse(text: &str) -> Result<Target, CallError> {
         let refused = |why: &str| {
-            Err(Status::new(Code::InvalidArgument, format!("the target `{text}` {why}")))
+            let text = format!("the target `{text}` {why}");
+            Err(CallError::local(Status::new(Code::InvalidArgument, text)))
         };
         if let Some(path) = text.strip_prefix("unix:") {
             // The URI form has an empty host (RFC 8089).

@@ -10,13 +10,12 @@ use std::task::{Context, Poll, Waker};
 use grpc_arena::{DecodeLimits, Encode, Schema};
 use grpc_proto::record::Recorder;
 use grpc_proto::server::ResponseHead;
-use grpc_proto::{
-    CallKey, Code, Instant, Metadata, Reason, RequestHead, SendError, Server, Status,
-};
+use grpc_proto::{CallKey, Code, Instant, Metadata, RequestHead, SendError, Server, Status};
 
 use super::router::{Entry, Requests};
 use super::slot::BoxSlot;
 use crate::compression::{Encoding, Packed, not_agreed};
+use crate::current::CallInfo;
 use crate::inbox::{Arrived, Batch, Inbox, Only};
 use crate::pool::Pool;
 use crate::queue::WaitQueue;
@@ -62,12 +61,10 @@ pub(crate) struct Call {
     pub(crate) entry: RefCell<Option<Rc<Entry>>>,
     /// The place in which the handler runs; taken out while it is polled.
     pub(crate) slot: Cell<Option<BoxSlot>>,
-    /// Moves to the handler's side when that starts.
-    pub(crate) head: Cell<Option<RequestHead>>,
+    /// Shared with the handler when that starts.
+    pub(crate) info: RefCell<Rc<CallInfo>>,
     pub(crate) inbox: RefCell<Inbox>,
     pub(crate) half_closed: Cell<bool>,
-    /// Why the call is over, seen by destructors in the handler's future.
-    pub(crate) cancelled: RefCell<Option<Reason>>,
     /// What its requests may be compressed with.
     pub(crate) decoding: Cell<Option<Encoding>>,
     /// What its replies may be compressed with.
@@ -87,17 +84,16 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(index: u32, ready: &Arc<ReadySet>) -> Self {
+    pub(crate) fn new(index: u32, ready: &Arc<ReadySet>, info: CallInfo) -> Self {
         let wake = CallWaker::new(Arc::clone(ready), index);
         let waker = Waker::from(Arc::clone(&wake));
         Self {
             key: Cell::new(None),
             entry: RefCell::default(),
             slot: Cell::new(None),
-            head: Cell::new(None),
+            info: RefCell::new(Rc::new(info)),
             inbox: RefCell::default(),
             half_closed: Cell::new(false),
-            cancelled: RefCell::default(),
             decoding: Cell::new(None),
             encoding: Cell::new(None),
             compresses: Cell::new(true),
@@ -118,13 +114,30 @@ impl Call {
         entry.as_ref().is_some_and(|entry| entry.requests == Requests::Stream)
     }
 
+    /// Takes the head of a request.
+    pub(crate) fn set_head(&self, head: RequestHead) {
+        let mut place = self.info.borrow_mut();
+        if Rc::get_mut(&mut place).is_none() {
+            // A task of an earlier call has a share of it.
+            *place = Rc::new(place.successor());
+        }
+        let info = Rc::get_mut(&mut place).expect("it is nobody else's, as seen above");
+        *info.cancelled.get_mut() = None;
+        info.deadline.set(head.deadline());
+        info.head = Some(head);
+    }
+
+    /// Takes the head back, unless a task of the call still has a share of it.
+    pub(crate) fn take_head(&self) -> Option<RequestHead> {
+        Rc::get_mut(&mut self.info.borrow_mut())?.head.take()
+    }
+
     /// Makes the place ready for the next call; the memory stays.
     pub(crate) fn reset(&self) {
         self.key.set(None);
         self.half_closed.set(false);
         self.headers_sent.set(false);
         self.compresses.set(true);
-        self.cancelled.replace(None);
         self.headers.borrow_mut().clear();
         if !planted!(TrailersKept) {
             self.trailers.borrow_mut().clear();
@@ -143,6 +156,79 @@ impl Call {
             self.first.set(sender);
         }
         remember(&self.blocked[sender as usize], cx);
+    }
+
+    /// Queues the response headers, unless they are on their way.
+    fn flush_headers(&self, shared: &Shared, key: CallKey) -> Result<(), Status> {
+        if self.headers_sent.replace(true) {
+            return Ok(());
+        }
+        let headers = self.headers.borrow();
+        let head = ResponseHead {
+            metadata: Some(&headers),
+            encoding: self.encoding.get().map(Encoding::name),
+            accept_encoding: shared.pool.codecs.accepted(),
+        };
+        let sent = shared.connection.borrow_mut().respond(key, &head);
+        sent.map_err(Status::from)
+    }
+
+    /// Queues the response headers if there is anything to say; otherwise the core sends plain ones with the first
+    /// message.
+    #[inline]
+    fn headers_before_message(&self, shared: &Shared, key: CallKey) -> Result<(), Status> {
+        if self.headers_sent.get() {
+            return Ok(());
+        }
+        let plain = self.encoding.get().is_none() && self.headers.borrow().is_empty();
+        if plain { Ok(()) } else { self.flush_headers(shared, key) }
+    }
+
+    /// Ends the call with what its handler has returned.
+    pub(crate) fn finish(&self, shared: &Shared, key: CallKey, outcome: Result<(), Status>) {
+        let status = match &outcome {
+            Ok(()) => &Status::OK,
+            // A failure that says OK would end the call as a success without its message.
+            Err(status) if status.is_ok() => &Status::new(Code::Internal, OK_FAILURE),
+            Err(status) => status,
+        };
+        // An error here is found once more by `finish` of the connection.
+        if outcome.is_ok() {
+            // A stream may end well without a message, and its headers still count.
+            let _ = self.headers_before_message(shared, key);
+        } else if !self.headers_sent.get() && !self.headers.borrow().is_empty() {
+            self.move_headers(shared, key, status);
+        }
+        let trailers = self.trailers.borrow();
+        // An error means that the call ended before its handler: there is nobody left to tell.
+        let _ = shared.connection.borrow_mut().finish(key, status, &trailers);
+    }
+
+    /// Puts headers that no message has taken along before the trailers, so that an error is Trailers-Only and the
+    /// client has all of its metadata (PROTOCOL-HTTP2, "Responses").
+    ///
+    /// Where both together would exceed the client's limit of a field list, the headers leave in HEADERS of their own:
+    /// each list is then held to the limit by itself.
+    #[cold]
+    fn move_headers(&self, shared: &Shared, key: CallKey, status: &Status) {
+        // `:status`, `content-type`, `grpc-status`, and names of `grpc-message` and `grpc-status-details-bin` with the
+        // 32 bytes that each field counts beside its text (RFC 9113 §6.5.2).
+        const BESIDE: usize = 42 + 60 + 45 + 44 + 55;
+        let (mut headers, mut trailers) = (self.headers.borrow_mut(), self.trailers.borrow_mut());
+        // Escaped, a byte of the message takes three, and base64 makes four bytes of three.
+        let text = 3 * status.message().len() + status.details().len().div_ceil(3) * 4;
+        let size = headers.fields().size() + trailers.fields().size() + text + BESIDE;
+        let connection = shared.connection.borrow();
+        let limit = connection.session().peer_settings().max_header_list_size as usize;
+        drop(connection);
+        if size <= limit {
+            headers.extend(&trailers);
+            std::mem::swap(&mut *headers, &mut *trailers);
+            return;
+        }
+        drop((headers, trailers));
+        // An error is found once more by `finish` of the connection.
+        let _ = self.flush_headers(shared, key);
     }
 }
 
@@ -170,14 +256,10 @@ pub(crate) struct Scope {
     pub(crate) shared: Rc<Shared>,
     pub(crate) call: Rc<Call>,
     pub(crate) key: CallKey,
+    pub(crate) info: Rc<CallInfo>,
 }
 
 impl Scope {
-    /// The request's head; the handler's future owns it from its first poll on.
-    pub(crate) fn take_head(&self) -> RequestHead {
-        self.call.head.take().expect("a handler starts once per request")
-    }
-
     /// The request messages that have arrived; `None` once the client has half-closed.
     pub(crate) fn poll_batch(&self) -> Poll<Option<Batch>> {
         // The connection polls the handler after each message and after the half-close, so no waker is kept.
@@ -235,7 +317,7 @@ impl Scope {
         packed: &mut Packed,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Status>> {
-        self.headers_before_message()?;
+        self.call.headers_before_message(&self.shared, self.key)?;
         let encoding = self.call.encoding.get().filter(|_| self.call.compresses.get());
         let mut connection = self.shared.connection.borrow_mut();
         let sent = match encoding {
@@ -263,28 +345,7 @@ impl Scope {
 
     /// Queues the response headers, unless they are on their way.
     pub(crate) fn flush_headers(&self) -> Result<(), Status> {
-        if self.call.headers_sent.replace(true) {
-            return Ok(());
-        }
-        let headers = self.call.headers.borrow();
-        let head = ResponseHead {
-            metadata: Some(&headers),
-            encoding: self.call.encoding.get().map(Encoding::name),
-            accept_encoding: self.shared.pool.codecs.accepted(),
-        };
-        let sent = self.shared.connection.borrow_mut().respond(self.key, &head);
-        sent.map_err(Status::from)
-    }
-
-    /// Queues the response headers if there is anything to say; otherwise the core sends plain ones with the first
-    /// message.
-    #[inline]
-    fn headers_before_message(&self) -> Result<(), Status> {
-        if self.call.headers_sent.get() {
-            return Ok(());
-        }
-        let plain = self.call.encoding.get().is_none() && self.call.headers.borrow().is_empty();
-        if plain { Ok(()) } else { self.flush_headers() }
+        self.call.flush_headers(&self.shared, self.key)
     }
 
     /// The one request message, which arrived before the handler started.
@@ -293,62 +354,9 @@ impl Scope {
         taken.expect("a call with one request starts when that is there")
     }
 
-    /// Ends the call, and gives the memory of its request back.
-    pub(crate) fn finish(
-        &self,
-        outcome: Result<(), Status>,
-        head: RequestHead,
-        request: Option<Only>,
-    ) {
-        let status = match &outcome {
-            Ok(()) => &Status::OK,
-            // A failure that says OK would end the call as a success without its message.
-            Err(status) if status.is_ok() => &Status::new(Code::Internal, OK_FAILURE),
-            Err(status) => status,
-        };
-        // An error here is found once more by `finish` of the connection.
-        if outcome.is_ok() {
-            // A stream may end well without a message, and its headers still count.
-            let _ = self.headers_before_message();
-        } else if !self.call.headers_sent.get() && !self.call.headers.borrow().is_empty() {
-            self.move_headers(status);
-        }
-        let trailers = self.call.trailers.borrow();
-        let mut connection = self.shared.connection.borrow_mut();
-        // An error means that the call ended before its handler: there is nobody left to tell.
-        let _ = connection.finish(self.key, status, &trailers);
-        connection.recycle_metadata(head.metadata);
-        if let Some(request) = request {
-            self.call.inbox.borrow_mut().give_back_only(request, &mut connection);
-        }
-    }
-
-    /// Puts headers that no message has taken along before the trailers, so that an error is Trailers-Only and the
-    /// client has all of its metadata (PROTOCOL-HTTP2, "Responses").
-    ///
-    /// Where both together would exceed the client's limit of a field list, the headers leave in HEADERS of their own:
-    /// each list is then held to the limit by itself.
-    #[cold]
-    fn move_headers(&self, status: &Status) {
-        // `:status`, `content-type`, `grpc-status`, and names of `grpc-message` and `grpc-status-details-bin` with the
-        // 32 bytes that each field counts beside its text (RFC 9113 §6.5.2).
-        const BESIDE: usize = 42 + 60 + 45 + 44 + 55;
-        let (mut headers, mut trailers) =
-            (self.call.headers.borrow_mut(), self.call.trailers.borrow_mut());
-        // Escaped, a byte of the message takes three, and base64 makes four bytes of three.
-        let text = 3 * status.message().len() + status.details().len().div_ceil(3) * 4;
-        let size = headers.fields().size() + trailers.fields().size() + text + BESIDE;
-        let connection = self.shared.connection.borrow();
-        let limit = connection.session().peer_settings().max_header_list_size as usize;
-        drop(connection);
-        if size <= limit {
-            headers.extend(&trailers);
-            std::mem::swap(&mut *headers, &mut *trailers);
-            return;
-        }
-        drop((headers, trailers));
-        // An error is found once more by `finish` of the connection.
-        let _ = self.flush_headers();
+    /// Takes the memory of that message back.
+    pub(crate) fn give_back_only(&self, message: Only) {
+        self.call.inbox.borrow_mut().give_back_only(message);
     }
 
     /// Decodes a message, of which it is known whether it is compressed; borrows from its buffer and the arena.

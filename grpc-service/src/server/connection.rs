@@ -19,6 +19,7 @@ use super::ledger::{Entry, Ledger};
 use super::router::Requests;
 use super::slot::BoxSlot;
 use super::{Deployed, ServerOptions};
+use crate::current::{self, CallInfo, Current};
 use crate::endpoint::{Turn, turn};
 use crate::pool::Pool;
 use crate::queue::WaitQueue;
@@ -110,14 +111,15 @@ impl ServerConnection {
             return self.refuse_encoding(key, head);
         }
         while self.calls.len() <= key.index() {
-            let call = Call::new(self.calls.len() as u32, &self.shared.ready);
+            let info = CallInfo::new(&self.shared.host, self.entry.ledger.hooks());
+            let call = Call::new(self.calls.len() as u32, &self.shared.ready, info);
             self.calls.push(Rc::new(call));
         }
         let call = &self.calls[key.index()];
         call.decoding.set(decoding);
         call.encoding.set(codecs.choose(&head));
         call.key.set(Some(key));
-        call.head.set(Some(head));
+        call.set_head(head);
         let streams = entry.requests == Requests::Stream;
         call.entry.replace(Some(entry));
         if streams {
@@ -173,7 +175,9 @@ impl ServerConnection {
 
     fn on_cancelled(&self, key: CallKey, reason: Reason) {
         if let Some(call) = self.call(key) {
-            call.cancelled.replace(Some(reason));
+            let info = Rc::clone(&call.info.borrow());
+            info.cancel(reason);
+            drop(info);
             if !planted!(HandlerSpared) {
                 self.clear(call, call.slot.take());
             }
@@ -219,7 +223,7 @@ impl ServerConnection {
 
     /// Answers a call whose handler has not started.
     fn refuse_open(&self, key: CallKey, call: &Call, status: Status) {
-        if let Some(head) = call.head.take() {
+        if let Some(head) = call.take_head() {
             self.refuse(key, head, status);
         }
         self.clear(call, call.slot.take());
@@ -227,7 +231,8 @@ impl ServerConnection {
 
     /// Makes a handler and polls it.
     fn start(&self, key: CallKey, call: &Rc<Call>) {
-        let scope = Scope { shared: Rc::clone(&self.shared), call: Rc::clone(call), key };
+        let info = Rc::clone(&call.info.borrow());
+        let scope = Scope { shared: Rc::clone(&self.shared), call: Rc::clone(call), key, info };
         let slot = {
             let entry = call.entry.borrow();
             entry.as_ref().expect("an open call has its method").take_slot()
@@ -249,6 +254,8 @@ impl ServerConnection {
         // A wake from before this poll is answered by it.
         call.wake.take();
         let mut cx = Context::from_waker(&call.waker);
+        let current = Current { info: Rc::clone(&call.info.borrow()), is_task: false };
+        let entered = current::enter(Some(current));
         let polled = catch_unwind(AssertUnwindSafe(|| {
             if let Some(scope) = scope {
                 // Copying the service for the call is its code as well.
@@ -256,9 +263,15 @@ impl ServerConnection {
             }
             slot.as_mut().poll(&mut cx)
         }));
+        drop(entered);
         match polled {
             Ok(Poll::Pending) => call.slot.set(Some(slot)),
-            Ok(Poll::Ready(())) => self.clear(call, Some(slot)),
+            Ok(Poll::Ready(outcome)) => {
+                if let Some(key) = call.key.get() {
+                    call.finish(&self.shared, key, outcome);
+                }
+                self.clear(call, Some(slot));
+            }
             Err(payload) => self.fail(call, slot, payload),
         }
     }
@@ -302,7 +315,7 @@ impl ServerConnection {
             }
         }
         let mut connection = self.shared.connection.borrow_mut();
-        if let Some(head) = call.head.take() {
+        if let Some(head) = call.take_head() {
             connection.recycle_metadata(head.metadata);
         }
         call.inbox.borrow_mut().clear(&mut connection, &self.shared.pool);
@@ -436,6 +449,10 @@ impl Drop for ServerConnection {
     fn drop(&mut self) {
         // Handlers own a share of what they live in: without this the circle would never be freed.
         for call in &self.calls {
+            if call.key.get().is_some() {
+                let info = Rc::clone(&call.info.borrow());
+                info.cancel(Reason::Connection(ConnectionError::Closed(None)));
+            }
             self.clear(call, call.slot.take());
         }
         self.entry.close(&self.shared);

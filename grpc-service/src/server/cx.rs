@@ -4,14 +4,16 @@ use std::cell::RefMut;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use grpc_arena::Arena;
-use grpc_proto::{Instant, Metadata, MetadataError, Reason, RequestHead, Status};
+use grpc_proto::{Instant, Metadata, MetadataError, Reason, Status};
 
 use super::call::Scope;
 use crate::Peer;
+use crate::current::{self, Inherited};
 use crate::queue::Ticket;
 use crate::timers::TimerId;
 
@@ -23,14 +25,13 @@ use crate::timers::TimerId;
 #[derive(Clone, Copy)]
 pub struct Cx<'a> {
     scope: &'a Scope,
-    head: &'a RequestHead,
     arena: &'a Arena,
     compressed: bool,
 }
 
 impl<'a> Cx<'a> {
-    pub(crate) fn new(scope: &'a Scope, head: &'a RequestHead, arena: &'a Arena) -> Self {
-        Self { scope, head, arena, compressed: false }
+    pub(crate) fn new(scope: &'a Scope, arena: &'a Arena) -> Self {
+        Self { scope, arena, compressed: false }
     }
 
     /// The same for a message that came compressed, or did not.
@@ -50,7 +51,7 @@ impl<'a> Cx<'a> {
 
     /// The request's metadata.
     pub fn metadata(&self) -> &'a Metadata {
-        &self.head.metadata
+        &self.scope.info.head().metadata
     }
 
     /// Whether the message at hand came compressed; false where there is none, as in `open`, `finish` and `run`.
@@ -84,12 +85,12 @@ impl<'a> Cx<'a> {
 
     /// The path that was called, `/package.Service/Method`.
     pub fn path(&self) -> &'a str {
-        self.head.path()
+        self.scope.info.head().path()
     }
 
     /// The host that the client meant to reach.
     pub fn authority(&self) -> &'a str {
-        self.head.authority()
+        self.scope.info.head().authority()
     }
 
     /// Who called.
@@ -99,7 +100,7 @@ impl<'a> Cx<'a> {
 
     /// When the call ends by itself; the handler is dropped then.
     pub fn deadline(&self) -> Option<Instant> {
-        self.head.deadline()
+        self.scope.info.deadline.get()
     }
 
     /// The time left until the deadline.
@@ -125,8 +126,20 @@ impl<'a> Cx<'a> {
     }
 
     /// Runs `task` on this thread, beside the call and beyond its end.
+    ///
+    /// Calls that it makes inherit nothing; see [`inherit`](Self::inherit).
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        // A host may run it at once.
+        let _outside = current::enter(None);
         self.scope.shared.host.spawn(Box::pin(task));
+    }
+
+    /// Makes `future` a part of the call wherever it is polled, such as in a task of [`spawn`](Self::spawn).
+    ///
+    /// Calls that are made in it inherit the deadline and the trace context, as those of the handler do. They end with
+    /// CANCELLED when this call is cancelled, because the future is not dropped with the handler.
+    pub fn inherit<F: Future>(&self, future: F) -> Inherited<F> {
+        Inherited::new(Rc::clone(&self.scope.info), future)
     }
 
     /// Sixty-four bits that a peer cannot guess.
@@ -188,7 +201,7 @@ impl<'a> Cx<'a> {
     /// Why the call is over, for destructors: a call that is cancelled drops its handler at the point where it
     /// waits, and what lived there can ask.
     pub fn cancellation(&self) -> Option<Reason> {
-        self.scope.call.cancelled.borrow().clone()
+        self.scope.info.cancelled.borrow().clone()
     }
 
     fn headers(&self) -> Result<RefMut<'a, Metadata>, MetadataError> {

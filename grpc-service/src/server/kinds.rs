@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use grpc_arena::Arena;
-use grpc_proto::{RequestHead, Status};
+use grpc_proto::Status;
 
 use super::call::{Handled, Scope, Sender};
 use super::{
@@ -23,50 +23,49 @@ use crate::compression::Packed;
 pub(crate) fn unary<M: Method, H: UnaryHandler<M>>(
     handler: H,
     scope: Scope,
-) -> impl Future<Output = ()> {
+) -> impl Future<Output = Result<(), Status>> {
     async move {
-        let head = scope.take_head();
         let message = scope.take_message();
         let outcome = async {
             let lease = scope.shared.pool.lease();
             let bytes = message.bytes();
             let request = scope.decode::<M::Request>(bytes, lease.arena())?;
-            let cx = Cx::new(&scope, &head, lease.arena()).with_compressed(bytes.1);
+            let cx = Cx::new(&scope, lease.arena()).with_compressed(bytes.1);
             let response = handler.call(&cx, request).await?;
             let mut packed = Packed::Not;
             poll_fn(|cx| scope.poll_send(&response, Sender::Replies, &mut packed, cx)).await
         }
         .await;
-        scope.finish(outcome, head, Some(message));
+        scope.give_back_only(message);
+        outcome
     }
 }
 
 pub(crate) async fn server_streaming<M: Method, H: ServerStreamingHandler<M>>(
     handler: H,
     scope: Scope,
-) {
-    let head = scope.take_head();
+) -> Result<(), Status> {
     let message = scope.take_message();
     let outcome = async {
         let lease = scope.shared.pool.lease();
         let bytes = message.bytes();
         let request = scope.decode::<M::Request>(bytes, lease.arena())?;
-        let cx = Cx::new(&scope, &head, lease.arena()).with_compressed(bytes.1);
+        let cx = Cx::new(&scope, lease.arena()).with_compressed(bytes.1);
         handler.call(&cx, request, &mut Sink::new(&scope, Sender::Replies)).await
     }
     .await;
-    scope.finish(outcome, head, Some(message));
+    scope.give_back_only(message);
+    outcome
 }
 
 pub(crate) async fn client_streaming<M: Method, H: ClientStreamingHandler<M>>(
     handler: H,
     scope: Scope,
-) {
-    let head = scope.take_head();
-    let outcome = async {
+) -> Result<(), Status> {
+    async {
         let mut call = {
             let lease = scope.shared.pool.lease();
-            handler.open(&Cx::new(&scope, &head, lease.arena())).await?
+            handler.open(&Cx::new(&scope, lease.arena())).await?
         };
         while let Some(mut batch) = poll_fn(|_| scope.poll_batch()).await {
             let (mut lease, mut handled) = (scope.shared.pool.lease(), Handled::default());
@@ -74,7 +73,7 @@ pub(crate) async fn client_streaming<M: Method, H: ClientStreamingHandler<M>>(
                 let taken = scope.handle(&mut handled, async {
                     let bytes = (batch.bytes(&message), message.is_compressed());
                     let request = scope.decode::<M::Request>(bytes, lease.arena())?;
-                    let cx = Cx::new(&scope, &head, lease.arena()).with_compressed(bytes.1);
+                    let cx = Cx::new(&scope, lease.arena()).with_compressed(bytes.1);
                     call.on_message(&cx, request).await
                 });
                 let taken = taken.await;
@@ -90,36 +89,35 @@ pub(crate) async fn client_streaming<M: Method, H: ClientStreamingHandler<M>>(
             scope.give_back(batch);
         }
         let lease = scope.shared.pool.lease();
-        let response = call.finish(&Cx::new(&scope, &head, lease.arena())).await?;
+        let response = call.finish(&Cx::new(&scope, lease.arena())).await?;
         let mut packed = Packed::Not;
         poll_fn(|cx| scope.poll_send(&response, Sender::Replies, &mut packed, cx)).await
     }
-    .await;
-    scope.finish(outcome, head, None);
+    .await
 }
 
-pub(crate) async fn bidi<M: Method, H: BidiHandler<M>>(handler: H, scope: Scope) {
-    let head = scope.take_head();
-    let outcome = async {
+pub(crate) async fn bidi<M: Method, H: BidiHandler<M>>(
+    handler: H,
+    scope: Scope,
+) -> Result<(), Status> {
+    async {
         // Where `run` may build its messages: it lives beside all other messages, so no lease fits it. An arena
         // that is not used takes no memory.
         let arena = Arena::with_budget(scope.shared.decode.arena_bytes);
-        let cx = Cx::new(&scope, &head, &arena);
+        let cx = Cx::new(&scope, &arena);
         let call = handler.open(&cx).await?;
         let mut pushed = Sink::new(&scope, Sender::Pushes);
         let run = call.run(&cx, &mut pushed);
-        let messages = converse::<M, _>(&call, &scope, &head);
+        let messages = converse::<M, _>(&call, &scope);
         beside(&scope, messages, run).await
     }
-    .await;
-    scope.finish(outcome, head, None);
+    .await
 }
 
 /// The message loop of a call with streams in both directions.
 async fn converse<M: Method, C: BidiCall<M::Request, M::Response>>(
     call: &C,
     scope: &Scope,
-    head: &RequestHead,
 ) -> Result<(), Status> {
     let mut out = Sink::new(scope, Sender::Replies);
     while let Some(mut batch) = poll_fn(|_| scope.poll_batch()).await {
@@ -128,7 +126,7 @@ async fn converse<M: Method, C: BidiCall<M::Request, M::Response>>(
             let taken = scope.handle(&mut handled, async {
                 let bytes = (batch.bytes(&message), message.is_compressed());
                 let request = scope.decode::<M::Request>(bytes, lease.arena())?;
-                let cx = Cx::new(scope, head, lease.arena()).with_compressed(bytes.1);
+                let cx = Cx::new(scope, lease.arena()).with_compressed(bytes.1);
                 call.on_message(&cx, request, &mut out).await
             });
             let taken = taken.await;
@@ -144,7 +142,7 @@ async fn converse<M: Method, C: BidiCall<M::Request, M::Response>>(
         scope.give_back(batch);
     }
     let lease = scope.shared.pool.lease();
-    call.finish(&Cx::new(scope, head, lease.arena()), &mut out).await
+    call.finish(&Cx::new(scope, lease.arena()), &mut out).await
 }
 
 /// Polls both; over when `main` is, or when `side` fails.

@@ -80,6 +80,10 @@ impl Ledger {
         self.totals.set(totals);
     }
 
+    pub(crate) fn hooks(&self) -> Option<&Arc<dyn ServerHooks>> {
+        self.hooks.as_ref()
+    }
+
     fn hook(&self, call: impl FnOnce(&dyn ServerHooks)) {
         if let Some(hooks) = &self.hooks {
             run_hook(|| call(&**hooks));

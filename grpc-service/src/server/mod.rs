@@ -20,6 +20,7 @@ use std::time::Duration;
 use grpc_arena::DecodeLimits;
 use grpc_proto::{Config, ConfigError, Limits};
 
+pub use crate::current::Inherited;
 pub use connection::ServerConnection;
 pub use cx::{Cx, Draining, Sleep};
 pub use handler::{

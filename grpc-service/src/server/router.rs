@@ -6,6 +6,8 @@ use std::future::Future;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
+use grpc_proto::Status;
+
 use super::call::Scope;
 use super::kinds;
 use super::slot::{BoxSlot, new_slot};
@@ -86,7 +88,7 @@ impl Router {
     fn insert<F, Fut>(&mut self, path: &'static str, requests: Requests, serve: F)
     where
         F: Fn(Scope) -> Fut + 'static,
-        Fut: Future<Output = ()> + 'static,
+        Fut: Future<Output = Result<(), Status>> + 'static,
     {
         let serve = Rc::new(serve);
         let make = Box::new(move || new_slot(Rc::clone(&serve)));

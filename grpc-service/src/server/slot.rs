@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use grpc_proto::Status;
 use pin_project_lite::pin_project;
 
 use super::call::Scope;
@@ -16,8 +17,8 @@ use super::call::Scope;
 pub(crate) trait Slot {
     /// Fills the empty place with the future that serves the call.
     fn start(self: Pin<&mut Self>, scope: Scope);
-    /// Polls the future. It must be there.
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
+    /// Polls the future, which must be there, for the outcome of the call.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Status>>;
     /// Drops the future, if there is one.
     fn clear(self: Pin<&mut Self>);
 }
@@ -37,7 +38,7 @@ pin_project! {
 pub(crate) fn new_slot<F, Fut>(serve: Rc<F>) -> BoxSlot
 where
     F: Fn(Scope) -> Fut + 'static,
-    Fut: Future<Output = ()> + 'static,
+    Fut: Future<Output = Result<(), Status>> + 'static,
 {
     Box::pin(Typed { serve, future: None })
 }
@@ -45,7 +46,7 @@ where
 impl<F, Fut> Slot for Typed<F, Fut>
 where
     F: Fn(Scope) -> Fut,
-    Fut: Future<Output = ()>,
+    Fut: Future<Output = Result<(), Status>>,
 {
     fn start(self: Pin<&mut Self>, scope: Scope) {
         let mut this = self.project();
@@ -53,7 +54,7 @@ where
         this.future.set(Some(future));
     }
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
         let future = self.project().future.as_pin_mut();
         future.expect("a place is polled only while a call runs in it").poll(cx)
     }

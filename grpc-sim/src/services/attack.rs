@@ -92,8 +92,9 @@ impl Stage {
                 Ok(stream) => {
                     self.sim.spawn(Box::pin(Rc::clone(&self).hear_attacker(link, n, stream)));
                 }
-                Err(status) => {
-                    self.sim.with_attacker(link, |attacker| attacker.on_status(n, &status));
+                Err(error) => {
+                    let status = error.status();
+                    self.sim.with_attacker(link, |attacker| attacker.on_status(n, status));
                 }
             }
         }
@@ -118,7 +119,7 @@ impl Stage {
                 match receiving.next(&mut arena).await {
                     Ok(Some(_)) => {}
                     Ok(None) => return Status::OK,
-                    Err(status) => return status,
+                    Err(error) => return error.into_status(),
                 }
             }
         };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use grpc_proto::{Code, Metadata};
 use grpc_service::client::{Receiving, Sending};
 use grpc_service::{
-    Arena, Channel, Host, Instant, Method as ServiceMethod, ResponseMetadata, Status,
+    Arena, CallError, Channel, Host, Instant, Method as ServiceMethod, ResponseMetadata, Status,
 };
 
 use super::Stage;
@@ -133,7 +133,7 @@ impl Stage {
                 let opened = with_deadline(call, deadline, |call, at| call.deadline(at)).await;
                 let mut stream = match opened {
                     Ok(stream) => stream,
-                    Err(status) => return Outcome::Status(status, None),
+                    Err(error) => return Outcome::Status(error.into_status(), None),
                 };
                 for (index, len) in plan.requests_sent().into_iter().enumerate() {
                     if plan.cancel == Some(CancelPlan::AfterSent(index as u8)) {
@@ -157,7 +157,7 @@ impl Stage {
                 let call = world.spread(&request).metadata(&metadata);
                 match with_deadline(call, deadline, |call, at| call.deadline(at)).await {
                     Ok(receiving) => self.receive(n, receiving).await,
-                    Err(status) => Outcome::Status(status, None),
+                    Err(error) => Outcome::Status(error.into_status(), None),
                 }
             }
             Method::Talk => {
@@ -165,7 +165,7 @@ impl Stage {
                 let opened = with_deadline(call, deadline, |call, at| call.deadline(at)).await;
                 let stream = match opened {
                     Ok(stream) => stream,
-                    Err(status) => return Outcome::Status(status, None),
+                    Err(error) => return Outcome::Status(error.into_status(), None),
                 };
                 let (sending, receiving) = stream.split();
                 beside(self.send_all(n, sending), self.receive(n, receiving)).await
@@ -216,7 +216,9 @@ impl Stage {
         loop {
             match receiving.next(&mut arena).await {
                 Ok(None) => return Outcome::Status(Status::OK, beside_of(receiving).await),
-                Err(status) => return Outcome::Status(status, beside_of(receiving).await),
+                Err(error) => {
+                    return Outcome::Status(error.into_status(), beside_of(receiving).await);
+                }
                 Ok(Some(response)) => {
                     let way = if pushes { response.index as usize % 2 } else { 0 };
                     let index = next[way];
@@ -276,8 +278,8 @@ async fn beside_of<M: ServiceMethod>(mut receiving: Receiving<M>) -> Option<Besi
     Some(Beside { head: receiving.headers().await.clone(), trailers })
 }
 
-fn status_of(ended: Result<(), Status>) -> Status {
-    ended.err().unwrap_or(Status::OK)
+fn status_of(ended: Result<(), CallError>) -> Status {
+    ended.err().map_or(Status::OK, CallError::into_status)
 }
 
 /// A call with its deadline, if it has one.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use grpc_service::client::Receiving;
-use grpc_service::{Arena, Channel, Status};
+use grpc_service::{Arena, CallError, Channel};
 
 use super::ServingStatus;
 use super::v1::{HealthCheckRequest, HealthClient, health_methods};
@@ -12,7 +12,7 @@ use super::v1::{HealthCheckRequest, HealthClient, health_methods};
 /// Checks and watches the services of a server.
 ///
 /// ```no_run
-/// # async fn wait(channel: grpc_service::Channel) -> Result<(), grpc_service::Status> {
+/// # async fn wait(channel: grpc_service::Channel) -> Result<(), grpc_service::CallError> {
 /// use grpc_standard::health::{Checker, ServingStatus};
 ///
 /// let mut watching = Checker::new(channel).watch("helloworld.Greeter").await?;
@@ -41,7 +41,11 @@ impl Checker {
     /// # Errors
     /// NOT_FOUND if the server does not know the service, UNIMPLEMENTED if it has no health checks, and all that a call can
     /// end with.
-    pub async fn check(&self, service: &str, timeout: Duration) -> Result<ServingStatus, Status> {
+    pub async fn check(
+        &self,
+        service: &str,
+        timeout: Duration,
+    ) -> Result<ServingStatus, CallError> {
         let (request, arena) = (request(service), Arena::new());
         Ok(self.client.check(&request, &arena).timeout(timeout).await?.status)
     }
@@ -50,7 +54,7 @@ impl Checker {
     ///
     /// # Errors
     /// Those of a call that cannot be opened; what the server answers comes from [`Watching::next`].
-    pub async fn watch(&self, service: &str) -> Result<Watching, Status> {
+    pub async fn watch(&self, service: &str) -> Result<Watching, CallError> {
         let stream = self.client.watch(&request(service)).await?;
         Ok(Watching { stream, arena: Arena::new() })
     }
@@ -72,7 +76,7 @@ impl Watching {
     ///
     /// # Errors
     /// UNIMPLEMENTED if the server has no health checks, UNAVAILABLE when it drains or is lost: watch again.
-    pub async fn next(&mut self) -> Result<Option<ServingStatus>, Status> {
+    pub async fn next(&mut self) -> Result<Option<ServingStatus>, CallError> {
         let response = self.stream.next(&mut self.arena).await?;
         Ok(response.map(|response| response.status))
     }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use grpc_build::schema::{Source, Sources, compile};
 use grpc_service::client::BidiStream;
 use grpc_service::testing::{MemoryHost, Pair};
-use grpc_service::{Arena, ChannelOptions, Code, Router, Server, ServerOptions, Status};
+use grpc_service::{Arena, CallError, ChannelOptions, Code, Router, Server, ServerOptions};
 use grpc_standard::reflection::v1::server_reflection_methods::ServerReflectionInfo;
 use grpc_standard::reflection::v1::server_reflection_request::MessageRequest;
 use grpc_standard::reflection::v1::server_reflection_response::MessageResponse;
@@ -76,7 +76,7 @@ impl Asking {
         self.stream = self.pair.block_on(self.client.server_reflection_info()).expect("it opens");
     }
 
-    pub fn ask(&mut self, query: Option<MessageRequest<'_>>) -> Result<Answer, Status> {
+    pub fn ask(&mut self, query: Option<MessageRequest<'_>>) -> Result<Answer, CallError> {
         let request = ServerReflectionRequest {
             host: "here",
             message_request: query,

@@ -20,8 +20,8 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use grpc_arena::Arena;
-use grpc_proto::{Code, Metadata, Status};
-use grpc_service::{Channel, Host, LocalFuture};
+use grpc_proto::{Code, Metadata};
+use grpc_service::{CallError, Channel, Host, LocalFuture};
 
 use crate::testing::{Empty, InteropClient};
 
@@ -204,9 +204,9 @@ impl std::ops::Add for Ended {
     }
 }
 
-impl From<Status> for Wrong {
-    fn from(status: Status) -> Self {
-        Self(format!("a call failed: {status:?}"))
+impl From<CallError> for Wrong {
+    fn from(error: CallError) -> Self {
+        Self(format!("a call failed: {error:?}"))
     }
 }
 
@@ -244,7 +244,7 @@ fn same_bytes(what: &str, got: &[u8], want: &[u8]) -> Outcome {
 /// The call ends with this code and message.
 fn fails_with<T: fmt::Debug>(
     what: &str,
-    outcome: Result<T, Status>,
+    outcome: Result<T, CallError>,
     code: Code,
     message: &str,
 ) -> Outcome {
@@ -255,7 +255,7 @@ fn fails_with<T: fmt::Debug>(
 }
 
 /// The call ends with this code, whatever the message.
-fn fails_as<T: fmt::Debug>(what: &str, outcome: Result<T, Status>, code: Code) -> Outcome {
+fn fails_as<T: fmt::Debug>(what: &str, outcome: Result<T, CallError>, code: Code) -> Outcome {
     match outcome {
         Err(status) => same(what, status.code(), code),
         Ok(reply) => Err(Wrong(format!("{what}: succeeded with {reply:?}"))),

@@ -6,7 +6,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use grpc_arena::Arena;
-use grpc_proto::{Code, Status};
+use grpc_proto::Code;
+use grpc_service::CallError;
 
 use super::{Ended, Outcome, Target, Wrong, checks, fails_as, same, same_bytes};
 use crate::testing::{Reply, Request};
@@ -27,7 +28,11 @@ const SLOW: Request<'static> =
     Request { delay_ns: 60_000_000_000, reply_count: 1, ..Request::EMPTY };
 
 /// A call that does not end by itself.
-async fn endless(target: &Target, method: &str, timeout: Option<Duration>) -> Result<(), Status> {
+async fn endless(
+    target: &Target,
+    method: &str,
+    timeout: Option<Duration>,
+) -> Result<(), CallError> {
     let (stub, mut arena) = (target.stub(), Arena::new());
     let timeout = timeout.unwrap_or(Duration::from_secs(3600));
     match method {
