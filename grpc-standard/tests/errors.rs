@@ -65,10 +65,10 @@ fn failures(details: ErrorDetails, limit: Option<u32>) -> [Status; 2] {
     pair.settle();
     let mut arena = Arena::new();
     let request = HealthCheckRequest::EMPTY;
-    let first = pair.block_on(client.check(&request, &arena)).expect_err("it fails");
+    let first = pair.block_on(client.check(&request, &arena)).expect_err("it fails").into_status();
     let mut stream = pair.block_on(client.watch(&request)).expect("it opens");
     assert!(pair.block_on(stream.next(&mut arena)).is_ok());
-    let second = pair.block_on(stream.next(&mut arena)).expect_err("it fails");
+    let second = pair.block_on(stream.next(&mut arena)).expect_err("it fails").into_status();
     [first, second]
 }
 
