@@ -11,8 +11,8 @@ pub trait Endpoint {
     /// Takes input, runs the calls that can go on, and appends output to `out`.
     ///
     /// Advances `input` past what was consumed. Input is left over only when `out` is full, at [`OUT_MARK`] bytes: write
-    /// it, then call again with the rest. Empty input lets time and woken calls go on. The waker of `cx` is woken when a call is
-    /// ready that was not before.
+    /// it, then call again with the rest; or where [`holds_input`](Endpoint::holds_input) says so. Empty input lets time and
+    /// woken calls go on. The waker of `cx` is woken when a call is ready that was not before.
     ///
     /// Call it when input has arrived, when a write has completed, when woken, and at
     /// [`poll_timeout`](Endpoint::poll_timeout).
@@ -72,6 +72,15 @@ pub trait Endpoint {
     /// Whether the connection has been without calls for a while and gave its memory back
     /// ([`Limits::trim_after`](grpc_proto::Limits::trim_after)): time to do the same with buffers of its transport.
     fn is_trimmed(&self) -> bool;
+
+    /// Whether the last [`drive`](Endpoint::drive) left input because of what runs, and not because `out` is full: a protocol
+    /// without flow control of its own reads the next request when the one before it is answered.
+    ///
+    /// Keep the rest, read nothing meanwhile, and drive again with it when woken, at
+    /// [`poll_timeout`](Endpoint::poll_timeout), or when a write has completed. HTTP/2 never holds input.
+    fn holds_input(&self) -> bool {
+        false
+    }
 }
 
 /// Bytes of output at which [`Endpoint::drive`] takes no more input: `out` is full.

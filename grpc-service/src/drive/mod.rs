@@ -319,7 +319,8 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
             let driven = self.end.drive_in_place(&mut input, &mut self.filling, &mut context, now);
             let left = input.len();
             self.input.keep(left);
-            self.full = left > 0 || self.filling.len() >= OUT_MARK;
+            let waits_for_room = left > 0 && !self.end.holds_input();
+            self.full = waits_for_room || self.filling.len() >= OUT_MARK;
             if self.filling.is_empty() && self.end.is_trimmed() {
                 self.filling.shrink(0);
                 self.spare.shrink(0);
