@@ -90,7 +90,7 @@ impl<E: Endpoint, M: FnOnce() -> E> Http1<E, M> {
             return Err(error.clone());
         }
         self.holds = false;
-        self.run_timers(out, now)?;
+        self.run_timers(out, cx, now)?;
         let mut ran = false;
         loop {
             let goes_on = match self.state {
@@ -133,15 +133,7 @@ impl<E: Endpoint, M: FnOnce() -> E> Http1<E, M> {
         let is_idle =
             self.state == State::Over || (self.state == State::Head && self.head.is_empty());
         self.state = State::Over;
-        if let Some(inner) = &mut self.inner {
-            // A client that is gone does not wait for its call.
-            if self.aborted {
-                inner.abort(now)
-            } else {
-                inner.close_read(now)
-            }
-            inner.exchange(cx, now, |_, _, _| {});
-        }
+        self.end_inner(cx, now);
         if is_idle {
             return Ok(());
         }
@@ -153,7 +145,24 @@ impl<E: Endpoint, M: FnOnce() -> E> Http1<E, M> {
         Err(error)
     }
 
-    fn run_timers(&mut self, out: &mut Transmit, now: Instant) -> Result<(), ConnectionError> {
+    /// Ends the server's connection: a client that is gone does not wait for its call.
+    fn end_inner(&mut self, cx: &mut Context<'_>, now: Instant) {
+        if let Some(inner) = &mut self.inner {
+            if self.aborted {
+                inner.abort(now)
+            } else {
+                inner.close_read(now)
+            }
+            inner.exchange(cx, now, |_, _, _| {});
+        }
+    }
+
+    fn run_timers(
+        &mut self,
+        out: &mut Transmit,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Result<(), ConnectionError> {
         if out.len() < OUT_MARK {
             self.stalled = Instant::NEVER;
         } else if self.stalled == Instant::NEVER {
@@ -161,6 +170,7 @@ impl<E: Endpoint, M: FnOnce() -> E> Http1<E, M> {
         } else if now >= self.stalled {
             let error = ConnectionError::TimedOut(TimedOut::Backlog);
             self.error = Some(error.clone());
+            self.end_inner(cx, now);
             return Err(error);
         }
         if now >= self.timer {
