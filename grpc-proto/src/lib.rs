@@ -32,7 +32,9 @@ pub use call::{
     Reason, RequestHead, Role, SendError,
 };
 pub use config::{Config, ConfigError, Limits};
-pub use http2::{ConnectionError, ErrorCode, Foreign, Stats, TimedOut, Violation};
+pub use http2::{
+    CloseCounts, CloseReason, ConnectionError, ErrorCode, Foreign, Stats, TimedOut, Violation,
+};
 pub use metadata::{Metadata, MetadataError, decode_bin};
 pub use status::{Code, Status, decode_message, encode_message};
 pub use time::Instant;

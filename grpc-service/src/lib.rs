@@ -49,14 +49,14 @@ pub use grpc_arena::{
     Arena, ArenaFull, DecodeError, DecodeLimits, DecodeRule, Encode, Schema, SizeCache,
 };
 pub use grpc_proto::{
-    ApiMisuse, Client, Code, ConfigError, Connection, ConnectionError, ErrorCode, Instant, Limits,
-    Metadata, MetadataError, Processed, Reason, SendError, Stats, Status, TimedOut, Transmit,
-    Violation, decode_bin, parse_timeout,
+    ApiMisuse, Client, CloseCounts, CloseReason, Code, ConfigError, Connection, ConnectionError,
+    ErrorCode, Instant, Limits, Metadata, MetadataError, Processed, Reason, SendError, Stats,
+    Status, TimedOut, Transmit, Violation, decode_bin, parse_timeout,
 };
 
 pub use client::{
-    Backoff, CallError, Channel, ChannelOptions, ClientConnection, Connectivity, OptionError,
-    Origin, ResponseMetadata,
+    Backoff, CallError, Channel, ChannelOptions, ChannelStats, ClientConnection, Connectivity,
+    OptionError, Origin, ResponseMetadata,
 };
 pub use compression::{Compression, Encoding};
 pub use endpoint::{Endpoint, OUT_MARK};

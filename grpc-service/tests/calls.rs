@@ -12,7 +12,8 @@ use grpc_proto::{Code, Instant, Limits, Metadata, Processed, Status};
 use grpc_service::server::{BidiCall, ClientStreamingCall};
 use grpc_service::testing::{MemoryHost, Pair, join_all};
 use grpc_service::{
-    ChannelOptions, Cx, Endpoint, Host, ResponseMetadata, Router, Server, ServerOptions, Sink,
+    CallError, ChannelOptions, Cx, Endpoint, Host, ResponseMetadata, Router, Server, ServerOptions,
+    Sink,
 };
 
 /// Does what its requests say.
@@ -101,6 +102,9 @@ impl ClientStreamingCall<Raw<'static>, Raw<'static>> for Joining<'_> {
         if message.0 == b"stop" {
             return Err(Status::new(Code::Aborted, "stopped"));
         }
+        if message.0 == b"fail with ok" {
+            return Err(Status::OK);
+        }
         if message.0 == b"wait" {
             cx.sleep(Duration::from_millis(5)).await;
         }
@@ -110,6 +114,9 @@ impl ClientStreamingCall<Raw<'static>, Raw<'static>> for Joining<'_> {
     }
 
     async fn finish<'a>(self, cx: &Cx<'a>) -> Result<Raw<'a>, Status> {
+        if self.all == b"fail at the end" {
+            return Err(Status::OK);
+        }
         Ok(Raw(cx.arena().alloc_slice(&self.all)))
     }
 }
@@ -126,6 +133,9 @@ impl BidiCall<Raw<'static>, Raw<'static>> for Chatting<'_> {
         message: Raw<'a>,
         out: &mut Sink<'_, Raw<'static>>,
     ) -> Result<(), Status> {
+        if message.0 == b"fail with ok" {
+            return Err(Status::OK);
+        }
         out.send(&message).await
     }
 
@@ -186,6 +196,33 @@ fn a_handler_that_fails_with_ok_is_internal_for_its_client() {
         stream.next(&mut arena).await.unwrap_err()
     });
     assert_eq!(failed.code(), Code::Internal);
+    assert_eq!(pair.block_on(stub.echo(&Raw(b"ab"), &arena)), Ok(Raw(b"ba")));
+}
+
+#[test]
+fn a_stream_whose_handler_fails_with_ok_is_internal_for_its_client() {
+    let (stub, mut pair) = connect(Puppet::default());
+    let is_internal = |failed: CallError| {
+        assert_eq!(failed.code(), Code::Internal);
+        assert!(failed.message().contains("Err with a status of OK"), "{failed:?}");
+    };
+    let arena = Arena::new();
+    // In the midst of the requests, and in place of the response.
+    for message in [&b"fail with ok"[..], b"fail at the end"] {
+        is_internal(pair.block_on(async {
+            let mut stream = stub.join().await.unwrap();
+            stream.send(&Raw(message)).await.unwrap();
+            stream.finish(&arena).await.unwrap_err()
+        }));
+    }
+    is_internal(pair.block_on(async {
+        let mut stream = stub.chat().await.unwrap();
+        let mut arena = Arena::new();
+        stream.send(&Raw(b"a")).await.unwrap();
+        assert_eq!(stream.next(&mut arena).await, Ok(Some(Raw(b"a"))));
+        stream.send(&Raw(b"fail with ok")).await.unwrap();
+        stream.next(&mut arena).await.unwrap_err()
+    }));
     assert_eq!(pair.block_on(stub.echo(&Raw(b"ab"), &arena)), Ok(Raw(b"ba")));
 }
 

@@ -196,6 +196,52 @@ fn a_client_of_http1_gets_an_answer_and_a_silent_one_settings() {
     workers.stop(Duration::ZERO);
 }
 
+/// Each connection that is over is counted with what ended it.
+#[test]
+fn workers_count_connections_with_what_ended_them() {
+    let workers = start(2);
+    let ends: [(&str, &[u8], u64); 3] = [
+        ("Http1Request", b"GET / HTTP/1.1\r\n\r\n", 3),
+        ("NotHttp2Tls", &[22, 3, 1, 2, 0, 1, 0, 1], 2),
+        ("BadPreface", b"nonsense", 4),
+    ];
+    for (_, bytes, times) in ends {
+        for _ in 0..times {
+            let mut socket = std::net::TcpStream::connect(workers.address()).expect("it listens");
+            socket.write_all(bytes).expect("it reads");
+            // All that it says before it closes.
+            let mut heard = Vec::new();
+            socket.read_to_end(&mut heard).expect("it closes in order");
+            if bytes == b"nonsense" {
+                // SETTINGS, WINDOW_UPDATE, and the GOAWAY that says why.
+                assert_eq!(tests::raw::kinds(&heard), [4, 8, 7]);
+                assert!(heard.ends_with(b"(RFC 9113 3.4)"), "{}", heard.escape_ascii());
+            }
+        }
+    }
+    // One that leaves without a word.
+    drop(std::net::TcpStream::connect(workers.address()).expect("it listens"));
+    let begun = Instant::now();
+    let total = loop {
+        let total = workers.stats().total;
+        if total.connections_closed.total() == 10 {
+            break total;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{total:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let count = |name: &str| {
+        let mut counts = total.connections_closed.iter();
+        counts.find(|(reason, _)| reason.name() == name).map(|(_, count)| count)
+    };
+    for (name, _, times) in ends {
+        assert_eq!(count(name), Some(times), "{name}: {total:?}");
+    }
+    assert_eq!(count("Closed"), Some(1), "{total:?}");
+    assert_eq!((total.connections_accepted, total.connections_open), (10, 0));
+    workers.stop(Duration::ZERO);
+}
+
 #[test]
 fn a_channel_finds_its_server_again_when_that_has_been_restarted() {
     let workers = start(1);

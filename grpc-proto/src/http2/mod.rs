@@ -4,6 +4,7 @@
 //! [`Session::poll_transmit`]. The parts below are public for tools, tests and fuzzers.
 
 mod bucket;
+mod close;
 mod error_code;
 pub mod fields;
 pub mod flow;
@@ -17,6 +18,7 @@ mod streams;
 pub(crate) mod timers;
 mod violation;
 
+pub use close::{CloseCounts, CloseReason};
 pub use error_code::ErrorCode;
 pub(crate) use session::Step;
 pub use session::{

@@ -23,6 +23,11 @@ macro_rules! violations {
                 match self { $(Violation::$name => ErrorCode::$code),* }
             }
 
+            /// Its name, which stays.
+            pub const fn name(self) -> &'static str {
+                match self { $(Violation::$name => stringify!($name)),* }
+            }
+
             /// The rule, with the section that states it; sent as debug data of GOAWAY.
             pub const fn rule(self) -> &'static str {
                 match self { $(Violation::$name => $rule),* }

@@ -4,8 +4,8 @@
 use std::fmt::Debug;
 
 use grpc_proto::{
-    CallHead, CallKey, Client, Code, Config, Connection, ConnectionError, Instant, Limits,
-    Metadata, Outcome, Reason, Role, Server, Status, Transmit, Violation, client, server,
+    CallHead, CallKey, Client, CloseReason, Code, Config, Connection, ConnectionError, Instant,
+    Limits, Metadata, Outcome, Reason, Role, Server, Status, Transmit, Violation, client, server,
 };
 
 use crate::link::{Link, Socket};
@@ -96,6 +96,7 @@ fn run<R: Role>(
         };
         case(&mut bench);
         bench.sent();
+        bench.check_reason();
         let over = match bench.link {
             Link::Memory => "memory",
             Link::Socket(socket) => {
@@ -281,6 +282,25 @@ impl<R: Role> Bench<R> {
         let mut sent = self.sent();
         sent.retain(|frame| frame.stream() == stream && stream != 0);
         sent
+    }
+
+    /// What has ended the connection is counted under its own name, and nothing is before an end.
+    fn check_reason(&self) {
+        let reason = self.conn.session().close_reason();
+        match self.conn.session().error() {
+            None => assert!(reason.is_none() || self.conn.is_drained(), "{reason:?}"),
+            Some(ConnectionError::PeerMisbehaved(rule)) => {
+                assert_eq!(reason.map(CloseReason::name), Some(&*format!("{rule:?}")));
+            }
+            Some(ConnectionError::TimedOut(what)) => {
+                assert_eq!(reason.map(CloseReason::name), Some(&*format!("TimedOut{what:?}")));
+            }
+            Some(ConnectionError::Drained) => {
+                use CloseReason::{Drained, MaxAge, MaxIdle, PeerGoAway};
+                assert!(matches!(reason, Some(Drained | MaxAge | MaxIdle | PeerGoAway)));
+            }
+            Some(error) => assert_eq!(reason, Some(CloseReason::from(error))),
+        }
     }
 
     /// The connection has ended for `violation`, and has said so in words.

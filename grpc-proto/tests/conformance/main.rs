@@ -13,6 +13,7 @@
 )]
 
 mod harness;
+mod last_frames;
 mod link;
 mod rfc7541;
 mod rfc9113_section_3;

@@ -86,6 +86,8 @@ pub struct Unary<'r, 'a, M: Method> {
     sent: bool,
     /// A server has refused the call once.
     refused: bool,
+    /// The outcome was given out.
+    over: bool,
 }
 
 /// One request, a stream of responses.
@@ -111,7 +113,8 @@ pub struct ResponseMetadata {
     /// The trailers.
     pub trailers: Metadata,
     /// Whether the server can have seen the call: what a retry must know. `None` where the call ended here, for what it
-    /// sent or received, and before it is over.
+    /// sent or received, and before it is over. A unary call that is dropped before its end is over too: with
+    /// [`Processed::No`] if none of it had left.
     pub processed: Option<Processed>,
     /// Whether the one response message came compressed; false for streams, where
     /// [`Receiving::is_compressed`](super::Receiving::is_compressed) says so of each message.
@@ -350,6 +353,7 @@ impl<'r, 'a, M: Method> Call<'r, M, Unary<'r, 'a, M>> {
                 packed: Packed::Not,
                 sent: false,
                 refused: false,
+                over: false,
             },
         )
     }
@@ -388,6 +392,15 @@ impl<'a, M: Method> Future for Call<'_, M, Unary<'_, 'a, M>> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        let outcome = ready!(this.poll_response(cx));
+        this.kind.over = true;
+        Poll::Ready(outcome)
+    }
+}
+
+impl<'a, M: Method> Call<'_, M, Unary<'_, 'a, M>> {
+    fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<'a, M>, CallError>> {
+        let this = self;
         loop {
             if this.kind.open.is_none() {
                 let opened = ready!(this.poll_open(cx));
@@ -413,6 +426,25 @@ impl<'a, M: Method> Future for Call<'_, M, Unary<'_, 'a, M>> {
             let response = this.kind.response.as_deref_mut();
             return Poll::Ready(open.only_response::<M::Response>(this.kind.arena, response));
         }
+    }
+}
+
+impl<M: Method> Drop for Unary<'_, '_, M> {
+    /// Says of a call that its caller gives up whether any of it has left.
+    fn drop(&mut self) {
+        let Some(response) = self.response.as_deref_mut() else { return };
+        if self.over {
+            return;
+        }
+        let told = |open: &OpenCall| open.call.outcome.borrow().as_ref().map(|told| told.processed);
+        let unsent = self.open.as_ref().is_none_or(OpenCall::withdraw);
+        response.processed = Some(match self.open.as_ref().and_then(told) {
+            Some(processed) => processed,
+            // An earlier attempt has left.
+            None if unsent && self.refused => Processed::Refused,
+            None if unsent => Processed::No,
+            None => Processed::Maybe,
+        });
     }
 }
 

@@ -8,6 +8,7 @@ use grpc_proto::http2::Side;
 use grpc_proto::{Code, Config, Status};
 
 use super::dialer::{Connectivity, Dialer, Waiting};
+use super::ledger::{ChannelStats, Ledger};
 use super::link::Link;
 use super::{CallError, ChannelOptions, ClientConnection};
 use crate::compression::{Codecs, Encoding};
@@ -58,8 +59,8 @@ impl Channel {
         options: &ChannelOptions,
         host: Rc<dyn Host>,
     ) -> (Channel, ClientConnection) {
-        let (held, connection) =
-            Held::new(options.authority_of(address), options, &options.config, host);
+        let (authority, ledger) = (options.authority_of(address), Rc::default());
+        let (held, connection) = Held::new(authority, options, &options.config, host, ledger);
         (Channel { route: Route::One(held) }, connection)
     }
 
@@ -100,6 +101,14 @@ impl Channel {
             Route::One(held) if held.link().is_open() => Connectivity::Ready,
             Route::One(_) => Connectivity::Shutdown,
             Route::Dialed(dialer) => dialer.state(),
+        }
+    }
+
+    /// Counters of all connections that the channel has had, closed and open, with why they ended.
+    pub fn stats(&self) -> ChannelStats {
+        match &self.route {
+            Route::One(held) => held.link().ledger.stats(),
+            Route::Dialed(dialer) => dialer.ledger.stats(),
         }
     }
 
@@ -157,12 +166,14 @@ impl Held {
         options: &ChannelOptions,
         config: &Config,
         host: Rc<dyn Host>,
+        ledger: Rc<Ledger>,
     ) -> (Held, ClientConnection) {
         let recordings = options.recordings.as_ref();
         let connection = connect(recordings, Side::Client, &authority, config, &*host);
         let pool = Pool::new(options.pool, Codecs::new(options.compression.clone()));
-        let link = Rc::new(Link::new(connection, host, pool, authority, options));
+        let link = Rc::new(Link::new(connection, host, ledger, pool, authority, options));
         link.channels.set(1);
+        link.ledger.begun(&link);
         (Held { link: Rc::clone(&link) }, ClientConnection::new(link))
     }
 

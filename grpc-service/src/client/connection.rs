@@ -7,7 +7,8 @@ use std::task::Context;
 
 use grpc_proto::client::Event;
 use grpc_proto::{
-    CallKey, Client, Connection, ConnectionError, ErrorCode, Instant, Message, Stats, Transmit,
+    CallKey, Client, CloseReason, Connection, ConnectionError, ErrorCode, Instant, Message, Stats,
+    Transmit,
 };
 
 use super::link::Link;
@@ -67,13 +68,7 @@ impl Turn for ClientConnection {
         loop {
             let dropped = self.link.dropped.borrow_mut().pop();
             let Some(key) = dropped else { break };
-            if let Some(call) = self.link.forget(key) {
-                self.link.connection.borrow_mut().cancel(key);
-                // Whoever holds another half of the call learns it from its record.
-                call.wake_receiver();
-                call.wake_sender();
-                self.link.give_back(call);
-            }
+            self.link.cancel(key);
         }
         if self.link.channels.get() == 0 && !self.leaving {
             self.leaving = true;
@@ -189,6 +184,10 @@ impl Drop for ClientConnection {
     fn drop(&mut self) {
         // Whoever drives a connection may drop it before its end; its calls still get theirs.
         let now = self.link.host.now();
+        let connection = self.link.connection.borrow();
+        let reason = connection.session().close_reason().unwrap_or(CloseReason::Dropped);
+        self.link.ledger.closed(&self.link, connection.stats(), reason);
+        drop(connection);
         self.link.connection.borrow_mut().close_read(now);
         while let Ok(true) = self.step(&mut &[][..], now) {}
         self.link.let_in();

@@ -23,6 +23,7 @@ use std::thread;
 use grpc_proto::{Code, Config, Instant, Status};
 
 use super::channel::Held;
+use super::ledger::Ledger;
 use super::link::Link;
 use super::{CallError, ChannelOptions, ClientConnection};
 use crate::current;
@@ -61,6 +62,7 @@ pub(crate) struct Dialer {
     config: RefCell<Config>,
     connector: Rc<dyn Connector>,
     pub(crate) host: Rc<dyn Host>,
+    pub(super) ledger: Rc<Ledger>,
     stage: RefCell<Stage>,
     /// When the next attempt may begin.
     due: Cell<Instant>,
@@ -93,6 +95,7 @@ impl Dialer {
             config: RefCell::new(options.config.clone()),
             connector,
             host,
+            ledger: Rc::default(),
             stage: RefCell::new(Stage::Idle),
             due: Cell::new(Instant::ZERO),
             failures: Cell::new(0),
@@ -259,8 +262,9 @@ async fn dial(task: Task) {
         let delay = backoff.delay(this.failures.get().saturating_add(1), entropy);
         this.due.set(started + delay);
         let config = this.config.borrow().clone();
+        let (authority, ledger) = (this.authority(), Rc::clone(&this.ledger));
         let (held, connection) =
-            Held::new(this.authority(), &this.options, &config, Rc::clone(&host));
+            Held::new(authority, &this.options, &config, Rc::clone(&host), ledger);
         let connecting = connect(Rc::clone(&this.connector), this.address.clone(), connection);
         let mut connecting = Box::pin(connecting);
         drop(this);

@@ -14,6 +14,7 @@ use grpc_proto::{
     Status,
 };
 
+use super::ledger::Ledger;
 use super::{CallError, ChannelOptions, Origin, ResponseMetadata};
 use crate::Host;
 use crate::compression::{Encoding, Packed, not_agreed};
@@ -48,6 +49,8 @@ pub(crate) struct Link {
     /// Whether the connection has come up, for who waits for that.
     pub(crate) progress: Progress,
     pub(crate) host: Rc<dyn Host>,
+    /// The counters of its channel.
+    pub(crate) ledger: Rc<Ledger>,
     pub(crate) pool: Pool,
     /// Scratch for the metadata of a call that inherits some.
     merged: Cell<Metadata>,
@@ -90,6 +93,8 @@ pub(crate) struct Record {
     inherited_deadline: Cell<Option<Instant>>,
     /// The call that this one ends with, where it is not dropped with that one's handler.
     parent: RefCell<Option<Parent>>,
+    /// The call was cancelled before any of it had left.
+    pub(crate) unsent: Cell<bool>,
     /// Whether one message is all that is expected: then only the end, or a second one, wakes the receiver.
     pub(crate) single: Cell<bool>,
     pub(crate) receiver: Cell<Option<Waker>>,
@@ -110,6 +115,7 @@ impl Link {
     pub(crate) fn new(
         connection: Recorder<Client>,
         host: Rc<dyn Host>,
+        ledger: Rc<Ledger>,
         pool: Pool,
         authority: &str,
         options: &ChannelOptions,
@@ -124,6 +130,7 @@ impl Link {
             channels: Cell::new(0),
             progress: Progress::default(),
             host,
+            ledger,
             pool,
             merged: Cell::default(),
             decode: options.decode,
@@ -232,6 +239,18 @@ impl Link {
             .cloned()
     }
 
+    /// Ends a call that its caller gave up: in the core, and for whoever holds another half of it.
+    pub(crate) fn cancel(&self, key: CallKey) {
+        let Some(call) = self.forget(key) else { return };
+        let mut connection = self.connection.borrow_mut();
+        call.unsent.set(connection.session().is_unsent(key));
+        connection.cancel(key);
+        drop(connection);
+        call.wake_receiver();
+        call.wake_sender();
+        self.give_back(call);
+    }
+
     /// Takes the record out of the table: the core has forgotten the call.
     pub(crate) fn forget(&self, key: CallKey) -> Option<Rc<Record>> {
         let mut calls = self.calls.borrow_mut();
@@ -281,6 +300,7 @@ impl Link {
         drop(call.verdict.take());
         drop(call.parent.take());
         call.single.set(false);
+        call.unsent.set(false);
         call.taken.set(0);
         let mut spare = self.spare.borrow_mut();
         if spare.len() < SPARE_CALLS {
@@ -567,11 +587,24 @@ impl OpenCall {
         }
     }
 
+    /// Ends a call none of which has left, at once, so that none of it does; `false` if any has, or the call is over.
+    pub(crate) fn withdraw(&self) -> bool {
+        if let Some(key) = self.call.key.get()
+            && self.link.connection.borrow().session().is_unsent(key)
+        {
+            self.link.cancel(key);
+            // Its place is free for another one.
+            self.link.notify();
+        }
+        self.call.unsent.get()
+    }
+
     /// Cancels the call, if it is not over; says how it ended, and gives what came beside the messages.
     pub(crate) fn cancel(&self) -> (Status, ResponseMetadata) {
         if !self.is_over() {
             self.abandon(CallError::local(Status::cancelled("the caller cancelled the call")));
         }
+        let withdrawn = self.withdraw();
         let mut metadata = ResponseMetadata {
             headers: self.call.headers.take().unwrap_or_default(),
             ..ResponseMetadata::default()
@@ -579,8 +612,9 @@ impl OpenCall {
         let outcome = self.call.outcome.take();
         let verdict = self.call.verdict.borrow().clone();
         let Some(outcome) = outcome else {
-            // The server may have begun with it, whatever of it has left.
-            metadata.processed = Some(Processed::Maybe);
+            // Where any of it has left, the server may have begun with it.
+            let processed = if withdrawn { Processed::No } else { Processed::Maybe };
+            metadata.processed = Some(processed);
             return (verdict.map_or(Status::OK, CallError::into_status), metadata);
         };
         let end = verdict.unwrap_or_else(|| self.call.error_of(&self.link, &outcome));

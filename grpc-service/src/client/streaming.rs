@@ -101,8 +101,9 @@ impl<M: Method> Receiving<M> {
 
     /// Cancels the call and says how it ended: CANCELLED, or the server's status if that has come already.
     ///
-    /// Messages that have come and were not asked for are dropped, and a [`Sending`] half has CANCELLED once the connection has been driven. To
-    /// cancel without asking for the outcome, drop the streams.
+    /// Messages that have come and were not asked for are dropped, and a [`Sending`] half has CANCELLED once the connection
+    /// has been driven. [`ResponseMetadata::processed`] is [`Processed::No`] where none of the call had left: then none of it
+    /// will. To cancel without asking for the outcome, drop the streams.
     pub fn cancel(mut self) -> (Status, ResponseMetadata) {
         let (status, mut metadata) = self.call.cancel();
         if let Some(outcome) = self.outcome.take() {
@@ -214,7 +215,8 @@ impl<M: Method> ClientStream<M> {
         self.compresses = on;
     }
 
-    /// Cancels the call and says how it ended: CANCELLED, or the server's status if that has come already.
+    /// Cancels the call and says how it ended: CANCELLED, or the server's status if that has come already; as
+    /// [`Receiving::cancel`].
     pub fn cancel(self) -> (Status, ResponseMetadata) {
         self.call.cancel()
     }

@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use grpc_proto::{ConnectionError, Stats};
+use grpc_proto::{CloseCounts, CloseReason, ConnectionError, Stats};
 
 use super::call::Shared;
 use crate::report::{Throttle, run_hook};
@@ -20,6 +20,8 @@ pub struct ServerStats {
     pub connections_accepted: u64,
     /// Connections that are open.
     pub connections_open: u64,
+    /// Why the others ended: as many in all as were accepted and are not open.
+    pub connections_closed: CloseCounts,
     /// Attempts to accept that failed for want of descriptors or memory.
     pub accepts_failed: u64,
     /// Handlers that panicked.
@@ -34,12 +36,14 @@ impl AddAssign for ServerStats {
         let Self {
             connections_accepted,
             connections_open,
+            connections_closed,
             accepts_failed,
             handlers_panicked,
             connections,
         } = other;
         self.connections_accepted += connections_accepted;
         self.connections_open += connections_open;
+        self.connections_closed += connections_closed;
         self.accepts_failed += accepts_failed;
         self.handlers_panicked += handlers_panicked;
         self.connections += connections;
@@ -113,12 +117,14 @@ impl Ledger {
         place: u32,
         peer: &Peer,
         stats: &Stats,
+        reason: CloseReason,
         outcome: Result<(), &ConnectionError>,
     ) {
         self.open.borrow_mut()[place as usize] = Weak::new();
         self.free.borrow_mut().push(place);
         self.count(|totals| {
             totals.connections_open -= 1;
+            totals.connections_closed.add(reason);
             totals.connections += *stats;
         });
         self.hook(|hooks| hooks.connection_closed(peer, stats, outcome));
@@ -173,15 +179,21 @@ pub(crate) struct Entry {
 impl Entry {
     /// The connection is over.
     pub(crate) fn close(&mut self, shared: &Shared) {
-        let (stats, drained) = match shared.connection.try_borrow() {
-            Ok(connection) => (connection.stats(), connection.is_drained()),
-            Err(_) => (Stats::default(), false),
+        let (stats, drained, reason) = match shared.connection.try_borrow() {
+            Ok(connection) => {
+                let reason = connection.session().close_reason();
+                (connection.stats(), connection.is_drained(), reason)
+            }
+            Err(_) => (Stats::default(), false, None),
         };
+        // Where nothing has ended it, a panic or the program did.
+        let reason = reason.unwrap_or(CloseReason::Dropped);
         let outcome = match self.error.take() {
             None | Some(ConnectionError::Drained) if drained => Ok(()),
             None => Err(ConnectionError::Closed(None)),
             Some(error) => Err(error),
         };
-        self.ledger.closed(self.place, &shared.peer, &stats, outcome.as_ref().copied());
+        let outcome = outcome.as_ref().copied();
+        self.ledger.closed(self.place, &shared.peer, &stats, reason, outcome);
     }
 }

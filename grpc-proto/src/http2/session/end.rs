@@ -2,6 +2,7 @@
 
 use super::receive::{Reading, Step};
 use super::{ConnectionError, Foreign, ResetReason, Session, Side};
+use crate::http2::CloseReason;
 use crate::http2::error_code::ErrorCode;
 use crate::http2::frame;
 use crate::http2::settings;
@@ -132,6 +133,24 @@ impl Session {
     /// What ended the connection, if anything has.
     pub fn error(&self) -> Option<&ConnectionError> {
         self.failed.as_ref()
+    }
+
+    /// Why the connection has ended, or may be ended because a drain has left nothing to do; `None` while it goes on.
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        match &self.failed {
+            Some(ConnectionError::Drained) => Some(self.drained_for()),
+            Some(error) => Some(error.into()),
+            None => self.is_drained().then(|| self.drained_for()),
+        }
+    }
+
+    fn drained_for(&self) -> CloseReason {
+        match self.drain_reason {
+            _ if !self.draining => CloseReason::PeerGoAway,
+            MAX_IDLE => CloseReason::MaxIdle,
+            MAX_AGE => CloseReason::MaxAge,
+            _ => CloseReason::Drained,
+        }
     }
 
     /// The peer broke a rule of the connection.

@@ -139,6 +139,17 @@ pub enum TimedOut {
 }
 
 impl TimedOut {
+    /// Everything that is waited for, in the order of the variants.
+    pub const ALL: &'static [TimedOut] = &[
+        TimedOut::Preface,
+        TimedOut::Settings,
+        TimedOut::SettingsAck,
+        TimedOut::Keepalive,
+        TimedOut::Window,
+        TimedOut::Backlog,
+        TimedOut::Drain,
+    ];
+
     /// What was waited for, in a sentence; sent as debug data of GOAWAY.
     pub const fn as_str(self) -> &'static str {
         match self {

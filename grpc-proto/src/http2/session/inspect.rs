@@ -117,7 +117,7 @@ impl Session {
     }
 
     /// Whether the stream is open here and nothing of it has left.
-    pub(crate) fn is_unsent(&self, key: StreamKey) -> bool {
+    pub fn is_unsent(&self, key: StreamKey) -> bool {
         self.stream(key).is_some_and(|stream| stream.id == 0)
     }
 }
