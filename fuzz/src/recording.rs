@@ -236,6 +236,7 @@ fn play<R: Role>(
                 let _ = conn.ask_room(call, len);
             }
             Verb::Grant { call, bytes } => conn.grant(call, bytes),
+            Verb::Allot { allotment } => conn.allot(allotment),
             Verb::Recycle { bytes } => {
                 // A message that came was no longer than all that came.
                 conn.recycle(MessageBuf::from(vec![0; bytes.min(shown_to)]));

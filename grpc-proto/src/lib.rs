@@ -33,7 +33,8 @@ pub use call::{
 };
 pub use config::{Config, ConfigError, Limits};
 pub use http2::{
-    CloseCounts, CloseReason, ConnectionError, ErrorCode, Foreign, Stats, TimedOut, Violation,
+    Allotment, CloseCounts, CloseReason, ConnectionError, ErrorCode, Foreign, Stats, TimedOut,
+    Usage, Violation,
 };
 pub use metadata::{Metadata, MetadataError, decode_bin};
 pub use status::{Code, Status, decode_message, encode_message};

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use grpc_arena::{Encode, SizeCache};
 use grpc_proto::record::{Broken, Options, ReadError, Reader, Record, Recorder, Verb};
 use grpc_proto::{
-    CallHead, CallKey, Client, Config, Connection, Instant, Limits, Metadata, SendError, Server,
-    Transmit, client, server,
+    Allotment, CallHead, CallKey, Client, Config, Connection, Instant, Limits, Metadata, SendError,
+    Server, Transmit, client, server,
 };
 use proptest::prelude::*;
 
@@ -85,6 +85,22 @@ fn a_recording_keeps_what_the_peer_acknowledged() {
     let record = Reader::new(&bytes).unwrap().next_record().unwrap().unwrap();
     let Record::Verb(Verb::NoteDelivery { now }) = record else { panic!("{record:?}") };
     assert_eq!(now, Instant::from_nanos(7));
+}
+
+#[test]
+fn a_recording_keeps_what_was_allotted() {
+    let bytes = Rc::new(RefCell::new(Vec::new()));
+    let tape = Rc::clone(&bytes);
+    let sink = Box::new(move |more: &[u8]| tape.borrow_mut().extend_from_slice(more));
+    let (config, options) = (Config::new(Limits::default()).unwrap(), Options::default());
+    let mut conn = Recorder::<Server>::recording(&config, 9, Instant::ZERO, &options, sink);
+    let sent = Allotment { assembly: 300, send: u32::MAX };
+    conn.allot(sent);
+    assert_eq!(conn.session().allotted(), sent);
+    drop(conn);
+    let bytes = bytes.take();
+    let record = Reader::new(&bytes).unwrap().next_record().unwrap().unwrap();
+    assert_eq!(record, Record::Verb(Verb::Allot { allotment: sent }));
 }
 
 /// Reads to the end, which comes.

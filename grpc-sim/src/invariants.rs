@@ -86,7 +86,21 @@ pub fn holds_too_much(heap: usize, session: &Session) -> Option<String> {
     if session.side() == Side::Server {
         bound = bound.min(limits.memory_bound() + queued);
     }
-    (heap as u64 > bound).then(|| format!("the {:?} holds {heap} bytes of {bound}", session.side()))
+    (heap as u64 > bound)
+        .then(|| format!("the {:?} holds {heap} bytes of {bound}", session.side()))
+        .or_else(|| counts_wrongly(session))
+}
+
+/// What a connection says that it holds, against what its streams hold.
+fn counts_wrongly(session: &Session) -> Option<String> {
+    let (usage, mut held, mut queued, mut is_empty) = (session.usage(), 0, 0, true);
+    for stream in session.streams() {
+        held += stream.held as usize;
+        queued += stream.queued;
+        is_empty &= stream.queued == 0;
+    }
+    let right = usage.received == held && usage.queued >= queued && is_empty == (usage.queued == 0);
+    (!right).then(|| format!("streams hold {held} bytes and have {queued} queued: {usage:?}"))
 }
 
 /// Messages that wait for handlers, beyond what their windows allow: read and unread ones, in vectors that double. The

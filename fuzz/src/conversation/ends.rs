@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use grpc_proto::{
-    CallHead, CallKey, Client, Code, ErrorCode, Metadata, Reason, Role, SendError, Server, Status,
+    Allotment, CallHead, CallKey, Client, Code, ErrorCode, Metadata, Reason, Role, SendError, Server, Status,
     client, server,
 };
 
@@ -24,6 +24,8 @@ pub enum Act<'d> {
     LetGo(u8),
     /// Gives credit back for what was received.
     Grant(u8),
+    /// Allots so many KiB to receive and to send; 255 is everything.
+    Allot(u8, u8),
     /// Drains.
     Shutdown,
     /// Closes with a code.
@@ -210,6 +212,10 @@ fn act_as_either<R: Party>(end: &mut End<R>, act: &Act<'_>) {
                 let owed = std::mem::take(&mut open.owed);
                 end.conn.grant(key, owed);
             }
+        }
+        Act::Allot(assembly, send) => {
+            let bytes = |kib: u8| if kib == 255 { u32::MAX } else { u32::from(kib) << 10 };
+            end.conn.allot(Allotment { assembly: bytes(assembly), send: bytes(send) });
         }
         Act::Shutdown => end.conn.shutdown(end.now),
         Act::Close(code) => end.conn.close(ErrorCode(code.into()), end.now),

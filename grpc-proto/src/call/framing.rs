@@ -154,6 +154,12 @@ impl Framing {
     pub(super) fn heap_bytes(&self) -> usize {
         self.buf.capacity()
     }
+
+    /// Memory beyond the bytes that have come.
+    #[inline]
+    pub(super) fn spare(&self) -> usize {
+        self.buf.capacity() - self.buf.len()
+    }
 }
 
 #[cfg(test)]

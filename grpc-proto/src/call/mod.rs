@@ -18,7 +18,8 @@ use grpc_arena::{Encode, SizeCache};
 use crate::config::Config;
 use crate::http2::fields::Part;
 use crate::http2::{
-    ConnectionError, ErrorCode, ResetReason, Session, Side, Stats, Step, StreamKey,
+    Allotment, ConnectionError, ErrorCode, ResetReason, Session, Side, Stats, Step, StreamKey,
+    Usage,
 };
 use crate::metadata::Metadata;
 use crate::record::Note;
@@ -51,6 +52,8 @@ pub struct Connection<R: Role> {
     calls: Vec<Call>,
     /// A request whose head ended the stream: its `End` follows the head.
     pending_end: Option<CallKey>,
+    /// Memory that was taken for messages under way beyond the bytes that have come.
+    spare: usize,
     sizes: SizeCache,
     role: R,
 }
@@ -181,7 +184,14 @@ impl<R: Role> Connection<R> {
     pub fn new(config: &Config, entropy: u64, now: Instant) -> Self {
         let mut session = Session::new(R::SIDE, config, entropy, now);
         let role = R::new(&mut session);
-        Connection { session, calls: Vec::new(), pending_end: None, sizes: SizeCache::new(), role }
+        Connection {
+            session,
+            calls: Vec::new(),
+            pending_end: None,
+            spare: 0,
+            sizes: SizeCache::new(),
+            role,
+        }
     }
 
     /// The next event, advancing `input` past what was understood.
@@ -404,6 +414,23 @@ impl<R: Role> Connection<R> {
         self.session.consume(call, bytes);
     }
 
+    /// Sets what the connection may reserve of its budgets from now on, where many connections share memory; until the first
+    /// call only the limits count.
+    ///
+    /// A message that would need more waits: one that is received behind its closed window, one that is to be sent behind
+    /// [`SendError::Full`]. [`usage`](Self::usage) says what is wanted. What is reserved beyond it stays so until it is given
+    /// back. After a call output is due, and events.
+    pub fn allot(&mut self, allotment: Allotment) {
+        self.session.allot(allotment);
+    }
+
+    /// What the connection holds and wants, for whoever allots memory; it costs the same however many calls there are.
+    pub fn usage(&self) -> Usage {
+        let mut usage = self.session.usage();
+        usage.received += self.spare;
+        usage
+    }
+
     /// Gives the buffer of an assembled message back for reuse.
     pub fn recycle(&mut self, buf: MessageBuf) {
         self.session.pool().give(buf.into_vec());
@@ -533,7 +560,9 @@ impl<R: Role> Connection<R> {
         // A used buffer may be large: it is lent to what may become that large, not to whoever claims that it will.
         let most = self.session.message_window(key);
         let buf = self.session.pool().take_within(prefix.len as usize, most);
-        self.calls[key.index()].framing.begin(prefix, buf);
+        let framing = &mut self.calls[key.index()].framing;
+        framing.begin(prefix, buf);
+        self.spare += framing.spare();
     }
 
     fn assemble<'i>(
@@ -545,8 +574,10 @@ impl<R: Role> Connection<R> {
         let framing = &mut self.calls[key.index()].framing;
         let part = self.session.take_data(input, framing.missing());
         let session = &self.session;
+        self.spare -= framing.spare();
         framing.add(part, || session.message_window(key));
         if framing.missing() > 0 {
+            self.spare += framing.spare();
             self.session.note_progress(key, part.len(), now);
             return None;
         }
@@ -574,6 +605,7 @@ impl<R: Role> Connection<R> {
     /// Forgets the part of a message that a call holds.
     fn drop_assembly(&mut self, key: CallKey) {
         if let Some(call) = self.calls.get_mut(key.index()) {
+            self.spare -= call.framing.spare();
             let buf = call.framing.reset();
             self.session.pool().give(buf);
         }

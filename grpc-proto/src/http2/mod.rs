@@ -22,8 +22,8 @@ pub use close::{CloseCounts, CloseReason};
 pub use error_code::ErrorCode;
 pub(crate) use session::Step;
 pub use session::{
-    ConnectionError, Event, Foreign, OpenError, ResetReason, Session, Side, Stats, StreamError,
-    StreamView, TimedOut,
+    Allotment, ConnectionError, Event, Foreign, OpenError, ResetReason, Session, Side, Stats,
+    StreamError, StreamView, TimedOut, Usage,
 };
 pub use streams::StreamKey;
 pub use violation::Violation;

@@ -117,6 +117,12 @@ impl SendQueue {
         self.len == 0
     }
 
+    /// Bytes that are queued, and those that have left and whose memory stays until the rest of their chunk has.
+    #[inline]
+    pub(crate) fn held(&self) -> usize {
+        self.len + self.front_sent
+    }
+
     /// Whether the stream cannot go on because queued bytes are gone.
     #[inline]
     pub(crate) fn is_lost(&self) -> bool {

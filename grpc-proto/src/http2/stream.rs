@@ -134,6 +134,8 @@ pub(crate) struct Stream {
     /// The deadline that the head's `grpc-timeout` will tell, or `NEVER`.
     pub(crate) deadline: Instant,
     pub(crate) queue: SendQueue,
+    /// What the session counts for the queue.
+    pub(crate) counted: usize,
     pub(crate) trailers: Pending,
     /// END_STREAM follows whatever is queued.
     pub(crate) ending: bool,
@@ -180,6 +182,7 @@ impl Stream {
             has_head: false,
             deadline: Instant::NEVER,
             queue: SendQueue::default(),
+            counted: 0,
             trailers: Pending::None,
             ending: false,
             reset: None,

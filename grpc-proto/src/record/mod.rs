@@ -38,6 +38,7 @@ use bytes::Bytes;
 use grpc_arena::Encode;
 
 use crate::client::Client;
+use crate::http2::Allotment;
 use crate::server::{ResponseHead, Server};
 use crate::{
     ApiMisuse, CallHead, CallKey, Config, Connection, ConnectionError, ErrorCode, Instant,
@@ -347,6 +348,12 @@ impl<R: Role> Recorder<R> {
     pub fn grant(&mut self, call: CallKey, bytes: u32) {
         self.note(|tape| tape.grant(call, bytes));
         self.conn.grant(call, bytes);
+    }
+
+    /// As [`Connection::allot`].
+    pub fn allot(&mut self, allotment: Allotment) {
+        self.note(|tape| tape.allot(allotment));
+        self.conn.allot(allotment);
     }
 
     /// As [`Connection::recycle`].

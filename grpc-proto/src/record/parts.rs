@@ -3,7 +3,7 @@
 use alloc::string::String;
 
 use crate::config::Limits;
-use crate::http2::Side;
+use crate::http2::{Allotment, Side};
 use crate::metadata::Metadata;
 use crate::server::ResponseHead;
 use crate::{CallHead, CallKey, ErrorCode, Instant, Status};
@@ -83,6 +83,9 @@ pub enum Verb<'r> {
     Grant {
         call: CallKey,
         bytes: u32,
+    },
+    Allot {
+        allotment: Allotment,
     },
     /// A buffer of so many bytes.
     Recycle {

@@ -9,7 +9,7 @@ use super::limits::{Slot, each};
 use super::parts::{EventKind, Outcome, OwnedCallHead, OwnedResponseHead, Record, Start, Verb};
 use super::wire::{MAGIC, SENSITIVE, VERSION, WHOLE, tag, unzigzag};
 use crate::config::Limits;
-use crate::http2::Side;
+use crate::http2::{Allotment, Side};
 use crate::metadata::Metadata;
 use crate::{CallKey, Code, ErrorCode, Instant, Status};
 
@@ -205,6 +205,10 @@ impl<'r> Reader<'r> {
             }
             tag::ASK_ROOM => Verb::AskRoom { call: self.rest.key()?, len: self.rest.size()? },
             tag::GRANT => Verb::Grant { call: self.rest.key()?, bytes: self.rest.small()? },
+            tag::ALLOT => {
+                let (assembly, send) = (self.rest.small()?, self.rest.small()?);
+                Verb::Allot { allotment: Allotment { assembly, send } }
+            }
             tag::RECYCLE => Verb::Recycle { bytes: self.rest.size()? },
             tag::RECYCLE_METADATA => Verb::RecycleMetadata,
             tag::CALL => self.call()?,

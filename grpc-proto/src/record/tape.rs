@@ -10,7 +10,7 @@ use super::wire::{
 };
 use super::{Options, Sink, limits};
 use crate::config::Limits;
-use crate::http2::{ConnectionError, ErrorCode, Side};
+use crate::http2::{Allotment, ConnectionError, ErrorCode, Side};
 use crate::server::ResponseHead;
 use crate::{ApiMisuse, CallHead, CallKey, Instant, Metadata, SendError, Status, Transmit};
 
@@ -168,6 +168,13 @@ impl Tape {
     pub(super) fn grant(&mut self, call: CallKey, bytes: u32) {
         self.begin_for(tag::GRANT, call);
         put_number(&mut self.record, bytes.into());
+        self.put();
+    }
+
+    pub(super) fn allot(&mut self, allotment: Allotment) {
+        self.begin(tag::ALLOT);
+        put_number(&mut self.record, allotment.assembly.into());
+        put_number(&mut self.record, allotment.send.into());
         self.put();
     }
 

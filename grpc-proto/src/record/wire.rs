@@ -28,6 +28,7 @@ pub(super) mod tag {
     pub(crate) const RECYCLE: u8 = 0x24;
     pub(crate) const RECYCLE_METADATA: u8 = 0x25;
     pub(crate) const ASK_ROOM: u8 = 0x26;
+    pub(crate) const ALLOT: u8 = 0x27;
 
     pub(crate) const CALL: u8 = 0x30;
     pub(crate) const CALL_END: u8 = 0x31;

@@ -170,6 +170,7 @@ impl<R: Played> Player<R> {
                         let _ = self.conn.ask_room(*call, *len);
                     }
                     Verb::Grant { call, bytes } => self.conn.grant(*call, *bytes),
+                    Verb::Allot { allotment } => self.conn.allot(*allotment),
                     Verb::Recycle { bytes } => {
                         // No message was longer than all that came, whatever the recording says.
                         let most = usize::try_from(self.bytes.0).unwrap_or(usize::MAX);

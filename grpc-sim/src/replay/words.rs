@@ -54,6 +54,9 @@ pub(super) fn verb(verb: &Verb<'_>) -> String {
         }
         Verb::AskRoom { call, len } => format!("ask_room {}, {len} bytes", name(*call)),
         Verb::Grant { call, bytes } => format!("grant {}, {bytes} bytes", name(*call)),
+        Verb::Allot { allotment } => {
+            format!("allot {} bytes to receive, {} to send", allotment.assembly, allotment.send)
+        }
         Verb::Recycle { bytes } => format!("recycle {bytes} bytes"),
         Verb::RecycleMetadata => "recycle_metadata".into(),
         Verb::Call { head, deadline, .. } => {

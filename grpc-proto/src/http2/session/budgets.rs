@@ -14,7 +14,97 @@ pub(super) const fn price(reserved: u32) -> u32 {
     reserved.saturating_sub(PADDING_ROOM)
 }
 
+/// What a connection may reserve of its budgets, set by [`Connection::allot`](crate::Connection::allot).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allotment {
+    /// Bytes of [`Limits::assembly_budget`](crate::Limits::assembly_budget).
+    pub assembly: u32,
+    /// Bytes of [`Limits::send_budget`](crate::Limits::send_budget).
+    pub send: u32,
+}
+
+impl Allotment {
+    /// Only the limits of the connection count.
+    pub const UNLIMITED: Self = Allotment { assembly: u32::MAX, send: u32::MAX };
+}
+
+/// What a connection holds and wants, in bytes; see [`Connection::usage`](crate::Connection::usage).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Received and not given back: messages under way with the memory that was taken for them, and messages that were
+    /// handed out and not granted yet ([`Limits::manual_credit`](crate::Limits::manual_credit)).
+    pub received: usize,
+    /// Queued to be sent. A message counts whole until its last byte has left, because its memory does not go before.
+    pub queued: usize,
+    /// Kept for reuse, in the connection's pool.
+    pub pooled: usize,
+    /// What is reserved of the assembly budget.
+    pub assembly: u32,
+    /// What [`Allotment::assembly`] must be at least for the next message to be received: more than is allotted if a
+    /// message waits for that alone, otherwise 0.
+    pub assembly_wanted: u32,
+    /// What is reserved of the send budget.
+    pub send: u32,
+    /// The same as `assembly_wanted` for [`Allotment::send`].
+    pub send_wanted: u32,
+}
+
 impl Session {
+    /// Sets what may be reserved of the budgets from now on. What exceeds it stays reserved until it is given back.
+    pub fn allot(&mut self, allotment: Allotment) {
+        self.allotted = allotment;
+        self.send_refused = 0;
+        self.feed_hungry();
+        self.wake_starved();
+    }
+
+    /// What was allotted last.
+    pub fn allotted(&self) -> Allotment {
+        self.allotted
+    }
+
+    /// What the connection holds and wants.
+    pub fn usage(&self) -> Usage {
+        let assembly = self.limits.assembly_budget - self.assembly_left;
+        Usage {
+            received: self.held,
+            queued: self.queued,
+            pooled: self.pool.heap_bytes(),
+            assembly,
+            assembly_wanted: self.assembly_wanted(assembly),
+            send: self.send_outstanding,
+            send_wanted: match self.send_refused {
+                0 => 0,
+                refused => self.send_outstanding.saturating_add(refused),
+            },
+        }
+    }
+
+    /// What of the assembly budget may be reserved now.
+    #[inline]
+    fn assembly_room(&self) -> u32 {
+        let taken = self.limits.assembly_budget - self.assembly_left;
+        self.assembly_left.min(self.allotted.assembly.saturating_sub(taken))
+    }
+
+    /// What must be allotted for the first in line to go on, if nothing else holds it up.
+    fn assembly_wanted(&self, taken: u32) -> u32 {
+        let Some(&slot) = self.hungry.front() else { return 0 };
+        let stream = &self.streams[slot as usize];
+        let reserved = stream.reserved + stream.wanted(self.base_window());
+        let price = price(reserved) - price(stream.reserved);
+        if price > self.assembly_left { 0 } else { taken + price }
+    }
+
+    /// Brings the sum of all send queues up to date after a change of this one.
+    #[inline]
+    pub(super) fn recount(&mut self, slot: u32) {
+        let stream = &mut self.streams[slot as usize];
+        let counted = stream.queue.held();
+        self.queued = self.queued + counted - core::mem::replace(&mut stream.counted, counted);
+    }
+
     /// What a stream may receive without a reservation.
     #[inline]
     pub(super) fn base_window(&self) -> u32 {
@@ -122,13 +212,14 @@ impl Session {
     pub(super) fn feed_hungry(&mut self) {
         let base = self.base_window();
         while let Some(&slot) = self.hungry.front() {
-            let stream = &mut self.streams[slot as usize];
+            let stream = &self.streams[slot as usize];
             let reserved = stream.reserved + stream.wanted(base);
             let price = price(reserved) - price(stream.reserved);
-            if price > self.assembly_left {
+            if price > self.assembly_room() {
                 return;
             }
             self.hungry.pop_front();
+            let stream = &mut self.streams[slot as usize];
             stream.in_line = false;
             self.assembly_left -= price;
             stream.reserved = reserved;
@@ -143,7 +234,8 @@ impl Session {
         if stream.send_reserved == 0 {
             return;
         }
-        let needed = (stream.queue.len().saturating_sub(mark) as u32).min(stream.send_reserved);
+        // A message whose last byte waits takes its whole memory.
+        let needed = (stream.queue.held().saturating_sub(mark) as u32).min(stream.send_reserved);
         let freed = stream.send_reserved - needed;
         stream.send_reserved = needed;
         if planted::is(Bug::SendBudgetLeak) && stream.state.is_closed() {

@@ -33,6 +33,7 @@ use super::timers::Deadlines;
 use crate::config::{Config, Limits};
 use crate::hpack::{self, FieldList};
 use crate::time::Instant;
+pub use budgets::{Allotment, Usage};
 use decode_memo::DecodeMemo;
 use estimate::Estimate;
 pub use event::{
@@ -133,10 +134,18 @@ pub struct Session {
     /// What has been sent ahead of the round of DATA since it had its last turn, in bytes.
     ahead: usize,
     assembly_left: u32,
+    /// What of the budgets may be reserved, where somebody else has a say in it.
+    allotted: Allotment,
     send_left: u32,
     send_outstanding: u32,
     /// What of that streams hold that have no identifier yet.
     send_waiting: u32,
+    /// The largest excess that was refused because the allotment is too small, since that was last set.
+    send_refused: u32,
+    /// What the streams hold of DATA that was received and not given back.
+    held: usize,
+    /// What their send queues hold: the sum of what each stream has `counted`.
+    queued: usize,
 
     // Ending.
     /// [`Session::poll`] has something to tell that does not wait for input or time.
@@ -244,9 +253,13 @@ impl Session {
             hungry: VecDeque::new(),
             ahead: 0,
             assembly_left: limits.assembly_budget,
+            allotted: Allotment::UNLIMITED,
             send_left: limits.send_budget,
             send_outstanding: 0,
             send_waiting: 0,
+            send_refused: 0,
+            held: 0,
+            queued: 0,
             attention: false,
             ended: VecDeque::new(),
             violation_resets: 0,

@@ -565,6 +565,7 @@ impl Session {
             };
         }
         // An empty frame needs no window, not even one that SETTINGS took below zero (§6.9.1).
+        let before = stream.recv.held();
         let violation = if !stream.head_received {
             Some(Violation::DataBeforeHeaders)
         } else if !stream.recv.receive(header.len) && header.len > 0 {
@@ -574,6 +575,7 @@ impl Session {
         } else {
             None
         };
+        self.held += (stream.recv.held() - before) as usize;
         if let Some(violation) = violation {
             self.violate(slot, violation);
             return Ok(None);

@@ -60,6 +60,7 @@ impl Session {
             return;
         }
         stream.occupied = false;
+        self.held -= stream.recv.held() as usize;
         self.vacant.push(slot);
         self.occupied -= 1;
         if self.occupied == 0 {
@@ -103,6 +104,7 @@ impl Session {
                 }
             }
         }
+        self.recount(slot);
         self.settle_send_budget(slot);
         self.drop_reservation(slot);
         self.deadlines.remove(slot);

@@ -277,6 +277,8 @@ impl Session {
             self.pings_counted = 0;
             stream.sent_since = stream.sent_since.saturating_add((QUANTUM - quantum) as u32);
         }
+        self.queued = self.queued + stream.queue.held() - stream.counted;
+        stream.counted = stream.queue.held();
         if stream.queue.is_empty() || stream.sent_since >= LEAST_PROGRESS {
             stream.stalled_since = Instant::NEVER;
         }

@@ -115,6 +115,7 @@ impl Session {
             return Err(self.not_appended(key, bad));
         }
         self.reserve(key, excess);
+        self.recount(key.slot());
         self.make_ready(key.slot());
         Ok(())
     }
@@ -126,6 +127,7 @@ impl Session {
     pub fn write_bytes(&mut self, key: StreamKey, payload: Bytes) -> Result<(), StreamError> {
         self.reserve_room(key, payload.len())?;
         self.streams[key.index()].queue.append_shared(payload);
+        self.recount(key.slot());
         self.make_ready(key.slot());
         Ok(())
     }
@@ -139,6 +141,7 @@ impl Session {
     ) -> Result<(), StreamError> {
         self.reserve_room(key, prefix.len() + payload.len())?;
         self.streams[key.index()].queue.append_framed(prefix, payload, &mut self.pool);
+        self.recount(key.slot());
         self.make_ready(key.slot());
         Ok(())
     }
@@ -163,9 +166,9 @@ impl Session {
             return Ok(0);
         }
         if self.lacks_room(key, len) {
-            return Err(self.want_room(key));
+            return Err(self.want_room(key, len));
         }
-        Ok(u32::try_from(len.saturating_sub(mark)).unwrap_or(u32::MAX))
+        Ok(self.excess_of(len))
     }
 
     /// The second half of [`reserve_room`](Self::reserve_room): takes it from the budget.
@@ -215,6 +218,12 @@ impl Session {
         Ok(&mut self.streams[key.index()])
     }
 
+    /// What a message of `len` bytes takes of the send budget.
+    #[inline]
+    fn excess_of(&self, len: usize) -> u32 {
+        u32::try_from(len.saturating_sub(self.limits.send_mark as usize)).unwrap_or(u32::MAX)
+    }
+
     /// Whether a stream that takes payload has no room for `len` more bytes.
     pub(crate) fn lacks_room(&self, key: StreamKey, len: usize) -> bool {
         let mark = self.limits.send_mark as usize;
@@ -223,17 +232,32 @@ impl Session {
         if queued + len <= mark {
             return false;
         }
-        let excess = u32::try_from(len.saturating_sub(mark)).unwrap_or(u32::MAX);
+        let excess = self.excess_of(len);
         // A stream that waits to be opened may wait for this very one to end: it must not hold it up.
         let waiting = if stream.id == 0 { 0 } else { self.send_waiting };
         let rivals = self.send_outstanding - waiting;
-        queued > 0 || !stream.has_window() || (excess > self.send_left && rivals > 0)
+        queued > 0
+            || !stream.has_window()
+            || (excess > self.send_left && rivals > 0)
+            || self.exceeds_allotment(excess)
+    }
+
+    /// Whether the allotment is too small for so much more of the send budget.
+    #[inline]
+    fn exceeds_allotment(&self, excess: u32) -> bool {
+        self.send_outstanding.saturating_add(excess) > self.allotted.send
     }
 
     /// Has the writer of a stream that lacks room told when there is some.
-    fn want_room(&mut self, key: StreamKey) -> StreamError {
+    fn want_room(&mut self, key: StreamKey, len: usize) -> StreamError {
+        let excess = self.excess_of(len);
+        let lacks_allotment = self.exceeds_allotment(excess);
         let stream = &mut self.streams[key.index()];
         stream.wants_room = true;
+        if lacks_allotment && stream.queue.is_empty() && stream.has_window() {
+            self.send_refused = self.send_refused.max(excess);
+        }
+        let stream = &mut self.streams[key.index()];
         let is_still = stream.queue.is_empty() && !stream.has_window();
         if is_still && stream.stalled_since == Instant::NEVER {
             // Nothing is queued that could be found to stall, and the writer must not wait for ever. What time it is the
@@ -247,7 +271,7 @@ impl Session {
     /// Tells of `len` bytes what [`Session::write`] would, without them.
     pub(crate) fn ask_room(&mut self, key: StreamKey, len: usize) -> Result<(), StreamError> {
         self.writable(key)?;
-        if self.lacks_room(key, len) { Err(self.want_room(key)) } else { Ok(()) }
+        if self.lacks_room(key, len) { Err(self.want_room(key, len)) } else { Ok(()) }
     }
 
     /// Ends our side of the stream after what is queued, with trailers if there are any. At a server's stream that has sent
@@ -348,7 +372,9 @@ impl Session {
     #[inline]
     pub fn consume(&mut self, key: StreamKey, bytes: u32) {
         let Some(stream) = self.stream_mut(key) else { return };
-        stream.recv.release(bytes.min(stream.recv.held()));
+        let released = bytes.min(stream.recv.held());
+        stream.recv.release(released);
+        self.held -= released as usize;
         self.settle_credit(key.slot());
     }
 
