@@ -32,6 +32,7 @@ pub mod drive;
 mod endpoint;
 mod host;
 mod inbox;
+mod limits;
 mod method;
 pub mod model;
 mod peer;
@@ -61,6 +62,7 @@ pub use client::{
 pub use compression::{Compression, Encoding};
 pub use endpoint::{Endpoint, OUT_MARK};
 pub use host::{ConnectError, Connector, Host, LocalFuture};
+pub use limits::{ConnectionLimit, Seat, ServingLimits, SharedLimits};
 pub use method::{Method, Request, Response};
 pub use model::{
     AsyncMakeService, AsyncMakeServiceWrapper, BoxedService, Either, FactoryLayer, FactoryStack,

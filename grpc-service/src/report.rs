@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use grpc_proto::{ConnectionError, Instant, Stats};
 
-use crate::Peer;
 use crate::client::CallError;
+use crate::{ConnectionLimit, Peer};
 
 /// Hooks into what happens on a server, for metrics and logs; each does nothing by default.
 ///
@@ -36,6 +36,11 @@ pub trait ServerHooks: Send + Sync {
     /// A call that the handler of `path` made has failed, and `?` maps its error; the client does not see it.
     fn call_failed(&self, path: &str, error: &CallError) {
         let _ = (path, error);
+    }
+
+    /// A transport was closed as soon as it was accepted, because `limit` is reached.
+    fn connection_refused(&self, peer: &Peer, limit: ConnectionLimit) {
+        let _ = (peer, limit);
     }
 
     /// A connection could not be accepted, for want of descriptors or memory, and is tried again after `wait`.

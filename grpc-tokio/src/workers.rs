@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use grpc_service::adapter::{Stop, Stopper, Threads, WorkerStats};
-use grpc_service::{Router, Server, ServerOptions};
+use grpc_service::{Router, Server, ServerOptions, SharedLimits};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::TcpListener;
 
@@ -97,6 +97,7 @@ impl WorkerOptions {
 pub struct Workers {
     address: SocketAddr,
     threads: Threads,
+    limits: SharedLimits,
 }
 
 impl Workers {
@@ -117,7 +118,8 @@ impl Workers {
         let threads = options.threads.max(1);
         let listeners = listen_all(address, threads, options.backlog, options.share_port)?;
         let address = listeners[0].local_addr()?;
-        let mut workers = Workers { address, threads: Threads::new() };
+        let limits = options.server.shared_limits().clone();
+        let mut workers = Workers { address, threads: Threads::new(), limits };
         for listener in listeners {
             let (options, routes) = (options.clone(), Arc::clone(&routes));
             let started = workers.threads.start(move |worker| {
@@ -149,6 +151,11 @@ impl Workers {
     /// is counted as of its last answer. [`ServerHooks`](grpc_service::ServerHooks) tell of each connection by itself.
     pub fn stats(&self) -> WorkerStats {
         self.threads.stats()
+    }
+
+    /// The limits of the workers, which can be changed while they serve.
+    pub fn limits(&self) -> &SharedLimits {
+        &self.limits
     }
 
     /// A switch that stops the workers from elsewhere.

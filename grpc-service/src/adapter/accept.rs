@@ -15,11 +15,16 @@ use crate::{LocalFuture, Peer, Server};
 /// First and longest wait after an accept that failed for want of resources (EMFILE and the like).
 const BACKOFF_MIN: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// Connections that are accepted before the other tasks of the thread get their turn.
+const IN_A_ROW: u32 = 32;
 
 /// Accepts connections by `accept` until `stop`, and spawns on the server's host the tasks that `connect` makes of them.
 ///
 /// `accept` returns one connection, or an error soon after the stop has begun. `connect` returns the task that drives a
 /// connection with the orders of a [`Member`], or `None` where there is nothing to drive.
+///
+/// A connection beyond a limit of [`Server::limits`] is dropped at once. Where a limit was lowered, as many connections as exceed
+/// it are drained, those that came last before the others.
 ///
 /// After the stop `accept` is dropped, and with it the listener; each connection sends GOAWAY, its calls in flight go on for
 /// the grace period, and the rest is aborted. Returns when the last connection has ended.
@@ -30,11 +35,29 @@ where
 {
     let (group, host) = (Group::new(), server.host());
     let mut backoff = BACKOFF_MIN;
+    let mut limits = server.limits().watch();
+    let mut accepts = 0u32;
     while !stop.has_begun() {
-        match accept().await {
+        accepts = (accepts + 1) % IN_A_ROW;
+        if accepts == 0 {
+            yield_now().await;
+        }
+        let accepted = {
+            let mut accepting = pin!(accept());
+            poll_fn(|cx| {
+                if limits.poll_changed(cx) {
+                    group.obey_limits(|limit| server.count_drained(limit));
+                }
+                accepting.as_mut().poll(cx)
+            })
+            .await
+        };
+        match accepted {
             Ok((stream, peer)) => {
                 backoff = BACKOFF_MIN;
-                let orders = group.join();
+                // One that is refused is closed here, as it is dropped.
+                let Some(seat) = server.admit(&peer) else { continue };
+                let orders = group.join_with(seat);
                 // A panic here would end all connections of the thread.
                 let task = catch_unwind(AssertUnwindSafe(|| connect(stream, peer, orders)));
                 if let Ok(Some(task)) = task {
@@ -62,4 +85,17 @@ where
     .await;
     group.enter(Phase::Abort);
     group.emptied().await;
+}
+
+/// Lets the other tasks of the thread run: whoever connects and leaves all the time must not keep it.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

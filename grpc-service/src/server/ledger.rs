@@ -10,7 +10,7 @@ use grpc_proto::{CloseCounts, CloseReason, ConnectionError, Stats};
 
 use super::call::Shared;
 use crate::report::{Throttle, run_hook};
-use crate::{Host, Peer, ServerHooks};
+use crate::{ConnectionLimit, Host, Peer, ServerHooks};
 
 /// Counters of a server, or of several added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,15 @@ pub struct ServerStats {
     pub connections_closed: CloseCounts,
     /// Attempts to accept that failed for want of descriptors or memory.
     pub accepts_failed: u64,
+    /// Connections that were closed at accept because the process had as many as it may
+    /// ([`ServingLimits::connections`](crate::ServingLimits::connections)).
+    pub refused_by_process: u64,
+    /// … because the worker had.
+    pub refused_by_worker: u64,
+    /// … because the peer's address had.
+    pub refused_by_address: u64,
+    /// Connections that got GOAWAY because one of these limits was lowered.
+    pub drained_by_limit: u64,
     /// Handlers that panicked.
     pub handlers_panicked: u64,
     /// The counters of all connections, closed and open, added up.
@@ -38,6 +47,10 @@ impl AddAssign for ServerStats {
             connections_open,
             connections_closed,
             accepts_failed,
+            refused_by_process,
+            refused_by_worker,
+            refused_by_address,
+            drained_by_limit,
             handlers_panicked,
             connections,
         } = other;
@@ -45,6 +58,10 @@ impl AddAssign for ServerStats {
         self.connections_open += connections_open;
         self.connections_closed += connections_closed;
         self.accepts_failed += accepts_failed;
+        self.refused_by_process += refused_by_process;
+        self.refused_by_worker += refused_by_worker;
+        self.refused_by_address += refused_by_address;
+        self.drained_by_limit += drained_by_limit;
         self.handlers_panicked += handlers_panicked;
         self.connections += connections;
     }
@@ -60,9 +77,11 @@ pub(crate) struct Ledger {
     hooks: Option<Arc<dyn ServerHooks>>,
     panics: Throttle,
     accepts: Throttle,
+    refusals: Throttle,
+    drains: Throttle,
 }
 
-/// The least time between two lines about handlers that panic, and between two about accepts that fail.
+/// The least time between two lines about handlers that panic, and between two about connections that are not served.
 const PANIC_LINES: Duration = Duration::from_secs(1);
 const ACCEPT_LINES: Duration = Duration::from_secs(10);
 
@@ -75,6 +94,8 @@ impl Ledger {
             hooks,
             panics: Throttle::new(PANIC_LINES),
             accepts: Throttle::new(ACCEPT_LINES),
+            refusals: Throttle::new(ACCEPT_LINES),
+            drains: Throttle::new(ACCEPT_LINES),
         })
     }
 
@@ -149,6 +170,32 @@ impl Ledger {
             let text =
                 format!("accepting a connection failed, next attempt in {wait:?}: {error}{more}");
             run_hook(|| host.report(&text));
+        }
+    }
+
+    /// A connection was closed at accept.
+    pub(crate) fn refused(&self, limit: ConnectionLimit, peer: &Peer, host: &dyn Host) {
+        self.count(|totals| {
+            *match limit {
+                ConnectionLimit::Process => &mut totals.refused_by_process,
+                ConnectionLimit::Worker => &mut totals.refused_by_worker,
+                ConnectionLimit::Address => &mut totals.refused_by_address,
+            } += 1;
+        });
+        self.hook(|hooks| hooks.connection_refused(peer, limit));
+        if let Some(skipped) = self.refusals.pass(host.now()) {
+            let more = skipped_text(skipped);
+            run_hook(|| host.report(&format!("a connection of {peer} was refused: {limit}{more}")));
+        }
+    }
+
+    /// A connection was told to go because a limit was lowered.
+    pub(crate) fn drained(&self, limit: ConnectionLimit, host: &dyn Host) {
+        self.count(|totals| totals.drained_by_limit += 1);
+        if let Some(skipped) = self.drains.pass(host.now()) {
+            let more = skipped_text(skipped);
+            let name = limit.as_str();
+            run_hook(|| host.report(&format!("a connection drains, {name} was lowered{more}")));
         }
     }
 

@@ -35,8 +35,9 @@ pub use router::Router;
 pub use sink::Sink;
 
 use crate::compression::{Codecs, Compression};
+use crate::limits::Door;
 use crate::pool::{Pool, PoolLimits, PoolUse};
-use crate::{Host, Peer, Recordings, ServerHooks};
+use crate::{ConnectionLimit, Host, Peer, Recordings, Seat, ServerHooks, SharedLimits};
 
 /// How the connections of a server behave.
 #[derive(Clone)]
@@ -47,11 +48,12 @@ pub struct ServerOptions {
     pub(crate) compression: Compression,
     pub(crate) recordings: Option<Recordings>,
     pub(crate) hooks: Option<Arc<dyn ServerHooks>>,
+    pub(crate) limits: SharedLimits,
 }
 
 impl fmt::Debug for ServerOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { config, decode, pool, compression, recordings, hooks } = self;
+        let Self { config, decode, pool, compression, recordings, hooks, limits } = self;
         f.debug_struct("ServerOptions")
             .field("config", config)
             .field("decode", decode)
@@ -59,6 +61,7 @@ impl fmt::Debug for ServerOptions {
             .field("compression", compression)
             .field("recordings", recordings)
             .field("hooks", &hooks.is_some())
+            .field("limits", limits)
             .finish()
     }
 }
@@ -80,6 +83,7 @@ impl ServerOptions {
             compression: Compression::none(),
             recordings: None,
             hooks: None,
+            limits: SharedLimits::default(),
         })
     }
 
@@ -117,6 +121,19 @@ impl ServerOptions {
         self.hooks = Some(hooks);
         self
     }
+
+    /// Sets the limits that servers of these options share, with all others that have a clone of them; by default those of one
+    /// `ServerOptions` and its clones do. Keep a clone to change them while the servers run.
+    #[must_use]
+    pub fn limits(mut self, limits: SharedLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The limits that the servers share.
+    pub fn shared_limits(&self) -> &SharedLimits {
+        &self.limits
+    }
 }
 
 impl Default for ServerOptions {
@@ -133,6 +150,7 @@ pub struct Server {
     pool: Rc<Pool>,
     host: Rc<dyn Host>,
     ledger: Rc<Ledger>,
+    door: Rc<Door>,
 }
 
 /// The routes in force; calls that run keep those that they started with.
@@ -153,7 +171,32 @@ impl Server {
         let pool = Rc::new(Pool::new(options.pool, Codecs::new(options.compression.clone())));
         let routes = Rc::new(Deployed { current: RefCell::new(Rc::new(router)) });
         let ledger = Ledger::new(options.hooks.clone());
-        Self { options, routes, pool, host, ledger }
+        let door = Door::new(options.limits.clone());
+        Self { options, routes, pool, host, ledger, door }
+    }
+
+    /// Asks whether one more connection may be served: `None` if a limit of [`ServingLimits`](crate::ServingLimits) is
+    /// reached, which is counted and reported. Close the transport then.
+    ///
+    /// Keep the seat as long as the connection. `accept` serves without one, and the limits do not know of it.
+    pub fn admit(&self, peer: &Peer) -> Option<Seat> {
+        match self.door.admit(peer) {
+            Ok(seat) => Some(seat),
+            Err(limit) => {
+                self.ledger.refused(limit, peer, &*self.host);
+                None
+            }
+        }
+    }
+
+    /// The limits that the server shares with others.
+    pub fn limits(&self) -> &SharedLimits {
+        self.door.limits()
+    }
+
+    /// Counts connections that were told to go because a limit was lowered.
+    pub(crate) fn count_drained(&self, limit: ConnectionLimit) {
+        self.ledger.drained(limit, &*self.host);
     }
 
     /// A connection that was accepted from `peer`.
