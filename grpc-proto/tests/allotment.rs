@@ -146,3 +146,20 @@ fn a_message_takes_its_whole_memory_until_its_last_byte_has_left() {
     let usage = pair.server.usage();
     assert_eq!((usage.send, usage.queued), (SENT, (1 << 20) + 5), "its buffer is still there");
 }
+
+#[test]
+fn a_connection_that_has_failed_keeps_no_memory_for_reuse() {
+    let (mut pair, _) = waiting();
+    pair.server.allot(Allotment::UNLIMITED);
+    let mut opened = None;
+    pair.run(|conn, event, _| {
+        let server::Event::Message(call, message) = event else { panic!("{event}") };
+        let grpc_proto::Payload::Assembled(buf) = message.payload else { panic!("in pieces") };
+        conn.recycle(buf);
+        opened = Some(call);
+    });
+    assert!(opened.is_some() && pair.server.usage().pooled > 0);
+    pair.server.close(grpc_proto::ErrorCode::ENHANCE_YOUR_CALM, pair.now);
+    while pair.server.poll_event(&mut &b""[..], pair.now).is_ok() {}
+    assert_eq!(pair.server.usage().pooled, 0);
+}

@@ -330,6 +330,9 @@ impl Session {
             }
         }
         self.waiting.clear();
+        // Nothing is received or sent any more, and the last bytes may take a while to leave.
+        self.pool.shrink();
+        self.lists = alloc::vec::Vec::new();
         Err(error)
     }
 
