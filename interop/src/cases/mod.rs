@@ -123,6 +123,32 @@ pub const ABSENT: &[(&str, &str)] = &[
     ("orca_oob", "reports of load to a balancer (ORCA)"),
 ];
 
+/// The cases that servers of others cannot pass, by the name of the peer: why.
+pub const BEYOND: &[(&str, &[(&str, &str)])] = &[
+    (
+        "grpcio",
+        &[
+            ("client_compressed_unary", "grpcio does not show whether a message came compressed"),
+            (
+                "client_compressed_streaming",
+                "grpcio does not show whether a message came compressed",
+            ),
+        ],
+    ),
+    (
+        "grpc-js",
+        &[
+            ("client_compressed_unary", "grpc-js does not show whether a message came compressed"),
+            (
+                "client_compressed_streaming",
+                "grpc-js does not show whether a message came compressed",
+            ),
+            ("server_compressed_unary", "grpc-js's server does not compress"),
+            ("server_compressed_streaming", "grpc-js's server does not compress"),
+        ],
+    ),
+];
+
 /// Says what happened where something else should have.
 fn context<T, E: Display>(what: &str, result: Result<T, E>) -> Result<T, String> {
     result.map_err(|error| format!("{what}: {error}"))
