@@ -64,6 +64,16 @@ bugs! {
     FullWaits => "service/drive: an endpoint that stopped for want of room waits for a write, though there is room";
     ClosedSpins => "service/drive: a connection that is closed goes on looking at its timer";
     TimerOnce => "service/drive: a timer that was early is not set again";
+    ForgottenLowered => "session/slots: the highest identifier among forgotten streams is overwritten by a lower one";
+    DrainedEarly => "session/end: a connection counts as drained before its last GOAWAY was pulled";
+    RunsCounted => "session/frames: the reset of a call that ran takes a token";
+    LineKept => "session/verbs: a message that completes within the room for padding still wants its reservation";
+    TemplateReused => "call/template: a head takes the place of one that still waits to be sent";
+    TimeoutRestarts => "service/client: a timeout counts from the latest poll instead of the first";
+    TurnLost => "service/queue: a call that was woken and then dropped does not pass its turn on";
+    CompressionOff => "service/server: compression that one call turns off stays off for the next in its place";
+    BombPasses => "service/compression: a message may be larger than the limit when decompressed";
+    PaceLost => "service/dialer: a connection that was lost is opened again without a pause";
 }
 
 #[cfg(feature = "planted")]

@@ -22,9 +22,11 @@ pub enum Concern {
     Crowd,
     /// Limits that must fit the calls of a world to be met at all.
     Limits,
+    /// What a world is about, if it is about one thing.
+    Particular,
 }
 
-const CONCERNS: usize = 7;
+const CONCERNS: usize = 8;
 
 /// A source of choices.
 pub trait Entropy {

@@ -1,5 +1,7 @@
 //! Scenarios from entropy: each switches off a part of the features and faults and draws its limits too.
 
+mod worlds;
+
 use crate::adversary;
 use crate::entropy::{Concern, Draw, Entropy};
 use crate::scenario::*;
@@ -69,7 +71,7 @@ pub fn generate(entropy: &mut dyn Entropy) -> Scenario {
         for server in 0..servers as u8 {
             if scenario.links.is_empty() || draw.below(2) == 1 {
                 let (up, down) = (pipe(draw, &swarm), pipe(draw, &swarm));
-                scenario.links.push(LinkPlan { client, server, up, down });
+                scenario.links.push(LinkPlan { client, server, up, down, ..LinkPlan::default() });
             }
         }
     }
@@ -130,6 +132,7 @@ pub fn generate(entropy: &mut dyn Entropy) -> Scenario {
     if swarm.odd_limits {
         scarce(&mut Draw::new(entropy, Concern::Limits), &mut scenario);
     }
+    worlds::particular(&mut Draw::new(entropy, Concern::Particular), &mut scenario);
     scenario
 }
 

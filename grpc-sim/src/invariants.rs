@@ -1,7 +1,7 @@
 //! What must hold between the two ends of a connection, whatever drives them.
 
 use grpc_proto::Limits;
-use grpc_proto::http2::{Session, Side};
+use grpc_proto::http2::{Session, Side, StreamView};
 
 use crate::monitor::Monitor;
 
@@ -11,6 +11,14 @@ pub(crate) fn other(side: Side) -> Side {
         Side::Client => Side::Server,
         Side::Server => Side::Client,
     }
+}
+
+/// Streams that all may be walked over at each turn.
+const FEW: usize = 16;
+
+/// Whether what walks over all streams is to look at a connection of so many: of many, now and then is often enough.
+pub(crate) fn is_looked_at(streams: usize, turn: u64) -> bool {
+    streams <= FEW || turn.is_multiple_of((streams / FEW) as u64 + 1)
 }
 
 /// Granted = consumed + under way + what may still be sent, from one end to the other: says what does not add up.
@@ -38,13 +46,21 @@ pub(crate) fn windows_differ(
     }
     // SETTINGS that only one end counts with yet.
     let unread = i64::from(to.recv_base()) - i64::from(from.peer_settings().initial_window_size);
+    // Of many streams, those of one end are not walked over for each of the other's.
+    let mut sorted: Vec<StreamView> = Vec::new();
+    if from.occupied() > FEW {
+        sorted.extend(to.streams());
+        sorted.sort_unstable_by_key(|stream| stream.id);
+    }
+    let find = |id| match from.occupied() > FEW {
+        true => sorted.binary_search_by_key(&id, |stream| stream.id).ok().map(|at| sorted[at]),
+        false => to.streams().find(|other| other.id == id),
+    };
     for sending in from.streams() {
         if sending.id == 0 || sending.state.is_closed() {
             continue;
         }
-        let Some(receiving) = to.streams().find(|other| other.id == sending.id) else {
-            continue;
-        };
+        let Some(receiving) = find(sending.id) else { continue };
         if !receiving.state.can_receive() {
             continue;
         }

@@ -56,6 +56,13 @@ marks! {
     Frozen => "one end had no turns for a while";
     HalfClosed => "one end closed in the midst of things";
     Trimmed => "an idle connection gave its memory back";
+    ForgottenData => "late DATA came for a stream whose end 64 others had followed";
+    PaddingRoom => "a message came in the room for padding, without the reservation that it waited for";
+    HeadsAwaited => "a head was written while all remembered heads waited to be sent";
+    QueuedCancelled => "a call was cancelled in line for a stream";
+    QueuedDeadline => "a deadline passed in line for a stream";
+    CancelStorm => "a hundred calls of one connection were cancelled after their headers";
+    DeadlineStorm => "a hundred deadlines passed on one connection";
     AttackRepelled => "an attack ended its connection";
     AttackTolerated => "an attacker below the limit was served";
     AttackCutShort => "an attacked end went away by itself before the attack was over";
@@ -80,6 +87,18 @@ marks! {
     ServiceRepelled => "services: an attack ended its connection";
     ServiceTolerated => "services: an attacker below the limit was served";
     Restarted => "services: a server came back with another identity";
+    LineTimeout => "services: a timeout passed in line for a stream";
+    LineDropped => "services: a call was dropped in line for a stream";
+    TurnDropped => "services: a call was dropped in its turn";
+    ServiceStorm => "services: a hundred calls were dropped after their headers";
+    Dialed => "channel: it connected by itself";
+    DialedAgain => "channel: it connected again";
+    DialFailed => "channel: a call failed for want of a connection";
+    DialAwaited => "channel: a call waited until an attempt after a failed one had succeeded";
+    CompressedGzip => "compression: a message came in gzip";
+    CompressedDeflate => "compression: a message came in deflate";
+    LeftPlain => "compression: a message was left as it is at the wish of its sender";
+    Bomb => "compression: a message exceeded the limit when decompressed";
     Adapter => "adapter: its loop drove a connection";
     CompletedInPlace => "adapter: an operation completed when it was begun";
     CompletedShort => "adapter: a write took a part of what there was";
@@ -91,10 +110,13 @@ marks! {
 pub struct Marks([u64; 4]);
 
 impl Marks {
+    /// How the names of those begin that stand for a rule.
+    pub const RULES: &str = "rule broken: ";
+
     /// Marks in the order of their names: the simulator's own, then each rule that a peer can break.
     pub fn names() -> impl Iterator<Item = String> {
         let own = TEXTS.iter().map(|text| (*text).to_owned());
-        own.chain(Violation::ALL.iter().map(|rule| format!("rule broken: {rule:?}")))
+        own.chain(Violation::ALL.iter().map(|rule| format!("{}{rule:?}", Marks::RULES)))
     }
 
     pub(crate) fn reach(&mut self, mark: Mark) {

@@ -19,6 +19,8 @@ pub(crate) struct Monitor {
     last_stream: u32,
     /// How many streams the client has open as far as frames that were written tell.
     open: u32,
+    /// Streams that the server has reset.
+    resets: u64,
 }
 
 /// What one side has written.
@@ -46,6 +48,9 @@ struct Way {
     sent: i64,
     /// Flow-controlled things that the other side has not read yet.
     under_way: VecDeque<UnderWay>,
+    /// The sums over these: DATA, and credit of the connection.
+    data: i64,
+    credit: i64,
 }
 
 impl std::fmt::Debug for Way {
@@ -80,6 +85,11 @@ struct Stream {
     heads: [u32; 2],
     sent: [i64; 2],
     granted: [i64; 2],
+    /// What is under way of these.
+    data: [i64; 2],
+    credit: [i64; 2],
+    /// How many streams the server had reset before, and this one.
+    reset_after: u64,
 }
 
 mod kind {
@@ -123,8 +133,16 @@ impl Monitor {
             granted: DEFAULT_WINDOW,
             sent: 0,
             under_way: VecDeque::new(),
+            data: 0,
+            credit: 0,
         };
-        Monitor { ways: [way(24), way(0)], streams: BTreeMap::new(), last_stream: 0, open: 0 }
+        Monitor {
+            ways: [way(24), way(0)],
+            streams: BTreeMap::new(),
+            last_stream: 0,
+            open: 0,
+            resets: 0,
+        }
     }
 
     /// Bytes that `side` has written; `boundary` hears where frames end.
@@ -188,21 +206,32 @@ impl Monitor {
         let way = &mut self.ways[side as usize];
         way.known = way.read;
         way.read += bytes as u64;
-        while way.under_way.front().is_some_and(|front| front.at <= way.read) {
-            way.under_way.pop_front();
+        while let Some(front) = way.under_way.pop_front_if(|front| front.at <= way.read) {
+            if front.data > 0 || front.stream == 0 {
+                way.data -= front.data;
+                way.credit -= front.credit;
+            }
+            if let Some(stream) = self.streams.get_mut(&front.stream) {
+                stream.data[side as usize] -= front.data;
+                stream.credit[side as usize] -= front.credit;
+            }
         }
     }
 
     /// DATA of `side` on a stream (0 is the connection) that the other end has not counted yet.
     pub(crate) fn data_under_way(&self, side: Side, stream: u32) -> i64 {
-        let under_way = self.ways[side as usize].under_way.iter();
-        under_way.filter(|u| stream == 0 || u.stream == stream).map(|u| u.data).sum()
+        match stream {
+            0 => self.ways[side as usize].data,
+            _ => self.streams.get(&stream).map_or(0, |stream| stream.data[side as usize]),
+        }
     }
 
     /// Credit that `side` has given on a stream and the other end has not read yet.
     pub(crate) fn credit_under_way(&self, side: Side, stream: u32) -> i64 {
-        let under_way = self.ways[side as usize].under_way.iter();
-        under_way.filter(|u| u.stream == stream).map(|u| u.credit).sum()
+        match stream {
+            0 => self.ways[side as usize].credit,
+            _ => self.streams.get(&stream).map_or(0, |stream| stream.credit[side as usize]),
+        }
     }
 
     /// SETTINGS_INITIAL_WINDOW_SIZE as `side` has announced it.
@@ -280,6 +309,8 @@ impl Monitor {
             if len > 0 && stream.sent[at] > initial + stream.granted[1 - at] {
                 return Err(format!("DATA on stream {} exceeds its window", header.stream));
             }
+            stream.data[at] += len;
+            way.data += len;
             way.sent += len;
             way.under_way.push_back(UnderWay {
                 at: way.written,
@@ -320,6 +351,11 @@ impl Monitor {
         let end = header.flags & 1 != 0;
         match header.kind {
             kind::DATA => {
+                let late = self.streams.get(&header.stream).filter(|stream| stream.reset[1]);
+                // As many as an end remembers have ended since, and the DATA comes behind all of them.
+                if late.is_some_and(|stream| self.resets - stream.reset_after >= 64) {
+                    marks.reach(Mark::ForgottenData);
+                }
                 if end {
                     self.end(at, header.stream)?;
                 }
@@ -472,6 +508,10 @@ impl Monitor {
         if stream.ended != [true, true] && stream.reset == [false, false] {
             self.open -= 1;
         }
+        if at == 1 {
+            self.resets += 1;
+            stream.reset_after = self.resets;
+        }
         stream.reset[at] = true;
         stream.reset_at[at] = self.ways[at].written;
         Ok(())
@@ -490,6 +530,7 @@ impl Monitor {
             credit: increment,
         });
         if id == 0 {
+            way.credit += increment;
             way.granted += increment;
             let granted = way.granted;
             if granted - self.ways[1 - at].sent > MAX_WINDOW {
@@ -501,6 +542,7 @@ impl Monitor {
         if stream.reset[at] {
             return Err(format!("WINDOW_UPDATE on stream {id} after RST_STREAM"));
         }
+        stream.credit[at] += increment;
         stream.granted[at] += increment;
         if initial + stream.granted[at] - stream.sent[1 - at] > MAX_WINDOW {
             return Err(format!("the window of stream {id} overflows"));

@@ -9,6 +9,9 @@ use std::time::Duration;
 use grpc_proto::{Config, ConfigError, Limits};
 use serde::{Deserialize, Serialize};
 
+/// Deadlines from this on are no shorter than the time that a request takes on its way, where nothing is narrow.
+pub(crate) const SHORT_US: u32 = 2000;
+
 /// Everything that happens to a world.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -107,6 +110,14 @@ pub enum Knob {
     Leases,
     /// Adapter: whether output is pulled after each event instead of after all of them.
     PullEachEvent,
+    /// Services: what messages are sent in: 0 is nothing, 1 gzip, 2 deflate. Both are accepted; without it neither is.
+    Compress,
+    /// Services: the level of that.
+    CompressLevel,
+    /// Services: fewer bytes are sent as they are.
+    CompressAtLeast,
+    /// Services: the first pause between attempts of a channel that connects by itself.
+    BackoffMs,
 }
 
 impl Knob {
@@ -153,7 +164,12 @@ impl Knob {
             Knob::MaxAgeMs => limits.max_age = Some(span),
             Knob::DrainGraceMs => limits.drain_grace = Some(span),
             Knob::KeepaliveMs => limits.keepalive = Some(span),
-            Knob::Leases | Knob::PullEachEvent => {}
+            Knob::Leases
+            | Knob::PullEachEvent
+            | Knob::Compress
+            | Knob::CompressLevel
+            | Knob::CompressAtLeast
+            | Knob::BackoffMs => {}
         }
     }
 }
@@ -180,6 +196,9 @@ pub struct LinkPlan {
     pub client: u8,
     /// Index of the server.
     pub server: u8,
+    /// Services: whether the client's channel connects by itself, and again.
+    #[serde(skip_serializing_if = "is_false")]
+    pub dialed: bool,
     /// From client to server.
     pub up: PipePlan,
     /// From server to client.
@@ -234,6 +253,24 @@ pub struct CallPlan {
     /// Services: whether its handler waits for another one that does, for a while.
     #[serde(skip_serializing_if = "is_false")]
     pub meets: bool,
+    /// Core: which of its service's methods it is.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub path: u8,
+    /// Services: what its requests are compressed with.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub coding: Coding,
+    /// Services: whether every second request, from the first on, is sent as it is.
+    #[serde(skip_serializing_if = "is_false")]
+    pub plain_requests: bool,
+    /// Services: whether every second response, from the first on, is sent as it is.
+    #[serde(skip_serializing_if = "is_false")]
+    pub plain_responses: bool,
+    /// Services: whether its deadline is a timeout, which counts from the first poll.
+    #[serde(skip_serializing_if = "is_false")]
+    pub timeout: bool,
+    /// Services: whether it waits for a connection where the channel connects by itself.
+    #[serde(skip_serializing_if = "is_false")]
+    pub wait_for_ready: bool,
     /// When it starts.
     pub at_us: u32,
     /// It starts when this call has ended, `at_us` after it.
@@ -314,6 +351,20 @@ impl Method {
             Method::Talk => (true, true),
         }
     }
+}
+
+/// What the requests of a call are compressed with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "each is the encoding with its name")]
+pub enum Coding {
+    /// With what its channel compresses all calls.
+    #[default]
+    Channel,
+    Gzip,
+    Deflate,
+    /// With nothing.
+    Identity,
 }
 
 /// When a client gives up.
@@ -570,6 +621,27 @@ impl Scenario {
             || self.has_knob(link, &[Knob::SendStallTimeoutMs, Knob::ProgressTimeoutMs])
     }
 
+    /// Whether a call of a link may be reset before it has run, or is refused: what takes a token of the server's.
+    ///
+    /// A client that cancels when the headers have come does so after that. Where the network has no narrow places, so
+    /// does one whose deadline is no shorter than the time that a request takes.
+    pub(crate) fn takes_reset_tokens(&self, link: usize) -> bool {
+        let streams = limits_of(self.ends(link).1).max_concurrent_streams;
+        let plan = &self.links[link];
+        let is_wide = |pipe: &PipePlan| {
+            [pipe.bandwidth, pipe.buffer, pipe.receive_max, pipe.write_max] == [0; 4]
+                && pipe.delay_us < SHORT_US
+        };
+        let is_wide = is_wide(&plan.up) && is_wide(&plan.down) && self.faults.is_empty();
+        self.is_slow(link)
+            || self.calls.len() > streams as usize
+            || self.calls.iter().enumerate().any(|(n, call)| {
+                let gives_up = !matches!(call.cancel, None | Some(CancelPlan::AfterMessages(_)));
+                let ends = call.deadline_us.is_some_and(|us| us < SHORT_US || !is_wide);
+                gives_up || ends || self.has_small_lists(n)
+            })
+    }
+
     /// Whether either end of a link may end its connections by itself.
     pub(crate) fn is_restless(&self, link: usize) -> bool {
         self.crawls(link)
@@ -581,9 +653,9 @@ impl Scenario {
                     Knob::PrefaceTimeoutMs,
                     Knob::SettingsTimeoutMs,
                     Knob::SettingsAckTimeoutMs,
-                    Knob::ResetBurst,
                 ],
             )
+            || self.has_knob(link, &[Knob::ResetBurst]) && self.takes_reset_tokens(link)
             || self.has_knob(link, &[Knob::KeepaliveMs])
                 && (self.pings_too_often(link) || self.is_narrow(link))
     }

@@ -3,6 +3,8 @@
 
 mod attack;
 mod caller;
+mod coding;
+mod dialed;
 mod faults;
 mod handler;
 mod judge;
@@ -62,6 +64,8 @@ struct Stage {
     waiting: RefCell<Vec<Waker>>,
     /// Calls and attacks that are over.
     over: Cell<usize>,
+    /// Calls that were dropped when their headers had come.
+    dropped: Cell<u32>,
 }
 
 /// One call, as both its ends have seen it.
@@ -71,8 +75,9 @@ struct CallState {
     deadline: Option<Instant>,
     /// Which of its link's connections it is made on.
     connection: u64,
-    /// When there was a channel for it.
+    /// When there was a channel for it, and how many attempts to connect had failed by then.
     opened: Instant,
+    failed_before: u64,
     over: bool,
     ok: bool,
     gave_up: bool,
@@ -123,6 +128,12 @@ struct LinkState {
     leaving: Through,
     /// Its server has crashed since it was connected.
     restarted: bool,
+    /// The last connection that was refused.
+    refused: u64,
+    /// Attempts of a channel that connects by itself that have failed, in all and in a row, and when the last one began.
+    failed: u64,
+    failures: u32,
+    knocked: Option<Instant>,
 }
 
 impl Stage {
@@ -139,6 +150,7 @@ impl Stage {
             arrivals: Cell::new(0),
             waiting: RefCell::default(),
             over: Cell::new(0),
+            dropped: Cell::new(0),
         });
         stage.sim.completions(scenario.layer == Layer::Adapter);
         for (n, link) in scenario.links.iter().enumerate() {
@@ -153,7 +165,9 @@ impl Stage {
     /// A server of this index, with an identity of its own, takes the connections of its links.
     fn start_server(self: &Rc<Self>, index: usize) {
         let knobs = &self.scenario.servers[index];
-        let mut options = options(knobs, ServerOptions::new).pool_limits(pool_limits(knobs));
+        let mut options = options(knobs, ServerOptions::new)
+            .pool_limits(pool_limits(knobs))
+            .compression(coding::compression(knobs));
         if let Some(tapes) = &self.tapes {
             options = options.record(tapes.recordings());
         }
@@ -173,15 +187,14 @@ impl Stage {
     }
 
     /// The channel of a link, connected if it is not, and which of its connections that is.
-    async fn channel(&self, link: usize) -> Result<(u64, Channel), ConnectError> {
+    async fn channel(self: &Rc<Self>, link: usize) -> Result<(u64, Channel), ConnectError> {
+        if self.scenario.links[link].dialed {
+            return Ok(self.dialed(link));
+        }
         if let Some((number, channel)) = &self.links.borrow()[link].channel {
             return Ok((*number, channel.clone()));
         }
-        let knobs = &self.scenario.clients[usize::from(self.scenario.links[link].client)];
-        let mut options = options(knobs, ChannelOptions::new).pool_limits(pool_limits(knobs));
-        if let Some(tapes) = &self.tapes {
-            options = options.record(tapes.recordings());
-        }
+        let options = self.channel_options(link);
         let address = address(link);
         let number = {
             let state = &mut self.links.borrow_mut()[link];
@@ -204,8 +217,24 @@ impl Stage {
         Ok((number, channel))
     }
 
+    /// How the connections of a link's client behave.
+    fn channel_options(&self, link: usize) -> ChannelOptions {
+        let knobs = &self.scenario.clients[usize::from(self.scenario.links[link].client)];
+        let mut options = options(knobs, ChannelOptions::new).pool_limits(pool_limits(knobs));
+        if self.compresses(link) {
+            options = options.compression(coding::compression(knobs));
+        }
+        match &self.tapes {
+            Some(tapes) => options.record(tapes.recordings()),
+            None => options,
+        }
+    }
+
     /// A connection takes no calls any more: the next one needs another.
     fn forget(&self, link: usize, connection: u64) {
+        if self.scenario.links[link].dialed {
+            return;
+        }
         let state = &mut self.links.borrow_mut()[link];
         let old = state.channel.take_if(|(number, _)| *number == connection);
         // Its last channel's end may shut the connection down, which asks nothing of the links.

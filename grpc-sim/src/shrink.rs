@@ -6,8 +6,8 @@ use crate::adversary;
 use crate::campaign::catch;
 use crate::oracle::{Failure, Oracle};
 use crate::scenario::{
-    AttackPlan, CallPlan, CancelPlan, Ending, Knobs, Layer, LinkPlan, PipePlan, Respond, Scenario,
-    SendMode,
+    AttackPlan, CallPlan, CancelPlan, Coding, Ending, Knobs, Layer, LinkPlan, PipePlan, Respond,
+    Scenario, SendMode,
 };
 
 /// Runs that a shrink may take.
@@ -167,7 +167,13 @@ impl Search {
 
     /// Whatever is out of the ordinary goes, one property at a time.
     fn plain(&mut self) {
-        let plain: [fn(&mut CallPlan); 17] = [
+        let plain: [fn(&mut CallPlan); 23] = [
+            |call| call.path = 0,
+            |call| call.coding = Coding::Channel,
+            |call| call.plain_requests = false,
+            |call| call.plain_responses = false,
+            |call| call.timeout = false,
+            |call| call.wait_for_ready = false,
             |call| call.send = SendMode::Handles,
             |call| call.details = 0,
             |call| call.meets = false,
@@ -192,6 +198,7 @@ impl Search {
             }
         }
         for n in 0..self.best.links.len() {
+            self.change(|scenario| scenario.links[n].dialed = false);
             let plain: [fn(&mut PipePlan); 6] = [
                 |pipe| pipe.cut = Default::default(),
                 |pipe| pipe.delay_us = 0,

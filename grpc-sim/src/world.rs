@@ -151,6 +151,11 @@ struct Conn {
     leaving: bool,
     /// Until when an end was frozen: what is due meanwhile comes then.
     thaws: u64,
+    /// Calls that were cancelled after their headers, and that have ended by their deadline.
+    cancelled: u32,
+    late: u32,
+    /// Streams by their slot at the server that waited for the assembly budget when it was last looked at.
+    waited: Vec<usize>,
 }
 
 impl Conn {
@@ -381,6 +386,9 @@ impl<'s> World<'s> {
             blamed: false,
             leaving: false,
             thaws: 0,
+            cancelled: 0,
+            late: 0,
+            waited: Vec::new(),
         });
         self.trace.note(now, Some((index, Side::Client)), &[0], || "connected".into());
         self.links[link].current = Some(index);

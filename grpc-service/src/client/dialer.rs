@@ -294,7 +294,8 @@ async fn dial(task: Task) {
         match connected {
             Ok(()) if held.link().is_open() => {
                 this.failures.set(0);
-                this.due.set(started + backoff.delay(1, entropy));
+                let pause = backoff.delay(1, entropy);
+                this.due.set(if planted!(PaceLost) { started } else { started + pause });
                 this.enter(Stage::Ready(held));
                 return this.waiting.wake_all();
             }

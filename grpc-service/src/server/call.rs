@@ -137,7 +137,9 @@ impl Call {
         self.key.set(None);
         self.half_closed.set(false);
         self.headers_sent.set(false);
-        self.compresses.set(true);
+        if !planted!(CompressionOff) {
+            self.compresses.set(true);
+        }
         self.headers.borrow_mut().clear();
         if !planted!(TrailersKept) {
             self.trailers.borrow_mut().clear();

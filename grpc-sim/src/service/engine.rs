@@ -109,7 +109,9 @@ impl Sim {
             let state = self.state.borrow();
             let due = state.queue.next_at().is_some_and(|at| at <= state.queue.now_ns());
             // Two of all seeds' jumps in nine, so that worlds differ in where they are looked at.
-            let looked = mix(state.seed, state.events) % 9 < 2;
+            // Of many tasks all are looked at less often.
+            let of = 9 * (1 + state.tasks.len() as u64 / 64);
+            let looked = mix(state.seed, state.events) % of < 2;
             if due || !looked {
                 return;
             }

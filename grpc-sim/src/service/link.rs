@@ -12,7 +12,9 @@ use grpc_service::{ClientConnection, Endpoint, OUT_MARK, ServerConnection};
 use super::adapter::{Direction, Socket};
 use crate::adversary::Attacker;
 use crate::entropy::mix;
-use crate::invariants::{holds_too_much, other, tables_differ, waits_too_much, windows_differ};
+use crate::invariants::{
+    holds_too_much, is_looked_at, other, tables_differ, waits_too_much, windows_differ,
+};
 use crate::marks::{Mark, Marks};
 use crate::monitor::Monitor;
 use crate::oracle::Oracle;
@@ -192,6 +194,10 @@ impl End {
     /// Whether the end is gone, but for what its socket has to say.
     fn is_over(&self) -> bool {
         self.over || self.socket.as_ref().is_some_and(Socket::is_done)
+    }
+
+    fn open_calls(&self) -> usize {
+        self.end.borrow().open_calls()
     }
 
     /// Whether a write waits for room in the network.
@@ -562,7 +568,9 @@ impl Link {
             && self.down.is_empty()
             && !self.up.is_finished()
             && !self.down.is_finished();
-        if self.turns.is_multiple_of(16)
+        // Counting walks over every buffer.
+        let streams = client.open_calls().max(server.open_calls()) as u32;
+        if self.turns.is_multiple_of(16 + streams)
             && let Some(text) = client.holds_too_much().or_else(|| server.holds_too_much())
         {
             return Err((Oracle::Memory, text));
@@ -571,7 +579,9 @@ impl Link {
         let (client, server) = (client.end.borrow(), server.end.borrow());
         client.with_session(|_, client| {
             server.with_session(|_, server| {
-                if client.error().is_some() || server.error().is_some() {
+                let streams = client.occupied().max(server.occupied());
+                let is_over = client.error().is_some() || server.error().is_some();
+                if is_over || !is_looked_at(streams, self.turns.into()) {
                     return Ok(());
                 }
                 let differ = windows_differ(monitor, Side::Client, client, server)

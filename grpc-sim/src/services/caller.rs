@@ -1,13 +1,15 @@
 //! The clients' side: every call of the scenario is a task that makes it through a generated stub.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::Poll;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use grpc_proto::{Code, Metadata};
-use grpc_service::client::{Receiving, Sending};
+use grpc_service::client::{Call, Receiving, Sending};
 use grpc_service::{
     Arena, CallError, Channel, Host, Instant, Method as ServiceMethod, ResponseMetadata, Status,
 };
@@ -17,7 +19,7 @@ use super::part::generated::WorldClient;
 use super::part::{Part, is_intact, part};
 use crate::marks::Mark;
 use crate::oracle::Oracle;
-use crate::scenario::{CancelPlan, Method, Respond};
+use crate::scenario::{CancelPlan, Coding, Method, Respond};
 use crate::world::app;
 
 /// Time after which a call that found no connection tries again.
@@ -63,7 +65,12 @@ impl Stage {
             Some(CancelPlan::AfterUs(us)) => {
                 let at = started + Duration::from_micros(us.into());
                 let given_up = Host::timer(&self.sim, at);
-                race(self.converse(n, deadline), given_up).await.unwrap_or(Outcome::GaveUp)
+                // A task that is woken for its call and for its time may look at either first.
+                let raced = match n % 2 {
+                    0 => race(self.converse(n, deadline), given_up).await,
+                    _ => until(given_up, self.converse(n, deadline)).await,
+                };
+                raced.unwrap_or(Outcome::GaveUp)
             }
             _ => self.converse(n, deadline).await,
         };
@@ -80,17 +87,18 @@ impl Stage {
     }
 
     /// Connects if need be, and makes the call.
-    async fn converse(&self, n: usize, deadline: Option<Instant>) -> Outcome {
+    async fn converse(self: &Rc<Self>, n: usize, deadline: Option<Instant>) -> Outcome {
         let plan = &self.scenario.calls[n];
         let link = usize::from(plan.link);
         if link >= self.scenario.links.len() {
             return Outcome::GaveUp;
         }
+        let is_late = deadline.filter(|_| !plan.timeout);
         let (connection, channel) = loop {
             if let Ok(connected) = self.channel(link).await {
                 break connected;
             }
-            if deadline.is_some_and(|deadline| deadline <= self.now()) {
+            if is_late.is_some_and(|deadline| deadline <= self.now()) {
                 // The application's own check: nobody has heard of the call.
                 self.reach(Mark::DeadlineWhileWaiting);
                 return Outcome::GaveUp;
@@ -100,6 +108,7 @@ impl Stage {
         {
             let call = &mut self.calls.borrow_mut()[n];
             (call.connection, call.opened) = (connection, self.now());
+            call.failed_before = self.links.borrow()[link].failed;
         }
         let outcome = self.exchange(n, channel, deadline).await;
         if let Outcome::Status(status, _) = &outcome
@@ -115,7 +124,6 @@ impl Stage {
         let (world, arena) = (WorldClient::new(channel), Arena::new());
         let mut metadata = app::metadata(plan.metadata, n);
         metadata.append(app::CALL, &n.to_string()).expect("a valid entry");
-        let deadline = deadline.unwrap_or(Instant::NEVER);
         let first = plan.requests_sent().first().copied().unwrap_or_default();
         let request = part(n, true, 0, first, &arena);
         self.sim.note(&[60, n as u64], || format!("call {n} begins"));
@@ -124,14 +132,13 @@ impl Stage {
                 self.calls.borrow_mut()[n].sent = 1;
                 let mut beside = ResponseMetadata::default();
                 let call = world.one(&request, &arena).metadata(&metadata).response(&mut beside);
-                let response = with_deadline(call, deadline, |call, at| call.deadline(at)).await;
-                let ended = response.map(|response| self.take_only(n, &response));
-                Outcome::Status(status_of(ended), Some(beside.into()))
+                let response = self.prepare(n, call, deadline).await;
+                let ended = response.map(|response| self.take_only(n, response));
+                self.judge_only(n, ended, beside)
             }
             Method::Gather => {
-                let call = world.gather().metadata(&metadata);
-                let opened = with_deadline(call, deadline, |call, at| call.deadline(at)).await;
-                let mut stream = match opened {
+                let call = self.prepare(n, world.gather().metadata(&metadata), deadline);
+                let mut stream = match Opening::new(self, call).await {
                     Ok(stream) => stream,
                     Err(error) => return Outcome::Status(error.into_status(), None),
                 };
@@ -143,27 +150,27 @@ impl Stage {
                     let arena = Arena::new();
                     let request = part(n, true, index, len, &arena);
                     self.calls.borrow_mut()[n].sent += 1;
+                    stream.set_compression(!self.is_left_plain(n, true, index));
                     if self.waits(stream.send(&request)).await.is_err() {
                         break;
                     }
                 }
                 let mut beside = ResponseMetadata::default();
                 let response = stream.finish_with(&arena, &mut beside).await;
-                let ended = response.map(|response| self.take_only(n, &response));
-                Outcome::Status(status_of(ended), Some(beside.into()))
+                let ended = response.map(|response| self.take_only(n, response));
+                self.judge_only(n, ended, beside)
             }
             Method::Spread => {
                 self.calls.borrow_mut()[n].sent = 1;
-                let call = world.spread(&request).metadata(&metadata);
-                match with_deadline(call, deadline, |call, at| call.deadline(at)).await {
+                let call = self.prepare(n, world.spread(&request).metadata(&metadata), deadline);
+                match call.await {
                     Ok(receiving) => self.receive(n, receiving).await,
                     Err(error) => Outcome::Status(error.into_status(), None),
                 }
             }
             Method::Talk => {
-                let call = world.talk().metadata(&metadata);
-                let opened = with_deadline(call, deadline, |call, at| call.deadline(at)).await;
-                let stream = match opened {
+                let call = self.prepare(n, world.talk().metadata(&metadata), deadline);
+                let stream = match Opening::new(self, call).await {
                     Ok(stream) => stream,
                     Err(error) => return Outcome::Status(error.into_status(), None),
                 };
@@ -171,6 +178,45 @@ impl Stage {
                 beside(self.send_all(n, sending), self.receive(n, receiving)).await
             }
         }
+    }
+
+    /// A call as its plan has it, about to be polled for the first time.
+    fn prepare<'r, M: ServiceMethod, K>(
+        &self,
+        n: usize,
+        call: Call<'r, M, K>,
+        deadline: Option<Instant>,
+    ) -> Call<'r, M, K> {
+        let plan = &self.scenario.calls[n];
+        let call = match (deadline, plan.deadline_us) {
+            (Some(_), Some(us)) if plan.timeout => {
+                let (span, now) = (Duration::from_micros(us.into()), self.now());
+                let state = &mut self.calls.borrow_mut()[n];
+                (state.started, state.deadline) = (now, Some(now + span));
+                call.timeout(span)
+            }
+            (Some(at), _) => call.deadline(at),
+            (None, _) => call,
+        };
+        let call = if plan.wait_for_ready { call.wait_for_ready() } else { call };
+        match plan.coding {
+            Coding::Channel => call,
+            _ => call.compress(self.encoding_of(n, true)),
+        }
+    }
+
+    /// The outcome of a call with one response.
+    fn judge_only(
+        &self,
+        n: usize,
+        ended: Result<u32, CallError>,
+        beside: ResponseMetadata,
+    ) -> Outcome {
+        if let Ok(len) = ended {
+            self.judge_coding(n, false, 0, len, beside.compressed);
+        }
+        let status = ended.err().map_or(Status::OK, CallError::into_status);
+        Outcome::Status(status, Some(beside.into()))
     }
 
     /// Sends all requests of a stream; `false` if the client gave up midway.
@@ -187,6 +233,7 @@ impl Stage {
             let arena = Arena::new();
             let request = part(n, true, index, len, &arena);
             self.calls.borrow_mut()[n].sent += 1;
+            sending.set_compression(!self.is_left_plain(n, true, index));
             if self.waits(sending.send(&request)).await.is_err() {
                 // The receiving half has the outcome.
                 return true;
@@ -220,10 +267,12 @@ impl Stage {
                     return Outcome::Status(error.into_status(), beside_of(receiving).await);
                 }
                 Ok(Some(response)) => {
+                    let len = response.body.len() as u32;
                     let way = if pushes { response.index as usize % 2 } else { 0 };
                     let index = next[way];
                     next[way] += if pushes { 2 } else { 1 };
                     self.check_response(n, index, &response);
+                    self.judge_coding(n, false, index, len, receiving.is_compressed());
                     self.sleep_us(plan.client_think_us).await;
                     let received = {
                         let call = &mut self.calls.borrow_mut()[n];
@@ -238,9 +287,11 @@ impl Stage {
         }
     }
 
-    fn take_only(&self, n: usize, response: &Part<'_>) {
-        self.check_response(n, 0, response);
+    /// Takes the one response; returns the length of its body.
+    fn take_only(&self, n: usize, response: Part<'_>) -> u32 {
+        self.check_response(n, 0, &response);
         self.calls.borrow_mut()[n].received += 1;
+        response.body.len() as u32
     }
 
     fn check_response(&self, n: usize, index: usize, response: &Part<'_>) {
@@ -278,13 +329,62 @@ async fn beside_of<M: ServiceMethod>(mut receiving: Receiving<M>) -> Option<Besi
     Some(Beside { head: receiving.headers().await.clone(), trailers })
 }
 
-fn status_of(ended: Result<(), CallError>) -> Status {
-    ended.err().map_or(Status::OK, CallError::into_status)
+/// The opening of a stream: pending only while the call stands in line.
+struct Opening<'s, F> {
+    stage: &'s Stage,
+    call: Option<F>,
+    /// Set by wakes, once the call stands in line.
+    woken: Option<Arc<Woken>>,
 }
 
-/// A call with its deadline, if it has one.
-fn with_deadline<C>(call: C, at: Instant, set: impl FnOnce(C, Instant) -> C) -> C {
-    if at == Instant::NEVER { call } else { set(call, at) }
+/// Notes that the task was woken.
+struct Woken {
+    is: AtomicBool,
+    task: Waker,
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.is.store(true, Ordering::Relaxed);
+        self.task.wake_by_ref();
+    }
+}
+
+impl<'s, F> Opening<'s, F> {
+    fn new(stage: &'s Stage, call: F) -> Self {
+        Opening { stage, call: Some(call), woken: None }
+    }
+}
+
+impl<S, F: Future<Output = Result<S, CallError>> + Unpin> Future for Opening<'_, F> {
+    type Output = Result<S, CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let woken = Arc::new(Woken { is: AtomicBool::new(false), task: cx.waker().clone() });
+        let waker = Waker::from(Arc::clone(&woken));
+        let Some(call) = &mut self.call else { return Poll::Pending };
+        let polled = Pin::new(call).poll(&mut Context::from_waker(&waker));
+        let waited = self.woken.replace(woken).is_some();
+        if let Poll::Ready(opened) = &polled {
+            self.call = None;
+            let is_late = |error: &CallError| error.code() == Code::DeadlineExceeded;
+            if waited && opened.as_ref().is_err_and(is_late) {
+                self.stage.reach(Mark::LineTimeout);
+            }
+        }
+        polled
+    }
+}
+
+impl<F> Drop for Opening<'_, F> {
+    fn drop(&mut self) {
+        if let (Some(_), Some(woken)) = (&self.call, &self.woken) {
+            self.stage.reach(Mark::LineDropped);
+            if woken.is.load(Ordering::Relaxed) {
+                self.stage.reach(Mark::TurnDropped);
+            }
+        }
+    }
 }
 
 /// The output of `main`, unless `end` comes first.
@@ -296,6 +396,16 @@ pub(super) async fn race<T>(
     poll_fn(|cx| match main.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => end.as_mut().poll(cx).map(|()| None),
+    })
+    .await
+}
+
+/// As [`race`], where the end is looked at first.
+async fn until<T>(end: impl Future<Output = ()>, main: impl Future<Output = T>) -> Option<T> {
+    let (mut main, mut end) = (pin!(main), pin!(end));
+    poll_fn(|cx| match end.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(None),
+        Poll::Pending => main.as_mut().poll(cx).map(Some),
     })
     .await
 }

@@ -162,6 +162,7 @@ impl Running {
             let text = format!("request {index} of call {n} was not sent so: {request:?}");
             return self.stage.sim.fail(Oracle::Prefix, text);
         }
+        self.stage.judge_coding(n, true, index, len, cx.is_compressed());
         self.stage.sim.note(&[51, n as u64], || format!("handler of call {n} takes {index}"));
         if plan.server_think_us > 0 {
             cx.sleep(Duration::from_micros(plan.server_think_us.into())).await;
@@ -239,6 +240,7 @@ impl Running {
         let response = part(self.n, false, index, len, &arena);
         let mut sending = pin!(out.send(&response));
         let sent = poll_fn(|context| {
+            self.choose_compression(cx, index);
             let polled = sending.as_mut().poll(context);
             if polled.is_pending() {
                 self.stage.reach(Mark::SinkWaited);
@@ -259,8 +261,16 @@ impl Running {
             return part(self.n, false, 0, 9, cx.arena());
         }
         self.stage.calls.borrow_mut()[self.n].answered += 1;
+        self.choose_compression(cx, 0);
         let len = self.plan().responses.first().copied().unwrap_or_default();
         part(self.n, false, 0, len, cx.arena())
+    }
+
+    /// Says of a response whether it may be compressed; a handler that minds says so of each, the others say nothing.
+    fn choose_compression(&self, cx: &Cx<'_>, index: usize) {
+        if self.plan().plain_responses {
+            cx.set_compression(!self.stage.is_left_plain(self.n, false, index));
+        }
     }
 
     /// How the handler ends; the status is what its client must see.

@@ -7,8 +7,11 @@ use super::part::BESIDE;
 use super::{CallState, Stage};
 use crate::marks::Mark;
 use crate::oracle::Oracle;
-use crate::scenario::{Ending, Knob, Method, limits_of};
+use crate::scenario::{CancelPlan, Ending, Knob, Method, limits_of};
 use crate::world::app;
+
+/// Calls that make a storm.
+const STORM: u32 = 100;
 
 impl Stage {
     pub(super) fn judge(&self, n: usize, outcome: &Outcome) {
@@ -17,6 +20,12 @@ impl Stage {
             Outcome::GaveUp => {
                 self.reach(Mark::StreamDropped);
                 self.calls.borrow_mut()[n].gave_up = true;
+                if self.scenario.calls[n].cancel == Some(CancelPlan::AfterMessages(0)) {
+                    self.dropped.set(self.dropped.get() + 1);
+                    if self.dropped.get() == STORM {
+                        self.reach(Mark::ServiceStorm);
+                    }
+                }
             }
             Outcome::Status(status, beside) => {
                 let judged = self.judge_status(n, status, beside.as_ref());
@@ -47,6 +56,7 @@ impl Stage {
         if let Some(beside) = beside {
             self.judge_head(n, &beside.head, false)?;
         }
+        self.mark_dialed(n, status)?;
         let call = &mut self.calls.borrow_mut()[n];
         let small_lists = self.scenario.has_small_lists(n);
         let same = |verdict| app::same_status(verdict, status, small_lists);
@@ -116,11 +126,15 @@ impl Stage {
             Code::Unavailable => {
                 self.reach(Mark::ServiceUnavailable);
                 disturbed
+                    || state.refused >= call.connection
                     || state.leaving.covers(call.connection)
                     || self.was_refused(link, status, call)
             }
             Code::ResourceExhausted => {
                 self.reach(Mark::ServiceTooLarge);
+                if status.message().ends_with("limit when decompressed") {
+                    self.reach(Mark::Bomb);
+                }
                 self.sends_too_much(n)
                     || self.has_large_message(n)
                     || self.scenario.has_small_lists(n)

@@ -1,5 +1,6 @@
 //! What both applications agree on: the bytes of each message, metadata, texts.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use crate::scenario::{CallPlan, SendMode};
 /// Length of the pool that messages are cut out of; no message of a scenario is longer.
 const POOL: usize = 8 << 20;
 const STARTS: u64 = 4096;
+/// The same of messages that can be compressed.
+pub(crate) const REPEATED: usize = 64 << 10;
 
 fn pool() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
@@ -27,6 +30,29 @@ fn pool() -> &'static [u8] {
 pub(crate) fn message(call: usize, up: bool, index: usize, len: u32) -> &'static [u8] {
     let start = mix(call as u64 * 2 + u64::from(up), index as u64) % STARTS;
     &pool()[start as usize..][..(len as usize).min(POOL)]
+}
+
+fn repeated() -> &'static [u8] {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    // Each eight bytes come often enough for any codec to find them.
+    BYTES.get_or_init(|| {
+        let words = (0..(REPEATED as u64 + STARTS) / 8).map(|n| mix(0x4e9ea7, n / 64));
+        words.flat_map(u64::to_le_bytes).collect()
+    })
+}
+
+/// As [`message`], of bytes that get fewer when they are compressed, and shorter than [`REPEATED`].
+pub(crate) fn repetitive(call: usize, up: bool, index: usize, len: u32) -> &'static [u8] {
+    let start = mix(call as u64 * 2 + u64::from(up), index as u64) % STARTS;
+    &repeated()[start as usize..][..(len as usize).min(REPEATED)]
+}
+
+/// The path of a call.
+pub(crate) fn path(plan: &CallPlan) -> Cow<'static, str> {
+    match plan.path {
+        0 => "/sim.World/Call".into(),
+        other => format!("/sim.World/Call{other}").into(),
+    }
 }
 
 /// The name of the field that says which call of the scenario it is.

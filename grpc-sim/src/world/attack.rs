@@ -54,6 +54,9 @@ impl World<'_> {
             blamed: true,
             leaving: false,
             thaws: 0,
+            cancelled: 0,
+            late: 0,
+            waited: Vec::new(),
         });
         let text = || format!("attack {} {:+}", plan.script, plan.over);
         self.trace.note(now.as_nanos(), Some((ci, victim)), &[40, index as u64], text);

@@ -1,12 +1,12 @@
 //! The oracles over connections: at every turn, at rest, and at the end of the world.
 
-use grpc_proto::http2::{Session, Side};
+use grpc_proto::http2::{Session, Side, StreamView};
 use grpc_proto::{ConnectionError, Limits, Reason, TimedOut, Transmit, Violation};
 
 use super::app::is_near;
 use super::end::{Actor, End};
 use super::{Phase, World};
-use crate::invariants::{holds_too_much, tables_differ, windows_differ};
+use crate::invariants::{holds_too_much, is_looked_at, tables_differ, windows_differ};
 use crate::marks::Mark;
 use crate::oracle::Oracle;
 use crate::scenario::Knob;
@@ -40,11 +40,8 @@ impl World<'_> {
     }
 
     pub(super) fn may_refuse(&self, ci: usize) -> bool {
-        self.conns[ci].leaving
-            || self.has_knob(ci, &[Knob::MaxConcurrentStreams])
-            || self.is_restless(ci)
-            || self.scenario.calls.iter().any(|call| call.hold_us > 0)
-            || self.scenario.calls.len() > 90
+        let most = self.server_configs_of(ci).max_concurrent_streams as usize;
+        self.conns[ci].leaving || self.is_restless(ci) || self.scenario.calls.len() > most
     }
 
     pub(super) fn has_large_request(&self, n: usize) -> bool {
@@ -62,7 +59,8 @@ impl World<'_> {
         }
         let fine = match error {
             ConnectionError::PeerMisbehaved(Violation::TooManyResets) => {
-                self.has_knob(ci, &[Knob::ResetBurst])
+                let link = self.conns[ci].link;
+                self.has_knob(ci, &[Knob::ResetBurst]) && self.scenario.takes_reset_tokens(link)
             }
             ConnectionError::PeerMisbehaved(Violation::TooManyPings) => {
                 self.scenario.pings_too_often(self.conns[ci].link)
@@ -132,6 +130,9 @@ impl World<'_> {
         if c.error().is_some() || s.error().is_some() {
             return;
         }
+        if !is_looked_at(c.occupied().max(s.occupied()), self.events) {
+            return;
+        }
         let mut broken = windows_differ(&conn.monitor, Side::Client, c, s);
         broken = broken.or_else(|| windows_differ(&conn.monitor, Side::Server, s, c));
         if let Some(text) = broken {
@@ -150,6 +151,15 @@ impl World<'_> {
         }
         self.mark_windows(ci);
         self.check_at_rest(ci);
+    }
+
+    /// A stream that stands in line for the assembly budget, though all that was sent on it has been read and granted.
+    fn waits_for_nothing(from: &Session, to: &Session) -> Option<String> {
+        let waits = |stream: &StreamView| stream.held == 0 && stream.wanted > 0;
+        let sent = |id| from.streams().any(|stream| stream.id == id && stream.queued == 0);
+        let idle = to.streams().find(|stream| waits(stream) && sent(stream.id))?;
+        let (side, id, wanted) = (to.side(), idle.id, idle.wanted);
+        Some(format!("{side:?} wants {wanted} bytes for stream {id}, which has brought all"))
     }
 
     /// An attacked end that holds more than the formula allows.
@@ -178,8 +188,13 @@ impl World<'_> {
     }
 
     fn mark_windows(&mut self, ci: usize) {
-        let conn = &self.conns[ci];
+        let conn = &mut self.conns[ci];
         let mut reached = Vec::new();
+        conn.waited.clear();
+        if let Some(end) = &conn.server {
+            let waits = end.conn.session().streams().filter(|stream| stream.wanted > 0);
+            conn.waited.extend(waits.map(|stream| stream.index));
+        }
         for session in [
             conn.client.as_ref().map(|end| end.conn.session()),
             conn.server.as_ref().map(|end| end.conn.session()),
@@ -247,6 +262,11 @@ impl World<'_> {
         if held > 0 {
             return self
                 .fail(Oracle::Windows, format!("connection {ci} holds {held} bytes at rest"));
+        }
+        let (c, s) = (client.conn.session(), server.conn.session());
+        let idle = Self::waits_for_nothing(c, s).or_else(|| Self::waits_for_nothing(s, c));
+        if let Some(text) = idle {
+            return self.fail(Oracle::Memory, format!("connection {ci} at rest: the {text}"));
         }
         let moved = stirs(client, now).or_else(|| stirs(server, now));
         if let Some(text) = moved {

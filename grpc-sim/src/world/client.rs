@@ -1,5 +1,7 @@
 //! The client's application: starts calls, sends, reads, gives up, and checks what it is told.
 
+use std::collections::BTreeSet;
+
 use grpc_proto::http2::ErrorCode;
 use grpc_proto::{
     CallHead, CallKey, Client, Code, Message, Payload, Processed, Reason, SendError, Violation,
@@ -13,6 +15,10 @@ use crate::marks::Mark;
 use crate::oracle::Oracle;
 use crate::scenario::CancelPlan;
 
+/// Heads of requests that a client remembers.
+const HEADS: usize = 8;
+/// Calls of one connection that make a storm.
+const STORM: u32 = 100;
 /// Time after which a call that found no connection tries again.
 const RETRY: u64 = 20_000 * US;
 
@@ -49,12 +55,17 @@ impl World<'_> {
         let Some(mut end) = self.conns[ci].client.take() else { return };
         let mut metadata = app::metadata(plan.metadata, n);
         metadata.append(app::CALL, &n.to_string()).expect("a valid entry");
-        let mut head = CallHead::new("/sim.World/Call", "sim");
+        let path = app::path(plan);
+        let mut head = CallHead::new(&path, "sim");
         head.metadata = Some(&metadata);
         head.encoding = plan.send.encoding();
         head.accept_encoding = plan.send.encoding();
+        let awaited = self.heads_are_awaited(&end, n);
         match end.conn.call(&head, self.calls[n].deadline, now) {
             Ok(key) => {
+                if awaited {
+                    self.marks.reach(Mark::HeadsAwaited);
+                }
                 let call = &mut self.calls[n];
                 (call.conn, call.client_key, call.waiting) = (Some(ci), Some(key), false);
                 self.trace.call(now.as_nanos(), ci, n, true);
@@ -75,6 +86,19 @@ impl World<'_> {
         }
         self.conns[ci].client = Some(end);
         self.schedule_turn(ci, Side::Client);
+    }
+
+    /// Whether as many different heads wait to be sent as a client remembers, and that of call `n` is none of them.
+    fn heads_are_awaited(&self, end: &End<Client>, n: usize) -> bool {
+        let head_of =
+            |n: usize| (self.scenario.calls[n].path, self.scenario.calls[n].send.encoding());
+        if self.scenario.calls[n].path == 0 {
+            return false;
+        }
+        let mut heads = BTreeSet::new();
+        let waiting = end.conn.session().streams().filter(|stream| stream.id == 0);
+        heads.extend(waiting.filter_map(|stream| end.at(stream.index)).map(head_of));
+        heads.len() >= HEADS && !heads.contains(&head_of(n))
     }
 
     /// Sends as much as there is room for.
@@ -132,6 +156,18 @@ impl World<'_> {
             return;
         }
         self.marks.reach(Mark::Cancelled);
+        if end.conn.session().streams().any(|stream| stream.index == key.index() && stream.id == 0)
+        {
+            self.marks.reach(Mark::QueuedCancelled);
+        }
+        if self.calls[n].got_headers
+            && let Some(ci) = self.calls[n].conn
+        {
+            self.conns[ci].cancelled += 1;
+            if self.conns[ci].cancelled >= STORM {
+                self.marks.reach(Mark::CancelStorm);
+            }
+        }
         end.conn.cancel(key);
         end.leave(key);
         self.calls[n].cancelled = true;
@@ -302,7 +338,7 @@ impl World<'_> {
         }
         match &outcome.reason {
             None => self.judge_status(n, outcome),
-            Some(reason) => self.judge_reason(ci, n, reason),
+            Some(reason) => self.judge_reason(ci, n, reason, outcome.processed),
         }
     }
 
@@ -352,15 +388,22 @@ impl World<'_> {
     }
 
     /// An end that is not the server's word: something must explain it.
-    fn judge_reason(&mut self, ci: usize, n: usize, reason: &Reason) {
+    fn judge_reason(&mut self, ci: usize, n: usize, reason: &Reason, processed: Processed) {
         let plan = &self.scenario.calls[n];
         let call = &self.calls[n];
         let now = self.now();
-        let conn = &self.conns[ci];
+        let gone = self.conns[ci].blamed || self.conns[ci].leaving;
         let slow = self.is_slow(ci);
         let explained = match reason {
             Reason::Deadline => {
                 self.marks.reach(Mark::DeadlineAtClient);
+                if processed == Processed::No {
+                    self.marks.reach(Mark::QueuedDeadline);
+                }
+                self.conns[ci].late += 1;
+                if self.conns[ci].late >= STORM {
+                    self.marks.reach(Mark::DeadlineStorm);
+                }
                 call.deadline.is_some_and(|deadline| deadline <= now)
             }
             Reason::Reset(ErrorCode::CANCEL) => {
@@ -375,7 +418,7 @@ impl World<'_> {
                 self.scenario.has_small_lists(n)
             }
             Reason::Connection(_) | Reason::NeverSent(_) | Reason::GoAway(_) => {
-                conn.blamed || conn.leaving || slow || self.is_restless(ci)
+                gone || slow || self.is_restless(ci)
             }
             Reason::MessageTooLarge => {
                 self.marks.reach(Mark::TooLarge);

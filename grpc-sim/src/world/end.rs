@@ -94,6 +94,11 @@ impl<R: Role> End<R> {
         }
     }
 
+    /// The call in a slot.
+    pub(super) fn at(&self, slot: usize) -> Option<usize> {
+        self.table.get(slot).copied().flatten().map(|(_, call)| call)
+    }
+
     pub(super) fn calls(&self) -> impl Iterator<Item = (CallKey, usize)> {
         self.table.iter().copied().flatten()
     }
@@ -263,6 +268,23 @@ impl World<'_> {
         }
     }
 
+    /// What is drained has nothing to say any more, for its transport may be closed at any time: nothing but what keeps the
+    /// connection itself going, credit and PINGs.
+    fn check_drained<R: Actor>(&mut self, ci: usize, end: &End<R>) {
+        const PING: u8 = 6;
+        const WINDOW_UPDATE: u8 = 8;
+        let bytes: Vec<u8> = end.out.chunks().flatten().copied().collect();
+        let mut rest = &bytes[..];
+        while let [_, _, len, kind, _, stream @ ..] = rest {
+            let of_connection = stream.starts_with(&[0; 4]);
+            if !of_connection || !matches!(*kind, PING | WINDOW_UPDATE) {
+                let text = format!("a frame of type {kind} was left when it was drained");
+                return self.fail(Oracle::OneEnd, format!("connection {ci}, {:?}: {text}", R::END));
+            }
+            rest = rest.get(9 + usize::from(*len)..).unwrap_or_default();
+        }
+    }
+
     /// Pulls output if the last was written, and writes what the network takes. Whether anything was pulled.
     fn pull<R: Actor>(&mut self, ci: usize, end: &mut End<R>) -> bool {
         if end.is_blocked() {
@@ -272,9 +294,13 @@ impl World<'_> {
             }
         }
         let had = end.conn.has_output();
+        let drained = had && end.conn.is_drained();
         end.conn.poll_transmit(&mut end.out, Instant::from_nanos(self.queue.now_ns()));
         if end.out.is_empty() {
             return false;
+        }
+        if drained {
+            self.check_drained(ci, end);
         }
         if !had {
             self.fail(Oracle::MissedWakeup, "output was pulled that has_output denied".into());

@@ -1,5 +1,6 @@
 //! The server's application: handlers that read, answer, end, or outlive their call.
 
+use grpc_proto::http2::StreamView;
 use grpc_proto::{
     CallKey, Instant, Message, Metadata, Payload, Reason, SendError, Server, Status, server,
 };
@@ -38,7 +39,7 @@ impl World<'_> {
                         .fail(Oracle::OneEnd, format!("the request of call {n} came twice"));
                 }
                 let sent = app::metadata(plan.metadata, n);
-                let intact = head.path() == "/sim.World/Call"
+                let intact = head.path() == app::path(plan)
                     && head.authority() == "sim"
                     && self.has_deadline(n, head.deadline())
                     && head.encoding() == plan.send.encoding()
@@ -165,6 +166,7 @@ impl World<'_> {
             return self.fail(Oracle::Prefix, text);
         }
         self.mark_message(&message, self.server_configs_of(ci).stream_window);
+        self.mark_padding_room(ci, end, key, message.wire_len());
         self.calls[n].served += 1;
         let wire = message.wire_len();
         match plan.server_think_us {
@@ -178,6 +180,18 @@ impl World<'_> {
             end.conn.recycle(buf);
         }
         self.pump_server(end, n);
+    }
+
+    /// Marks a message that its window did not hold, and that has come before its reservation.
+    fn mark_padding_room(&mut self, ci: usize, end: &End<Server>, key: CallKey, wire: u32) {
+        if !self.conns[ci].waited.contains(&key.index()) {
+            return;
+        }
+        let session = end.conn.session();
+        let unbudgeted = |stream: StreamView| stream.index == key.index() && stream.budgeted == 0;
+        if wire > session.stream_window() && session.streams().any(unbudgeted) {
+            self.marks.reach(Mark::PaddingRoom);
+        }
     }
 
     /// Sends what is due and there is room for, and ends the call when it is time.

@@ -125,7 +125,9 @@ impl Session {
         if self.graves.len() < GRAVES {
             self.graves.push((id, cause));
         } else {
-            self.forgotten = self.forgotten.max(self.graves[self.next_grave].0);
+            let oldest = self.graves[self.next_grave].0;
+            let lowered = planted::is(Bug::ForgottenLowered);
+            self.forgotten = if lowered { oldest } else { self.forgotten.max(oldest) };
             self.graves[self.next_grave] = (id, cause);
             self.next_grave = (self.next_grave + 1) % GRAVES;
         }
