@@ -51,7 +51,8 @@ fn pair() -> (ServerTls, ClientTls) {
 async fn hello(greeter: &GreeterClient, name: &str) -> Result<String, Status> {
     let arena = Arena::new();
     let request = HelloRequest { name, ..HelloRequest::default() };
-    greeter.say_hello(&request, &arena).await.map(|reply| reply.message.to_owned())
+    let reply = greeter.say_hello(&request, &arena).await?;
+    Ok(reply.message.to_owned())
 }
 
 /// One call over a connection of its own.
