@@ -12,6 +12,7 @@ import zlib
 
 from checks import collect, fails, run, same
 from puppet import DETAILS, INITIAL, TRAILING, pattern, pb, rpc
+from secure import channel
 
 import grpc
 from grpc import StatusCode
@@ -143,6 +144,16 @@ async def bidi_reads_what_was_written_ahead(stub):
     same(len(replies), len(sizes))
     for index, (reply, size) in enumerate(zip(replies, sizes)):
         same(reply, pb.Reply(payload=pattern(size, index), index=index))
+
+
+@check
+async def streams_without_a_message_end_with_ok(stub):
+    """As `empty_stream` of the interoperability tests, and its like for a stream of requests alone."""
+    call = stub.Bidi(timeout=10)
+    await call.done_writing()
+    same(await call.read(), grpc.aio.EOF)
+    same(await status_of(call), (StatusCode.OK, ""))
+    same(await stub.ClientStream(iter(()), timeout=10), pb.Summary())
 
 
 # ---- metadata
@@ -396,11 +407,10 @@ async def cancelling_a_stream_midway_ends_its_handler(stub):
 @check
 async def a_channel_that_closes_cancels_its_calls(stub):
     async with Counted(stub, "Unary") as counted:
-        options = [("grpc.use_local_subchannel_pool", 1)]
-        channel = grpc.aio.insecure_channel(stub.address, options=options)
-        calls = [rpc.InteropStub(channel).Unary(pb.Request(delay_ns=60 * 10**9)) for _ in range(5)]
+        made = channel(stub.address, ("grpc.use_local_subchannel_pool", 1))
+        calls = [rpc.InteropStub(made).Unary(pb.Request(delay_ns=60 * 10**9)) for _ in range(5)]
         await started(counted, 5)
-        await channel.close()
+        await made.close()
         for call in calls:
             call.cancel()
         await counted.rises("cancelled", 5)
@@ -503,9 +513,9 @@ async def main():
     address, names = sys.argv[2], set(sys.argv[3:])
     of_grpcio = "--of-grpcio" in names
     names.discard("--of-grpcio")
-    async with grpc.aio.insecure_channel(address) as channel:
-        stub = rpc.InteropStub(channel)
-        stub.channel, stub.address, stub.of_grpcio = channel, address, of_grpcio
+    async with channel(address) as made:
+        stub = rpc.InteropStub(made)
+        stub.channel, stub.address, stub.of_grpcio = made, address, of_grpcio
         return await run([check for check in CHECKS if not names or check.__name__ in names], stub)
 
 

@@ -130,7 +130,7 @@ class Client(Connection):
         self.task.cancel()
         self.writer.close()
 
-    def call(self, method):
+    def call(self, method, end=False):
         stream = self.h2.get_next_available_stream_id()
         head = [
             (":method", "POST"),
@@ -140,16 +140,17 @@ class Client(Connection):
             ("te", "trailers"),
             ("content-type", "application/grpc"),
         ]
-        self.h2.send_headers(stream, head)
+        self.h2.send_headers(stream, head, end_stream=end)
         return stream
 
     def status(self, stream):
         return self.headers.get(stream, {}).get("grpc-status")
 
-    async def replies(self, stream):
+    async def replies(self, stream, kind=pb.Reply):
+        self.flush()
         await self.until(lambda: stream in self.ended or stream in self.resets, "the end of the call")
         same(self.status(stream), "0", f"status, {self.headers.get(stream)}")
-        return messages(self.data.get(stream, b""), pb.Reply)
+        return messages(self.data.get(stream, b""), kind)
 
 
 async def tiny(address, padding):
@@ -221,10 +222,20 @@ async def pings_that_come_too_soon_end_the_connection(address):
         same((client.goaway.error_code, client.goaway.additional_data), (ErrorCodes.ENHANCE_YOUR_CALM, b"too_many_pings"))
 
 
+async def end_stream_on_headers_ends_a_stream_without_a_message(address):
+    """Clients must send an empty DATA frame (PROTOCOL-HTTP2), but a server takes both."""
+    async with await Client.connect(address) as client:
+        for method in ("Bidi", "ClientStream"):
+            stream = client.call(method, end=True)
+            replies = await client.replies(stream, pb.Reply if method == "Bidi" else pb.Summary)
+            same(replies, [] if method == "Bidi" else [pb.Summary()], method)
+
+
 CHECKS = [
     a_message_arrives_in_five_byte_frames,
     a_message_arrives_in_five_byte_frames_with_255_bytes_of_padding_each,
     early_trailers_stop_a_client_that_still_sends,
+    end_stream_on_headers_ends_a_stream_without_a_message,
     calls_in_flight_finish_after_the_clients_goaway,
     streams_above_the_limit_are_refused_and_the_others_served,
     pings_that_come_too_soon_end_the_connection,
@@ -240,6 +251,7 @@ class Serving(Connection):
     - `tiny`, `padded`: a reply of SIZE bytes in frames of five, without and with padding;
     - `refuse`: REFUSED_STREAM;
     - `early`: trailers before the client has half-closed, and no reset;
+    - `end`: a reply whose payload is the frame that had END_STREAM, HEADERS or DATA; a summary says 1 for DATA;
     - `resets`: a reply whose payload are the codes of the client's resets so far;
     - `slow`: a reply after 300 ms;
     - `go`: GOAWAY that names the stream before this one.
@@ -247,10 +259,12 @@ class Serving(Connection):
 
     def __init__(self, reader, writer):
         super().__init__(reader, writer, client=False)
-        self.tasks = set()
+        self.tasks, self.without_data = set(), set()
 
     def on_event(self, event):
         if isinstance(event, h2.events.RequestReceived):
+            if event.stream_ended is not None:
+                self.without_data.add(event.stream_id)
             self.begin(event.stream_id, dict(event.headers).get("x-frames"))
         elif isinstance(event, h2.events.StreamEnded):
             asked = self.headers[event.stream_id].get("x-frames")
@@ -277,6 +291,10 @@ class Serving(Connection):
         elif asked in ("tiny", "padded"):
             size, padding = PIECE, 255 if asked == "padded" else None
             reply = pb.Reply(payload=pattern(SIZE))
+        elif asked == "end":
+            of_data = stream not in self.without_data
+            summing = self.headers[stream][":path"].endswith("/ClientStream")
+            reply = pb.Summary(messages=of_data) if summing else pb.Reply(payload=b"DATA" if of_data else b"HEADERS")
         elif asked == "resets":
             reply = pb.Reply(payload=bytes(self.resets.values()))
         else:

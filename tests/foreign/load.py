@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import secure
 from puppet import pattern, pb, rpc
 
 import grpc
@@ -26,7 +27,7 @@ def h2load(request, *options):
         body = Path(folder, "body")
         body.write_bytes(struct.pack(">BI", 0, len(message)) + message)
         command = ["h2load", *options, "-d", body, "-H", "content-type: application/grpc", "-H", "te: trailers"]
-        url = f"http://{sys.argv[2]}/testing.Interop/Unary"
+        url = f"{'https' if secure.FOLDER else 'http'}://{sys.argv[2]}/testing.Interop/Unary"
         return subprocess.run([*command, url], check=True, capture_output=True, text=True, timeout=120).stdout
 
 
@@ -72,7 +73,7 @@ def a_deadline_expires_at_the_server_alone(stub):
 def main():
     failed = 0
     checks = [a_hundred_thousand_calls_on_ten_connections, a_deadline_expires_at_the_server_alone]
-    with grpc.insecure_channel(sys.argv[2]) as channel:
+    with secure.channel(sys.argv[2], module=grpc) as channel:
         stub = rpc.InteropStub(channel)
         for check in checks:
             try:

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use grpc_service::testing::{MemoryHost, Pair};
 use grpc_service::{ChannelOptions, Host, Router, Server, ServerOptions};
-use tests::interop::checks::{self, Check, Target};
+use tests::interop::checks::{self, Check, Peer, Target};
 use tests::interop::puppet::Puppet;
 use tests::testing::register_interop;
 
@@ -17,7 +17,7 @@ fn run(check: &Check) -> Duration {
     register_interop(&mut router, Rc::new(Puppet::new(Rc::clone(&host))));
     let server = Server::new(router, ServerOptions::default(), Rc::clone(&host));
     let (channel, mut pair) = Pair::new(&memory, &server, &ChannelOptions::default());
-    let target = Target { channel, host: Rc::clone(&host), of_grpcio: false };
+    let target = Target { channel, host: Rc::clone(&host), of: Peer::Ours };
     let started = host.now();
     if let Err(wrong) = pair.block_on((check.run)(target)) {
         panic!("{}: {wrong}", check.name);

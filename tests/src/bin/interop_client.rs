@@ -1,8 +1,8 @@
-//! Our stack as client of a puppet of `proto/interop.proto`: `interop_client ADDRESS [--of-grpcio] [--heavy] [--group=GROUP] [NAME...]`.
+//! Our stack as client of a puppet of `proto/interop.proto`: `interop_client ADDRESS [--of=PEER] [--heavy] [--group=GROUP] [NAME...]`.
 //!
 //! Prints `ok NAME` or `FAILED NAME: why` for each check, then `N passed, M failed`; fails if any failed. Names choose
-//! among the checks; `--of-grpcio` says that the puppet is grpcio's, `--heavy` runs the checks that move gigabytes,
-//! `--group` those that need a peer with a trait.
+//! among the checks; `--of=grpcio` or `--of=grpc-js` says whose the puppet is, `--heavy` runs the checks that move
+//! gigabytes, `--group` those that need a peer with a trait. The environment chooses the adapter and TLS, see [`Setup`].
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -11,27 +11,54 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use grpc_monoio::{MonoioHost, TcpConnector, block_on};
+use grpc_monoio::MonoioHost;
 use grpc_proto::Limits;
-use grpc_service::{Channel, ChannelOptions, Compression, Host};
-use tests::interop::checks::{self, Check, Outcome, Target, Wrong};
+use grpc_service::{Channel, ChannelOptions, Compression, Connector, Host};
+use grpc_tokio::TokioHost;
+use tests::interop::checks::{self, Check, Outcome, Peer, Target, Wrong};
+use tests::interop::setup::Setup;
 
 /// What hangs is a failure.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// Runs the checks on one adapter: they have the same names, and no trait in common.
+macro_rules! run_on {
+    ($adapter:ident, $host:ident, $setup:expr, $running:expr) => {
+        $adapter::block_on(async {
+            let host = $host::new();
+            let connector = $adapter::TcpConnector::new(Rc::clone(&host));
+            #[cfg(feature = "tls")]
+            let connector = match $setup.client_tls()? {
+                Some(tls) => connector.tls(tls),
+                None => connector,
+            };
+            Ok($running.run(&host, &connector).await)
+        })
+    };
+}
+
 fn main() -> ExitCode {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
-    let mut option = |name: &str| {
-        let given = arguments.iter().any(|argument| argument == name);
-        arguments.retain(|argument| argument != name);
+    let heavy = arguments.iter().any(|argument| argument == "--heavy");
+    arguments.retain(|argument| argument != "--heavy");
+    let mut value = |prefix: &str| {
+        let mut given = arguments.iter().filter_map(|argument| argument.strip_prefix(prefix));
+        let given = given.next_back().map(str::to_owned);
+        arguments.retain(|argument| !argument.starts_with(prefix));
         given
     };
-    let (of_grpcio, heavy) = (option("--of-grpcio"), option("--heavy"));
-    let mut groups = arguments.iter().filter_map(|argument| argument.strip_prefix("--group="));
-    let group = groups.next_back().map(str::to_owned);
-    arguments.retain(|argument| !argument.starts_with("--group="));
+    let (of, group) = (value("--of="), value("--group="));
+    let of = match of.as_deref() {
+        None => Peer::Ours,
+        Some("grpcio") => Peer::Grpcio,
+        Some("grpc-js") => Peer::GrpcJs,
+        Some(other) => {
+            eprintln!("there is no peer {other}");
+            return ExitCode::FAILURE;
+        }
+    };
     let Some((address, names)) = arguments.split_first() else {
-        eprintln!("interop_client ADDRESS [--of-grpcio] [--heavy] [--group=GROUP] [NAME...]");
+        eprintln!("interop_client ADDRESS [--of=PEER] [--heavy] [--group=GROUP] [NAME...]");
         return ExitCode::FAILURE;
     };
     let mut checks = match &group {
@@ -50,9 +77,17 @@ fn main() -> ExitCode {
         // The least that is allowed, and more than a server takes by default.
         limits.keepalive = Some(Duration::from_secs(10));
     }
-    let options = ChannelOptions::new(limits).expect("consistent limits");
-    let options = options.compression(Compression::none().accept_all());
-    match block_on(run(address, of_grpcio, &options, checks)) {
+    let outcome = Setup::from_env().and_then(|setup| {
+        let options = ChannelOptions::new(limits).expect("consistent limits");
+        let options = options.compression(Compression::none().accept_all()).secure(setup.secure());
+        let running = Running { address, of, options, checks };
+        if setup.tokio {
+            run_on!(grpc_tokio, TokioHost, setup, running)
+        } else {
+            run_on!(grpc_monoio, MonoioHost, setup, running)
+        }?
+    });
+    match outcome {
         Ok((passed, 0)) if passed > 0 => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
@@ -62,48 +97,53 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(
-    address: &str,
-    of_grpcio: bool,
-    options: &ChannelOptions,
+/// The checks that run, and where they go.
+struct Running<'a> {
+    address: &'a str,
+    of: Peer,
+    options: ChannelOptions,
     checks: Vec<Check>,
-) -> (u32, u32) {
-    let host = MonoioHost::new();
-    let (mut passed, mut failed) = (0, 0);
-    for check in checks {
-        match attempt(address, of_grpcio, options, &host, &check).await {
-            Ok(()) => {
-                passed += 1;
-                println!("ok {}", check.name);
-            }
-            Err(wrong) => {
-                failed += 1;
-                println!("FAILED {}: {wrong}", check.name);
-            }
-        }
-    }
-    println!("{passed} passed, {failed} failed");
-    (passed, failed)
 }
 
-/// Runs one check on a connection of its own, within its time.
-async fn attempt(
-    address: &str,
-    of_grpcio: bool,
-    options: &ChannelOptions,
-    host: &Rc<dyn Host>,
-    check: &Check,
-) -> Outcome {
-    let connector = TcpConnector::new(Rc::clone(host));
-    let channel = Channel::connect(address, options, Rc::clone(host), &connector).await;
-    let channel = channel.map_err(|error| Wrong::from(error.to_string()))?;
-    let mut running = pin!((check.run)(Target { channel, host: Rc::clone(host), of_grpcio }));
-    let mut limit = host.timer(host.now() + LIMIT);
-    poll_fn(|cx| match running.as_mut().poll(cx) {
-        Poll::Pending => {
-            limit.as_mut().poll(cx).map(|()| Err(Wrong::from(format!("not done after {LIMIT:?}"))))
+impl Running<'_> {
+    /// Returns how many checks have passed and failed.
+    async fn run(&self, host: &Rc<dyn Host>, connector: &dyn Connector) -> (u32, u32) {
+        let (mut passed, mut failed) = (0, 0);
+        for check in &self.checks {
+            match self.attempt(check, host, connector).await {
+                Ok(()) => {
+                    passed += 1;
+                    println!("ok {}", check.name);
+                }
+                Err(wrong) => {
+                    failed += 1;
+                    println!("FAILED {}: {wrong}", check.name);
+                }
+            }
         }
-        done => done,
-    })
-    .await
+        println!("{passed} passed, {failed} failed");
+        (passed, failed)
+    }
+
+    /// Runs one check on a connection of its own, within its time.
+    async fn attempt(
+        &self,
+        check: &Check,
+        host: &Rc<dyn Host>,
+        connector: &dyn Connector,
+    ) -> Outcome {
+        let channel =
+            Channel::connect(self.address, &self.options, Rc::clone(host), connector).await;
+        let channel = channel.map_err(|error| Wrong::from(error.to_string()))?;
+        let mut running = pin!((check.run)(Target { channel, host: Rc::clone(host), of: self.of }));
+        let mut limit = host.timer(host.now() + LIMIT);
+        poll_fn(|cx| match running.as_mut().poll(cx) {
+            Poll::Pending => limit
+                .as_mut()
+                .poll(cx)
+                .map(|()| Err(Wrong::from(format!("not done after {LIMIT:?}")))),
+            done => done,
+        })
+        .await
+    }
 }

@@ -2,18 +2,38 @@
 //! `interop_server ADDRESS [THREADS] [--compress=ENCODING...] [--max-age-ms=N]`.
 //!
 //! It takes requests in every encoding that was compiled in, and with `--compress` sends its replies in the first of
-//! those that is accepted. With `--max-age-ms` its connections are told to go at that age.
+//! those that is accepted. With `--max-age-ms` its connections are told to go at that age. The environment chooses
+//! the adapter and TLS, see [`Setup`].
 //!
 //! Prints `listening on ADDRESS` when it does, with the port it was given if it asked for 0.
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use grpc_monoio::{MonoioHost, WorkerOptions, Workers};
+use grpc_monoio::MonoioHost;
 use grpc_proto::Limits;
 use grpc_service::{Compression, Encoding, ServerOptions};
+use grpc_tokio::TokioHost;
 use tests::interop::puppet::Puppet;
+use tests::interop::setup::Setup;
 use tests::testing::register_interop;
+
+/// Serves on one adapter: they have the same names, and no trait in common.
+macro_rules! serve {
+    ($adapter:ident, $host:ident, $setup:expr, $address:expr, $threads:expr, $server:expr) => {{
+        let options = $adapter::WorkerOptions::default().threads($threads).server($server);
+        #[cfg(feature = "tls")]
+        let options = match $setup.server_tls()? {
+            Some(tls) => options.tls(tls),
+            None => options,
+        };
+        let workers = $adapter::Workers::start($address, options, |router| {
+            register_interop(router, Rc::new(Puppet::new($host::new())))
+        })?;
+        println!("listening on {}", workers.address());
+        workers.wait();
+    }};
+}
 
 fn main() -> std::io::Result<()> {
     let (flags, arguments): (Vec<_>, Vec<_>) =
@@ -37,11 +57,11 @@ fn main() -> std::io::Result<()> {
         }
     }
     let server = ServerOptions::new(limits).expect("consistent limits").compression(compression);
-    let options = WorkerOptions::default().threads(threads).server(server);
-    let workers = Workers::start(address, options, |router| {
-        register_interop(router, Rc::new(Puppet::new(MonoioHost::new())))
-    })?;
-    println!("listening on {}", workers.address());
-    workers.wait();
+    let setup = Setup::from_env()?;
+    if setup.tokio {
+        serve!(grpc_tokio, TokioHost, setup, address, threads, server);
+    } else {
+        serve!(grpc_monoio, MonoioHost, setup, address, threads, server);
+    }
     Ok(())
 }

@@ -11,6 +11,7 @@ mod many;
 mod metadata;
 mod pings;
 mod statuses;
+mod storms;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -32,8 +33,19 @@ pub struct Target {
     pub channel: Channel,
     /// The clock and the timers.
     pub host: Rc<dyn Host>,
-    /// Whether the puppet runs on grpcio, for the one check where it differs.
-    pub of_grpcio: bool,
+    /// What the puppet runs on, for the few checks where that matters.
+    pub of: Peer,
+}
+
+/// What a puppet runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// This stack.
+    Ours,
+    /// grpcio, over the C core.
+    Grpcio,
+    /// grpc-js, over the HTTP/2 of Node.
+    GrpcJs,
 }
 
 /// Why a check failed.
@@ -65,6 +77,7 @@ pub fn group(name: &str) -> Option<Vec<Check>> {
         "frames" => Some(frames::CHECKS.to_vec()),
         "age" => Some(age::CHECKS.to_vec()),
         "pings" => Some(pings::CHECKS.to_vec()),
+        "storms" => Some(storms::CHECKS.to_vec()),
         _ => None,
     }
 }
@@ -286,7 +299,9 @@ fn append_bin(metadata: &mut Metadata, prefix: &str, name: &str, value: &[u8]) {
 }
 
 /// Everything under `prefix` that was `sent` came back in `got`, each name with all its values in their order.
-fn reflected(prefix: &str, sent: &Metadata, got: &Metadata) -> Outcome {
+///
+/// Node makes one text of several under one name, as RFC 9110 §5.3 allows.
+fn reflected(of: Peer, prefix: &str, sent: &Metadata, got: &Metadata) -> Outcome {
     let under = |metadata: &Metadata| {
         let mut values: Vec<(String, Vec<Vec<u8>>)> = Vec::new();
         for field in metadata.iter().filter(|field| field.name.starts_with(prefix.as_bytes())) {
@@ -296,6 +311,9 @@ fn reflected(prefix: &str, sent: &Metadata, got: &Metadata) -> Outcome {
             }
             let all = match name.ends_with("-bin") {
                 true => metadata.bin_values(&name).collect(),
+                false if of == Peer::GrpcJs => {
+                    vec![metadata.values(&name).collect::<Vec<_>>().join(&b", "[..])]
+                }
                 false => metadata.values(&name).map(<[u8]>::to_vec).collect(),
             };
             values.push((name, all));

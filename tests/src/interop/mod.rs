@@ -2,6 +2,7 @@
 
 pub mod checks;
 pub mod puppet;
+pub mod setup;
 
 use std::sync::OnceLock;
 

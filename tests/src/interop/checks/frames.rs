@@ -12,6 +12,7 @@ checks! {
     a_reply_arrives_in_five_byte_frames_plain_and_padded,
     a_refused_stream_is_reported_as_such,
     early_trailers_end_a_call_that_still_sends,
+    a_stream_without_a_message_ends_in_an_empty_data_frame,
     a_goaway_lets_calls_below_it_finish_and_refuses_those_above,
 }
 
@@ -47,6 +48,18 @@ async fn early_trailers_end_a_call_that_still_sends(target: Target) -> Outcome {
     // The server was told that the rest would not come: NO_ERROR.
     let reply = target.stub().unary(&Request::EMPTY, &arena).metadata(&asking("resets")).await?;
     same_bytes("resets", reply.payload, &[0])
+}
+
+async fn a_stream_without_a_message_ends_in_an_empty_data_frame(target: Target) -> Outcome {
+    let arena = Arena::new();
+    let metadata = asking("end");
+    let mut call = target.stub().bidi().metadata(&metadata).await?;
+    call.end();
+    let mut reply_arena = Arena::new();
+    let reply = call.next(&mut reply_arena).await?;
+    same("the frame with END_STREAM", reply.map(|reply| reply.payload), Some(&b"DATA"[..]))?;
+    let requests = target.stub().client_stream().metadata(&metadata).await?;
+    same("DATA frames with END_STREAM", requests.finish(&arena).await?.messages, 1)
 }
 
 async fn a_goaway_lets_calls_below_it_finish_and_refuses_those_above(target: Target) -> Outcome {

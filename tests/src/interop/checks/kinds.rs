@@ -15,6 +15,7 @@ checks! {
     client_stream_is_summed,
     bidi_answers_in_turn,
     bidi_reads_what_was_written_ahead,
+    streams_without_a_message_end_with_ok,
 }
 
 const KIB: usize = 1024;
@@ -129,4 +130,15 @@ async fn bidi_reads_what_was_written_ahead(target: Target) -> Outcome {
         same("end", replies.next(&mut arena).await?, None)
     });
     target.gather(vec![writing, reading]).await
+}
+
+/// As `empty_stream` of the interoperability tests, and its like for a stream of requests alone.
+async fn streams_without_a_message_end_with_ok(target: Target) -> Outcome {
+    let mut arena = Arena::new();
+    let timeout = std::time::Duration::from_secs(10);
+    let mut call = target.stub().bidi().timeout(timeout).await?;
+    call.end();
+    same("bidi", call.next(&mut arena).await?, None)?;
+    let requests = target.stub().client_stream().timeout(timeout).await?;
+    same("client stream", requests.finish(&arena).await?, Summary::EMPTY)
 }

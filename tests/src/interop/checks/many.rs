@@ -134,8 +134,8 @@ async fn with_metadata(target: Target, n: u32) -> Outcome {
     let reply =
         target.stub().unary(&request, &arena).metadata(&sent).response(&mut response).await?;
     same_bytes("payload", reply.payload, pattern(n as usize % 100, 0))?;
-    reflected(INITIAL, &sent, &response.headers)?;
-    reflected(TRAILING, &sent, &response.trailers)
+    reflected(target.of, INITIAL, &sent, &response.headers)?;
+    reflected(target.of, TRAILING, &sent, &response.trailers)
 }
 
 async fn streaming_failure(target: Target, n: u32) -> Outcome {
