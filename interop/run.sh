@@ -99,6 +99,8 @@ program() {
 # Starts a server on a free port; puts the port into $port.
 start_server() {
     program "$1" server
+    # The shell in the background empties it too, perhaps after the first look.
+    : >"$log"
     "${command[@]}" "${@:2}" >"$log" 2>&1 &
     server_pid=$!
     for _ in $(seq 300); do

@@ -17,6 +17,7 @@ use interop::runtime::Server;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 type Outcome = Result<(), String>;
+type Case = fn(Server) -> LocalFuture<Outcome>;
 
 fn main() -> ExitCode {
     match run() {
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
 fn run() -> Result<bool, String> {
     let flags = Flags::of_process(&["server_host", "server_port", "runtime"])?;
     let server = Server::of(&flags)?;
-    let cases: [(&str, fn(Server) -> LocalFuture<Outcome>); 4] = [
+    let cases: [(&str, Case); 4] = [
         ("health_is_checked", |server| Box::pin(check(server))),
         ("health_is_watched", |server| Box::pin(watch(server))),
         ("errors_are_read", |server| Box::pin(errors(server))),
