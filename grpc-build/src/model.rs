@@ -249,6 +249,14 @@ pub(crate) struct Service {
     pub(crate) methods: Vec<Method>,
 }
 
+/// What the schema says of calls that are made twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Idempotency {
+    Unknown,
+    NoSideEffects,
+    Idempotent,
+}
+
 /// A method of a service.
 #[derive(Debug)]
 pub(crate) struct Method {
@@ -268,6 +276,8 @@ pub(crate) struct Method {
     pub(crate) input: RustType,
     /// The type of the responses.
     pub(crate) output: RustType,
+    /// What the schema says of calls that are made twice.
+    pub(crate) idempotency: Idempotency,
     /// Whether the client sends any number of requests.
     pub(crate) client_streaming: bool,
     /// Whether the server sends any number of responses.

@@ -16,12 +16,12 @@ use crate::comments::SourceInfo;
 use crate::descriptor::{
     DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto,
     FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto, feature_set,
-    field_descriptor_proto as fd,
+    field_descriptor_proto as fd, method_options::IdempotencyLevel,
 };
 use crate::features::{Features, file_features};
 use crate::model::{
-    Enum, EnumValue, Extension, Field, Kind, Message, Method, Oneof, Package, RustType, Scalar,
-    Service, Shape,
+    Enum, EnumValue, Extension, Field, Idempotency, Kind, Message, Method, Oneof, Package,
+    RustType, Scalar, Service, Shape,
 };
 use crate::names;
 use registry::{Entry, Registry};
@@ -572,6 +572,11 @@ impl<'a> FileResolver<'a> {
             deprecated: method.options.is_some_and(|options| options.deprecated == Some(true)),
             input: message(method.input_type)?,
             output: message(method.output_type)?,
+            idempotency: match method.options.and_then(|options| options.idempotency_level) {
+                Some(IdempotencyLevel::NoSideEffects) => Idempotency::NoSideEffects,
+                Some(IdempotencyLevel::Idempotent) => Idempotency::Idempotent,
+                _ => Idempotency::Unknown,
+            },
             client_streaming: method.client_streaming == Some(true),
             server_streaming: method.server_streaming == Some(true),
         })

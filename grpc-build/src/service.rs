@@ -14,7 +14,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use crate::generate::{Sides, lints};
-use crate::model::{Comments, Method, Scope, Service};
+use crate::model::{Comments, Idempotency, Method, Scope, Service};
 
 /// The code for one service, placed at the root of its package's file.
 ///
@@ -63,6 +63,7 @@ fn methods(service: &Service, scope: &Scope) -> TokenStream {
     let items = service.methods.iter().map(|method| {
         let (marker, path) = (&method.marker, &method.path);
         let doc = format!("`{path}`.");
+        let descriptor = descriptor(method);
         let request = method.input.message(&inner, "'static");
         let response = method.output.message(&inner, "'static");
         quote! {
@@ -72,11 +73,13 @@ fn methods(service: &Service, scope: &Scope) -> TokenStream {
 
             impl ::grpc_service::Method for #marker {
                 const PATH: &'static str = #path;
+                const DESCRIPTOR: ::grpc_service::MethodDescriptor = #descriptor;
                 type Request = #request;
                 type Response = #response;
             }
         }
     });
+    let markers = service.methods.iter().map(|method| &method.marker);
     let doc =
         format!("The methods of `{}`, as types: their paths and messages.", service.full_name);
     let lints = lints();
@@ -85,8 +88,30 @@ fn methods(service: &Service, scope: &Scope) -> TokenStream {
         #lints
         pub mod #module {
             #(#items)*
+
+            /// All of them, in order of declaration.
+            pub const METHODS: &[::grpc_service::MethodDescriptor] =
+                &[#(<#markers as ::grpc_service::Method>::DESCRIPTOR),*];
         }
     }
+}
+
+/// The method as a value.
+fn descriptor(method: &Method) -> TokenStream {
+    let path = &method.path;
+    let kind = match Kind::of(method) {
+        Kind::Unary => quote!(Unary),
+        Kind::ServerStreaming => quote!(ServerStreaming),
+        Kind::ClientStreaming => quote!(ClientStreaming),
+        Kind::Bidi => quote!(Bidi),
+    };
+    let level = match method.idempotency {
+        Idempotency::NoSideEffects => Some(quote!(NoSideEffects)),
+        Idempotency::Idempotent => Some(quote!(Idempotent)),
+        Idempotency::Unknown => None,
+    };
+    let level = level.map(|level| quote!(.with_idempotency(::grpc_service::Idempotency::#level)));
+    quote!(::grpc_service::MethodDescriptor::new(#path, ::grpc_service::Kind::#kind)#level)
 }
 
 /// Doc attributes: the schema's comments, then what we have to add; `fallback` where the schema says nothing.

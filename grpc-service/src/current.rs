@@ -12,9 +12,10 @@ use grpc_proto::{Code, Instant, Metadata, Reason, RequestHead, Status};
 use pin_project_lite::pin_project;
 
 use crate::client::CallError;
+use crate::extensions::Extensions;
 use crate::queue::{Ticket, WaitQueue};
 use crate::report::run_hook;
-use crate::{Host, ServerHooks};
+use crate::{Host, MethodDescriptor, ServerHooks};
 
 /// What a call at the server consists of beside its messages; the handler's future and its children share it.
 ///
@@ -22,6 +23,10 @@ use crate::{Host, ServerHooks};
 pub(crate) struct CallInfo {
     /// Set before the handler starts.
     pub(crate) head: Option<RequestHead>,
+    /// The method, where there is one for the path.
+    pub(crate) method: Option<MethodDescriptor>,
+    /// What layers have found out.
+    pub(crate) extensions: Extensions,
     /// When the call must be over: what the client has asked for, or earlier.
     pub(crate) deadline: Cell<Option<Instant>>,
     /// Why the call is over, seen by destructors in the handler's future.
@@ -36,6 +41,8 @@ impl CallInfo {
     pub(crate) fn new(host: &Rc<dyn Host>, hooks: Option<&Arc<dyn ServerHooks>>) -> Self {
         Self {
             head: None,
+            method: None,
+            extensions: Extensions::default(),
             deadline: Cell::new(None),
             cancelled: RefCell::default(),
             children: WaitQueue::default(),

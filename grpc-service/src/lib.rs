@@ -11,6 +11,7 @@
 //! | adapt to a runtime | [`Host`], [`Connector`], [`Endpoint`], and [`drive`](drive::drive) as the loop; [`adapter`] |
 //! | test without one | [`testing`] |
 //! | record what happens | [`Recordings`] |
+//! | put layers around calls: authentication, limits, logs | [`layers`] |
 //! | build services from layers | [`model`] |
 //! | replace a service while it runs, on all workers or on none | [`deploy`] |
 
@@ -30,8 +31,10 @@ mod current;
 pub mod deploy;
 pub mod drive;
 mod endpoint;
+mod extensions;
 mod host;
 mod inbox;
+pub mod layers;
 mod limits;
 mod method;
 pub mod model;
@@ -63,7 +66,7 @@ pub use compression::{Compression, Encoding};
 pub use endpoint::{Endpoint, OUT_MARK};
 pub use host::{ConnectError, Connector, Host, LocalFuture};
 pub use limits::{ConnectionLimit, Seat, ServingLimits, SharedLimits};
-pub use method::{Method, Request, Response};
+pub use method::{Idempotency, Kind, Method, MethodDescriptor, Request, Response};
 pub use model::{
     AsyncMakeService, AsyncMakeServiceWrapper, BoxedService, Either, FactoryLayer, FactoryStack,
     LayerFn, MakeService, MapTargetService, Param, ParamMut, ParamRef, ParamSet, Service, layer_fn,
@@ -72,4 +75,4 @@ pub use peer::{Peer, PeerAddress, TlsPeer, UnixCredentials};
 pub use pool::{PoolLimits, PoolUse};
 pub use recording::Recordings;
 pub use report::{ServerHooks, Throttle};
-pub use server::{Cx, Router, Server, ServerConnection, ServerOptions, ServerStats, Sink};
+pub use server::{Cx, Router, Routes, Server, ServerConnection, ServerOptions, ServerStats, Sink};

@@ -15,35 +15,18 @@ use std::time::Duration;
 
 use common::{BytesClient, Echoing, Raw, Ticking, methods};
 use grpc_arena::Arena;
-use grpc_proto::{Code, Instant, Status};
+use grpc_proto::{Code, Instant};
 use grpc_service::CallError;
-use grpc_service::server::UnaryHandler;
 use grpc_service::testing::{MemoryHost, Pair};
 use grpc_service::{
-    Channel, ChannelOptions, ClientConnection, ConnectError, Connectivity, Connector, Cx, Host,
+    Channel, ChannelOptions, ClientConnection, ConnectError, Connectivity, Connector, Host,
     LocalFuture, Recordings, Router, Server, ServerOptions,
 };
-
-/// A service that cannot be copied for a call.
-struct Unique;
-
-impl Clone for Unique {
-    fn clone(&self) -> Self {
-        panic!("there is one of me")
-    }
-}
-
-impl UnaryHandler<methods::Split> for Unique {
-    async fn call<'a>(&self, _: &Cx<'a>, request: Raw<'a>) -> Result<Raw<'a>, Status> {
-        Ok(request)
-    }
-}
 
 fn connect(recordings: &Recordings) -> (BytesClient, Pair) {
     let host = MemoryHost::new(1);
     let mut router = Router::new();
     router.unary::<methods::Echo, _>(Echoing::default());
-    router.unary::<methods::Split, _>(Unique);
     let options = ServerOptions::default().record(recordings.clone());
     let server = Server::new(router, options, Rc::new(Rc::clone(&host)));
     let options = ChannelOptions::default().record(recordings.clone());
@@ -79,21 +62,6 @@ fn a_recording_that_panics_ends_there_and_nothing_else_does() {
     drop((client, pair));
     // Each end's was called once in vain, and not for its end either.
     assert_eq!(called.load(Ordering::Relaxed), 12);
-}
-
-#[test]
-fn a_service_that_panics_when_it_is_copied_fails_the_call() {
-    let (client, mut pair) = connect(&Recordings::new(|_, _| None));
-    let arena = Arena::new();
-    let request = Raw(b"hello");
-    let failed = pair.block_on(grpc_service::client::Call::<methods::Split, _>::unary(
-        client.channel(),
-        &request,
-        &arena,
-    ));
-    assert_eq!(failed.unwrap_err().code(), Code::Internal);
-    is_served(&client, &mut pair);
-    assert_eq!(pair.server().open_calls(), 0);
 }
 
 /// Panics in each way that it can, one after the other.

@@ -22,10 +22,10 @@ pub(super) fn generate(service: &Service, scope: &Scope) -> TokenStream {
             Kind::ClientStreaming => quote!(client_streaming),
             Kind::Bidi => quote!(bidi),
         };
-        quote!(router.#kind::<#marker, _>(::core::clone::Clone::clone(&serve));)
+        quote!(routes.#kind::<#marker, _>(::core::clone::Clone::clone(&serve));)
     });
     let body = if service.methods.is_empty() {
-        quote!(let _ = (router, service);)
+        quote!(let _ = (routes, service);)
     } else {
         quote! {
             // No type of a schema begins with an underscore.
@@ -43,8 +43,10 @@ pub(super) fn generate(service: &Service, scope: &Scope) -> TokenStream {
             #(#routes)*
         }
     };
-    let register_doc =
-        format!(" Lets `router` serve the methods of `{}` with `service`.", service.full_name);
+    let register_doc = format!(
+        " Lets `routes`, a router or one behind layers, serve the methods of `{}` with `service`.",
+        service.full_name
+    );
     let lints = lints();
     quote! {
         #doc
@@ -57,7 +59,7 @@ pub(super) fn generate(service: &Service, scope: &Scope) -> TokenStream {
         #[doc = #register_doc]
         #lints
         pub fn #register(
-            router: &mut ::grpc_service::Router,
+            routes: &mut impl ::grpc_service::Routes,
             service: ::std::rc::Rc<impl #ident>,
         ) {
             #body

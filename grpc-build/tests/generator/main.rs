@@ -265,5 +265,31 @@ fn a_service_without_methods_uses_all_that_it_is_given() {
     let proto = folder.write("it.proto", "syntax = \"proto3\";\nservice Idle {}\n");
     folder.compile(&mut Config::new(), &[&proto]).unwrap();
     let made = folder.read("_.rs");
-    assert!(made.contains("let _ = (router, service);"), "{made}");
+    assert!(made.contains("let _ = (routes, service);"), "{made}");
+}
+
+#[test]
+fn a_method_says_its_path_its_kind_and_its_idempotency() {
+    let folder = Folder::new("descriptors-of-methods");
+    let text = "syntax = \"proto3\";\npackage a.b;\nmessage M {}\nservice Store {\n\
+        rpc Get(M) returns (M) { option idempotency_level = NO_SIDE_EFFECTS; }\n\
+        rpc Put(stream M) returns (M) { option idempotency_level = IDEMPOTENT; }\n\
+        rpc List(M) returns (stream M);\n\
+        rpc Sync(stream M) returns (stream M) { option idempotency_level = IDEMPOTENCY_UNKNOWN; }\n}\n";
+    let proto = folder.write("it.proto", text);
+    folder.compile(&mut Config::new(), &[&proto]).unwrap();
+    let made: String = folder.read("a.b.rs").split_whitespace().collect();
+    for (name, kind, level) in [
+        ("Get", "Unary", ".with_idempotency(::grpc_service::Idempotency::NoSideEffects)"),
+        ("Put", "ClientStreaming", ".with_idempotency(::grpc_service::Idempotency::Idempotent)"),
+        ("List", "ServerStreaming", ""),
+        ("Sync", "Bidi", ""),
+    ] {
+        let descriptor = format!("\"/a.b.Store/{name}\",::grpc_service::Kind::{kind}");
+        let at = made.find(&descriptor).unwrap_or_else(|| panic!("{descriptor} in {made}"));
+        let rest = made[at + descriptor.len()..].trim_start_matches(',').trim_start_matches(')');
+        assert!(rest.starts_with(level), "{name}: {}", &rest[..100]);
+        assert_eq!(rest.starts_with(".with_idempotency"), !level.is_empty(), "{name}");
+    }
+    assert!(made.contains("pubconstMETHODS:&[::grpc_service::MethodDescriptor]"), "{made}");
 }

@@ -55,6 +55,8 @@ pub struct Connection<R: Role> {
     /// Memory that was taken for messages under way beyond the bytes that have come.
     spare: usize,
     sizes: SizeCache,
+    /// Of the message that was queued last.
+    last_len: usize,
     role: R,
 }
 
@@ -190,6 +192,7 @@ impl<R: Role> Connection<R> {
             pending_end: None,
             spare: 0,
             sizes: SizeCache::new(),
+            last_len: 0,
             role,
         }
     }
@@ -334,6 +337,7 @@ impl<R: Role> Connection<R> {
             out.extend_from_slice(&prefix(len, false));
             message.encode(sizes, out);
         })?;
+        self.last_len = len;
         Ok(())
     }
 
@@ -354,7 +358,9 @@ impl<R: Role> Connection<R> {
             self.check_encoding(call)?;
         }
         R::before_message(self, call)?;
-        self.session.write_framed(call, prefix(message.len(), compressed), message)?;
+        let len = message.len();
+        self.session.write_framed(call, prefix(len, compressed), message)?;
+        self.last_len = len;
         Ok(())
     }
 
@@ -375,7 +381,13 @@ impl<R: Role> Connection<R> {
             out.extend_from_slice(&prefix(message.len(), true));
             out.extend_from_slice(message);
         })?;
+        self.last_len = message.len();
         Ok(())
+    }
+
+    /// Bytes of the message that was queued last, of any call, as it travels and without its prefix.
+    pub fn last_message_len(&self) -> usize {
+        self.last_len
     }
 
     /// Tells of a message of `len` bytes what [`send`](Self::send) would, without taking it, and as there has the call's

@@ -1,5 +1,6 @@
 //! What a running call shares with the connection that drives it.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -12,16 +13,19 @@ use grpc_proto::record::Recorder;
 use grpc_proto::server::ResponseHead;
 use grpc_proto::{CallKey, Code, Instant, Metadata, RequestHead, SendError, Server, Status};
 
+use super::ledger::Ledger;
 use super::router::{Entry, Requests};
 use super::slot::BoxSlot;
 use crate::compression::{Encoding, Packed, not_agreed};
 use crate::current::CallInfo;
 use crate::inbox::{Arrived, Batch, Inbox, Only};
+use crate::layers::Counts;
 use crate::pool::Pool;
 use crate::queue::WaitQueue;
+use crate::report::{drop_payload, panic_message};
 use crate::timers::Timers;
 use crate::wake::{CallWaker, ReadySet, discard, remember};
-use crate::{Host, Peer};
+use crate::{Host, MethodDescriptor, Peer};
 
 /// One connection, as its running calls see it.
 ///
@@ -37,11 +41,20 @@ pub(crate) struct Shared {
     pub(crate) peer: Peer,
     /// Handlers that wait for the drain to begin.
     pub(crate) drain: WaitQueue,
+    pub(crate) ledger: Rc<Ledger>,
     /// Whether a stop was asked for from outside of the connection.
     pub(crate) stopping: Cell<bool>,
 }
 
 impl Shared {
+    /// Reports a panic of `what` in a call of `path`, and makes a status of it.
+    #[cold]
+    pub(crate) fn panicked(&self, what: &str, path: &str, payload: Box<dyn Any + Send>) -> Status {
+        self.ledger.panicked(what, path, panic_message(&*payload), &*self.host);
+        drop_payload(payload);
+        Status::internal(format!("{what} panicked"))
+    }
+
     /// Whether a drain of the connection has begun.
     pub(crate) fn is_draining(&self) -> bool {
         self.stopping.get() || self.connection.borrow().session().is_draining()
@@ -74,6 +87,7 @@ pub(crate) struct Call {
     pub(crate) headers: RefCell<Metadata>,
     pub(crate) headers_sent: Cell<bool>,
     pub(crate) trailers: RefCell<Metadata>,
+    pub(crate) counts: Cell<Counts>,
     /// Who waits for room, by [`Sender`].
     pub(crate) blocked: [Cell<Option<Waker>>; 2],
     /// Who has sent last to its stream, and who is polled first next.
@@ -100,6 +114,7 @@ impl Call {
             headers: RefCell::default(),
             headers_sent: Cell::new(false),
             trailers: RefCell::default(),
+            counts: Cell::default(),
             blocked: Default::default(),
             sent_last: Cell::new(Sender::Replies),
             first: Cell::new(Sender::Replies),
@@ -115,7 +130,7 @@ impl Call {
     }
 
     /// Takes the head of a request.
-    pub(crate) fn set_head(&self, head: RequestHead) {
+    pub(crate) fn set_head(&self, head: RequestHead, method: Option<MethodDescriptor>) {
         let mut place = self.info.borrow_mut();
         if Rc::get_mut(&mut place).is_none() {
             // A task of an earlier call has a share of it.
@@ -125,11 +140,19 @@ impl Call {
         *info.cancelled.get_mut() = None;
         info.deadline.set(head.deadline());
         info.head = Some(head);
+        info.method = method;
     }
 
     /// Takes the head back, unless a task of the call still has a share of it.
     pub(crate) fn take_head(&self) -> Option<RequestHead> {
         Rc::get_mut(&mut self.info.borrow_mut())?.head.take()
+    }
+
+    /// Drops what layers have set, unless a task of the call still has a share of it.
+    pub(crate) fn clear_extensions(&self) {
+        if let Some(info) = Rc::get_mut(&mut self.info.borrow_mut()) {
+            info.extensions.clear();
+        }
     }
 
     /// Makes the place ready for the next call; the memory stays.
@@ -140,6 +163,7 @@ impl Call {
         if !planted!(CompressionOff) {
             self.compresses.set(true);
         }
+        self.counts.set(Counts::default());
         self.headers.borrow_mut().clear();
         if !planted!(TrailersKept) {
             self.trailers.borrow_mut().clear();
@@ -186,9 +210,16 @@ impl Call {
         if plain { Ok(()) } else { self.flush_headers(shared, key) }
     }
 
+    /// Whether the call takes one response and has sent none.
+    fn owes_response(&self) -> bool {
+        let streams = |entry: &Rc<Entry>| entry.method.is_none_or(|m| m.kind().streams_responses());
+        self.counts.get().sent == 0 && !self.entry.borrow().as_ref().is_none_or(streams)
+    }
+
     /// Ends the call with what its handler has returned.
     pub(crate) fn finish(&self, shared: &Shared, key: CallKey, outcome: Result<(), Status>) {
         let status = match &outcome {
+            Ok(()) if self.owes_response() => &Status::new(Code::Internal, NO_RESPONSE),
             Ok(()) => &Status::OK,
             // A failure that says OK would end the call as a success without its message.
             Err(status) if status.is_ok() => &Status::new(Code::Internal, OK_FAILURE),
@@ -250,6 +281,8 @@ pub(crate) struct Handled {
     bytes: u32,
 }
 
+/// The message of a call that a layer has ended with OK before its handler has.
+const NO_RESPONSE: &str = "a layer ended the call with OK before it had its response; let the call go on, or return an error";
 /// The message of a call whose handler has returned `Err` of a status that says OK.
 const OK_FAILURE: &str = "the handler returned Err with a status of OK; return Ok with a message, or Err with another code";
 
@@ -329,6 +362,12 @@ impl Scope {
                 codecs.send(encoding, &mut connection, self.key, message, packed)
             }
         };
+        if sent.is_ok() {
+            let mut counts = self.call.counts.get();
+            counts.sent += 1;
+            counts.sent_bytes += connection.last_message_len() as u64;
+            self.call.counts.set(counts);
+        }
         drop(connection);
         match sent {
             Ok(()) => {
@@ -367,6 +406,10 @@ impl Scope {
         (mut bytes, is_compressed): (&'a [u8], bool),
         arena: &'a grpc_arena::Arena,
     ) -> Result<S::View<'a>, Status> {
+        let mut counts = self.call.counts.get();
+        counts.received += 1;
+        counts.received_bytes += bytes.len() as u64;
+        self.call.counts.set(counts);
         if is_compressed {
             let encoding = self.call.decoding.get().ok_or_else(not_agreed)?;
             let limit = self.shared.connection.borrow().session().limits().max_receive_message;

@@ -15,6 +15,7 @@ use grpc_proto::{
 };
 
 use super::call::{Call, Scope, Shared};
+use super::leaf::no_method;
 use super::ledger::{Entry, Ledger};
 use super::router::Requests;
 use super::slot::BoxSlot;
@@ -24,7 +25,6 @@ use crate::endpoint::{Turn, turn};
 use crate::pool::Pool;
 use crate::queue::WaitQueue;
 use crate::recording::connect;
-use crate::report::{drop_payload, panic_message};
 use crate::timers::Timers;
 use crate::wake::wake;
 use crate::{Endpoint, Host, Peer};
@@ -68,6 +68,7 @@ impl ServerConnection {
             decode: options.decode,
             peer,
             drain: WaitQueue::default(),
+            ledger: Rc::clone(&ledger),
             stopping: Cell::new(false),
         };
         let shared = Rc::new(shared);
@@ -99,8 +100,8 @@ impl ServerConnection {
 
     fn on_request(&mut self, key: CallKey, head: RequestHead) {
         let Some(entry) = self.routes.find(head.path_bytes()) else {
-            let text = format!("no method {} here", beginning(head.path()));
-            return self.refuse(key, head, Status::new(Code::Unimplemented, text));
+            let status = no_method(head.path());
+            return self.refuse(key, head, status);
         };
         if head.content_subtype().is_some_and(|subtype| !subtype.eq_ignore_ascii_case(SERVED)) {
             return self.refuse_subtype(key, head);
@@ -119,7 +120,7 @@ impl ServerConnection {
         call.decoding.set(decoding);
         call.encoding.set(codecs.choose(&head));
         call.key.set(Some(key));
-        call.set_head(head);
+        call.set_head(head, entry.method);
         let streams = entry.requests == Requests::Stream;
         call.entry.replace(Some(entry));
         if streams {
@@ -279,11 +280,13 @@ impl ServerConnection {
     /// Ends a call whose handler panicked.
     #[cold]
     fn fail(&self, call: &Call, slot: BoxSlot, payload: Box<dyn Any + Send>) {
-        let path = call.entry.borrow().as_ref().map_or("an unknown method", |entry| entry.path);
-        self.entry.ledger.panicked(path, panic_message(&*payload), &*self.shared.host);
-        drop_payload(payload);
+        let info = Rc::clone(&call.info.borrow());
+        let is_layered = call.entry.borrow().as_ref().is_some_and(|entry| entry.layered);
+        // The handler's own panics are statuses for the layers around it.
+        let what = if is_layered { "a layer around the handler" } else { "the handler" };
+        let status = self.shared.panicked(what, info.head().path(), payload);
+        drop(info);
         if let Some(key) = call.key.get() {
-            let status = Status::new(Code::Internal, "the handler panicked");
             let mut connection = self.shared.connection.borrow_mut();
             let _ = connection.finish(key, &status, &Metadata::new());
         }
@@ -320,6 +323,7 @@ impl ServerConnection {
         }
         call.inbox.borrow_mut().clear(&mut connection, &self.shared.pool);
         drop(connection);
+        call.clear_extensions();
         call.reset();
     }
 }
@@ -328,7 +332,7 @@ impl ServerConnection {
 const SERVED: &str = "proto";
 
 /// As much of a peer's text as is told back to it: it may be of the size of a field list, and thrice that once escaped.
-fn beginning(text: &str) -> &str {
+pub(super) fn beginning(text: &str) -> &str {
     const TOLD: usize = 256;
     let mut end = text.len().min(TOLD);
     while !text.is_char_boundary(end) {

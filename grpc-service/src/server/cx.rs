@@ -12,10 +12,11 @@ use grpc_arena::Arena;
 use grpc_proto::{Instant, Metadata, MetadataError, Reason, Status};
 
 use super::call::Scope;
-use crate::Peer;
 use crate::current::{self, Inherited};
+use crate::layers::CallView;
 use crate::queue::Ticket;
 use crate::timers::TimerId;
+use crate::{LocalFuture, Peer};
 
 /// What a handler knows of its call, and what it may ask of its host.
 ///
@@ -38,6 +39,17 @@ impl<'a> Cx<'a> {
     pub(crate) fn with_compressed(mut self, compressed: bool) -> Self {
         self.compressed = compressed;
         self
+    }
+
+    /// The call as layers see it.
+    pub fn call(&self) -> CallView<'a> {
+        CallView::new(self.scope)
+    }
+
+    /// What a layer has found out about the call, by its type, such as who calls
+    /// ([`layers::Auth`](crate::layers::Auth)).
+    pub fn extension<T: 'static>(&self) -> Option<&'a T> {
+        self.scope.info.extensions.get()
     }
 
     /// The arena of the message at hand, for replies that borrow; reset once the handler is done with that.
@@ -80,7 +92,7 @@ impl<'a> Cx<'a> {
     /// For streams without an end of their own: one that watches this ends itself in time, with a status of its choice,
     /// instead of being cut off when the grace of the drain is over. Dropping it forgets the wait.
     pub fn draining(&self) -> Draining<'a> {
-        Draining { scope: self.scope, ticket: Ticket::default() }
+        self.scope.draining()
     }
 
     /// The path that was called, `/package.Service/Method`.
@@ -122,16 +134,14 @@ impl<'a> Cx<'a> {
 
     /// Waits until `at`.
     pub fn sleep_until(&self, at: Instant) -> Sleep<'a> {
-        Sleep { scope: self.scope, at, id: None }
+        self.scope.sleep_until(at)
     }
 
     /// Runs `task` on this thread, beside the call and beyond its end.
     ///
     /// Calls that it makes inherit nothing; see [`inherit`](Self::inherit).
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        // A host may run it at once.
-        let _outside = current::enter(None);
-        self.scope.shared.host.spawn(Box::pin(task));
+        self.scope.spawn(Box::pin(task));
     }
 
     /// Makes `future` a part of the call wherever it is polled, such as in a task of [`spawn`](Self::spawn).
@@ -155,7 +165,7 @@ impl<'a> Cx<'a> {
     /// # Errors
     /// The rule that name or value break; [`MetadataError::HeadersSent`] once the headers are on their way.
     pub fn append_header(&self, name: &str, value: &str) -> Result<(), MetadataError> {
-        self.headers()?.append(name, value)
+        self.scope.headers()?.append(name, value)
     }
 
     /// Appends a binary entry to the response headers; `name` ends in `-bin`.
@@ -163,7 +173,7 @@ impl<'a> Cx<'a> {
     /// # Errors
     /// The rule that the name breaks; [`MetadataError::HeadersSent`] once the headers are on their way.
     pub fn append_header_bin(&self, name: &str, value: &[u8]) -> Result<(), MetadataError> {
-        self.headers()?.append_bin(name, value)
+        self.scope.headers()?.append_bin(name, value)
     }
 
     /// Says whether the replies that are sent from now on may be compressed, where compression was agreed upon.
@@ -187,7 +197,7 @@ impl<'a> Cx<'a> {
     /// # Errors
     /// The rule that name or value break.
     pub fn append_trailer(&self, name: &str, value: &str) -> Result<(), MetadataError> {
-        self.trailers().append(name, value)
+        self.scope.call.trailers.borrow_mut().append(name, value)
     }
 
     /// Appends a binary entry to the trailers; `name` ends in `-bin`.
@@ -195,7 +205,7 @@ impl<'a> Cx<'a> {
     /// # Errors
     /// The rule that the name breaks.
     pub fn append_trailer_bin(&self, name: &str, value: &[u8]) -> Result<(), MetadataError> {
-        self.trailers().append_bin(name, value)
+        self.scope.call.trailers.borrow_mut().append_bin(name, value)
     }
 
     /// Why the call is over, for destructors: a call that is cancelled drops its handler at the point where it
@@ -203,16 +213,29 @@ impl<'a> Cx<'a> {
     pub fn cancellation(&self) -> Option<Reason> {
         self.scope.info.cancelled.borrow().clone()
     }
+}
 
-    fn headers(&self) -> Result<RefMut<'a, Metadata>, MetadataError> {
-        match self.scope.call.headers_sent.get() {
-            true => Err(MetadataError::HeadersSent),
-            false => Ok(self.scope.call.headers.borrow_mut()),
-        }
+impl Scope {
+    pub(crate) fn draining(&self) -> Draining<'_> {
+        Draining { scope: self, ticket: Ticket::default() }
     }
 
-    fn trailers(&self) -> RefMut<'a, Metadata> {
-        self.scope.call.trailers.borrow_mut()
+    pub(crate) fn sleep_until(&self, at: Instant) -> Sleep<'_> {
+        Sleep { scope: self, at, id: None }
+    }
+
+    pub(crate) fn spawn(&self, task: LocalFuture<()>) {
+        // A host may run it at once.
+        let _outside = current::enter(None);
+        self.shared.host.spawn(task);
+    }
+
+    /// The response headers, while they can still be added to.
+    pub(crate) fn headers(&self) -> Result<RefMut<'_, Metadata>, MetadataError> {
+        match self.call.headers_sent.get() {
+            true => Err(MetadataError::HeadersSent),
+            false => Ok(self.call.headers.borrow_mut()),
+        }
     }
 }
 

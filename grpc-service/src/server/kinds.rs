@@ -1,7 +1,7 @@
 //! The message loops of the four kinds of call.
 //!
-//! Each function is one future that owns its handler, its lease and its messages, borrows among them, and is
-//! therefore `'static`: it can be kept in a [`Slot`](super::slot::Slot) without any `unsafe`.
+//! Each function is one future that owns its lease and its messages, borrows among them. It borrows its handler and its
+//! scope from the future around it, in a [`Slot`](super::slot::Slot), which owns them: no `unsafe` is needed.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -18,40 +18,36 @@ use super::{
 use crate::Method;
 use crate::compression::Packed;
 
-// An `async fn` would keep its arguments twice, and a future of this kind is moved into its place for every call.
-#[allow(clippy::manual_async_fn)]
-pub(crate) fn unary<M: Method, H: UnaryHandler<M>>(
-    handler: H,
-    scope: Scope,
-) -> impl Future<Output = Result<(), Status>> {
-    async move {
-        let message = scope.take_message();
-        let outcome = async {
-            let lease = scope.shared.pool.lease();
-            let bytes = message.bytes();
-            let request = scope.decode::<M::Request>(bytes, lease.arena())?;
-            let cx = Cx::new(&scope, lease.arena()).with_compressed(bytes.1);
-            let response = handler.call(&cx, request).await?;
-            let mut packed = Packed::Not;
-            poll_fn(|cx| scope.poll_send(&response, Sender::Replies, &mut packed, cx)).await
-        }
-        .await;
-        scope.give_back_only(message);
-        outcome
-    }
-}
-
-pub(crate) async fn server_streaming<M: Method, H: ServerStreamingHandler<M>>(
-    handler: H,
-    scope: Scope,
+pub(crate) async fn unary<M: Method, H: UnaryHandler<M>>(
+    handler: &H,
+    scope: &Scope,
 ) -> Result<(), Status> {
     let message = scope.take_message();
     let outcome = async {
         let lease = scope.shared.pool.lease();
         let bytes = message.bytes();
         let request = scope.decode::<M::Request>(bytes, lease.arena())?;
-        let cx = Cx::new(&scope, lease.arena()).with_compressed(bytes.1);
-        handler.call(&cx, request, &mut Sink::new(&scope, Sender::Replies)).await
+        let cx = Cx::new(scope, lease.arena()).with_compressed(bytes.1);
+        let response = handler.call(&cx, request).await?;
+        let mut packed = Packed::Not;
+        poll_fn(|cx| scope.poll_send(&response, Sender::Replies, &mut packed, cx)).await
+    }
+    .await;
+    scope.give_back_only(message);
+    outcome
+}
+
+pub(crate) async fn server_streaming<M: Method, H: ServerStreamingHandler<M>>(
+    handler: &H,
+    scope: &Scope,
+) -> Result<(), Status> {
+    let message = scope.take_message();
+    let outcome = async {
+        let lease = scope.shared.pool.lease();
+        let bytes = message.bytes();
+        let request = scope.decode::<M::Request>(bytes, lease.arena())?;
+        let cx = Cx::new(scope, lease.arena()).with_compressed(bytes.1);
+        handler.call(&cx, request, &mut Sink::new(scope, Sender::Replies)).await
     }
     .await;
     scope.give_back_only(message);
@@ -59,13 +55,13 @@ pub(crate) async fn server_streaming<M: Method, H: ServerStreamingHandler<M>>(
 }
 
 pub(crate) async fn client_streaming<M: Method, H: ClientStreamingHandler<M>>(
-    handler: H,
-    scope: Scope,
+    handler: &H,
+    scope: &Scope,
 ) -> Result<(), Status> {
     async {
         let mut call = {
             let lease = scope.shared.pool.lease();
-            handler.open(&Cx::new(&scope, lease.arena())).await?
+            handler.open(&Cx::new(scope, lease.arena())).await?
         };
         while let Some(mut batch) = poll_fn(|_| scope.poll_batch()).await {
             let (mut lease, mut handled) = (scope.shared.pool.lease(), Handled::default());
@@ -73,7 +69,7 @@ pub(crate) async fn client_streaming<M: Method, H: ClientStreamingHandler<M>>(
                 let taken = scope.handle(&mut handled, async {
                     let bytes = (batch.bytes(&message), message.is_compressed());
                     let request = scope.decode::<M::Request>(bytes, lease.arena())?;
-                    let cx = Cx::new(&scope, lease.arena()).with_compressed(bytes.1);
+                    let cx = Cx::new(scope, lease.arena()).with_compressed(bytes.1);
                     call.on_message(&cx, request).await
                 });
                 let taken = taken.await;
@@ -89,7 +85,7 @@ pub(crate) async fn client_streaming<M: Method, H: ClientStreamingHandler<M>>(
             scope.give_back(batch);
         }
         let lease = scope.shared.pool.lease();
-        let response = call.finish(&Cx::new(&scope, lease.arena())).await?;
+        let response = call.finish(&Cx::new(scope, lease.arena())).await?;
         let mut packed = Packed::Not;
         poll_fn(|cx| scope.poll_send(&response, Sender::Replies, &mut packed, cx)).await
     }
@@ -97,19 +93,19 @@ pub(crate) async fn client_streaming<M: Method, H: ClientStreamingHandler<M>>(
 }
 
 pub(crate) async fn bidi<M: Method, H: BidiHandler<M>>(
-    handler: H,
-    scope: Scope,
+    handler: &H,
+    scope: &Scope,
 ) -> Result<(), Status> {
     async {
         // Where `run` may build its messages: it lives beside all other messages, so no lease fits it. An arena
         // that is not used takes no memory.
         let arena = Arena::with_budget(scope.shared.decode.arena_bytes);
-        let cx = Cx::new(&scope, &arena);
+        let cx = Cx::new(scope, &arena);
         let call = handler.open(&cx).await?;
-        let mut pushed = Sink::new(&scope, Sender::Pushes);
+        let mut pushed = Sink::new(scope, Sender::Pushes);
         let run = call.run(&cx, &mut pushed);
-        let messages = converse::<M, _>(&call, &scope);
-        beside(&scope, messages, run).await
+        let messages = converse::<M, _>(&call, scope);
+        beside(scope, messages, run).await
     }
     .await
 }

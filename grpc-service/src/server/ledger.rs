@@ -151,13 +151,13 @@ impl Ledger {
         self.hook(|hooks| hooks.connection_closed(peer, stats, outcome));
     }
 
-    /// A handler panicked.
-    pub(crate) fn panicked(&self, path: &str, message: &str, host: &dyn Host) {
+    /// A handler, or a layer around it, panicked.
+    pub(crate) fn panicked(&self, what: &str, path: &str, message: &str, host: &dyn Host) {
         self.count(|totals| totals.handlers_panicked += 1);
         self.hook(|hooks| hooks.handler_panicked(path, message));
         if let Some(skipped) = self.panics.pass(host.now()) {
             let more = skipped_text(skipped);
-            run_hook(|| host.report(&format!("the handler of {path} panicked: {message}{more}")));
+            run_hook(|| host.report(&format!("{what} of {path} panicked: {message}{more}")));
         }
     }
 

@@ -5,11 +5,14 @@ mod connection;
 mod cx;
 mod handler;
 mod kinds;
+mod leaf;
 mod ledger;
 mod mailbox;
 mod router;
+mod routes;
 mod sink;
 mod slot;
+mod watched;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -21,6 +24,7 @@ use grpc_arena::DecodeLimits;
 use grpc_proto::{Config, ConfigError, Limits};
 
 pub use crate::current::Inherited;
+pub(crate) use call::Scope;
 pub use connection::ServerConnection;
 pub use cx::{Cx, Draining, Sleep};
 pub use handler::{
@@ -32,7 +36,9 @@ pub use ledger::ServerStats;
 pub use mailbox::Mailbox;
 use router::Entry;
 pub use router::Router;
+pub use routes::{Around, Routes};
 pub use sink::Sink;
+pub use watched::Watched;
 
 use crate::compression::{Codecs, Compression};
 use crate::limits::Door;
@@ -161,7 +167,8 @@ pub(crate) struct Deployed {
 impl Deployed {
     /// The method of a path.
     pub(crate) fn find(&self, path: &[u8]) -> Option<Rc<Entry>> {
-        self.current.borrow().find(path).cloned()
+        let router = self.current.borrow();
+        router.find(path).or(router.unknown()).cloned()
     }
 }
 

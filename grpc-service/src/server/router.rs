@@ -2,17 +2,17 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::future::Future;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
-use grpc_proto::Status;
-
 use super::call::Scope;
-use super::kinds;
+use super::leaf::Unknown;
+use super::routes::{Around, Routes};
 use super::slot::{BoxSlot, new_slot};
 use super::{BidiHandler, ClientStreamingHandler, ServerStreamingHandler, UnaryHandler};
-use crate::Method;
+use crate::layers::{CallService, Incoming, Layer, Wrapped};
+use crate::model::Service;
+use crate::{Kind, Method, MethodDescriptor};
 
 /// Idle places kept per method. A place takes about a kilobyte, and more calls than this at once are rare.
 const SPARE_SLOTS: usize = 256;
@@ -25,6 +25,17 @@ const SPARE_SLOTS: usize = 256;
 pub struct Router {
     /// By the bytes of their paths: what a peer asks for is compared as it came.
     methods: HashMap<&'static [u8], Rc<Entry>, BuildHasherDefault<PathHasher>>,
+    unknown: Option<Rc<Entry>>,
+}
+
+impl Routes for Router {
+    fn route<M: Method, S: CallService + 'static>(&mut self, kind: Kind, service: S) {
+        self.insert::<M, S>(kind, true, service);
+    }
+
+    fn leaf<M: Method, S: CallService + 'static>(&mut self, kind: Kind, service: S) {
+        self.insert::<M, S>(kind, false, service);
+    }
 }
 
 /// How a call of a method begins and ends.
@@ -38,8 +49,11 @@ pub(crate) enum Requests {
 
 /// One method.
 pub(crate) struct Entry {
-    pub(crate) path: &'static str,
+    /// Absent for what serves the paths of no method.
+    pub(crate) method: Option<MethodDescriptor>,
     pub(crate) requests: Requests,
+    /// Whether a layer is around the handler.
+    pub(crate) layered: bool,
     make: Box<dyn Fn() -> BoxSlot>,
     spare: RefCell<Vec<BoxSlot>>,
 }
@@ -51,49 +65,71 @@ impl Router {
     }
 
     /// Registers a method with one request and one response.
-    pub fn unary<M: Method, H: UnaryHandler<M> + Clone + 'static>(&mut self, handler: H) {
-        let serve = move |scope| kinds::unary::<M, H>(handler.clone(), scope);
-        self.insert(M::PATH, Requests::One, serve);
+    pub fn unary<M: Method, H: UnaryHandler<M> + 'static>(&mut self, handler: H) {
+        Routes::unary::<M, H>(self, handler);
     }
 
     /// Registers a method with one request and a stream of responses.
-    pub fn server_streaming<M: Method, H: ServerStreamingHandler<M> + Clone + 'static>(
+    pub fn server_streaming<M: Method, H: ServerStreamingHandler<M> + 'static>(
         &mut self,
         handler: H,
     ) {
-        let serve = move |scope| kinds::server_streaming::<M, H>(handler.clone(), scope);
-        self.insert(M::PATH, Requests::One, serve);
+        Routes::server_streaming::<M, H>(self, handler);
     }
 
     /// Registers a method with a stream of requests and one response.
-    pub fn client_streaming<M: Method, H: ClientStreamingHandler<M> + Clone + 'static>(
+    pub fn client_streaming<M: Method, H: ClientStreamingHandler<M> + 'static>(
         &mut self,
         handler: H,
     ) {
-        let serve = move |scope| kinds::client_streaming::<M, H>(handler.clone(), scope);
-        self.insert(M::PATH, Requests::Stream, serve);
+        Routes::client_streaming::<M, H>(self, handler);
     }
 
     /// Registers a method with streams in both directions.
-    pub fn bidi<M: Method, H: BidiHandler<M> + Clone + 'static>(&mut self, handler: H) {
-        let serve = move |scope| kinds::bidi::<M, H>(handler.clone(), scope);
-        self.insert(M::PATH, Requests::Stream, serve);
+    pub fn bidi<M: Method, H: BidiHandler<M> + 'static>(&mut self, handler: H) {
+        Routes::bidi::<M, H>(self, handler);
+    }
+
+    /// Routes with a layer, or a tuple of layers, around each method that is registered through them, and around calls
+    /// of paths that nothing is registered for, so that logs and metrics see those too.
+    ///
+    /// A call that breaks a rule before its layers run is refused without them: one in another encoding or format, and one
+    /// without its one request.
+    pub fn around_all<L>(&mut self, layer: L) -> Around<'_, Self, L>
+    where
+        L: for<'a> Layer<Incoming<'a>> + 'static,
+    {
+        let layer = Rc::new(layer);
+        let wrapped = Wrapped { layer: Rc::clone(&layer), inner: Unknown };
+        self.unknown = Some(Rc::new(Entry::new(None, Requests::Stream, true, wrapped)));
+        Around::new(self, layer)
     }
 
     /// The paths of all methods, in no particular order.
     pub fn paths(&self) -> impl Iterator<Item = &'static str> {
-        self.methods.values().map(|entry| entry.path)
+        self.methods().map(|method| method.path())
     }
 
-    fn insert<F, Fut>(&mut self, path: &'static str, requests: Requests, serve: F)
-    where
-        F: Fn(Scope) -> Fut + 'static,
-        Fut: Future<Output = Result<(), Status>> + 'static,
-    {
-        let serve = Rc::new(serve);
-        let make = Box::new(move || new_slot(Rc::clone(&serve)));
-        let entry = Entry { path, requests, make, spare: RefCell::default() };
-        self.methods.insert(path.as_bytes(), Rc::new(entry));
+    /// All methods, in no particular order.
+    pub fn methods(&self) -> impl Iterator<Item = MethodDescriptor> {
+        self.methods.values().filter_map(|entry| entry.method)
+    }
+
+    fn insert<M: Method, S: CallService + 'static>(
+        &mut self,
+        kind: Kind,
+        layered: bool,
+        service: S,
+    ) {
+        let requests = if kind.streams_requests() { Requests::Stream } else { Requests::One };
+        let method = M::DESCRIPTOR.with_kind(kind);
+        let entry = Entry::new(Some(method), requests, layered, service);
+        self.methods.insert(M::PATH.as_bytes(), Rc::new(entry));
+    }
+
+    /// What serves the paths of no method, where layers are around it.
+    pub(crate) fn unknown(&self) -> Option<&Rc<Entry>> {
+        self.unknown.as_ref()
     }
 
     pub(crate) fn find(&self, path: &[u8]) -> Option<&Rc<Entry>> {
@@ -102,6 +138,22 @@ impl Router {
 }
 
 impl Entry {
+    /// What `service` serves: type erasure happens here, once for each method.
+    fn new(
+        method: Option<MethodDescriptor>,
+        requests: Requests,
+        layered: bool,
+        service: impl CallService + 'static,
+    ) -> Self {
+        let service = Rc::new(service);
+        let serve = Rc::new(move |scope: Scope| {
+            let service = Rc::clone(&service);
+            async move { service.call(Incoming::new(&scope)).await }
+        });
+        let make = Box::new(move || new_slot(Rc::clone(&serve)));
+        Self { method, requests, layered, make, spare: RefCell::default() }
+    }
+
     /// An empty place for one call of this method.
     pub(crate) fn take_slot(&self) -> BoxSlot {
         let spare = self.spare.borrow_mut().pop();

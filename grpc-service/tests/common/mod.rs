@@ -18,7 +18,8 @@ use grpc_service::server::{
 };
 use grpc_service::testing::{MemoryHost, Pair};
 use grpc_service::{
-    Channel, ChannelOptions, Cx, Host, LocalFuture, Method, Router, Server, ServerOptions, Sink,
+    Channel, ChannelOptions, Cx, Host, LocalFuture, Method, Router, Routes, Server, ServerOptions,
+    Sink,
 };
 
 /// A host whose time is set by the test, and whose tasks run when it passes.
@@ -133,7 +134,7 @@ pub trait Bytes: 'static {
 }
 
 /// Registers the service's methods.
-pub fn register<S: Bytes>(router: &mut Router, service: Rc<S>) {
+pub fn register<S: Bytes>(router: &mut impl Routes, service: Rc<S>) {
     router.unary::<methods::Echo, _>(Adapter(Rc::clone(&service)));
     router.server_streaming::<methods::Split, _>(Adapter(Rc::clone(&service)));
     router.client_streaming::<methods::Join, _>(Adapter(Rc::clone(&service)));
@@ -185,7 +186,7 @@ impl BidiCall<Raw<'static>, Raw<'static>> for Echoing {
 }
 
 /// Registers [`Echoing`] for calls and for streams.
-pub fn register_echoing(router: &mut Router, echoing: &Echoing) {
+pub fn register_echoing(router: &mut impl Routes, echoing: &Echoing) {
     router.unary::<methods::Echo, _>(echoing.clone());
     router.bidi::<methods::Chat, _>(echoing.clone());
 }
