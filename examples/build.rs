@@ -1,7 +1,8 @@
 //! Generates the examples' messages, handler traits and stubs.
 
 fn main() -> Result<(), grpc_build::Error> {
-    grpc_build::compile_protos(&["proto/helloworld.proto", "proto/route_guide.proto"], &["proto"])?;
+    let protos = ["proto/helloworld.proto", "proto/route_guide.proto", "proto/countdown.proto"];
+    grpc_build::compile_protos(&protos, &["proto"])?;
     // For the example without a runtime: only messages, which need only `grpc-arena`.
     let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     grpc_build::Config::new()

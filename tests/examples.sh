@@ -16,7 +16,7 @@ stop() {
 }
 trap stop EXIT
 
-cargo build --locked -p examples --examples --features tls
+cargo build --locked -p examples --examples --features tls,web
 cargo build --locked -p grpc-sim --example simulated_greeter
 examples=$target/debug/examples
 

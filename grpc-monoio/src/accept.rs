@@ -110,6 +110,49 @@ pub async fn serve_tls<L: Listener>(
     .await;
 }
 
+/// As [`serve`], for gRPC-Web and plain HTTP too: the first bytes of a connection tell its protocol.
+#[cfg(feature = "web")]
+pub async fn serve_web<L: Listener>(listener: L, server: &Server, web: &grpc_web::Web, stop: Stop) {
+    let (owner, host) = (server.clone(), Rc::clone(server.host()));
+    serve_with(listener, server, stop, |stream, peer, orders| {
+        let (connection, host) = (web.accept(&owner, peer), Rc::clone(&host));
+        Some(Box::pin(async move {
+            // Its calls have ended with the error.
+            let _ = drive(connection, stream, host, orders).await;
+        }))
+    })
+    .await;
+}
+
+/// As [`serve_tls`], for gRPC-Web and plain HTTP too: ALPN chooses between `h2` and `http/1.1`, which is also that of
+/// clients that offer nothing.
+#[cfg(all(feature = "tls", feature = "web"))]
+pub async fn serve_web_tls<L: Listener>(
+    listener: L,
+    server: &Server,
+    web: &grpc_web::Web,
+    tls: &grpc_tls::ServerTls,
+    stop: Stop,
+) {
+    let (owner, host) = (Rc::new(server.clone()), Rc::clone(server.host()));
+    let acceptor = tls.acceptor();
+    serve_with(listener, server, stop, |stream, peer, orders| {
+        let (host, web) = (Rc::clone(&host), web.clone());
+        let make = move |server: &Rc<Server>, peer| web.accept(server, peer);
+        match acceptor.accept_with_http1(&owner, peer, orders, make) {
+            Ok((connection, orders)) => Some(Box::pin(async move {
+                // Its calls have ended with the error, and a handshake that failed is reported.
+                let _ = drive(connection, stream, host, orders).await;
+            })),
+            Err(error) => {
+                host.report(&error.to_string());
+                None
+            }
+        }
+    })
+    .await;
+}
+
 /// The loop of [`serve`]: `connect` makes the task of a connection.
 async fn serve_with<L, C>(listener: L, server: &Server, stop: Stop, connect: C)
 where

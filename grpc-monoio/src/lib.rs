@@ -9,6 +9,7 @@
 //! forces epoll. Where io_uring is missing and nobody has forced epoll, that is reported once.
 //!
 //! With the feature `tls`, servers and clients speak TLS (`WorkerOptions::tls`, `serve_tls`, `TcpConnector::tls`).
+//! With the feature `web`, servers answer gRPC-Web and plain HTTP too (`WorkerOptions::web`, `serve_web`).
 //!
 //! Reports to operators, such as that accepting fails for want of descriptors, go to the `log` crate with the feature `log`,
 //! and to the standard error without it. The option that lost is `tracing`: spans would go unused, since recordings hold more,
@@ -24,6 +25,10 @@ mod workers;
 
 #[cfg(feature = "tls")]
 pub use accept::serve_tls;
+#[cfg(feature = "web")]
+pub use accept::serve_web;
+#[cfg(all(feature = "tls", feature = "web"))]
+pub use accept::serve_web_tls;
 pub use accept::{Listener, listen_unix, serve};
 pub use client::TcpConnector;
 pub use connect::{Connect, connect};

@@ -38,6 +38,9 @@ pub struct WorkerOptions {
     /// TLS in front of each connection. Default none.
     #[cfg(feature = "tls")]
     pub tls: Option<grpc_tls::ServerTls>,
+    /// gRPC-Web and plain HTTP beside gRPC. Default none.
+    #[cfg(feature = "web")]
+    pub web: Option<grpc_web::Web>,
 }
 
 impl Default for WorkerOptions {
@@ -50,6 +53,8 @@ impl Default for WorkerOptions {
             share_port: false,
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(feature = "web")]
+            web: None,
         }
     }
 }
@@ -81,6 +86,14 @@ impl WorkerOptions {
     #[must_use]
     pub fn tls(mut self, tls: grpc_tls::ServerTls) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// Serves gRPC-Web and plain HTTP beside gRPC, as `web` says.
+    #[cfg(feature = "web")]
+    #[must_use]
+    pub fn web(mut self, web: grpc_web::Web) -> Self {
+        self.web = Some(web);
         self
     }
 
@@ -176,12 +189,20 @@ impl Workers {
     }
 }
 
-/// Serves with TLS or without it.
-#[cfg_attr(not(feature = "tls"), allow(unused_variables))]
+/// Serves with TLS or without it, and with HTTP/1.1 or without it.
+#[cfg_attr(not(any(feature = "tls", feature = "web")), allow(unused_variables))]
 async fn serve_as(listener: TcpListener, server: &Server, options: &WorkerOptions, stop: Stop) {
+    #[cfg(all(feature = "tls", feature = "web"))]
+    if let (Some(tls), Some(web)) = (&options.tls, &options.web) {
+        return crate::accept::serve_web_tls(listener, server, web, tls, stop).await;
+    }
     #[cfg(feature = "tls")]
     if let Some(tls) = &options.tls {
         return crate::accept::serve_tls(listener, server, tls, stop).await;
+    }
+    #[cfg(feature = "web")]
+    if let Some(web) = &options.web {
+        return crate::accept::serve_web(listener, server, web, stop).await;
     }
     serve(listener, server, stop).await;
 }

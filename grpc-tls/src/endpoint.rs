@@ -143,7 +143,8 @@ where
         driven
     }
 
-    /// Hands the inner endpoint what it has not taken before; false if it cannot take all, because `out` is full.
+    /// Hands the inner endpoint what it has not taken before; false if it cannot take all, because `out` is full or it
+    /// [holds](Endpoint::holds_input) the rest.
     fn unstash(
         &mut self,
         out: &mut Transmit,
@@ -161,6 +162,9 @@ where
             let taken = self.stash.len() - rest.len();
             self.stash.drain(..taken);
             driven?;
+            if taken == 0 && inner.holds_input() {
+                return Ok(false);
+            }
         }
         Ok(true)
     }
@@ -333,6 +337,10 @@ where
 
     fn is_trimmed(&self) -> bool {
         matches!(&self.stage, Stage::Running(inner) if inner.is_trimmed())
+    }
+
+    fn holds_input(&self) -> bool {
+        matches!(&self.stage, Stage::Running(inner) if !self.stash.is_empty() && inner.holds_input())
     }
 }
 

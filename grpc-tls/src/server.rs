@@ -224,9 +224,17 @@ impl ServerTls {
         E: Endpoint,
         S: FnOnce(Result<&TlsPeer, &TlsError>) -> Option<E>,
     {
-        let config = Arc::clone(&self.shared.config.read().expect("no panic while it is locked"));
-        let session = Session::server(config)?;
+        let session = Session::server(self.config())?;
         Ok(TlsEndpoint::new(session, now + self.handshake_timeout, start))
+    }
+
+    /// The configuration in force for new connections.
+    pub(crate) fn config(&self) -> Arc<rustls::ServerConfig> {
+        Arc::clone(&self.shared.config.read().expect("no panic while it is locked"))
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        self.handshake_timeout
     }
 }
 

@@ -25,6 +25,7 @@ const OVERHEAD: usize = 64;
 const RECORD_OF_ALERT: usize = 2 + OVERHEAD;
 /// The protocol of HTTP/2 over TLS, the only one that is accepted (RFC 9113 §3.2).
 pub(crate) const H2: &[u8] = b"h2";
+pub(crate) const HTTP1: &[u8] = b"http/1.1";
 
 /// What a call of [`Session::open`] left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub struct Session {
     pending: Vec<u8>,
     /// The first bytes from the peer were looked at.
     seen_first: bool,
+    /// A client may choose HTTP/1.1, or nothing.
+    http1: bool,
     established: bool,
     peer_closed: bool,
     close_sent: bool,
@@ -98,12 +101,22 @@ impl Session {
         Ok(Self::new(Side::Server(Box::new(UnbufferedServerConnection::new(config)?))))
     }
 
+    /// As [`server`](Self::server), for what serves HTTP/1.1 too, such as `grpc-web`: a handshake is complete where ALPN has
+    /// chosen `http/1.1`, or where the client offers no protocol. [`TlsPeer::http2`] tells what was chosen.
+    ///
+    /// # Errors
+    /// `config` cannot be used.
+    pub fn server_with_http1(config: Arc<ServerConfig>) -> Result<Self, TlsError> {
+        Ok(Session { http1: true, ..Self::server(config)? })
+    }
+
     fn new(side: Side) -> Self {
         Session {
             side,
             gathered: Vec::new(),
             pending: Vec::new(),
             seen_first: false,
+            http1: false,
             established: false,
             peer_closed: false,
             close_sent: false,
@@ -112,7 +125,7 @@ impl Session {
         }
     }
 
-    /// Whether the handshake is complete and `h2` was chosen.
+    /// Whether the handshake is complete and `h2` was chosen, or what else may be.
     pub fn is_established(&self) -> bool {
         self.established
     }
@@ -252,7 +265,8 @@ impl Session {
     /// Checks what the handshake came to.
     fn establish(&mut self, out: &mut Vec<u8>) -> Result<(), TlsError> {
         let chosen = self.common().alpn_protocol();
-        if chosen != Some(H2) {
+        let is_http1 = self.http1 && matches!(chosen, None | Some(HTTP1));
+        if chosen != Some(H2) && !is_http1 {
             let error = TlsError::NoHttp2(chosen.map(<[u8]>::to_vec));
             return Err(self.fail(error, out));
         }

@@ -6,7 +6,8 @@
 //! database client.
 //!
 //! Names and options are those of `grpc-monoio`. With the feature `tls`, servers and clients speak TLS (`WorkerOptions::tls`,
-//! `serve_tls`, `TcpConnector::tls`).
+//! `serve_tls`, `TcpConnector::tls`). With the feature `web`, servers answer gRPC-Web and plain HTTP too
+//! (`WorkerOptions::web`, `serve_web`).
 
 mod accept;
 mod client;
@@ -17,6 +18,10 @@ mod workers;
 
 #[cfg(feature = "tls")]
 pub use accept::serve_tls;
+#[cfg(feature = "web")]
+pub use accept::serve_web;
+#[cfg(all(feature = "tls", feature = "web"))]
+pub use accept::serve_web_tls;
 pub use accept::{Listener, serve};
 pub use client::TcpConnector;
 pub use connect::{Connect, connect};

@@ -3,7 +3,7 @@
 use std::task::Context;
 
 use grpc_proto::{ConnectionError, Instant, Transmit};
-use grpc_service::Endpoint;
+use grpc_service::{Endpoint, Peer, Server, ServerConnection};
 
 use crate::http1::Http1;
 use crate::options::Web;
@@ -47,6 +47,24 @@ pub enum Alpn {
     Http2,
     /// `http/1.1`, or nothing.
     Http1,
+}
+
+impl Web {
+    /// A connection that was accepted from `peer`: behind TLS ALPN has chosen its protocol, and without TLS its first bytes
+    /// tell. For adapters.
+    pub fn accept(
+        &self,
+        server: &Server,
+        peer: Peer,
+    ) -> WebEndpoint<ServerConnection, impl FnOnce() -> ServerConnection + use<>> {
+        let alpn = peer.tls().map(|tls| if tls.http2 { Alpn::Http2 } else { Alpn::Http1 });
+        let (owner, now) = (server.clone(), server.host().now());
+        let make = move || owner.accept(peer);
+        match alpn {
+            Some(alpn) => WebEndpoint::behind_tls(self, alpn, make, now),
+            None => WebEndpoint::new(self, make, now),
+        }
+    }
 }
 
 impl<E: Endpoint, M: FnOnce() -> E> WebEndpoint<E, M> {

@@ -303,3 +303,52 @@ fn a_connection_that_is_cut_without_close_notify_fails_its_calls() {
     workers.stop(Duration::from_secs(20));
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
+
+/// One request of HTTP/1.1 over TLS, by a client that offers `alpn`; what was chosen, and the answer.
+fn get(port: u16, roots: &[u8], alpn: &[&[u8]]) -> std::io::Result<(Option<Vec<u8>>, String)> {
+    use grpc_tls::rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
+    use grpc_tls::rustls::{ClientConfig, ClientConnection, RootCertStore, Stream};
+
+    let mut store = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(roots) {
+        store.add(certificate.expect("a certificate")).expect("a root");
+    }
+    let mut config = ClientConfig::builder().with_root_certificates(store).with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    let name = ServerName::try_from("localhost").expect("a name");
+    let mut session = ClientConnection::new(std::sync::Arc::new(config), name).expect("a session");
+    let mut socket = TcpStream::connect(("127.0.0.1", port))?;
+    socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let mut stream = Stream::new(&mut session, &mut socket);
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok((session.alpn_protocol().map(<[u8]>::to_vec), answer))
+}
+
+#[test]
+fn http1_is_served_behind_tls_where_alpn_chooses_it_or_nothing() {
+    let authority = Authority::new();
+    let own = authority.sign(&["localhost"]);
+    let tls = ServerTls::from_pem(&own.chain, &own.key).expect("a certificate");
+    let web = grpc_web::Web::new().healthz(|| true);
+    let workers = serve(WorkerOptions::default().tls(tls.clone()).web(web));
+    let (port, roots) = (workers.address().port(), authority.roots());
+    for (alpn, chosen) in [(&[&b"http/1.1"[..]][..], Some(b"http/1.1".to_vec())), (&[], None)] {
+        let (seen, answer) = get(port, &roots, alpn).expect("an answer");
+        assert_eq!(seen, chosen);
+        assert!(answer.ends_with("SERVING\n"), "{answer}");
+    }
+    // gRPC is served as before, and nothing else is chosen where both are offered.
+    let client = ClientTls::with_roots(&roots).expect("roots");
+    let target = format!("https://localhost:{port}");
+    assert!(run(call(&target, Some(&client))).is_ok());
+    let both = get(port, &roots, &[b"http/1.1", b"h2"]);
+    assert!(!both.is_ok_and(|(_, answer)| answer.contains("SERVING")), "h2 comes first");
+    workers.stop(Duration::ZERO);
+    // Without `web` the same certificate serves HTTP/2 alone.
+    let plain = serve(WorkerOptions::default().tls(tls));
+    assert!(get(plain.address().port(), &roots, &[b"http/1.1"]).is_err());
+    assert!(get(plain.address().port(), &roots, &[]).is_err());
+    plain.stop(Duration::ZERO);
+}
