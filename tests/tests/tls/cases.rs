@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use examples::helloworld::{Greeter, GreeterClient, HelloReply, HelloRequest, register_greeter};
 use grpc_arena::Arena;
 use grpc_proto::{Code, Status};
-use grpc_service::{ChannelOptions, Cx};
+use grpc_service::{CallError, ChannelOptions, Cx};
 use grpc_tls::{ClientTls, ServerTls};
 use tests::authority::Authority;
 
@@ -51,8 +51,8 @@ fn pair() -> (ServerTls, ClientTls) {
 async fn hello(greeter: &GreeterClient, name: &str) -> Result<String, Status> {
     let arena = Arena::new();
     let request = HelloRequest { name, ..HelloRequest::default() };
-    let reply = greeter.say_hello(&request, &arena).await?;
-    Ok(reply.message.to_owned())
+    let called = greeter.say_hello(&request, &arena).await;
+    called.map(|reply| reply.message.to_owned()).map_err(CallError::into_status)
 }
 
 /// One call over a connection of its own.
@@ -61,7 +61,8 @@ async fn call(target: &str, tls: Option<&ClientTls>) -> Result<String, Status> {
     if let Some(tls) = tls {
         connecting = connecting.tls(tls.clone());
     }
-    hello(&GreeterClient::new(connecting.await?), "").await
+    let channel = connecting.await.map_err(CallError::into_status)?;
+    hello(&GreeterClient::new(channel), "").await
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {
@@ -126,7 +127,8 @@ fn tls_on_one_side_alone_is_an_error_that_says_so() {
     let target = format!("https://localhost:{}", plain.address().port());
     let error = run(call(&target, Some(&client))).expect_err("the server has no TLS");
     assert_eq!(error.code(), Code::Unavailable);
-    assert!(error.message().contains("HTTP/2 without TLS"), "{error:?}");
+    // A server that has seen a TLS record in place of the preface closes without a word.
+    assert!(error.message().contains("ended in the middle of the TLS handshake"), "{error:?}");
     plain.stop(Duration::from_secs(5));
 }
 
@@ -349,6 +351,7 @@ fn http1_is_served_behind_tls_where_alpn_chooses_it_or_nothing() {
     // Without `web` the same certificate serves HTTP/2 alone.
     let plain = serve(WorkerOptions::default().tls(tls));
     assert!(get(plain.address().port(), &roots, &[b"http/1.1"]).is_err());
-    assert!(get(plain.address().port(), &roots, &[]).is_err());
+    let silent = get(plain.address().port(), &roots, &[]);
+    assert!(silent.is_err() || silent.is_ok_and(|(_, answer)| answer.is_empty()));
     plain.stop(Duration::ZERO);
 }
