@@ -48,6 +48,10 @@ says greeter "Hello, 世界!"
 says route_guide "8 points, 8 features"
 says prost_messages "Hello"
 says tokio_greeter "Hello, tokio!"
+for said in "health: SERVING" "Hello, operators!" "INVALID_ARGUMENT: name must not be empty" \
+    'grpc_server_call_started_total{grpc_method="helloworld.Greeter/SayHello"} 2'; do
+    says standard "$said"
+done
 says secure "the server saw spiffe://example.org/web"
 says secure "Hello, world!"
 says secure "CertificateRequired"

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | say whether services are ready, and ask other servers | [`health`] |
 //! | send and read errors with details | [`errors`] |
+//! | count calls, for Prometheus and others | [`metrics`] |
 //! | show the schema to grpcurl and others | [`reflection`] |
 //!
 //! Everything here is built on `grpc-service` alone, so it runs over each adapter, in memory and in the simulator.
@@ -12,4 +13,5 @@
 
 pub mod errors;
 pub mod health;
+pub mod metrics;
 pub mod reflection;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use grpc_arena::codec::Map;
-use grpc_service::{Cx, Router, Sink, Status};
+use grpc_service::{Cx, Routes, Sink, Status};
 
 use super::reporter::Watcher;
 use super::v1::{
@@ -18,9 +18,9 @@ use super::{HealthReporter, ServingStatus};
 /// The most services that `List` names (gRFC A90); with more it answers RESOURCE_EXHAUSTED.
 pub const LIST_LIMIT: usize = 100;
 
-/// Lets `router` answer health checks with what `reporter` knows.
-pub fn register(router: &mut Router, reporter: &HealthReporter) {
-    register_health(router, Rc::new(HealthService::new(reporter.clone())));
+/// Lets `routes`, a router or routes with layers, answer health checks with what `reporter` knows.
+pub fn register(routes: &mut impl Routes, reporter: &HealthReporter) {
+    register_health(routes, Rc::new(HealthService::new(reporter.clone())));
 }
 
 /// Serves `grpc.health.v1.Health`; to be put into a router by [`register`], or wrapped before.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use grpc_arena::ArenaVec;
 use grpc_service::server::{BidiCall, BidiHandler};
-use grpc_service::{Code, Cx, Method, Router, Sink, Status};
+use grpc_service::{Code, Cx, Method, Router, Routes, Sink, Status};
 
 use super::Registry;
 use super::v1::server_reflection_methods::ServerReflectionInfo;
@@ -42,9 +42,9 @@ pub fn register(router: &mut Router, registry: &Registry) {
     register_services(router, registry, services);
 }
 
-/// As [`register`], with the full names of the services that it names.
+/// As [`register`], for routes with layers, and with the full names of the services that it names.
 pub fn register_services<N: Into<Box<str>>>(
-    router: &mut Router,
+    routes: &mut impl Routes,
     registry: &Registry,
     services: impl IntoIterator<Item = N>,
 ) {
@@ -52,8 +52,8 @@ pub fn register_services<N: Into<Box<str>>>(
     services.sort_unstable();
     services.dedup();
     let reflection = Reflection(Rc::new(Shared { registry: registry.clone(), services }));
-    router.bidi::<ServerReflectionInfo, _>(reflection.clone());
-    router.bidi::<V1Alpha, _>(reflection);
+    routes.bidi::<ServerReflectionInfo, _>(reflection.clone());
+    routes.bidi::<V1Alpha, _>(reflection);
 }
 
 /// The service of a path, `/package.Service/Method`.
