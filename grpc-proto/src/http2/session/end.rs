@@ -169,7 +169,7 @@ impl Session {
             self.attention = true;
             return;
         }
-        if let Some(error) = self.compression.take() {
+        if let Some(error) = self.blocks.take_error() {
             let text = error.as_str();
             self.fail_with(ConnectionError::Compression(error), violation.code(), text);
             return;
@@ -333,7 +333,7 @@ impl Session {
         self.waiting.clear();
         // Nothing is received or sent any more, and the last bytes may take a while to leave.
         self.pool.shrink();
-        self.lists = alloc::vec::Vec::new();
+        self.blocks.drop_lists();
         Err(error)
     }
 

@@ -186,7 +186,7 @@ impl Session {
     /// Our SETTINGS hold for the peer from here on: what they made smaller than the default of RFC 9113
     /// could not be insisted on before (§6.5.3).
     fn settings_bind(&mut self) {
-        self.decoder.set_max_table_size(self.limits.header_table_size);
+        self.blocks.set_max_table_size(self.limits.header_table_size);
         self.estimate.on_settled();
         let (old, new) = (self.recv_base, self.estimate.stream_window());
         self.recv_base = new;
@@ -230,7 +230,7 @@ impl Session {
             }
             if id == crate::http2::settings::id::HEADER_TABLE_SIZE {
                 // Each value counts: a table that was made small and large again is empty (RFC 7541 §4.2).
-                self.encoder.set_peer_max_table_size(value);
+                self.blocks.set_peer_max_table_size(value);
             }
         }
         let old = self.peer.initial_window_size;

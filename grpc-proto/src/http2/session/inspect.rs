@@ -3,6 +3,7 @@
 use super::Session;
 use crate::hpack;
 use crate::http2::state::State;
+use crate::http2::stream::{Pending, Prepared};
 use crate::http2::streams::StreamKey;
 
 /// One stream as it stands.
@@ -108,12 +109,18 @@ impl Session {
 
     /// The encoder of our field blocks.
     pub fn encoder(&self) -> &hpack::Encoder {
-        &self.encoder
+        self.blocks.encoder()
     }
 
     /// The decoder of the peer's field blocks.
     pub fn decoder(&self) -> &hpack::Decoder {
-        &self.decoder
+        self.blocks.decoder()
+    }
+
+    /// Whether a stream still waits to send the call that is prepared at `place`.
+    pub(crate) fn is_call_awaited(&self, call: Prepared) -> bool {
+        let waits = |head: &Pending| matches!(head, Pending::Call { place, .. } if *place == call);
+        self.streams.iter().any(|stream| waits(&stream.head))
     }
 
     /// Whether the stream is open here and nothing of it has left.

@@ -1,13 +1,14 @@
 //! A connection of either role: what is known about it, and the verbs of the application.
 
-mod blocks;
 mod budgets;
 mod decode_memo;
+mod encode_memo;
 mod end;
 mod estimate;
 mod event;
+mod field_blocks;
 mod frames;
-mod heads;
+mod headers;
 mod inspect;
 mod receive;
 mod slots;
@@ -21,7 +22,6 @@ use alloc::vec::Vec;
 
 use super::bucket::TokenBucket;
 use super::error_code::ErrorCode;
-use super::fields::Checked;
 use super::flow::{DEFAULT_WINDOW, RecvWindow, SendWindow};
 use super::frame;
 use super::queue::BufferPool;
@@ -31,15 +31,14 @@ use super::stream::{Prepared, Stream};
 use super::streams::{IdTable, StreamKey};
 use super::timers::Deadlines;
 use crate::config::{Config, Limits};
-use crate::hpack::{self, FieldList};
+use crate::hpack::FieldList;
 use crate::time::Instant;
 pub use budgets::{Allotment, Usage};
-use decode_memo::DecodeMemo;
 use estimate::Estimate;
 pub use event::{
     ConnectionError, Event, Foreign, OpenError, ResetReason, Side, Stats, StreamError, TimedOut,
 };
-use heads::EncodeMemo;
+use field_blocks::FieldBlocks;
 pub use inspect::StreamView;
 use receive::Reading;
 pub(crate) use receive::Step;
@@ -56,6 +55,7 @@ pub struct Session {
     side: Side,
     limits: Limits,
     peer: PeerSettings,
+    blocks: FieldBlocks,
 
     // Streams.
     streams: Vec<Stream>,
@@ -84,15 +84,7 @@ pub struct Session {
     partial_len: u8,
     /// A control frame's payload, or a field block, that came in pieces.
     scratch: Vec<u8>,
-    block: blocks::Block,
-    /// The fields of the block that was decoded last, unless they are those of a memo.
-    received: FieldList,
-    received_memo: Option<u8>,
-    /// What that block says of its message, if it is valid.
-    checked: Checked,
     told: Told,
-    decoder: hpack::Decoder,
-    memos: [DecodeMemo; DecodeMemo::COUNT],
     conn_recv: RecvWindow,
     /// Window that a new stream starts with: at least the default until our SETTINGS are acknowledged.
     recv_base: u32,
@@ -117,8 +109,6 @@ pub struct Session {
     // Writing.
     control: Vec<u8>,
     pending_replies: u32,
-    encoder: hpack::Encoder,
-    encode_memos: Vec<EncodeMemo>,
     conn_send: SendWindow,
     urgent: VecDeque<u32>,
     /// The round of streams that have DATA, each slot once at most; one whose stream is over is skipped.
@@ -155,7 +145,6 @@ pub struct Session {
     ended: VecDeque<(StreamKey, ResetReason)>,
     /// Resets that the peer provoked and that are still to be counted.
     violation_resets: u32,
-    compression: Option<hpack::DecodeError>,
     failed: Option<ConnectionError>,
     /// Next slot to be told of a failure or of a GOAWAY.
     sweep: u32,
@@ -171,14 +160,8 @@ pub struct Session {
     entropy: u64,
 
     pool: BufferPool,
-    lists: Vec<FieldList>,
     stats: Stats,
 }
-
-/// Lists kept for reuse; more calls at once than this allocate theirs.
-const POOLED_LISTS: usize = 256;
-/// Lists larger than this are rare, and would let a peer that sends a few of them keep the memory taken.
-const POOLED_LIST: usize = 4096;
 
 impl Session {
     /// A connection that was just established; what it has to say first waits in `poll_transmit`, a server's behind
@@ -202,6 +185,7 @@ impl Session {
         Session {
             side,
             peer: PeerSettings::default(),
+            blocks: FieldBlocks::new(&limits),
             streams: Vec::new(),
             vacant: Vec::new(),
             next_generation: 0,
@@ -219,13 +203,7 @@ impl Session {
             partial: [0; frame::HEADER_LEN],
             partial_len: 0,
             scratch: Vec::new(),
-            block: blocks::Block::default(),
-            received: FieldList::new(),
-            received_memo: None,
-            checked: Checked::default(),
             told: Told::nothing(),
-            decoder: hpack::Decoder::new(limits.header_table_size),
-            memos: Default::default(),
             conn_recv: RecvWindow::new(limits.connection_window.max(DEFAULT_WINDOW)),
             recv_base: limits.stream_window.max(DEFAULT_WINDOW),
             estimate: Estimate::new(&limits),
@@ -241,8 +219,6 @@ impl Session {
             last_ping: None,
             control,
             pending_replies: 0,
-            encoder: hpack::Encoder::with_max_table_size(limits.encoder_table_size),
-            encode_memos: (0..Prepared::FIXED).map(|_| EncodeMemo::default()).collect(),
             conn_send: SendWindow::new(DEFAULT_WINDOW),
             urgent: VecDeque::new(),
             bulk: VecDeque::new(),
@@ -263,7 +239,6 @@ impl Session {
             attention: false,
             ended: VecDeque::new(),
             violation_resets: 0,
-            compression: None,
             failed: None,
             sweep: u32::MAX,
             goaway_received: None,
@@ -275,7 +250,6 @@ impl Session {
             timers: Timers::new(side, &limits, entropy, now),
             entropy,
             pool: BufferPool::new(limits.pool_bytes as usize),
-            lists: Vec::new(),
             limits,
             stats: Stats::default(),
         }
@@ -308,17 +282,28 @@ impl Session {
 
     /// An empty field list, with memory if a used one was given back.
     pub fn take_fields(&mut self) -> FieldList {
-        self.lists.pop().unwrap_or_default()
+        self.blocks.take_list()
     }
 
     /// Keeps a list's memory for later.
-    pub fn recycle_fields(&mut self, mut list: FieldList) {
-        // A list without memory would only hide one that has some.
-        let kept = (1..=POOLED_LIST).contains(&list.heap_bytes());
-        if kept && self.lists.len() < POOLED_LISTS {
-            list.clear();
-            self.lists.push(list);
-        }
+    pub fn recycle_fields(&mut self, list: FieldList) {
+        self.blocks.recycle_list(list);
+    }
+
+    /// The fields of the block that was received last.
+    #[inline]
+    pub(crate) fn received(&self) -> &FieldList {
+        self.blocks.received()
+    }
+
+    /// The same fields, to keep.
+    pub(crate) fn take_received(&mut self) -> FieldList {
+        self.blocks.take_received()
+    }
+
+    /// Sets the list behind [`Pending::Prepared`](crate::http2::stream::Pending::Prepared).
+    pub(crate) fn prepare(&mut self, place: Prepared, list: FieldList) {
+        self.blocks.prepare(place, list);
     }
 
     /// What belongs to the last step.
@@ -330,7 +315,7 @@ impl Session {
     /// `:status` of the block that was received last.
     #[inline]
     pub(crate) fn received_status(&self) -> u16 {
-        self.checked.status
+        self.blocks.checked().status
     }
 
     pub(crate) fn pool(&mut self) -> &mut BufferPool {
@@ -356,19 +341,11 @@ impl Session {
             + self.deadlines.heap_bytes()
             + self.graves.capacity() * size_of::<(u32, Cause)>()
             + self.scratch.capacity()
-            + self.block.heap_bytes()
             + self.control.capacity()
             + self.goaway_debug.len()
-            + self.decoder.heap_bytes()
-            + self.encoder.heap_bytes()
-            + self.memos.iter().map(DecodeMemo::heap_bytes).sum::<usize>()
-            + self.encode_memos.capacity() * size_of::<EncodeMemo>()
-            + self.encode_memos.iter().map(EncodeMemo::heap_bytes).sum::<usize>()
-            + self.received.heap_bytes()
             + self.ended.capacity() * size_of::<(StreamKey, ResetReason)>()
             + self.pool.heap_bytes()
-            + self.lists.capacity() * size_of::<FieldList>()
-            + self.lists.iter().map(FieldList::heap_bytes).sum::<usize>()
+            + self.blocks.heap_bytes()
     }
 }
 

@@ -101,7 +101,7 @@ impl Session {
             Step::Headers => Event::Headers {
                 stream: key,
                 part: self.told.part,
-                status: self.checked.status,
+                status: self.received_status(),
                 fields: self.take_received(),
                 end_stream: self.told.end_stream,
             },
@@ -349,8 +349,8 @@ impl Session {
         if !self.settings_received && (header.kind != kind::SETTINGS || header.has(flag::ACK)) {
             return self.first_frame_or(header, Violation::FirstFrameNotSettings, input);
         }
-        if self.block.stream != 0
-            && (header.kind != kind::CONTINUATION || header.stream != self.block.stream)
+        if self.blocks.unfinished() != 0
+            && (header.kind != kind::CONTINUATION || header.stream != self.blocks.unfinished())
         {
             return Err(Violation::ContinuationExpected);
         }
@@ -375,7 +375,7 @@ impl Session {
                 return Err(Violation::FrameOnStream);
             }
             kind::PUSH_PROMISE => return Err(Violation::PushPromise),
-            kind::CONTINUATION if self.block.stream == 0 => {
+            kind::CONTINUATION if self.blocks.unfinished() == 0 => {
                 return Err(Violation::ContinuationUnexpected);
             }
             kind::HEADERS | kind::CONTINUATION => {}

@@ -3,7 +3,7 @@
 use super::{Session, Side, StreamError};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::state::{Cause, Input, State};
-use crate::http2::stream::{Pending, Ready, Stream};
+use crate::http2::stream::{Ready, Stream};
 use crate::http2::streams::StreamKey;
 use crate::planted::{self, Bug};
 use crate::time::Instant;
@@ -99,9 +99,7 @@ impl Session {
         if stream.head.is_some() || stream.trailers.is_some() {
             let heads = [core::mem::take(&mut stream.head), core::mem::take(&mut stream.trailers)];
             for head in heads {
-                if let Pending::Fields(list, _) | Pending::Call { own: list, .. } = head {
-                    self.recycle_fields(list);
-                }
+                self.blocks.recycle_pending(head);
             }
         }
         self.recount(slot);

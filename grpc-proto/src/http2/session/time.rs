@@ -482,7 +482,6 @@ impl Session {
         self.ids.shrink();
         self.deadlines.shrink();
         self.pool.shrink();
-        self.lists = alloc::vec::Vec::new();
         for queue in [
             &mut self.urgent,
             &mut self.bulk,
@@ -495,18 +494,9 @@ impl Session {
         }
         // What a frame in progress has gathered stays.
         self.scratch.shrink_to(0);
-        self.received = Default::default();
-        self.block.shrink();
+        self.blocks.trim();
         self.control.shrink_to(0);
         // What is still to be told stays too.
         self.ended.shrink_to(0);
-        self.decoder.shrink_idle();
-        self.encoder.shrink_idle();
-        for memo in &mut self.memos {
-            memo.shrink();
-        }
-        for memo in &mut self.encode_memos {
-            memo.shrink();
-        }
     }
 }

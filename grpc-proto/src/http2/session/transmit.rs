@@ -214,7 +214,8 @@ impl Session {
             // A call may have waited long: the peer is told what remains when the head leaves.
             let has_timeout = stream.deadline != Instant::NEVER;
             let timeout = has_timeout.then(|| TimeoutText::new(stream.deadline - now));
-            self.put_head(out, id, head, timeout, end_stream);
+            let max = self.peer.max_frame_size;
+            self.blocks.put_head(out, id, head, timeout, end_stream, max);
             self.pings_counted = 0;
             self.step(slot, Input::SendHeaders { end_stream });
             self.open_for_prefix(slot);
@@ -228,7 +229,8 @@ impl Session {
                 if planted::is(Bug::TrailersTwice) {
                     frame::put_block(out.head(), id, true, &[], 1 << 14);
                 }
-                self.put_head(out, id, trailers, None, true);
+                let max = self.peer.max_frame_size;
+                self.blocks.put_head(out, id, trailers, None, true, max);
                 self.step(slot, Input::SendHeaders { end_stream: true });
             } else {
                 frame::put_header(out.head(), 0, kind::DATA, flag::END_STREAM, id);

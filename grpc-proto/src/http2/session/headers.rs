@@ -1,6 +1,4 @@
-//! Field blocks: gathered over CONTINUATION frames, decoded whatever becomes of their stream.
-
-use alloc::vec::Vec;
+//! HEADERS and CONTINUATION that came in: their blocks are decoded whatever becomes of their stream.
 
 use super::receive::Handled;
 use super::{Session, Side};
@@ -11,26 +9,6 @@ use crate::http2::state::{Cause, Input, Rejection, State};
 use crate::http2::violation::Violation;
 use crate::planted::{self, Bug};
 use crate::time::Instant;
-
-/// A field block in several frames.
-#[derive(Debug, Default)]
-pub(super) struct Block {
-    /// Stream that the block belongs to; 0 if none is open.
-    pub(super) stream: u32,
-    pub(super) end_stream: bool,
-    pub(super) bytes: Vec<u8>,
-    pub(super) continuations: u32,
-}
-
-impl Block {
-    pub(super) fn heap_bytes(&self) -> usize {
-        self.bytes.capacity()
-    }
-
-    pub(super) fn shrink(&mut self) {
-        self.bytes.shrink_to(0);
-    }
-}
 
 impl Session {
     pub(super) fn on_headers(
@@ -57,11 +35,8 @@ impl Session {
         if header.has(flag::END_HEADERS) {
             return self.on_block(header.stream, end_stream, fragment, now);
         }
-        self.block.stream = header.stream;
-        self.block.end_stream = end_stream;
-        self.block.continuations = 0;
-        self.block.bytes.clear();
-        self.extend_block(fragment)
+        self.blocks.begin(header.stream, end_stream, fragment, &self.limits)?;
+        Ok(None)
     }
 
     pub(super) fn on_continuation(
@@ -70,34 +45,13 @@ impl Session {
         payload: &[u8],
         now: Instant,
     ) -> Handled {
-        self.block.continuations += 1;
-        let more = u32::from(planted::is(Bug::ContinuationLimit));
-        if self.block.continuations > self.limits.continuations() + more {
-            return Err(Violation::TooManyContinuations);
-        }
-        self.extend_block(payload)?;
-        if !header.has(flag::END_HEADERS) {
+        let is_last = header.has(flag::END_HEADERS);
+        let Some(block) = self.blocks.proceed(payload, is_last, &self.limits)? else {
             return Ok(None);
-        }
-        let stream = core::mem::take(&mut self.block.stream);
-        let block = core::mem::take(&mut self.block.bytes);
-        let handled = self.on_block(stream, self.block.end_stream, &block, now);
-        self.block.bytes = block;
-        self.block.bytes.clear();
+        };
+        let handled = self.on_block(block.stream, block.end_stream, &block.bytes, now);
+        self.blocks.recycle_block(block);
         handled
-    }
-
-    /// Gathers a fragment; a block that could not be within the list limit ends the connection,
-    /// because skipping it would take the table out of step.
-    fn extend_block(&mut self, fragment: &[u8]) -> Handled {
-        // Wire bytes can exceed what the list counts: a literal costs up to a few bytes of framing.
-        let bound =
-            self.limits.max_header_list_size as usize * 2 + self.limits.max_frame_size as usize;
-        if self.block.bytes.len() + fragment.len() > bound {
-            return Err(Violation::FieldBlockTooLong);
-        }
-        self.block.bytes.extend_from_slice(fragment);
-        Ok(None)
     }
 
     /// Handles a whole field block. It is decoded whatever its stream is, or the table would be out of step.
@@ -125,7 +79,7 @@ impl Session {
             let input = Input::RecvHeaders { end_stream };
             let next = State::Closed(self.cause_of(id)).next(input);
             // Whether it is valid does not matter, that the table stays in step does.
-            let _ = self.decode_or_fail(block, part)?;
+            let _ = self.blocks.decode(block, part, &self.limits)?;
             self.trim_again(now);
             self.reject(id, next, now)?;
             return Ok(None);
@@ -135,7 +89,7 @@ impl Session {
         if !refused_by_goaway {
             self.last_peer_id = id;
         }
-        let malformed = self.decode_or_fail(block, part)?;
+        let malformed = self.blocks.decode(block, part, &self.limits)?;
         let refused = refused_by_goaway || self.failed.is_some();
         let more = u32::from(planted::is(Bug::StreamLimit));
         if refused || self.occupied >= self.limits.max_concurrent_streams.saturating_add(more) {
@@ -145,7 +99,7 @@ impl Session {
         if let Some(violation) = malformed {
             return self.refuse(id, violation.code(), Cause::ResetByUs, now);
         }
-        let checked = self.checked;
+        let checked = self.blocks.checked();
         if end_stream && checked.content_length.is_some_and(|length| length > 0) {
             return self.refuse(id, Violation::ContentLength.code(), Cause::ResetByUs, now);
         }
@@ -166,7 +120,7 @@ impl Session {
         let stream = &self.streams[slot as usize];
         let part = if stream.head_received { Part::Trailers } else { Part::Response };
         let next = stream.state.next(Input::RecvHeaders { end_stream });
-        let malformed = self.decode_or_fail(block, part)?;
+        let malformed = self.blocks.decode(block, part, &self.limits)?;
         if let Err(rejection) = next {
             return match rejection {
                 Rejection::Connection(_) => Err(Violation::FrameOnClosedStream),
@@ -181,7 +135,7 @@ impl Session {
             self.violate(slot, violation);
             return Ok(None);
         }
-        let checked = self.checked;
+        let checked = self.blocks.checked();
         let informational = part == Part::Response && (100..200).contains(&checked.status);
         let stream = &mut self.streams[slot as usize];
         let violation = if informational && end_stream {
@@ -215,15 +169,6 @@ impl Session {
             return Ok(None);
         }
         Ok(Some(self.tell_head(key, part, end_stream)))
-    }
-
-    /// Decodes a block; returns the violation of its stream's, if there is one.
-    #[inline]
-    fn decode_or_fail(&mut self, block: &[u8], part: Part) -> Result<Option<Violation>, Violation> {
-        self.decode_block(block, part).map_err(|error| {
-            self.compression = Some(error);
-            Violation::Compression
-        })
     }
 
     /// Whether no frame has been seen on a stream yet (RFC 9113 §5.1.1).
