@@ -234,10 +234,10 @@ impl Session {
             return;
         }
         let told = !core::mem::replace(&mut stream.terminal, true);
-        if self.side == Side::Client {
-            stream.released = true;
+        match self.side {
+            Side::Client => stream.released = true,
+            Side::Server => self.guard.on_violation(),
         }
-        self.violation_resets += 1;
         self.attention = true;
         let key = self.key_of(slot);
         self.streams[slot as usize].reset = Some(violation.code());
@@ -262,15 +262,9 @@ impl Session {
         if self.failed.is_some() {
             return self.poll_failed();
         }
-        if self.violation_resets > 0 {
-            // Resets that the peer provoked count like its own (CVE-2025-8671).
-            while self.violation_resets > 0 {
-                self.violation_resets -= 1;
-                if self.side == Side::Server && !self.take_reset(now) {
-                    self.misbehaved(Violation::TooManyResets, &mut &[][..]);
-                    return self.poll_failed();
-                }
-            }
+        if self.side == Side::Server && !self.guard.count_violations(now) {
+            self.misbehaved(Violation::TooManyResets, &mut &[][..]);
+            return self.poll_failed();
         }
         if self.goaway_pending
             && let Some(event) = self.poll_refused()

@@ -238,7 +238,7 @@ impl Session {
             return;
         };
         settings::put_initial_window(&mut self.control, size);
-        self.unacked_settings += 1;
+        self.guard.on_settings_sent();
         let before = core::mem::replace(&mut self.recv_base, size);
         self.shift_windows(before, size);
         self.settle_wants();

@@ -16,11 +16,6 @@ use crate::time::Instant;
 
 /// What is kept of the peer's debug data: a sentence or two.
 const DEBUG_DATA: usize = 256;
-/// PINGs that may come too soon before the connection ends (gRFC A8).
-const PING_STRIKES: u32 = 2;
-/// Least time between PINGs without any call (gRFC A8).
-const IDLE_PING_INTERVAL: core::time::Duration = core::time::Duration::from_secs(7200);
-
 impl Session {
     pub(super) fn on_reset(&mut self, id: u32, code: ErrorCode, now: Instant) -> Handled {
         self.stats.resets_received += 1;
@@ -31,7 +26,9 @@ impl Session {
             self.drop_reset(id);
             return Ok(None);
         };
-        if self.side == Side::Server && !self.has_run(slot) && !self.take_reset(now) {
+        let opened_at = self.streams[slot as usize].opened_at_pull;
+        let is_counted = self.side == Side::Server && !self.guard.has_run(opened_at);
+        if is_counted && !self.guard.take_reset(now) {
             return Err(Violation::TooManyResets);
         }
         let stream = &mut self.streams[slot as usize];
@@ -47,22 +44,6 @@ impl Session {
         }
         self.vacate_if_done(slot);
         Ok(told.then(|| self.tell_reset(key, ResetReason::Peer(code))))
-    }
-
-    /// Whether the application has had its turn since the request of this stream was received: output was pulled since,
-    /// and not while input of the peer (the reset, perhaps) waited for that.
-    ///
-    /// A reset after that is an ordinary cancellation (a deadline, a user who goes away) and takes no token. The work
-    /// that it wastes is bounded otherwise: at most `opens_per_transmit` requests are received between two pulls, and
-    /// each keeps its slot until its handler is gone.
-    #[inline]
-    fn has_run(&self, slot: u32) -> bool {
-        self.streams[slot as usize].opened_at_pull != self.pulls && !planted::is(Bug::RunsCounted)
-    }
-
-    /// Takes a token for a reset, the peer's or one that it has provoked; false if none is left.
-    pub(super) fn take_reset(&mut self, now: Instant) -> bool {
-        planted::is(Bug::ResetsUncounted) || self.resets.take(now)
     }
 
     /// A stream of which our own reset has not left yet was reset by its peer: after that nothing may be sent on it
@@ -85,11 +66,7 @@ impl Session {
 
     pub(super) fn on_window_update(&mut self, id: u32, increment: u32) -> Handled {
         self.stats.window_updates_received += 1;
-        // What a peer has to update is what was sent; a few more are allowed for each stream.
-        let deserved = 100 + 2 * (self.stats.streams_opened + 10 * self.stats.data_frames_sent);
-        if self.stats.window_updates_received > deserved {
-            return Err(Violation::TooManyWindowUpdates);
-        }
+        self.guard.on_window_update(&self.stats)?;
         if id == 0 {
             if increment == 0 {
                 return Err(Violation::WindowUpdateOfZero);
@@ -148,22 +125,7 @@ impl Session {
         }
         self.stats.pings_received += 1;
         if self.side == Side::Server {
-            let interval = match self.occupied {
-                0 => self.limits.min_ping_interval.max(IDLE_PING_INTERVAL),
-                _ => self.limits.min_ping_interval,
-            };
-            if self.limits.min_ping_interval.is_zero() {
-                // Enforcement is switched off.
-            } else if self.pings_counted == 0 {
-                // A client that estimates its window asks as soon as something comes.
-                self.pings_counted = 1;
-            } else if self.last_ping.is_some_and(|last| now < last + interval) {
-                self.pings_counted += 1;
-                if self.pings_counted > 1 + PING_STRIKES {
-                    return Err(Violation::TooManyPings);
-                }
-            }
-            self.last_ping = Some(now);
+            self.guard.on_ping(self.occupied > 0, &self.limits, now)?;
         }
         if planted::is(Bug::PingIgnored) {
             return Ok(None);
@@ -174,10 +136,7 @@ impl Session {
     }
 
     pub(super) fn on_settings_ack(&mut self) -> Handled {
-        if self.unacked_settings == 0 {
-            return Err(Violation::UnexpectedSettingsAck);
-        }
-        self.unacked_settings -= 1;
+        self.guard.on_settings_ack()?;
         self.timers.settings_ack = Instant::NEVER;
         self.settings_bind();
         Ok(None)

@@ -103,12 +103,11 @@ impl Session {
         if end_stream && checked.content_length.is_some_and(|length| length > 0) {
             return self.refuse(id, Violation::ContentLength.code(), Cause::ResetByUs, now);
         }
-        self.opens += 1;
         let key = self.occupy(id, now);
         self.ids.insert(id, key.slot());
         let stream = &mut self.streams[key.index()];
         stream.head_received = true;
-        stream.opened_at_pull = self.pulls;
+        stream.opened_at_pull = self.guard.on_request();
         stream.content_left = checked.content_length.map_or(-1, announced);
         self.step(key.slot(), Input::RecvHeaders { end_stream });
         self.open_for_prefix(key.slot());
@@ -202,7 +201,7 @@ impl Session {
 
     /// Resets a stream that never got a slot.
     fn refuse(&mut self, id: u32, code: ErrorCode, cause: Cause, now: Instant) -> Handled {
-        if !self.take_reset(now) {
+        if !self.guard.take_reset(now) {
             return Err(Violation::TooManyResets);
         }
         // A stream that the peer has reset, and goes on with, is answered once (RFC 9113 §5.4.2).

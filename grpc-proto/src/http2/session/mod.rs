@@ -8,6 +8,7 @@ mod estimate;
 mod event;
 mod field_blocks;
 mod frames;
+mod guard;
 mod headers;
 mod inspect;
 mod receive;
@@ -20,7 +21,6 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use super::bucket::TokenBucket;
 use super::error_code::ErrorCode;
 use super::flow::{DEFAULT_WINDOW, RecvWindow, SendWindow};
 use super::frame;
@@ -39,6 +39,7 @@ pub use event::{
     ConnectionError, Event, Foreign, OpenError, ResetReason, Side, Stats, StreamError, TimedOut,
 };
 use field_blocks::FieldBlocks;
+use guard::Guard;
 pub use inspect::StreamView;
 use receive::Reading;
 pub(crate) use receive::Step;
@@ -56,6 +57,7 @@ pub struct Session {
     limits: Limits,
     peer: PeerSettings,
     blocks: FieldBlocks,
+    guard: Guard,
 
     // Streams.
     streams: Vec<Stream>,
@@ -93,18 +95,6 @@ pub struct Session {
     settings_received: bool,
     /// A server's SETTINGS are held back, and nothing is sent before them.
     settings_held: bool,
-    unacked_settings: u32,
-    opens: u32,
-    /// How often output was pulled while no input waited for that, modulo 2³²: a call that was opened before the last such
-    /// pull has had its turn to run.
-    pulls: u32,
-    /// The last poll has left input, which waits for a pull.
-    held_up: bool,
-    empty_data: u32,
-    resets: TokenBucket,
-    /// Since HEADERS or DATA were last sent: the first PING, and each that came too soon behind it.
-    pings_counted: u32,
-    last_ping: Option<Instant>,
 
     // Writing.
     control: Vec<u8>,
@@ -143,8 +133,6 @@ pub struct Session {
     /// Streams that ended by a violation and whose event is still to be taken: as many as had a slot at most, because
     /// those that stall are found together, and nothing is read before they are taken.
     ended: VecDeque<(StreamKey, ResetReason)>,
-    /// Resets that the peer provoked and that are still to be counted.
-    violation_resets: u32,
     failed: Option<ConnectionError>,
     /// Next slot to be told of a failure or of a GOAWAY.
     sweep: u32,
@@ -186,6 +174,7 @@ impl Session {
             side,
             peer: PeerSettings::default(),
             blocks: FieldBlocks::new(&limits),
+            guard: Guard::new(&limits, now),
             streams: Vec::new(),
             vacant: Vec::new(),
             next_generation: 0,
@@ -209,14 +198,6 @@ impl Session {
             estimate: Estimate::new(&limits),
             settings_received: false,
             settings_held,
-            unacked_settings: 1,
-            opens: 0,
-            pulls: 0,
-            held_up: false,
-            empty_data: 0,
-            resets: TokenBucket::new(limits.reset_burst, limits.reset_rate, now),
-            pings_counted: 0,
-            last_ping: None,
             control,
             pending_replies: 0,
             conn_send: SendWindow::new(DEFAULT_WINDOW),
@@ -238,7 +219,6 @@ impl Session {
             queued: 0,
             attention: false,
             ended: VecDeque::new(),
-            violation_resets: 0,
             failed: None,
             sweep: u32::MAX,
             goaway_received: None,

@@ -159,7 +159,7 @@ impl Session {
                     if self.timers.just_idle {
                         self.start_idling(now);
                     }
-                    self.held_up = !input.is_empty();
+                    self.guard.on_poll(!input.is_empty());
                     // Input that is left waits for a pull too.
                     if self.timers.backlog == Instant::NEVER
                         && (!input.is_empty() || self.has_output())
@@ -316,8 +316,7 @@ impl Session {
     /// Whether output must be pulled before more input is understood.
     #[inline]
     pub(super) fn is_backlogged(&self) -> bool {
-        self.pending_replies >= self.limits.max_pending_replies
-            || self.opens >= self.limits.opens_per_transmit
+        self.pending_replies >= self.limits.max_pending_replies || self.guard.is_full(&self.limits)
     }
 
     #[inline]
@@ -519,17 +518,8 @@ impl Session {
         if self.estimate.is_on() {
             self.estimate.on_data(header.len, now);
         }
-        if len > 0 {
-            self.empty_data = 0;
-            self.stats.data_received += u64::from(len);
-        } else if !end_stream {
-            self.empty_data += 1;
-            if self.empty_data + u32::from(planted::is(Bug::EmptyDataLimit))
-                > self.limits.max_empty_data
-            {
-                return Err(Violation::TooManyEmptyData);
-            }
-        }
+        self.stats.data_received += u64::from(len);
+        self.guard.on_data(len, end_stream, &self.limits)?;
         let key = self.accept_data(header, told, len, end_stream, now)?;
         self.reading = Reading::Data(Data { key, remaining: len, padding, end_stream });
         Ok(())

@@ -47,9 +47,7 @@ impl Session {
 
     fn write_frames(&mut self, out: &mut Transmit, now: Instant) {
         let budget = out.len() + self.limits.transmit_budget as usize;
-        // A pull that input waited for comes at the wish of the peer, in the middle of what it has sent: no turn to run.
-        self.pulls = self.pulls.wrapping_add(u32::from(!self.held_up));
-        self.opens = 0;
+        self.guard.on_pull();
         self.timers.pulled();
         if !self.control.is_empty() {
             out.head().extend_from_slice(&self.control);
@@ -216,7 +214,7 @@ impl Session {
             let timeout = has_timeout.then(|| TimeoutText::new(stream.deadline - now));
             let max = self.peer.max_frame_size;
             self.blocks.put_head(out, id, head, timeout, end_stream, max);
-            self.pings_counted = 0;
+            self.guard.on_sent();
             self.step(slot, Input::SendHeaders { end_stream });
             self.open_for_prefix(slot);
             self.invite_opened(slot);
@@ -276,7 +274,7 @@ impl Session {
             quantum -= len;
         }
         if quantum < QUANTUM {
-            self.pings_counted = 0;
+            self.guard.on_sent();
             stream.sent_since = stream.sent_since.saturating_add((QUANTUM - quantum) as u32);
         }
         self.queued = self.queued + stream.queue.held() - stream.counted;
