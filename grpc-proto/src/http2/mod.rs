@@ -14,7 +14,7 @@ mod session;
 pub mod settings;
 pub mod state;
 pub(crate) mod stream;
-mod streams;
+mod stream_key;
 pub(crate) mod timers;
 mod violation;
 
@@ -25,5 +25,5 @@ pub use session::{
     Allotment, ConnectionError, Event, Foreign, OpenError, ResetReason, Session, Side, Stats,
     StreamError, StreamView, TimedOut, Usage,
 };
-pub use streams::StreamKey;
+pub use stream_key::StreamKey;
 pub use violation::Violation;

@@ -2,7 +2,7 @@
 
 use super::Session;
 use crate::http2::flow::PADDING_ROOM;
-use crate::http2::streams::StreamKey;
+use crate::http2::stream_key::StreamKey;
 use crate::planted::{self, Bug};
 
 /// Bytes of a message's prefix: with less of a window than this, no message could ever say how long it is.
@@ -91,7 +91,7 @@ impl Session {
     /// What must be allotted for the first in line to go on, if nothing else holds it up.
     fn assembly_wanted(&self, taken: u32) -> u32 {
         let Some(&slot) = self.hungry.front() else { return 0 };
-        let stream = &self.streams[slot as usize];
+        let stream = &self.streams[slot];
         let reserved = stream.reserved + stream.wanted(self.base_window());
         let price = price(reserved) - price(stream.reserved);
         if price > self.assembly_left { 0 } else { taken + price }
@@ -100,7 +100,7 @@ impl Session {
     /// Brings the sum of all send queues up to date after a change of this one.
     #[inline]
     pub(super) fn recount(&mut self, slot: u32) {
-        let stream = &mut self.streams[slot as usize];
+        let stream = &mut self.streams[slot];
         let counted = stream.queue.held();
         self.queued = self.queued + counted - core::mem::replace(&mut stream.counted, counted);
     }
@@ -126,7 +126,7 @@ impl Session {
     /// what came before, that is within the room for padding, which is in no budget.
     pub(super) fn settle_credit(&mut self, slot: u32) {
         let base = self.base_window();
-        let stream = &mut self.streams[slot as usize];
+        let stream = &mut self.streams[slot];
         if stream.reserved > 0 {
             let granted = if stream.in_line { 0 } else { stream.expected.saturating_sub(base) };
             let open = stream.recv.open_to().saturating_sub(base);
@@ -143,7 +143,7 @@ impl Session {
 
     pub(super) fn queue_credit(&mut self, slot: u32) {
         let base = self.base_window();
-        let stream = &mut self.streams[slot as usize];
+        let stream = &mut self.streams[slot];
         if !stream.in_credit
             && !stream.terminal
             && stream.state.can_receive()
@@ -157,11 +157,11 @@ impl Session {
     /// How many bytes of one message a stream may hold.
     pub(crate) fn message_window(&self, key: StreamKey) -> usize {
         let base = self.recv_base.max(self.estimate.stream_window());
-        self.stream(key).map_or(0, |stream| base.saturating_add(stream.reserved) as usize)
+        self.streams.get(key).map_or(0, |stream| base.saturating_add(stream.reserved) as usize)
     }
 
     pub(super) fn drop_reservation(&mut self, slot: u32) {
-        let stream = &mut self.streams[slot as usize];
+        let stream = &mut self.streams[slot];
         let freed = price(core::mem::take(&mut stream.reserved));
         self.assembly_left += if planted::is(Bug::ReservationLeak) { 0 } else { freed };
         if stream.in_line {
@@ -175,7 +175,7 @@ impl Session {
     /// as the budget has it whole, in the order of asking.
     pub(super) fn claim(&mut self, slot: u32) {
         let base = self.base_window();
-        let stream = &mut self.streams[slot as usize];
+        let stream = &mut self.streams[slot];
         let wanted = stream.wanted(base);
         if wanted == 0 {
             return;
@@ -191,7 +191,7 @@ impl Session {
 
     /// A stream waits for the assembly budget no more.
     pub(super) fn leave_line(&mut self, slot: u32) {
-        self.streams[slot as usize].in_line = false;
+        self.streams[slot].in_line = false;
         self.hungry.retain(|&hungry| hungry != slot);
         self.feed_hungry();
     }
@@ -201,7 +201,7 @@ impl Session {
         let base = self.base_window();
         let streams = &mut self.streams;
         self.hungry.retain(|&slot| {
-            let stream = &mut streams[slot as usize];
+            let stream = &mut streams[slot];
             stream.in_line = stream.wanted(base) > 0;
             stream.in_line
         });
@@ -212,14 +212,14 @@ impl Session {
     pub(super) fn feed_hungry(&mut self) {
         let base = self.base_window();
         while let Some(&slot) = self.hungry.front() {
-            let stream = &self.streams[slot as usize];
+            let stream = &self.streams[slot];
             let reserved = stream.reserved + stream.wanted(base);
             let price = price(reserved) - price(stream.reserved);
             if price > self.assembly_room() {
                 return;
             }
             self.hungry.pop_front();
-            let stream = &mut self.streams[slot as usize];
+            let stream = &mut self.streams[slot];
             stream.in_line = false;
             self.assembly_left -= price;
             stream.reserved = reserved;
@@ -230,7 +230,7 @@ impl Session {
     /// Gives back what the send queue no longer exceeds its mark by.
     pub(super) fn settle_send_budget(&mut self, slot: u32) {
         let mark = self.limits.send_mark as usize;
-        let stream = &mut self.streams[slot as usize];
+        let stream = &mut self.streams[slot];
         if stream.send_reserved == 0 {
             return;
         }
@@ -253,10 +253,8 @@ impl Session {
 
     /// The send budget has room again: lets those try whose large message was refused.
     pub(super) fn wake_starved(&mut self) {
-        for slot in 0..self.streams.len() as u32 {
-            if self.streams[slot as usize].wants_room
-                && self.streams[slot as usize].queue.is_empty()
-            {
+        for slot in 0..self.streams.slots() {
+            if self.streams[slot].wants_room && self.streams[slot].queue.is_empty() {
                 self.wake_writer(slot);
             }
         }
@@ -266,7 +264,7 @@ impl Session {
     /// window does not take must be found to stall.
     #[inline]
     pub(super) fn invite_opened(&mut self, slot: u32) {
-        let stream = &self.streams[slot as usize];
+        let stream = &self.streams[slot];
         if stream.wants_room && stream.queue.is_empty() {
             self.wake_writer(slot);
         }
@@ -274,13 +272,13 @@ impl Session {
 
     /// Queues [`Event::Writable`] if the application waits for it.
     pub(super) fn wake_writer(&mut self, slot: u32) {
-        let stream = &mut self.streams[slot as usize];
+        let stream = &mut self.streams[slot];
         if stream.wants_room && !stream.terminal {
             stream.wants_room = false;
             if planted::is(Bug::WakeupLost) && slot > 0 {
                 return;
             }
-            let stream = &mut self.streams[slot as usize];
+            let stream = &mut self.streams[slot];
             if !stream.in_writable {
                 stream.in_writable = true;
                 self.attention = true;

@@ -105,10 +105,10 @@ impl Session {
     pub(super) fn send_last_goaway(&mut self) {
         self.timers.drain_ping = Instant::NEVER;
         if self.goaway_sent.is_none() {
-            self.goaway_sent = Some(self.last_peer_id);
+            self.goaway_sent = Some(self.streams.last_peer_id());
             frame::put_goaway(
                 &mut self.control,
-                self.last_peer_id,
+                self.streams.last_peer_id(),
                 ErrorCode::NO_ERROR,
                 self.drain_reason,
             );
@@ -122,7 +122,7 @@ impl Session {
             Side::Client => self.draining || self.goaway_received.is_some(),
         };
         let said = self.control.is_empty() && !self.owes_goaway();
-        announced && self.occupied == 0 && (said || planted::is(Bug::DrainedEarly))
+        announced && self.streams.occupied() == 0 && (said || planted::is(Bug::DrainedEarly))
     }
 
     /// Whether neither end has said that it goes, and a client may open streams. A server that drains still accepts those
@@ -222,14 +222,14 @@ impl Session {
             self.failed = Some(error);
             self.sweep = 0;
             self.attention = true;
-            frame::put_goaway(&mut self.control, self.last_peer_id, code, debug);
+            frame::put_goaway(&mut self.control, self.streams.last_peer_id(), code, debug);
         }
     }
 
     /// The peer broke a rule of one stream: it is reset, and the application told.
     #[cold]
     pub(super) fn violate(&mut self, slot: u32, violation: Violation) {
-        let stream = &mut self.streams[slot as usize];
+        let stream = &mut self.streams[slot];
         if stream.state.is_closed() {
             return;
         }
@@ -239,8 +239,8 @@ impl Session {
             Side::Server => self.guard.on_violation(),
         }
         self.attention = true;
-        let key = self.key_of(slot);
-        self.streams[slot as usize].reset = Some(violation.code());
+        let key = self.streams.key_of(slot);
+        self.streams[slot].reset = Some(violation.code());
         self.step(slot, Input::SendReset);
         self.make_ready(slot);
         if told {
@@ -274,9 +274,9 @@ impl Session {
         let late = u64::from(planted::is(Bug::DeadlineLate)) * 1_000_000;
         let passed = Instant::from_nanos(now.as_nanos().saturating_sub(late));
         while let Some(slot) = self.deadlines.pop_expired(passed) {
-            let stream = &self.streams[slot as usize];
+            let stream = &self.streams[slot];
             if !stream.terminal {
-                return Ok(Some(self.tell(Step::Deadline, self.key_of(slot))));
+                return Ok(Some(self.tell(Step::Deadline, self.streams.key_of(slot))));
             }
             // The application is done with it, and the peer has not taken all: it wanted it by now.
             if self.side == Side::Server && !stream.state.is_closed() {
@@ -284,10 +284,10 @@ impl Session {
             }
         }
         while let Some(slot) = self.writable.pop_front() {
-            let Some(stream) = self.streams.get_mut(slot as usize) else { continue };
+            let Some(stream) = self.streams.slot_mut(slot) else { continue };
             stream.in_writable = false;
             if stream.occupied && !stream.terminal {
-                return Ok(Some(self.tell(Step::Writable, self.key_of(slot))));
+                return Ok(Some(self.tell(Step::Writable, self.streams.key_of(slot))));
             }
         }
         self.attention = false;
@@ -298,7 +298,7 @@ impl Session {
     #[cold]
     fn poll_failed(&mut self) -> Result<Option<Step>, ConnectionError> {
         let Some(error) = self.failed.clone() else { return Ok(None) };
-        while let Some(stream) = self.streams.get_mut(self.sweep as usize) {
+        while let Some(stream) = self.streams.slot_mut(self.sweep) {
             let slot = self.sweep;
             self.sweep += 1;
             if !stream.occupied {
@@ -311,9 +311,9 @@ impl Session {
                 stream.state = State::Closed(Cause::ResetByUs);
                 self.bury(slot, Cause::ResetByUs);
             }
-            let key = self.key_of(slot);
+            let key = self.streams.key_of(slot);
             if self.side == Side::Client {
-                self.streams[slot as usize].released = true;
+                self.streams[slot].released = true;
             }
             self.vacate_if_done(slot);
             if told {
@@ -335,7 +335,7 @@ impl Session {
     #[cold]
     fn poll_refused(&mut self) -> Option<Step> {
         let (last, code) = self.goaway_received?;
-        while let Some(stream) = self.streams.get_mut(self.sweep as usize) {
+        while let Some(stream) = self.streams.slot_mut(self.sweep) {
             let slot = self.sweep;
             self.sweep += 1;
             let last = last.saturating_sub(u32::from(planted::is(Bug::GoAwayTooFar)));
@@ -351,7 +351,7 @@ impl Session {
                 self.waiting.retain(|&waiting| waiting != slot);
             }
             self.bury(slot, Cause::ResetByUs);
-            let key = self.key_of(slot);
+            let key = self.streams.key_of(slot);
             self.vacate_if_done(slot);
             if told {
                 let reason = match sent {

@@ -219,7 +219,7 @@ impl Session {
     /// Counts DATA of a stream.
     pub(super) fn sample_stream(&mut self, slot: u32, bytes: u32) {
         let Some(number) = self.estimate.sample() else { return };
-        let stream = &mut self.streams[slot as usize];
+        let stream = &mut self.streams[slot];
         if stream.sample != number {
             (stream.sample, stream.sampled) = (number, 0);
         }
@@ -232,8 +232,8 @@ impl Session {
     #[cold]
     pub(super) fn end_sample(&mut self, now: Instant) {
         // A window that was opened for a large message widens like the others, and may not pass 2³¹ − 1 (RFC 9113 §6.9.2).
-        let windows = self.streams.iter().filter(|stream| stream.occupied);
-        let widest = windows.map(|stream| stream.recv.open_to()).max().unwrap_or(0);
+        let windows = self.streams.iter().map(|(_, stream)| stream.recv.open_to());
+        let widest = windows.max().unwrap_or(0);
         let Some(size) = self.estimate.on_ack(MAX_WINDOW.saturating_sub(widest), now) else {
             return;
         };

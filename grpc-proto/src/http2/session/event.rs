@@ -5,7 +5,7 @@ use core::fmt;
 use crate::hpack::{self, FieldList};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::fields::Part;
-use crate::http2::streams::StreamKey;
+use crate::http2::stream_key::StreamKey;
 use crate::http2::violation::Violation;
 
 /// Which end of the connection this is.

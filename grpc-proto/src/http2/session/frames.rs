@@ -19,28 +19,28 @@ const DEBUG_DATA: usize = 256;
 impl Session {
     pub(super) fn on_reset(&mut self, id: u32, code: ErrorCode, now: Instant) -> Handled {
         self.stats.resets_received += 1;
-        let Some(slot) = self.ids.find(id) else {
+        let Some(slot) = self.streams.find(id) else {
             if self.is_idle(id) {
                 return Err(Violation::FrameOnIdleStream);
             }
             self.drop_reset(id);
             return Ok(None);
         };
-        let opened_at = self.streams[slot as usize].opened_at_pull;
+        let opened_at = self.streams[slot].opened_at_pull;
         let is_counted = self.side == Side::Server && !self.guard.has_run(opened_at);
         if is_counted && !self.guard.take_reset(now) {
             return Err(Violation::TooManyResets);
         }
-        let stream = &mut self.streams[slot as usize];
+        let stream = &mut self.streams[slot];
         let told = !stream.terminal;
         stream.terminal = true;
         stream.reset = None;
         // Not through the table: every state of a stream that has a slot takes RST_STREAM.
         stream.state = State::Closed(Cause::ResetByPeer);
         self.bury(slot, Cause::ResetByPeer);
-        let key = self.key_of(slot);
+        let key = self.streams.key_of(slot);
         if self.side == Side::Client {
-            self.streams[slot as usize].released = true;
+            self.streams[slot].released = true;
         }
         self.vacate_if_done(slot);
         Ok(told.then(|| self.tell_reset(key, ResetReason::Peer(code))))
@@ -51,16 +51,14 @@ impl Session {
     fn drop_reset(&mut self, id: u32) {
         // Whoever waits to send a reset stands there: nobody where output was pulled.
         let waits = |&slot: &u32| {
-            let stream = &self.streams[slot as usize];
+            let stream = &self.streams[slot];
             stream.id == id && stream.reset.is_some()
         };
         let found = self.urgent.iter().position(waits);
         let Some(slot) = found.and_then(|at| self.urgent.remove(at)) else { return };
-        let stream = &mut self.streams[slot as usize];
+        let stream = &mut self.streams[slot];
         (stream.reset, stream.ready) = (None, Ready::No);
-        if self.side == Side::Client {
-            self.open_on_wire -= 1;
-        }
+        self.streams.on_left_wire();
         self.vacate_if_done(slot);
     }
 
@@ -79,10 +77,10 @@ impl Session {
             }
             return Ok(None);
         }
-        let Some(slot) = self.ids.find(id) else {
+        let Some(slot) = self.streams.find(id) else {
             return if self.is_idle(id) { Err(Violation::FrameOnIdleStream) } else { Ok(None) };
         };
-        let stream = &mut self.streams[slot as usize];
+        let stream = &mut self.streams[slot];
         if increment == 0 {
             self.violate(slot, Violation::WindowUpdateOfZero);
         } else if !stream.send.open(increment) {
@@ -95,7 +93,7 @@ impl Session {
 
     /// A stream's send window has grown: what waits goes on.
     fn window_opened(&mut self, slot: u32) {
-        let stream = &mut self.streams[slot as usize];
+        let stream = &mut self.streams[slot];
         if stream.send.available() == 0 {
             return;
         }
@@ -125,7 +123,7 @@ impl Session {
         }
         self.stats.pings_received += 1;
         if self.side == Side::Server {
-            self.guard.on_ping(self.occupied > 0, &self.limits, now)?;
+            self.guard.on_ping(self.streams.occupied() > 0, &self.limits, now)?;
         }
         if planted::is(Bug::PingIgnored) {
             return Ok(None);
@@ -156,8 +154,8 @@ impl Session {
 
     /// SETTINGS_INITIAL_WINDOW_SIZE of ours has changed for all streams.
     pub(super) fn shift_windows(&mut self, old: u32, new: u32) {
-        for slot in 0..self.streams.len() as u32 {
-            let stream = &mut self.streams[slot as usize];
+        for slot in 0..self.streams.slots() {
+            let stream = &mut self.streams[slot];
             // Streams that wait for an identifier too: they were given the window of before.
             if stream.occupied && !stream.state.is_closed() {
                 let was_closed = stream.recv.window() <= 0;
@@ -202,15 +200,15 @@ impl Session {
             frame::put_header(&mut self.control, 0, kind::SETTINGS, flag::ACK, 0);
         }
         if old != new.initial_window_size {
-            for slot in 0..self.streams.len() as u32 {
-                let stream = &mut self.streams[slot as usize];
+            for slot in 0..self.streams.slots() {
+                let stream = &mut self.streams[slot];
                 if !stream.occupied || stream.state.is_closed() {
                     continue;
                 }
                 if !stream.send.shift(old, new.initial_window_size) {
                     return Err(Violation::InitialWindowOverflow);
                 }
-                if self.streams[slot as usize].id != 0 {
+                if self.streams[slot].id != 0 {
                     self.window_opened(slot);
                 }
             }

@@ -56,7 +56,7 @@ impl Session {
 
     /// Handles a whole field block. It is decoded whatever its stream is, or the table would be out of step.
     fn on_block(&mut self, id: u32, end_stream: bool, block: &[u8], now: Instant) -> Handled {
-        match self.ids.find(id) {
+        match self.streams.find(id) {
             Some(slot) => self.on_later_block(slot, end_stream, block),
             None => self.on_first_block(id, end_stream, block, now),
         }
@@ -64,7 +64,7 @@ impl Session {
 
     /// A block on a stream that is not open: a new request, or one that comes too late.
     fn on_first_block(&mut self, id: u32, end_stream: bool, block: &[u8], now: Instant) -> Handled {
-        if self.side == Side::Client && (id.is_multiple_of(2) || id >= self.next_id) {
+        if self.side == Side::Client && self.is_idle(id) {
             return Err(match id.is_multiple_of(2) {
                 true => Violation::StreamFromServer,
                 false => Violation::FrameOnIdleStream,
@@ -74,25 +74,22 @@ impl Session {
             return Err(Violation::EvenStreamFromClient);
         }
         let part = if self.side == Side::Server { Part::Request } else { Part::Trailers };
-        let is_new = self.side == Side::Server && id > self.newest_peer_id;
-        if !is_new {
-            let input = Input::RecvHeaders { end_stream };
-            let next = State::Closed(self.cause_of(id)).next(input);
+        if !self.streams.is_new(id) {
+            let next = self.state_without_slot(id).next(Input::RecvHeaders { end_stream });
             // Whether it is valid does not matter, that the table stays in step does.
             let _ = self.blocks.decode(block, part, &self.limits)?;
             self.trim_again(now);
             self.reject(id, next, now)?;
             return Ok(None);
         }
-        self.newest_peer_id = id;
         let refused_by_goaway = self.goaway_sent.is_some_and(|last| id > last);
-        if !refused_by_goaway {
-            self.last_peer_id = id;
-        }
+        self.streams.on_new_id(id, refused_by_goaway);
         let malformed = self.blocks.decode(block, part, &self.limits)?;
         let refused = refused_by_goaway || self.failed.is_some();
         let more = u32::from(planted::is(Bug::StreamLimit));
-        if refused || self.occupied >= self.limits.max_concurrent_streams.saturating_add(more) {
+        if refused
+            || self.streams.occupied() >= self.limits.max_concurrent_streams.saturating_add(more)
+        {
             self.stats.streams_refused += 1;
             return self.refuse(id, ErrorCode::REFUSED_STREAM, Cause::ResetByUs, now);
         }
@@ -104,8 +101,7 @@ impl Session {
             return self.refuse(id, Violation::ContentLength.code(), Cause::ResetByUs, now);
         }
         let key = self.occupy(id, now);
-        self.ids.insert(id, key.slot());
-        let stream = &mut self.streams[key.index()];
+        let stream = &mut self.streams[key.slot()];
         stream.head_received = true;
         stream.opened_at_pull = self.guard.on_request();
         stream.content_left = checked.content_length.map_or(-1, announced);
@@ -116,7 +112,7 @@ impl Session {
 
     /// A block on an open stream: the head of a response, or trailers.
     fn on_later_block(&mut self, slot: u32, end_stream: bool, block: &[u8]) -> Handled {
-        let stream = &self.streams[slot as usize];
+        let stream = &self.streams[slot];
         let part = if stream.head_received { Part::Trailers } else { Part::Response };
         let next = stream.state.next(Input::RecvHeaders { end_stream });
         let malformed = self.blocks.decode(block, part, &self.limits)?;
@@ -136,7 +132,7 @@ impl Session {
         }
         let checked = self.blocks.checked();
         let informational = part == Part::Response && (100..200).contains(&checked.status);
-        let stream = &mut self.streams[slot as usize];
+        let stream = &mut self.streams[slot];
         let violation = if informational && end_stream {
             Some(Violation::InformationalWithEnd)
         } else if part == Part::Trailers && !end_stream {
@@ -162,7 +158,7 @@ impl Session {
         }
         let told = !stream.terminal;
         self.step(slot, Input::RecvHeaders { end_stream });
-        let key = self.key_of(slot);
+        let key = self.streams.key_of(slot);
         self.vacate_if_done(slot);
         if !told {
             return Ok(None);
@@ -172,11 +168,12 @@ impl Session {
 
     /// Whether no frame has been seen on a stream yet (RFC 9113 §5.1.1).
     pub(super) fn is_idle(&self, id: u32) -> bool {
-        match (self.side, id.is_multiple_of(2)) {
-            (Side::Server, false) => id > self.newest_peer_id && self.goaway_sent.is_none(),
-            (Side::Client, false) => id >= self.next_id,
-            (_, true) => true,
-        }
+        self.streams.is_idle(id, self.goaway_sent.is_some())
+    }
+
+    /// The state of a stream that has no slot.
+    pub(super) fn state_without_slot(&self, id: u32) -> State {
+        self.streams.state_without_slot(id, self.goaway_sent.is_some())
     }
 
     /// Acts on what the table says of a frame for a stream that has no slot.
@@ -205,11 +202,8 @@ impl Session {
             return Err(Violation::TooManyResets);
         }
         // A stream that the peer has reset, and goes on with, is answered once (RFC 9113 §5.4.2).
-        match self.graves.iter_mut().find(|(grave, _)| *grave == id) {
-            Some(grave) => grave.1 = cause,
-            None => self.remember(id, cause),
-        }
-        if self.occupied == 0 {
+        self.streams.note_closed(id, cause);
+        if self.streams.occupied() == 0 {
             // What its block took is given back like that of a call.
             self.timers.idle();
         }

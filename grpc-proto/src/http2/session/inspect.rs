@@ -4,7 +4,7 @@ use super::Session;
 use crate::hpack;
 use crate::http2::state::State;
 use crate::http2::stream::{Pending, Prepared};
-use crate::http2::streams::StreamKey;
+use crate::http2::stream_key::StreamKey;
 
 /// One stream as it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,22 +39,20 @@ pub struct StreamView {
 impl Session {
     /// The streams whose slots are taken.
     pub fn streams(&self) -> impl Iterator<Item = StreamView> {
-        self.streams.iter().enumerate().filter(|(_, stream)| stream.occupied).map(
-            |(index, stream)| StreamView {
-                index,
-                id: stream.id,
-                state: stream.state,
-                send_window: stream.send.signed(),
-                recv_window: stream.recv.window(),
-                held: stream.recv.held(),
-                reserved: stream.reserved,
-                budgeted: super::budgets::price(stream.reserved),
-                wanted: if stream.in_line { stream.wanted(self.base_window()) } else { 0 },
-                queued: stream.queue.len(),
-                wants_room: stream.wants_room,
-                is_terminal: stream.terminal,
-            },
-        )
+        self.streams.iter().map(|(slot, stream)| StreamView {
+            index: slot as usize,
+            id: stream.id,
+            state: stream.state,
+            send_window: stream.send.signed(),
+            recv_window: stream.recv.window(),
+            held: stream.recv.held(),
+            reserved: stream.reserved,
+            budgeted: super::budgets::price(stream.reserved),
+            wanted: if stream.in_line { stream.wanted(self.base_window()) } else { 0 },
+            queued: stream.queue.len(),
+            wants_room: stream.wants_room,
+            is_terminal: stream.terminal,
+        })
     }
 
     /// Whether the peer's SETTINGS have come, the first sign that it speaks HTTP/2.
@@ -64,7 +62,7 @@ impl Session {
 
     /// Slots that have memory, taken or not.
     pub fn slots(&self) -> usize {
-        self.streams.len()
+        self.streams.slots() as usize
     }
 
     /// What we may still send on the connection.
@@ -120,11 +118,11 @@ impl Session {
     /// Whether a stream still waits to send the call that is prepared at `place`.
     pub(crate) fn is_call_awaited(&self, call: Prepared) -> bool {
         let waits = |head: &Pending| matches!(head, Pending::Call { place, .. } if *place == call);
-        self.streams.iter().any(|stream| waits(&stream.head))
+        self.streams.iter().any(|(_, stream)| waits(&stream.head))
     }
 
     /// Whether the stream is open here and nothing of it has left.
     pub fn is_unsent(&self, key: StreamKey) -> bool {
-        self.stream(key).is_some_and(|stream| stream.id == 0)
+        self.streams.get(key).is_some_and(|stream| stream.id == 0)
     }
 }

@@ -11,8 +11,10 @@ mod frames;
 mod guard;
 mod headers;
 mod inspect;
+mod lifecycle;
 mod receive;
-mod slots;
+mod recently_closed;
+mod streams;
 mod time;
 mod transmit;
 mod verbs;
@@ -26,9 +28,8 @@ use super::flow::{DEFAULT_WINDOW, RecvWindow, SendWindow};
 use super::frame;
 use super::queue::BufferPool;
 use super::settings::{self, PeerSettings};
-use super::state::Cause;
-use super::stream::{Prepared, Stream};
-use super::streams::{IdTable, StreamKey};
+use super::stream::Prepared;
+use super::stream_key::StreamKey;
 use super::timers::Deadlines;
 use crate::config::{Config, Limits};
 use crate::hpack::FieldList;
@@ -44,6 +45,7 @@ pub use inspect::StreamView;
 use receive::Reading;
 pub(crate) use receive::Step;
 use receive::Told;
+use streams::StreamTable;
 use time::Timers;
 
 /// An HTTP/2 connection as a pure state machine.
@@ -59,25 +61,7 @@ pub struct Session {
     blocks: FieldBlocks,
     guard: Guard,
 
-    // Streams.
-    streams: Vec<Stream>,
-    vacant: Vec<u32>,
-    /// Of the next stream; counts over all slots, so that keys stay unique when the slab is trimmed.
-    next_generation: u32,
-    ids: IdTable,
-    occupied: u32,
-    /// Streams of ours that count against the peer's limit.
-    open_on_wire: u32,
-    next_id: u32,
-    /// The peer's last stream that was served or may be: what GOAWAY names.
-    last_peer_id: u32,
-    /// The peer's last stream, those above our GOAWAY included.
-    newest_peer_id: u32,
-    /// How streams ended that are gone, for frames that come late.
-    graves: Vec<(u32, Cause)>,
-    next_grave: usize,
-    /// The highest identifier whose grave was given up.
-    forgotten: u32,
+    streams: StreamTable,
     deadlines: Deadlines,
 
     // Reading.
@@ -175,18 +159,7 @@ impl Session {
             peer: PeerSettings::default(),
             blocks: FieldBlocks::new(&limits),
             guard: Guard::new(&limits, now),
-            streams: Vec::new(),
-            vacant: Vec::new(),
-            next_generation: 0,
-            ids: IdTable::new(),
-            occupied: 0,
-            open_on_wire: 0,
-            next_id: 1,
-            last_peer_id: 0,
-            newest_peer_id: 0,
-            graves: Vec::new(),
-            next_grave: 0,
-            forgotten: 0,
+            streams: StreamTable::new(side),
             deadlines: Deadlines::new(),
             reading,
             partial: [0; frame::HEADER_LEN],
@@ -257,7 +230,7 @@ impl Session {
 
     /// Streams whose slot is taken: open ones, and ended ones that the application has not let go of.
     pub fn occupied(&self) -> usize {
-        self.occupied as usize
+        self.streams.occupied() as usize
     }
 
     /// An empty field list, with memory if a used one was given back.
@@ -305,21 +278,16 @@ impl Session {
     /// Whether the stream is still to be served by the application.
     #[inline]
     pub(crate) fn is_live(&self, key: StreamKey) -> bool {
-        self.stream(key).is_some_and(|stream| !stream.terminal)
+        self.streams.get(key).is_some_and(|stream| !stream.terminal)
     }
 
     /// Heap bytes that the session holds, payload handles of the application not counted.
     pub fn heap_bytes(&self) -> usize {
-        let streams = self.streams.capacity() * size_of::<Stream>()
-            + self.streams.iter().map(Stream::heap_bytes).sum::<usize>();
         let queues =
             [&self.urgent, &self.bulk, &self.waiting, &self.credit, &self.writable, &self.hungry];
-        streams
+        self.streams.heap_bytes()
             + queues.iter().map(|queue| queue.capacity() * 4).sum::<usize>()
-            + self.vacant.capacity() * 4
-            + self.ids.heap_bytes()
             + self.deadlines.heap_bytes()
-            + self.graves.capacity() * size_of::<(u32, Cause)>()
             + self.scratch.capacity()
             + self.control.capacity()
             + self.goaway_debug.len()

@@ -3,8 +3,8 @@
 use super::{Event, Foreign, ResetReason, Session, Side};
 use crate::http2::fields::Part;
 use crate::http2::frame::{FrameHeader, HEADER_LEN, PREFACE, flag, kind};
-use crate::http2::state::{Input, Rejection, State};
-use crate::http2::streams::StreamKey;
+use crate::http2::state::{Input, Rejection};
+use crate::http2::stream_key::StreamKey;
 use crate::http2::violation::Violation;
 use crate::http2::{ConnectionError, ErrorCode};
 use crate::planted::{self, Bug};
@@ -467,8 +467,8 @@ impl Session {
     /// A PRIORITY of the wrong size is an error of its stream (RFC 9113 §6.3). One that is idle or closed cannot be
     /// reset: there it is an error of the connection, as for other frames of a wrong size (§5.4.1).
     fn bad_priority(&mut self, header: FrameHeader) -> Handled {
-        match self.ids.find(header.stream) {
-            Some(slot) if !self.streams[slot as usize].state.is_closed() => {
+        match self.streams.find(header.stream) {
+            Some(slot) if !self.streams[slot].state.is_closed() => {
                 self.reading = Reading::Skip { remaining: header.len };
                 self.violate(slot, Violation::FrameLength);
                 Ok(None)
@@ -535,15 +535,12 @@ impl Session {
         now: Instant,
     ) -> Result<Option<StreamKey>, Violation> {
         let input = Input::RecvData { end_stream };
-        let Some(slot) = self.ids.find(header.stream) else {
-            let state = match self.is_idle(header.stream) {
-                true => State::Idle,
-                false => State::Closed(self.cause_of(header.stream)),
-            };
+        let Some(slot) = self.streams.find(header.stream) else {
+            let state = self.state_without_slot(header.stream);
             self.reject(header.stream, state.next(input), now)?;
             return Ok(None);
         };
-        let stream = &mut self.streams[slot as usize];
+        let stream = &mut self.streams[slot];
         if let Err(rejection) = stream.state.next(input) {
             return match rejection {
                 Rejection::Connection(_) => Err(Violation::FrameOnClosedStream),
@@ -576,7 +573,7 @@ impl Session {
         if self.estimate.is_on() {
             self.sample_stream(slot, header.len);
         }
-        let key = self.key_of(slot);
+        let key = self.streams.key_of(slot);
         if told > 0 {
             self.consume(key, told);
         }
@@ -644,7 +641,7 @@ impl Session {
         if !data.end_stream {
             return None;
         }
-        let stream = self.stream_mut(key)?;
+        let stream = self.streams.get_mut(key)?;
         if !stream.state.can_receive() {
             return None;
         }

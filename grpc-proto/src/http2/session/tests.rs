@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::Config;
 use crate::http2::state::State;
-use crate::http2::streams::StreamKey;
+use crate::http2::stream_key::StreamKey;
 use crate::transmit::Transmit;
 
 fn client() -> Session {
@@ -13,19 +13,19 @@ fn client() -> Session {
 #[test]
 fn a_client_ends_before_its_identifiers_do() {
     let mut session = client();
-    session.next_id = 0x7fff_ffff - 4;
+    session.streams.skip_to_id(0x7fff_ffff - 4);
     for id in [0x7fff_fffb, 0x7fff_fffd] {
         assert!(session.is_open());
         let stream = session.open(FieldList::new(), Instant::ZERO).expect("an identifier is left");
         session.poll_transmit(&mut Transmit::new(), Instant::ZERO);
-        assert_eq!(session.streams[stream.index()].id, id);
+        assert_eq!(session.streams[stream.slot()].id, id);
     }
     assert!(!session.is_open(), "whoever looks here connects anew");
     assert_eq!(session.open(FieldList::new(), Instant::ZERO), Err(OpenError::Closing));
     // It goes as one that was told to: whoever keeps it for new streams looks for another one.
     assert!(!session.is_open() && session.goaway_sent.is_some() && !session.is_drained());
     for slot in 0..2 {
-        session.reset(session.key_of(slot), ErrorCode::CANCEL);
+        session.reset(session.streams.key_of(slot), ErrorCode::CANCEL);
     }
     session.poll_transmit(&mut Transmit::new(), Instant::ZERO);
     assert!(session.is_drained());
@@ -35,7 +35,7 @@ fn a_client_ends_before_its_identifiers_do() {
 fn streams_that_wait_count_against_the_identifiers_that_are_left() {
     let mut session = client();
     session.peer.max_concurrent_streams = 0;
-    session.next_id = 0x7fff_ffff - 4;
+    session.streams.skip_to_id(0x7fff_ffff - 4);
     assert!(session.open(FieldList::new(), Instant::ZERO).is_ok());
     assert!(session.open(FieldList::new(), Instant::ZERO).is_ok());
     assert_eq!(session.open(FieldList::new(), Instant::ZERO), Err(OpenError::Closing));
@@ -110,7 +110,7 @@ fn answer(session: &mut Session) {
 }
 
 fn keys(session: &Session) -> Vec<StreamKey> {
-    session.streams().map(|stream| session.key_of(stream.index as u32)).collect()
+    session.streams().map(|stream| session.streams.key_of(stream.index as u32)).collect()
 }
 
 /// Each figure differs from the others, so that none can stand in for another.

@@ -270,8 +270,8 @@ impl Session {
     #[cold]
     fn time_refused(&mut self, now: Instant) {
         self.timers.refused = false;
-        for stream in &mut self.streams {
-            let waits = stream.occupied && stream.wants_room && stream.queue.is_empty();
+        for (_, stream) in self.streams.iter_mut() {
+            let waits = stream.wants_room && stream.queue.is_empty();
             if waits && stream.send.available() == 0 && stream.stalled_since == Instant::NEVER {
                 stream.stalled_since = now;
             }
@@ -319,7 +319,7 @@ impl Session {
 
     pub(super) fn start_idling(&mut self, now: Instant) {
         // A stream that is opened in between takes the mark back.
-        debug_assert_eq!(self.occupied, 0);
+        debug_assert_eq!(self.streams.occupied(), 0);
         self.timers.just_idle = false;
         self.timers.trim = now + self.limits.trim_after;
         self.timers.no_later_than(self.timers.trim);
@@ -333,7 +333,7 @@ impl Session {
     /// Something came for a stream that is gone: on an idle connection its memory goes again too.
     #[cold]
     pub(super) fn trim_again(&mut self, now: Instant) {
-        if self.occupied == 0 {
+        if self.streams.occupied() == 0 {
             self.timers.trim = now + self.limits.trim_after;
             self.timers.no_later_than(self.timers.trim);
         }
@@ -398,7 +398,10 @@ impl Session {
 
     fn keep_alive(&mut self, now: Instant) {
         let Some(span) = self.timers.keepalive_span else { return };
-        if self.side == Side::Client && self.occupied == 0 && !self.limits.keepalive_without_calls {
+        if self.side == Side::Client
+            && self.streams.occupied() == 0
+            && !self.limits.keepalive_without_calls
+        {
             self.timers.keepalive = Instant::NEVER;
             return;
         }
@@ -444,8 +447,8 @@ impl Session {
         // The connection serves one stream after the other: what is progress of one, of it is that times those that wait.
         let (sent, round) =
             (self.stats.data_sent as u32, self.bulk_live.saturating_mul(LEAST_PROGRESS));
-        for slot in 0..self.streams.len() as u32 {
-            let stream = &mut self.streams[slot as usize];
+        for slot in 0..self.streams.slots() {
+            let stream = &mut self.streams[slot];
             if !stream.occupied || stream.state.is_closed() {
                 continue;
             }
@@ -476,10 +479,8 @@ impl Session {
     /// Gives pooled memory back: an idle connection is small.
     fn trim(&mut self) {
         // The first stream that is opened switches the timer off.
-        debug_assert_eq!(self.occupied, 0);
-        self.streams = alloc::vec::Vec::new();
-        self.vacant = alloc::vec::Vec::new();
-        self.ids.shrink();
+        debug_assert_eq!(self.streams.occupied(), 0);
+        self.streams.trim();
         self.deadlines.shrink();
         self.pool.shrink();
         for queue in [

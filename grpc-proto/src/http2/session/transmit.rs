@@ -11,8 +11,6 @@ use crate::time::Instant;
 use crate::timeout::TimeoutText;
 use crate::transmit::Transmit;
 
-/// The last identifier that a client could use, and never does: its connection drains before its identifiers end.
-pub(super) const LAST_ID: u32 = 0x7fff_ffff;
 /// What one stream may send in a turn: beside a stream of gigabytes, a small reply leaves soon.
 const QUANTUM: usize = 16 << 10;
 /// What streams that are new or have something new may send before one of those that have been served already gets a turn:
@@ -75,7 +73,7 @@ impl Session {
                 self.serve(slot, out, now);
             }
             if let Some(slot) = self.urgent.pop_front() {
-                if self.streams[slot as usize].ready == Ready::Urgent {
+                if self.streams[slot].ready == Ready::Urgent {
                     self.serve(slot, out, now);
                 }
             } else if opened.is_none() {
@@ -100,7 +98,7 @@ impl Session {
             return false;
         }
         let Some(slot) = self.bulk.pop_front() else { return false };
-        let stream = &mut self.streams[slot as usize];
+        let stream = &mut self.streams[slot];
         stream.in_bulk = false;
         if stream.ready == Ready::Bulk {
             self.bulk_live -= 1;
@@ -134,7 +132,7 @@ impl Session {
         }
         while let Some(slot) = self.credit.pop_front() {
             let base = self.base_window();
-            let Some(stream) = self.streams.get_mut(slot as usize) else { continue };
+            let Some(stream) = self.streams.slot_mut(slot) else { continue };
             stream.in_credit = false;
             // What is over for the application invites no more DATA.
             let was_closed = stream.recv.window() <= 0;
@@ -153,8 +151,7 @@ impl Session {
 
     fn may_open(&self) -> bool {
         let more = u32::from(planted::is(Bug::OpenOneMore));
-        self.open_on_wire < self.peer.max_concurrent_streams.saturating_add(more)
-            && self.next_id < LAST_ID
+        self.streams.may_open(self.peer.max_concurrent_streams.saturating_add(more))
             && self.goaway_received.is_none()
     }
 
@@ -167,21 +164,17 @@ impl Session {
             return None;
         }
         let slot = self.waiting.pop_front()?;
-        let id = self.next_id;
-        self.next_id += 2;
-        if self.next_id >= LAST_ID {
+        self.streams.assign_id(slot);
+        if self.streams.ids_left() == 0 {
             self.shutdown(now);
         }
-        self.open_on_wire += 1;
-        self.ids.insert(id, slot);
-        self.streams[slot as usize].id = id;
-        self.send_waiting -= self.streams[slot as usize].send_reserved;
+        self.send_waiting -= self.streams[slot].send_reserved;
         Some(slot)
     }
 
     /// One turn of one stream: its reset, or its head, a quantum of DATA, and its end.
     fn serve(&mut self, slot: u32, out: &mut Transmit, now: Instant) {
-        let stream = &mut self.streams[slot as usize];
+        let stream = &mut self.streams[slot];
         stream.ready = Ready::No;
         let id = stream.id;
         if id == 0 {
@@ -191,9 +184,7 @@ impl Session {
         if let Some(code) = stream.reset.take() {
             self.stats.resets_sent += 1;
             frame::put_reset(out.head(), id, code);
-            if self.side == Side::Client {
-                self.open_on_wire -= 1;
-            }
+            self.streams.on_left_wire();
             if planted::is(Bug::ViolatedKept) && code == ErrorCode::PROTOCOL_ERROR {
                 return;
             }
@@ -220,7 +211,7 @@ impl Session {
             self.invite_opened(slot);
         }
         self.put_data(slot, out, now);
-        let stream = &mut self.streams[slot as usize];
+        let stream = &mut self.streams[slot];
         if stream.ending && stream.queue.is_empty() && stream.state.can_send() {
             let trailers = core::mem::take(&mut stream.trailers);
             if trailers.is_some() {
@@ -235,7 +226,7 @@ impl Session {
                 self.step(slot, Input::SendData { end_stream: true });
             }
         }
-        let stream = &mut self.streams[slot as usize];
+        let stream = &mut self.streams[slot];
         let over = stream.state == State::HalfClosedLocal
             || (stream.state.can_receive() && planted::is(Bug::EarlyReset));
         if stream.released && self.side == Side::Server && over {
@@ -248,7 +239,7 @@ impl Session {
 
     /// DATA of one stream, as far as both windows and the quantum go.
     fn put_data(&mut self, slot: u32, out: &mut Transmit, now: Instant) {
-        let stream = &mut self.streams[slot as usize];
+        let stream = &mut self.streams[slot];
         if stream.queue.is_empty() {
             return;
         }
@@ -308,7 +299,7 @@ impl Session {
         if has_reserve {
             self.settle_send_budget(slot);
         }
-        if room && (self.streams[slot as usize].queue.is_empty() || self.has_half_room(slot)) {
+        if room && (self.streams[slot].queue.is_empty() || self.has_half_room(slot)) {
             self.wake_writer(slot);
         }
         if sent_end {
@@ -318,6 +309,6 @@ impl Session {
 
     /// Half the mark is free: waking a writer for less would cost a wake-up a message.
     fn has_half_room(&self, slot: u32) -> bool {
-        self.streams[slot as usize].queue.len() <= self.limits.send_mark as usize / 2
+        self.streams[slot].queue.len() <= self.limits.send_mark as usize / 2
     }
 }

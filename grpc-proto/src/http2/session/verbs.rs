@@ -5,7 +5,6 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::time::LEAST_PROGRESS;
-use super::transmit::LAST_ID;
 use super::{OpenError, Session, Side, StreamError};
 use crate::hpack::FieldList;
 use crate::http2::error_code::ErrorCode;
@@ -13,7 +12,7 @@ use crate::http2::flow::PADDING_ROOM;
 use crate::http2::queue::BadWrite;
 use crate::http2::state::State;
 use crate::http2::stream::{Pending, Prepared, Stream};
-use crate::http2::streams::StreamKey;
+use crate::http2::stream_key::StreamKey;
 use crate::planted::{self, Bug};
 use crate::time::Instant;
 
@@ -25,7 +24,7 @@ impl Session {
     pub fn open(&mut self, fields: FieldList, now: Instant) -> Result<StreamKey, OpenError> {
         let is_head = fields.iter().any(|field| field.name == b":method" && field.value == b"HEAD");
         let stream = self.open_with(Pending::Fields(fields, Prepared::OWN_REQUEST), now)?;
-        self.streams[stream.index()].expects_no_body = is_head;
+        self.streams[stream.slot()].expects_no_body = is_head;
         Ok(stream)
     }
 
@@ -39,7 +38,7 @@ impl Session {
             return Err(error);
         }
         let key = self.occupy(0, now);
-        let stream = &mut self.streams[key.index()];
+        let stream = &mut self.streams[key.slot()];
         (stream.head, stream.has_head) = (head, true);
         self.waiting.push_back(key.slot());
         Ok(key)
@@ -51,11 +50,10 @@ impl Session {
         if self.side != Side::Client {
             return Some(OpenError::NotAClient);
         }
-        let ids_left = (LAST_ID - self.next_id) / 2;
         if self.failed.is_some()
             || self.draining
             || self.goaway_received.is_some()
-            || self.waiting.len() as u32 >= ids_left
+            || self.waiting.len() as u32 >= self.streams.ids_left()
         {
             return Some(OpenError::Closing);
         }
@@ -86,7 +84,7 @@ impl Session {
     /// Whether the stream's queue is below [`crate::Limits::send_mark`], so that [`Session::write`] of what is left
     /// to the mark would be accepted; more may be refused with [`StreamError::Full`] all the same.
     pub fn has_room(&self, key: StreamKey) -> bool {
-        self.stream(key).is_some_and(|s| {
+        self.streams.get(key).is_some_and(|s| {
             s.state.can_send() && !s.ending && s.queue.len() < self.limits.send_mark as usize
         })
     }
@@ -111,7 +109,7 @@ impl Session {
     ) -> Result<(), StreamError> {
         let excess = self.room_for(key, len)?;
         // Foreign code: up to its good end nothing has changed.
-        let stream = &mut self.streams[key.index()];
+        let stream = &mut self.streams[key.slot()];
         if let Err(bad) = stream.queue.append(len, &mut self.pool, encode) {
             return Err(self.not_appended(key, bad));
         }
@@ -127,7 +125,7 @@ impl Session {
     /// As [`Session::write`].
     pub fn write_bytes(&mut self, key: StreamKey, payload: Bytes) -> Result<(), StreamError> {
         self.reserve_room(key, payload.len())?;
-        self.streams[key.index()].queue.append_shared(payload);
+        self.streams[key.slot()].queue.append_shared(payload);
         self.recount(key.slot());
         self.make_ready(key.slot());
         Ok(())
@@ -141,7 +139,7 @@ impl Session {
         payload: Bytes,
     ) -> Result<(), StreamError> {
         self.reserve_room(key, prefix.len() + payload.len())?;
-        self.streams[key.index()].queue.append_framed(prefix, payload, &mut self.pool);
+        self.streams[key.slot()].queue.append_framed(prefix, payload, &mut self.pool);
         self.recount(key.slot());
         self.make_ready(key.slot());
         Ok(())
@@ -178,7 +176,7 @@ impl Session {
         if excess == 0 {
             return;
         }
-        let stream = &mut self.streams[key.index()];
+        let stream = &mut self.streams[key.slot()];
         stream.send_reserved += excess;
         if stream.id == 0 {
             self.send_waiting += excess;
@@ -216,7 +214,7 @@ impl Session {
         if stream.queue.is_lost() {
             return Err(self.end_lost(key));
         }
-        Ok(&mut self.streams[key.index()])
+        Ok(&mut self.streams[key.slot()])
     }
 
     /// What a message of `len` bytes takes of the send budget.
@@ -228,7 +226,7 @@ impl Session {
     /// Whether a stream that takes payload has no room for `len` more bytes.
     pub(crate) fn lacks_room(&self, key: StreamKey, len: usize) -> bool {
         let mark = self.limits.send_mark as usize;
-        let Some(stream) = self.stream(key) else { return false };
+        let Some(stream) = self.streams.get(key) else { return false };
         let queued = stream.queue.len();
         if queued + len <= mark {
             return false;
@@ -253,12 +251,12 @@ impl Session {
     fn want_room(&mut self, key: StreamKey, len: usize) -> StreamError {
         let excess = self.excess_of(len);
         let lacks_allotment = self.exceeds_allotment(excess);
-        let stream = &mut self.streams[key.index()];
+        let stream = &mut self.streams[key.slot()];
         stream.wants_room = true;
         if lacks_allotment && stream.queue.is_empty() && stream.has_window() {
             self.send_refused = self.send_refused.max(excess);
         }
-        let stream = &mut self.streams[key.index()];
+        let stream = &mut self.streams[key.slot()];
         let is_still = stream.queue.is_empty() && !stream.has_window();
         if is_still && stream.stalled_since == Instant::NEVER {
             // Nothing is queued that could be found to stall, and the writer must not wait for ever. What time it is the
@@ -309,7 +307,7 @@ impl Session {
         if stream.queue.is_lost() {
             return Err(self.end_lost(key));
         }
-        let stream = &mut self.streams[key.index()];
+        let stream = &mut self.streams[key.slot()];
         stream.trailers = trailers;
         stream.ending = true;
         self.make_ready(key.slot());
@@ -319,7 +317,7 @@ impl Session {
     /// Ends the stream at once, in both directions; no event follows.
     pub fn reset(&mut self, key: StreamKey, code: ErrorCode) {
         self.tell_no_end(key);
-        let Some(stream) = self.stream_mut(key) else { return };
+        let Some(stream) = self.streams.get_mut(key) else { return };
         stream.released = true;
         stream.terminal = true;
         if stream.state.is_closed() {
@@ -332,7 +330,7 @@ impl Session {
     /// Ends the stream at once like [`reset`](Self::reset), but keeps its slot until [`release`](Self::release).
     pub(crate) fn abort(&mut self, key: StreamKey, code: ErrorCode) {
         self.tell_no_end(key);
-        let Some(stream) = self.stream_mut(key) else { return };
+        let Some(stream) = self.streams.get_mut(key) else { return };
         stream.terminal = true;
         if !stream.state.is_closed() {
             self.reset_slot(key.slot(), code);
@@ -342,7 +340,7 @@ impl Session {
     /// No event concerns the stream any more, but its slot stays until [`release`](Self::release).
     pub(crate) fn mute(&mut self, key: StreamKey) {
         self.tell_no_end(key);
-        if let Some(stream) = self.stream_mut(key) {
+        if let Some(stream) = self.streams.get_mut(key) {
             stream.terminal = true;
         }
     }
@@ -354,7 +352,7 @@ impl Session {
     pub fn release(&mut self, key: StreamKey) {
         self.tell_no_end(key);
         let is_client = self.side == Side::Client;
-        let Some(stream) = self.stream_mut(key) else { return };
+        let Some(stream) = self.streams.get_mut(key) else { return };
         let unfinished = is_client || (!stream.ending && stream.state.can_send());
         if unfinished && !stream.state.is_closed() {
             return self.reset(key, ErrorCode::CANCEL);
@@ -372,7 +370,7 @@ impl Session {
     /// Gives credit back for `bytes` of DATA that are done with; the window opens when it is worth a frame.
     #[inline]
     pub fn consume(&mut self, key: StreamKey, bytes: u32) {
-        let Some(stream) = self.stream_mut(key) else { return };
+        let Some(stream) = self.streams.get_mut(key) else { return };
         let released = bytes.min(stream.recv.held());
         stream.recv.release(released);
         self.held -= released as usize;
@@ -382,7 +380,7 @@ impl Session {
     /// Tells that a message of `len` bytes, all included, has begun; its window opens as far as the
     /// assembly budget allows.
     pub(crate) fn expect_message(&mut self, key: StreamKey, len: u32) {
-        let Some(stream) = self.stream_mut(key) else { return };
+        let Some(stream) = self.streams.get_mut(key) else { return };
         stream.expected = len.saturating_add(PADDING_ROOM);
         self.claim(key.slot());
     }
@@ -400,27 +398,27 @@ impl Session {
     /// A server's stream that was released and is not over by then is reset with CANCEL, without an event.
     pub fn set_deadline(&mut self, key: StreamKey, at: Instant) {
         // The end of a stream takes its deadline out, and comes once.
-        if self.stream(key).is_some_and(|stream| !stream.state.is_closed()) {
+        if self.streams.get(key).is_some_and(|stream| !stream.state.is_closed()) {
             self.deadlines.set(key.slot(), at);
         }
     }
 
     /// Has the stream's head carry a `grpc-timeout`: what remains until `deadline` when it is sent.
     pub(crate) fn set_timeout(&mut self, key: StreamKey, deadline: Instant) {
-        if let Some(stream) = self.stream_mut(key) {
+        if let Some(stream) = self.streams.get_mut(key) {
             stream.deadline = deadline;
         }
     }
 
     /// Whether all memory of streams was given back.
     pub(crate) fn is_trimmed(&self) -> bool {
-        self.streams.capacity() == 0
+        self.streams.is_trimmed()
     }
 
     /// Notes that a stream has received `bytes` of a message and must receive more; it is progress once there are enough.
     pub(crate) fn note_progress(&mut self, key: StreamKey, bytes: usize, now: Instant) {
         let due = now + self.limits.progress_timeout;
-        let Some(stream) = self.stream_mut(key) else { return };
+        let Some(stream) = self.streams.get_mut(key) else { return };
         stream.received_since = stream.received_since.saturating_add(bytes as u32);
         if stream.receiving_since == Instant::NEVER || stream.received_since >= LEAST_PROGRESS {
             stream.receiving_since = now;
@@ -433,7 +431,7 @@ impl Session {
 
     /// Our window for a stream was closed and is open again: a message in progress has its whole time to go on.
     pub(super) fn note_reopened(&mut self, slot: u32, now: Instant) {
-        let stream = &mut self.streams[slot as usize];
+        let stream = &mut self.streams[slot];
         if stream.receiving_since != Instant::NEVER && stream.recv.window() > 0 {
             stream.receiving_since = now;
             stream.received_since = 0;
@@ -443,7 +441,7 @@ impl Session {
 
     /// Notes that a message is complete.
     pub(crate) fn note_complete(&mut self, key: StreamKey) {
-        let Some(stream) = self.stream_mut(key) else { return };
+        let Some(stream) = self.streams.get_mut(key) else { return };
         stream.receiving_since = Instant::NEVER;
         if stream.in_line && planted::is(Bug::LineKept) {
             return;
