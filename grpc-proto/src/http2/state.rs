@@ -50,7 +50,7 @@ pub enum Cause {
     Skipped,
 }
 
-/// A frame that is received or sent on a stream.
+/// What moves a stream: a frame that is received or sent, or the end without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
     /// HEADERS with its CONTINUATIONs was received.
@@ -81,6 +81,8 @@ pub enum Input {
     },
     /// RST_STREAM is sent.
     SendReset,
+    /// No frame: the stream was never sent, its peer will not serve it, or its connection is over.
+    Discard,
 }
 
 /// What a frame that does not fit its stream's state leads to.
@@ -151,9 +153,12 @@ impl State {
 
             (Open | HalfClosedLocal | HalfClosedRemote, RecvReset) => Closed(Cause::ResetByPeer),
             (Open | HalfClosedLocal | HalfClosedRemote, SendReset) => Closed(Cause::ResetByUs),
+            (Idle | Open | HalfClosedLocal | HalfClosedRemote, Discard) => Closed(Cause::ResetByUs),
 
             // Closed: PRIORITY, WINDOW_UPDATE and RST_STREAM may still be under way.
-            (Closed(_), RecvPriority | RecvWindowUpdate | RecvReset) => return Err(Ignore),
+            (Closed(_), RecvPriority | RecvWindowUpdate | RecvReset | Discard) => {
+                return Err(Ignore);
+            }
             (Closed(Cause::ResetByUs | Cause::Forgotten), RecvHeaders { .. } | RecvData { .. }) => {
                 return Err(Ignore);
             }

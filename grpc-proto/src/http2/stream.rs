@@ -3,7 +3,7 @@
 use super::error_code::ErrorCode;
 use super::flow::{RecvWindow, SendWindow};
 use super::queue::SendQueue;
-use super::state::State;
+use super::state::{Input, State};
 use crate::hpack::FieldList;
 use crate::time::Instant;
 
@@ -90,12 +90,13 @@ pub(crate) struct Stream {
     pub(crate) generation: u32,
     /// 0 until HEADERS is sent (client).
     pub(crate) id: u32,
-    pub(crate) state: State,
+    /// Changed by [`step`](Self::step) alone.
+    state: State,
     pub(crate) occupied: bool,
     /// The application has let go: no event concerns it any more.
     pub(crate) released: bool,
-    /// The application was told, or told us, that the stream is over.
-    pub(crate) terminal: bool,
+    /// No event of the stream is expected any more: its last one was given out, or the application has ended it.
+    pub(crate) reported: bool,
 
     // Receiving.
     pub(crate) recv: RecvWindow,
@@ -161,7 +162,7 @@ impl Stream {
             state: State::Idle,
             occupied: false,
             released: false,
-            terminal: false,
+            reported: false,
             recv: RecvWindow::new(0),
             reserved: 0,
             expected: 0,
@@ -208,7 +209,7 @@ impl Stream {
         self.state = State::Idle;
         self.occupied = true;
         self.released = false;
-        self.terminal = false;
+        self.reported = false;
         self.recv = RecvWindow::new(recv_window);
         self.reserved = 0;
         self.expected = 0;
@@ -225,6 +226,22 @@ impl Stream {
         self.wants_room = false;
         self.send_reserved = 0;
         self.stalled_since = Instant::NEVER;
+    }
+
+    /// The state of RFC 9113 §5.1.
+    #[inline]
+    pub(crate) fn state(&self) -> State {
+        self.state
+    }
+
+    /// Moves the state as the table says, and returns the new one. What the table forbids is our own mistake and leaves
+    /// the state alone.
+    #[inline]
+    pub(crate) fn step(&mut self, input: Input) -> Option<State> {
+        let next = self.state.next(input);
+        debug_assert!(next.is_ok(), "{input:?} after {:?}", self.state);
+        self.state = next.ok()?;
+        Some(self.state)
     }
 
     /// Whether payload may leave as far as the stream's own window goes, or nobody knows that yet.

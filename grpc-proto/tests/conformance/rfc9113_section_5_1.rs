@@ -10,7 +10,7 @@ use crate::harness::Random;
 use crate::wire::{self, *};
 
 /// What is received or sent, in the order of the columns below; `+` is END_STREAM.
-const INPUTS: [Input; 12] = [
+const INPUTS: [Input; 13] = [
     Input::RecvHeaders { end_stream: false },
     Input::RecvHeaders { end_stream: true },
     Input::RecvData { end_stream: false },
@@ -23,23 +23,24 @@ const INPUTS: [Input; 12] = [
     Input::SendData { end_stream: false },
     Input::SendData { end_stream: true },
     Input::SendReset,
+    Input::Discard,
 ];
 
 /// `C1` is a connection error of PROTOCOL_ERROR, `S5` a stream error of STREAM_CLOSED, `-` no effect, `x` what
 /// we must not send.
 #[rustfmt::skip]
-const TRANSITIONS: [(&str, [&str; 12]); 9] = [
-    //            recv                                             send
-    //            H       H+      D       D+      RST    WU      PRIO    H       H+      D       D+      RST
-    ("idle",    ["open", "hcr",  "C1",   "C1",   "C1",  "C1",   "idle", "open", "hcl",  "x",    "x",    "x"]),
-    ("open",    ["open", "hcr",  "open", "hcr",  "peer", "open", "open", "open", "hcl",  "open", "hcl",  "us"]),
-    ("hcl",     ["hcl",  "done", "hcl",  "done", "peer", "hcl",  "hcl",  "x",    "x",    "x",    "x",    "us"]),
-    ("hcr",     ["S5",   "S5",   "S5",   "S5",   "peer", "hcr",  "hcr",  "hcr",  "done", "hcr",  "done", "us"]),
-    ("done",    ["C5",   "C5",   "C5",   "C5",   "-",   "-",    "-",    "x",    "x",    "x",    "x",    "x"]),
-    ("peer",    ["S5",   "S5",   "S5",   "S5",   "-",   "-",    "-",    "x",    "x",    "x",    "x",    "x"]),
-    ("us",      ["-",    "-",    "-",    "-",    "-",   "-",    "-",    "x",    "x",    "x",    "x",    "x"]),
-    ("skipped", ["C1",   "C1",   "C1",   "C1",   "-",   "-",    "-",    "x",    "x",    "x",    "x",    "x"]),
-    ("long ago", ["-",   "-",    "-",    "-",    "-",   "-",    "-",    "x",    "x",    "x",    "x",    "x"]),
+const TRANSITIONS: [(&str, [&str; 13]); 9] = [
+    //            recv                                             send                                      neither
+    //            H       H+      D       D+      RST    WU      PRIO    H       H+      D       D+      RST   discard
+    ("idle",    ["open", "hcr",  "C1",   "C1",   "C1",  "C1",   "idle", "open", "hcl",  "x",    "x",    "x", "us"]),
+    ("open",    ["open", "hcr",  "open", "hcr",  "peer", "open", "open", "open", "hcl",  "open", "hcl",  "us", "us"]),
+    ("hcl",     ["hcl",  "done", "hcl",  "done", "peer", "hcl",  "hcl",  "x",    "x",    "x",    "x",    "us", "us"]),
+    ("hcr",     ["S5",   "S5",   "S5",   "S5",   "peer", "hcr",  "hcr",  "hcr",  "done", "hcr",  "done", "us", "us"]),
+    ("done",    ["C5",   "C5",   "C5",   "C5",   "-",   "-",    "-",    "x",    "x",    "x",    "x",    "x", "-"]),
+    ("peer",    ["S5",   "S5",   "S5",   "S5",   "-",   "-",    "-",    "x",    "x",    "x",    "x",    "x", "-"]),
+    ("us",      ["-",    "-",    "-",    "-",    "-",   "-",    "-",    "x",    "x",    "x",    "x",    "x", "-"]),
+    ("skipped", ["C1",   "C1",   "C1",   "C1",   "-",   "-",    "-",    "x",    "x",    "x",    "x",    "x", "-"]),
+    ("long ago", ["-",   "-",    "-",    "-",    "-",   "-",    "-",    "x",    "x",    "x",    "x",    "x", "-"]),
 ];
 
 fn state(name: &str) -> State {

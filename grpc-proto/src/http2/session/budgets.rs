@@ -145,8 +145,8 @@ impl Session {
         let base = self.base_window();
         let stream = &mut self.streams[slot];
         if !stream.in_credit
-            && !stream.terminal
-            && stream.state.can_receive()
+            && !stream.reported
+            && stream.state().can_receive()
             && stream.recv.has_credit(base.saturating_add(stream.reserved))
         {
             stream.in_credit = true;
@@ -238,7 +238,7 @@ impl Session {
         let needed = (stream.queue.held().saturating_sub(mark) as u32).min(stream.send_reserved);
         let freed = stream.send_reserved - needed;
         stream.send_reserved = needed;
-        if planted::is(Bug::SendBudgetLeak) && stream.state.is_closed() {
+        if planted::is(Bug::SendBudgetLeak) && stream.state().is_closed() {
             return;
         }
         if stream.id == 0 {
@@ -273,7 +273,7 @@ impl Session {
     /// Queues [`Event::Writable`] if the application waits for it.
     pub(super) fn wake_writer(&mut self, slot: u32) {
         let stream = &mut self.streams[slot];
-        if stream.wants_room && !stream.terminal {
+        if stream.wants_room && !stream.reported {
             stream.wants_room = false;
             if planted::is(Bug::WakeupLost) && slot > 0 {
                 return;

@@ -1,12 +1,12 @@
 //! How streams and connections end: violations, failures, GOAWAY and the drain.
 
+use super::lifecycle::Closing;
 use super::receive::{Reading, Step};
 use super::{ConnectionError, Foreign, ResetReason, Session, Side};
 use crate::http2::CloseReason;
 use crate::http2::error_code::ErrorCode;
 use crate::http2::frame;
 use crate::http2::settings;
-use crate::http2::state::{Cause, Input, State};
 use crate::http2::violation::Violation;
 use crate::planted::{self, Bug};
 use crate::time::Instant;
@@ -230,20 +230,15 @@ impl Session {
     #[cold]
     pub(super) fn violate(&mut self, slot: u32, violation: Violation) {
         let stream = &mut self.streams[slot];
-        if stream.state.is_closed() {
+        if stream.state().is_closed() {
             return;
         }
-        let told = !core::mem::replace(&mut stream.terminal, true);
-        match self.side {
-            Side::Client => stream.released = true,
-            Side::Server => self.guard.on_violation(),
+        if self.side == Side::Server {
+            self.guard.on_violation();
         }
         self.attention = true;
         let key = self.streams.key_of(slot);
-        self.streams[slot].reset = Some(violation.code());
-        self.step(slot, Input::SendReset);
-        self.make_ready(slot);
-        if told {
+        if self.close_stream(slot, Closing::Reset(violation.code())) {
             self.ended.push_back((key, ResetReason::Violation(violation)));
         }
     }
@@ -275,18 +270,18 @@ impl Session {
         let passed = Instant::from_nanos(now.as_nanos().saturating_sub(late));
         while let Some(slot) = self.deadlines.pop_expired(passed) {
             let stream = &self.streams[slot];
-            if !stream.terminal {
+            if !stream.reported {
                 return Ok(Some(self.tell(Step::Deadline, self.streams.key_of(slot))));
             }
             // The application is done with it, and the peer has not taken all: it wanted it by now.
-            if self.side == Side::Server && !stream.state.is_closed() {
-                self.reset_slot(slot, ErrorCode::CANCEL);
+            if self.side == Side::Server && !stream.state().is_closed() {
+                self.close_on_wire(slot, Closing::Reset(ErrorCode::CANCEL));
             }
         }
         while let Some(slot) = self.writable.pop_front() {
             let Some(stream) = self.streams.slot_mut(slot) else { continue };
             stream.in_writable = false;
-            if stream.occupied && !stream.terminal {
+            if stream.occupied && !stream.reported {
                 return Ok(Some(self.tell(Step::Writable, self.streams.key_of(slot))));
             }
         }
@@ -298,25 +293,17 @@ impl Session {
     #[cold]
     fn poll_failed(&mut self) -> Result<Option<Step>, ConnectionError> {
         let Some(error) = self.failed.clone() else { return Ok(None) };
+        // All of them end here, and none has to be looked for in the queue.
+        self.waiting.clear();
         while let Some(stream) = self.streams.slot_mut(self.sweep) {
             let slot = self.sweep;
             self.sweep += 1;
             if !stream.occupied {
                 continue;
             }
-            let told = !core::mem::replace(&mut stream.terminal, true);
             let sent = stream.id != 0;
-            stream.reset = None;
-            if !stream.state.is_closed() {
-                stream.state = State::Closed(Cause::ResetByUs);
-                self.bury(slot, Cause::ResetByUs);
-            }
             let key = self.streams.key_of(slot);
-            if self.side == Side::Client {
-                self.streams[slot].released = true;
-            }
-            self.vacate_if_done(slot);
-            if told {
+            if self.close_stream(slot, Closing::Silent) {
                 let reason = match sent {
                     true => ResetReason::Connection(error),
                     false => ResetReason::NeverSent(error),
@@ -324,7 +311,6 @@ impl Session {
                 return Ok(Some(self.tell_reset(key, reason)));
             }
         }
-        self.waiting.clear();
         // Nothing is received or sent any more, and the last bytes may take a while to leave.
         self.pool.shrink();
         self.blocks.drop_lists();
@@ -340,20 +326,12 @@ impl Session {
             self.sweep += 1;
             let last = last.saturating_sub(u32::from(planted::is(Bug::GoAwayTooFar)));
             let refused = stream.id == 0 || stream.id > last;
-            if !stream.occupied || stream.state.is_closed() || !refused {
+            if !stream.occupied || stream.state().is_closed() || !refused {
                 continue;
             }
-            let told = !core::mem::replace(&mut stream.terminal, true);
-            stream.released = true;
             let sent = stream.id != 0;
-            stream.state = State::Closed(Cause::ResetByUs);
-            if !sent {
-                self.waiting.retain(|&waiting| waiting != slot);
-            }
-            self.bury(slot, Cause::ResetByUs);
             let key = self.streams.key_of(slot);
-            self.vacate_if_done(slot);
-            if told {
+            if self.close_stream(slot, Closing::Silent) {
                 let reason = match sent {
                     true => ResetReason::GoAway(code),
                     false => ResetReason::NeverSent(ConnectionError::Closed(Some(code))),

@@ -3,12 +3,13 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 
+use super::lifecycle::Closing;
 use super::receive::{Handled, Step};
 use super::time::{LEAST_PROGRESS, first_keepalive};
 use super::{ResetReason, Session, Side};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::frame::{self, flag, kind};
-use crate::http2::state::{Cause, State};
+use crate::http2::state::Input;
 use crate::http2::stream::Ready;
 use crate::http2::violation::Violation;
 use crate::planted::{self, Bug};
@@ -20,9 +21,7 @@ impl Session {
     pub(super) fn on_reset(&mut self, id: u32, code: ErrorCode, now: Instant) -> Handled {
         self.stats.resets_received += 1;
         let Some(slot) = self.streams.find(id) else {
-            if self.is_idle(id) {
-                return Err(Violation::FrameOnIdleStream);
-            }
+            self.reject(id, self.state_without_slot(id).next(Input::RecvReset), now)?;
             self.drop_reset(id);
             return Ok(None);
         };
@@ -31,19 +30,9 @@ impl Session {
         if is_counted && !self.guard.take_reset(now) {
             return Err(Violation::TooManyResets);
         }
-        let stream = &mut self.streams[slot];
-        let told = !stream.terminal;
-        stream.terminal = true;
-        stream.reset = None;
-        // Not through the table: every state of a stream that has a slot takes RST_STREAM.
-        stream.state = State::Closed(Cause::ResetByPeer);
-        self.bury(slot, Cause::ResetByPeer);
         let key = self.streams.key_of(slot);
-        if self.side == Side::Client {
-            self.streams[slot].released = true;
-        }
-        self.vacate_if_done(slot);
-        Ok(told.then(|| self.tell_reset(key, ResetReason::Peer(code))))
+        let needs_event = self.close_stream(slot, Closing::Received);
+        Ok(needs_event.then(|| self.tell_reset(key, ResetReason::Peer(code))))
     }
 
     /// A stream of which our own reset has not left yet was reset by its peer: after that nothing may be sent on it
@@ -62,7 +51,7 @@ impl Session {
         self.vacate_if_done(slot);
     }
 
-    pub(super) fn on_window_update(&mut self, id: u32, increment: u32) -> Handled {
+    pub(super) fn on_window_update(&mut self, id: u32, increment: u32, now: Instant) -> Handled {
         self.stats.window_updates_received += 1;
         self.guard.on_window_update(&self.stats)?;
         if id == 0 {
@@ -78,8 +67,11 @@ impl Session {
             return Ok(None);
         }
         let Some(slot) = self.streams.find(id) else {
-            return if self.is_idle(id) { Err(Violation::FrameOnIdleStream) } else { Ok(None) };
+            let next = self.state_without_slot(id).next(Input::RecvWindowUpdate);
+            self.reject(id, next, now)?;
+            return Ok(None);
         };
+        self.step(slot, Input::RecvWindowUpdate);
         let stream = &mut self.streams[slot];
         if increment == 0 {
             self.violate(slot, Violation::WindowUpdateOfZero);
@@ -157,7 +149,7 @@ impl Session {
         for slot in 0..self.streams.slots() {
             let stream = &mut self.streams[slot];
             // Streams that wait for an identifier too: they were given the window of before.
-            if stream.occupied && !stream.state.is_closed() {
+            if stream.occupied && !stream.state().is_closed() {
                 let was_closed = stream.recv.window() <= 0;
                 stream.recv.shift(old, new);
                 // A message that was begun under the larger window may need credit to go on.
@@ -202,7 +194,7 @@ impl Session {
         if old != new.initial_window_size {
             for slot in 0..self.streams.slots() {
                 let stream = &mut self.streams[slot];
-                if !stream.occupied || stream.state.is_closed() {
+                if !stream.occupied || stream.state().is_closed() {
                     continue;
                 }
                 if !stream.send.shift(old, new.initial_window_size) {
@@ -241,7 +233,7 @@ impl Session {
     }
 }
 
-/// Debug data as text for a log: bounded, and with nothing in it that would steer a terminal.
+/// Debug data as text for a log: bounded, and with nothing in it that would steer a reported.
 #[cold]
 fn readable(debug: &[u8]) -> Box<str> {
     let text = String::from_utf8_lossy(&debug[..debug.len().min(DEBUG_DATA)]);

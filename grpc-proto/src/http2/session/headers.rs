@@ -114,17 +114,11 @@ impl Session {
     fn on_later_block(&mut self, slot: u32, end_stream: bool, block: &[u8]) -> Handled {
         let stream = &self.streams[slot];
         let part = if stream.head_received { Part::Trailers } else { Part::Response };
-        let next = stream.state.next(Input::RecvHeaders { end_stream });
+        let next = stream.state().next(Input::RecvHeaders { end_stream });
         let malformed = self.blocks.decode(block, part, &self.limits)?;
         if let Err(rejection) = next {
-            return match rejection {
-                Rejection::Connection(_) => Err(Violation::FrameOnClosedStream),
-                Rejection::Stream(_) => {
-                    self.violate(slot, Violation::FrameOnClosedStream);
-                    Ok(None)
-                }
-                Rejection::Ignore | Rejection::Misuse => Ok(None),
-            };
+            self.reject_on(slot, rejection)?;
+            return Ok(None);
         }
         if let Some(violation) = malformed {
             self.violate(slot, violation);
@@ -156,11 +150,11 @@ impl Session {
                 stream.content_left = announced(length);
             }
         }
-        let told = !stream.terminal;
+        let needs_event = !stream.reported;
         self.step(slot, Input::RecvHeaders { end_stream });
         let key = self.streams.key_of(slot);
         self.vacate_if_done(slot);
-        if !told {
+        if !needs_event {
             return Ok(None);
         }
         Ok(Some(self.tell_head(key, part, end_stream)))
@@ -194,6 +188,16 @@ impl Session {
             Err(Rejection::Connection(_)) if self.is_idle(id) => Err(Violation::FrameOnIdleStream),
             Err(Rejection::Connection(_)) => Err(Violation::IdentifierNotRising),
         }
+    }
+
+    /// Acts on what the table says of a frame for a stream that has a slot and takes no such frame.
+    pub(super) fn reject_on(&mut self, slot: u32, rejection: Rejection) -> Result<(), Violation> {
+        match rejection {
+            Rejection::Connection(_) => return Err(Violation::FrameOnClosedStream),
+            Rejection::Stream(_) => self.violate(slot, Violation::FrameOnClosedStream),
+            Rejection::Ignore | Rejection::Misuse => {}
+        }
+        Ok(())
     }
 
     /// Resets a stream that never got a slot.

@@ -42,7 +42,7 @@ impl Session {
         self.streams.iter().map(|(slot, stream)| StreamView {
             index: slot as usize,
             id: stream.id,
-            state: stream.state,
+            state: stream.state(),
             send_window: stream.send.signed(),
             recv_window: stream.recv.window(),
             held: stream.recv.held(),
@@ -51,7 +51,7 @@ impl Session {
             wanted: if stream.in_line { stream.wanted(self.base_window()) } else { 0 },
             queued: stream.queue.len(),
             wants_room: stream.wants_room,
-            is_terminal: stream.terminal,
+            is_terminal: stream.reported,
         })
     }
 

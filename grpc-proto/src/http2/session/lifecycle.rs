@@ -1,6 +1,6 @@
 //! Stream records: from the first frame of a stream to the moment when wire and application are done with it.
 
-use super::{Session, StreamError};
+use super::{Session, Side, StreamError};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::state::{Cause, Input, State};
 use crate::http2::stream::{Ready, Stream};
@@ -8,12 +8,25 @@ use crate::http2::stream_key::StreamKey;
 use crate::planted::{self, Bug};
 use crate::time::Instant;
 
+/// How a stream is closed before both sides have sent END_STREAM.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Closing {
+    /// The peer has sent RST_STREAM.
+    Received,
+    /// We send RST_STREAM, if anything of the stream has been sent.
+    Reset(ErrorCode),
+    /// No frame is sent: the peer will not serve the stream, or the connection is over.
+    Silent,
+}
+
 impl Session {
     /// The stream if it may still be sent on.
     pub(super) fn sendable(&mut self, key: StreamKey) -> Result<&mut Stream, StreamError> {
         match self.streams.get_mut(key) {
-            Some(stream) if stream.terminal || stream.state.is_closed() => Err(StreamError::Ended),
-            Some(stream) if !stream.state.can_send() => Err(StreamError::AfterEnd),
+            Some(stream) if stream.reported || stream.state().is_closed() => {
+                Err(StreamError::Ended)
+            }
+            Some(stream) if !stream.state().can_send() => Err(StreamError::AfterEnd),
             Some(stream) => Ok(stream),
             None => Err(StreamError::Ended),
         }
@@ -38,20 +51,15 @@ impl Session {
         }
     }
 
-    /// Moves a stream's state; what the table forbids is our own mistake and leaves the state alone.
+    /// Moves a stream's state as the table says; a stream that is closed by that leaves all queues and budgets.
     pub(super) fn step(&mut self, slot: u32, input: Input) {
-        let stream = &mut self.streams[slot];
-        let next = stream.state.next(input);
-        debug_assert!(next.is_ok(), "{:?} after {:?}", input, stream.state);
-        let Ok(next) = next else { return };
-        stream.state = next;
-        if let State::Closed(cause) = next {
-            self.bury(slot, cause);
+        if let Some(State::Closed(cause)) = self.streams[slot].step(input) {
+            self.on_closed(slot, cause);
         }
     }
 
-    /// The wire is done with a stream: its identifier is forgotten but for a grave.
-    pub(super) fn bury(&mut self, slot: u32, cause: Cause) {
+    /// The wire is done with a stream: gives back what it holds, and forgets its identifier.
+    fn on_closed(&mut self, slot: u32, cause: Cause) {
         let stream = &mut self.streams[slot];
         stream.queue.clear(&mut self.pool);
         stream.wants_room = false;
@@ -93,21 +101,42 @@ impl Session {
         }
     }
 
-    /// Starts the reset of a stream whose state is not closed.
-    pub(super) fn reset_slot(&mut self, slot: u32, code: ErrorCode) {
+    /// Ends a stream on the wire, if it is not closed, and frees its slot if the application is done with it.
+    pub(super) fn close_on_wire(&mut self, slot: u32, how: Closing) {
         let stream = &mut self.streams[slot];
-        if stream.id == 0 {
-            // Nothing of it has been sent, so there is nothing to reset.
-            stream.state = State::Closed(Cause::ResetByUs);
-            if !planted::is(Bug::CancelLeavesQueue) {
-                self.waiting.retain(|&waiting| waiting != slot);
-            }
-            self.bury(slot, Cause::ResetByUs);
-            self.vacate_if_done(slot);
-            return;
+        let input = match how {
+            Closing::Received => Input::RecvReset,
+            // A stream of which nothing has been sent has nothing to reset.
+            Closing::Reset(_) if stream.id == 0 => Input::Discard,
+            Closing::Reset(_) => Input::SendReset,
+            Closing::Silent => Input::Discard,
+        };
+        stream.reset = match (input, how) {
+            (Input::SendReset, Closing::Reset(code)) => Some(code),
+            _ => None,
+        };
+        if stream.id == 0 && !planted::is(Bug::CancelLeavesQueue) {
+            self.waiting.retain(|&waiting| waiting != slot);
         }
-        stream.reset = Some(code);
-        self.step(slot, Input::SendReset);
-        self.make_ready(slot);
+        if !self.streams[slot].state().is_closed() {
+            self.step(slot, input);
+        }
+        if input == Input::SendReset {
+            self.make_ready(slot);
+        }
+        self.vacate_if_done(slot);
+    }
+
+    /// Ends a stream that the application has not ended; returns whether the application still expects an event of it.
+    ///
+    /// At a client that event lets go of the stream. A server's stream keeps its slot until it is released.
+    pub(super) fn close_stream(&mut self, slot: u32, how: Closing) -> bool {
+        let stream = &mut self.streams[slot];
+        let needs_event = !core::mem::replace(&mut stream.reported, true);
+        if self.side == Side::Client {
+            stream.released = true;
+        }
+        self.close_on_wire(slot, how);
+        needs_event
     }
 }

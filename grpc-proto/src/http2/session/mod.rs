@@ -278,7 +278,7 @@ impl Session {
     /// Whether the stream is still to be served by the application.
     #[inline]
     pub(crate) fn is_live(&self, key: StreamKey) -> bool {
-        self.streams.get(key).is_some_and(|stream| !stream.terminal)
+        self.streams.get(key).is_some_and(|stream| !stream.reported)
     }
 
     /// Heap bytes that the session holds, payload handles of the application not counted.

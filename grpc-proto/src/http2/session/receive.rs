@@ -3,7 +3,7 @@
 use super::{Event, Foreign, ResetReason, Session, Side};
 use crate::http2::fields::Part;
 use crate::http2::frame::{FrameHeader, HEADER_LEN, PREFACE, flag, kind};
-use crate::http2::state::{Input, Rejection};
+use crate::http2::state::Input;
 use crate::http2::stream_key::StreamKey;
 use crate::http2::violation::Violation;
 use crate::http2::{ConnectionError, ErrorCode};
@@ -380,7 +380,7 @@ impl Session {
             kind::HEADERS | kind::CONTINUATION => {}
             kind::PRIORITY if header.len != 5 => return self.bad_priority(header),
             kind::PRIORITY => {
-                // Priorities are advisory and deprecated (RFC 9113 §5.3): no tree, no state.
+                // Priorities are advisory and deprecated (RFC 9113 §5.3): no tree, and no state is changed by it.
                 self.reading = Reading::Skip { remaining: header.len };
                 return Ok(None);
             }
@@ -468,7 +468,7 @@ impl Session {
     /// reset: there it is an error of the connection, as for other frames of a wrong size (§5.4.1).
     fn bad_priority(&mut self, header: FrameHeader) -> Handled {
         match self.streams.find(header.stream) {
-            Some(slot) if !self.streams[slot].state.is_closed() => {
+            Some(slot) if !self.streams[slot].state().is_closed() => {
                 self.reading = Reading::Skip { remaining: header.len };
                 self.violate(slot, Violation::FrameLength);
                 Ok(None)
@@ -482,7 +482,7 @@ impl Session {
             kind::HEADERS => self.on_headers(header, payload, now),
             kind::CONTINUATION => self.on_continuation(header, payload, now),
             kind::RST_STREAM => self.on_reset(header.stream, code_in(payload), now),
-            kind::WINDOW_UPDATE => self.on_window_update(header.stream, u31_in(payload)),
+            kind::WINDOW_UPDATE => self.on_window_update(header.stream, u31_in(payload), now),
             kind::PING => self.on_ping(header.has(flag::ACK), payload, now),
             kind::SETTINGS if header.has(flag::ACK) => self.on_settings_ack(),
             kind::SETTINGS => self.on_settings(payload),
@@ -541,15 +541,9 @@ impl Session {
             return Ok(None);
         };
         let stream = &mut self.streams[slot];
-        if let Err(rejection) = stream.state.next(input) {
-            return match rejection {
-                Rejection::Connection(_) => Err(Violation::FrameOnClosedStream),
-                Rejection::Stream(_) => {
-                    self.violate(slot, Violation::FrameOnClosedStream);
-                    Ok(None)
-                }
-                Rejection::Ignore | Rejection::Misuse => Ok(None),
-            };
+        if let Err(rejection) = stream.state().next(input) {
+            self.reject_on(slot, rejection)?;
+            return Ok(None);
         }
         // An empty frame needs no window, not even one that SETTINGS took below zero (§6.9.1).
         let before = stream.recv.held();
@@ -642,17 +636,17 @@ impl Session {
             return None;
         }
         let stream = self.streams.get_mut(key)?;
-        if !stream.state.can_receive() {
+        if !stream.state().can_receive() {
             return None;
         }
         if stream.content_left > 0 {
             self.violate(key.slot(), Violation::ContentLength);
             return None;
         }
-        let told = !stream.terminal;
+        let needs_event = !stream.reported;
         self.step(key.slot(), Input::RecvData { end_stream: true });
         self.vacate_if_done(key.slot());
-        told.then(|| self.tell(Step::End, key))
+        needs_event.then(|| self.tell(Step::End, key))
     }
 }
 

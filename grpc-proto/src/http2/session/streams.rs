@@ -122,7 +122,7 @@ impl StreamTable {
     pub(super) fn vacate_if_done(&mut self, slot: u32) -> bool {
         let stream = &mut self[slot];
         // Of what could wait to be sent, the end of a stream leaves a reset alone.
-        let is_done = stream.released && stream.state.is_closed() && stream.reset.is_none();
+        let is_done = stream.released && stream.state().is_closed() && stream.reset.is_none();
         if !stream.occupied || !is_done {
             return false;
         }

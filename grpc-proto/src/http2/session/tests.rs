@@ -833,3 +833,38 @@ fn a_client_that_lets_go_of_a_request_cancels_it() {
     assert_eq!(sent(&mut session), CANCELLED);
     assert_eq!(session.occupied(), 0);
 }
+
+/// The peer's initial window is 0 and the send budget is taken: a call that waits for the peer's stream limit waits for
+/// the budget, and for no window of its own.
+#[test]
+fn a_call_without_an_identifier_does_not_stall() {
+    let mut session = client();
+    // SETTINGS: two streams at once, and windows of 0. An acknowledgement of ours.
+    poll(&mut session, &[0, 0, 12, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 2, 0, 4, 0, 0, 0, 0]);
+    poll(&mut session, &[0, 0, 0, 4, 1, 0, 0, 0, 0]);
+    let large = session.open(FieldList::new(), Instant::ZERO).unwrap();
+    session.write(large, &alloc::vec![7; (16 << 20) + 65_536]).unwrap();
+    let refused = session.open(FieldList::new(), Instant::ZERO).unwrap();
+    poll(&mut session, &[]);
+    assert_eq!(session.write(refused, &[7; 100_000]), Err(StreamError::Full));
+    let waits = session.open(FieldList::new(), Instant::ZERO).unwrap();
+    assert_eq!(session.write(waits, &[7; 100_000]), Err(StreamError::Full));
+    assert_eq!(poll(&mut session, &[]), []);
+    let later = Instant::ZERO + Limits::default().send_stall_timeout;
+    let ended: Vec<_> = core::iter::from_fn(|| session.poll(&mut &[][..], later).unwrap())
+        .filter(|event| matches!(event, Event::Reset(..)))
+        .collect();
+    let stalled =
+        |key| Event::Reset(key, ResetReason::Violation(crate::http2::Violation::SendStalled));
+    assert_eq!(ended, [stalled(large), stalled(refused)]);
+    assert!(session.is_unsent(waits));
+    // Its place under the limit is free now, and its HEADERS are the first that the peer sees of it.
+    let out = sent_at(&mut session, later);
+    assert!(out.windows(9).any(|frame| frame[3] == 1 && frame[5..] == [0, 0, 0, 5]), "{out:?}");
+}
+
+fn sent_at(session: &mut Session, now: Instant) -> Vec<u8> {
+    let mut out = Transmit::new();
+    session.poll_transmit(&mut out, now);
+    out.chunks().flatten().copied().collect()
+}

@@ -272,7 +272,7 @@ impl Session {
         self.timers.refused = false;
         for (_, stream) in self.streams.iter_mut() {
             let waits = stream.wants_room && stream.queue.is_empty();
-            if waits && stream.send.available() == 0 && stream.stalled_since == Instant::NEVER {
+            if waits && !stream.has_window() && stream.stalled_since == Instant::NEVER {
                 stream.stalled_since = now;
             }
         }
@@ -449,7 +449,7 @@ impl Session {
             (self.stats.data_sent as u32, self.bulk_live.saturating_mul(LEAST_PROGRESS));
         for slot in 0..self.streams.slots() {
             let stream = &mut self.streams[slot];
-            if !stream.occupied || stream.state.is_closed() {
+            if !stream.occupied || stream.state().is_closed() {
                 continue;
             }
             if stream.stalled_since != Instant::NEVER

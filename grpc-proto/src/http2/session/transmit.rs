@@ -1,5 +1,6 @@
 //! Frames out, made as late as possible: control frames, field blocks, then DATA in turns.
 
+use super::lifecycle::Closing;
 use super::time::LEAST_PROGRESS;
 use super::{Session, Side};
 use crate::http2::error_code::ErrorCode;
@@ -137,8 +138,8 @@ impl Session {
             // What is over for the application invites no more DATA.
             let was_closed = stream.recv.window() <= 0;
             if stream.occupied
-                && !stream.terminal
-                && stream.state.can_receive()
+                && !stream.reported
+                && stream.state().can_receive()
                 && let Some(credit) = stream.recv.take_credit(base.saturating_add(stream.reserved))
             {
                 frame::put_window_update(out.head(), stream.id, credit);
@@ -190,7 +191,7 @@ impl Session {
             }
             return self.vacate_if_done(slot);
         }
-        if stream.state.is_closed() {
+        if stream.state().is_closed() {
             return self.vacate_if_done(slot);
         }
         if stream.head.is_some() {
@@ -212,7 +213,7 @@ impl Session {
         }
         self.put_data(slot, out, now);
         let stream = &mut self.streams[slot];
-        if stream.ending && stream.queue.is_empty() && stream.state.can_send() {
+        if stream.ending && stream.queue.is_empty() && stream.state().can_send() {
             let trailers = core::mem::take(&mut stream.trailers);
             if trailers.is_some() {
                 if planted::is(Bug::TrailersTwice) {
@@ -227,12 +228,11 @@ impl Session {
             }
         }
         let stream = &mut self.streams[slot];
-        let over = stream.state == State::HalfClosedLocal
-            || (stream.state.can_receive() && planted::is(Bug::EarlyReset));
+        let over = stream.state() == State::HalfClosedLocal
+            || (stream.state().can_receive() && planted::is(Bug::EarlyReset));
         if stream.released && self.side == Side::Server && over {
             // The answer is complete before the request is: the client may stop sending (RFC 9113 §8.1).
-            self.reset_slot(slot, ErrorCode::NO_ERROR);
-            return;
+            return self.close_on_wire(slot, Closing::Reset(ErrorCode::NO_ERROR));
         }
         self.vacate_if_done(slot);
     }

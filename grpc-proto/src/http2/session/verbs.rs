@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::lifecycle::Closing;
 use super::time::LEAST_PROGRESS;
 use super::{OpenError, Session, Side, StreamError};
 use crate::hpack::FieldList;
@@ -85,7 +86,7 @@ impl Session {
     /// to the mark would be accepted; more may be refused with [`StreamError::Full`] all the same.
     pub fn has_room(&self, key: StreamKey) -> bool {
         self.streams.get(key).is_some_and(|s| {
-            s.state.can_send() && !s.ending && s.queue.len() < self.limits.send_mark as usize
+            s.state().can_send() && !s.ending && s.queue.len() < self.limits.send_mark as usize
         })
     }
 
@@ -319,11 +320,11 @@ impl Session {
         self.tell_no_end(key);
         let Some(stream) = self.streams.get_mut(key) else { return };
         stream.released = true;
-        stream.terminal = true;
-        if stream.state.is_closed() {
+        stream.reported = true;
+        if stream.state().is_closed() {
             self.vacate_if_done(key.slot());
         } else {
-            self.reset_slot(key.slot(), code);
+            self.close_on_wire(key.slot(), Closing::Reset(code));
         }
     }
 
@@ -331,9 +332,9 @@ impl Session {
     pub(crate) fn abort(&mut self, key: StreamKey, code: ErrorCode) {
         self.tell_no_end(key);
         let Some(stream) = self.streams.get_mut(key) else { return };
-        stream.terminal = true;
-        if !stream.state.is_closed() {
-            self.reset_slot(key.slot(), code);
+        stream.reported = true;
+        if !stream.state().is_closed() {
+            self.close_on_wire(key.slot(), Closing::Reset(code));
         }
     }
 
@@ -341,7 +342,7 @@ impl Session {
     pub(crate) fn mute(&mut self, key: StreamKey) {
         self.tell_no_end(key);
         if let Some(stream) = self.streams.get_mut(key) {
-            stream.terminal = true;
+            stream.reported = true;
         }
     }
 
@@ -353,15 +354,15 @@ impl Session {
         self.tell_no_end(key);
         let is_client = self.side == Side::Client;
         let Some(stream) = self.streams.get_mut(key) else { return };
-        let unfinished = is_client || (!stream.ending && stream.state.can_send());
-        if unfinished && !stream.state.is_closed() {
+        let unfinished = is_client || (!stream.ending && stream.state().can_send());
+        if unfinished && !stream.state().is_closed() {
             return self.reset(key, ErrorCode::CANCEL);
         }
         stream.released = true;
-        stream.terminal = true;
-        if stream.state == State::HalfClosedLocal {
+        stream.reported = true;
+        if stream.state() == State::HalfClosedLocal {
             // Nobody listens any more: the peer may stop sending (RFC 9113 §8.1).
-            return self.reset_slot(key.slot(), ErrorCode::NO_ERROR);
+            return self.close_on_wire(key.slot(), Closing::Reset(ErrorCode::NO_ERROR));
         }
         self.drop_reservation(key.slot());
         self.vacate_if_done(key.slot());
@@ -398,7 +399,7 @@ impl Session {
     /// A server's stream that was released and is not over by then is reset with CANCEL, without an event.
     pub fn set_deadline(&mut self, key: StreamKey, at: Instant) {
         // The end of a stream takes its deadline out, and comes once.
-        if self.streams.get(key).is_some_and(|stream| !stream.state.is_closed()) {
+        if self.streams.get(key).is_some_and(|stream| !stream.state().is_closed()) {
             self.deadlines.set(key.slot(), at);
         }
     }
