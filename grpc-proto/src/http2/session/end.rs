@@ -1,7 +1,7 @@
 //! How streams and connections end: violations, failures, GOAWAY and the drain.
 
 use super::lifecycle::Closing;
-use super::receive::{Reading, Step};
+use super::receive::Step;
 use super::{ConnectionError, Foreign, ResetReason, Session, Side};
 use crate::http2::CloseReason;
 use crate::http2::error_code::ErrorCode;
@@ -15,7 +15,7 @@ impl Session {
     /// The transport has ended: every open stream gets its last event, then [`Session::poll`] fails.
     pub fn close_read(&mut self) {
         if self.failed.is_none() {
-            let error = match (self.is_drained(), self.foreign_rest()) {
+            let error = match (self.is_drained(), self.reader.foreign_rest(self.side)) {
                 (_, Some(foreign)) => ConnectionError::NotHttp2(foreign),
                 (true, None) => ConnectionError::Drained,
                 (false, None) => ConnectionError::Closed(self.goaway_received()),
@@ -199,7 +199,7 @@ impl Session {
     /// there, and no frame.
     pub(super) fn end_hold(&mut self, now: Instant) {
         self.timers.hold = Instant::NEVER;
-        if self.reading != Reading::NotPreface {
+        if self.reader.may_be_http2() {
             self.release_settings(now);
         }
     }

@@ -163,7 +163,7 @@ impl Session {
 
     pub(super) fn on_settings(&mut self, payload: &[u8]) -> Handled {
         let mut new = self.peer;
-        if !self.settings_received {
+        if !self.reader.settings_received() {
             new.max_concurrent_streams = u32::MAX;
         }
         for entry in payload.chunks_exact(6) {
@@ -184,7 +184,7 @@ impl Session {
         }
         let old = self.peer.initial_window_size;
         self.peer = new;
-        self.settings_received = true;
+        self.reader.on_settings();
         self.timers.settings = Instant::NEVER;
         self.pending_replies += 1;
         frame::put_header(&mut self.control, 0, kind::SETTINGS, flag::ACK, 0);

@@ -57,7 +57,7 @@ impl Session {
 
     /// Whether the peer's SETTINGS have come, the first sign that it speaks HTTP/2.
     pub fn is_greeted(&self) -> bool {
-        self.settings_received
+        self.reader.settings_received()
     }
 
     /// Slots that have memory, taken or not.

@@ -12,6 +12,7 @@ mod guard;
 mod headers;
 mod inspect;
 mod lifecycle;
+mod reader;
 mod receive;
 mod recently_closed;
 mod streams;
@@ -42,7 +43,7 @@ pub use event::{
 use field_blocks::FieldBlocks;
 use guard::Guard;
 pub use inspect::StreamView;
-use receive::Reading;
+use reader::Reader;
 pub(crate) use receive::Step;
 use receive::Told;
 use streams::StreamTable;
@@ -65,18 +66,13 @@ pub struct Session {
     deadlines: Deadlines,
 
     // Reading.
-    reading: Reading,
-    partial: [u8; frame::HEADER_LEN],
-    partial_len: u8,
-    /// A control frame's payload, or a field block, that came in pieces.
-    scratch: Vec<u8>,
+    reader: Reader,
     told: Told,
     conn_recv: RecvWindow,
     /// Window that a new stream starts with: at least the default until our SETTINGS are acknowledged.
     recv_base: u32,
     /// The windows that these aim at.
     estimate: Estimate,
-    settings_received: bool,
     /// A server's SETTINGS are held back, and nothing is sent before them.
     settings_held: bool,
 
@@ -150,10 +146,6 @@ impl Session {
         if !settings_held {
             settings::put_ours(&mut control, &limits, side == Side::Client);
         }
-        let reading = match side {
-            Side::Client => Reading::Header,
-            Side::Server => Reading::Preface { matched: 0 },
-        };
         Session {
             side,
             peer: PeerSettings::default(),
@@ -161,15 +153,11 @@ impl Session {
             guard: Guard::new(&limits, now),
             streams: StreamTable::new(side),
             deadlines: Deadlines::new(),
-            reading,
-            partial: [0; frame::HEADER_LEN],
-            partial_len: 0,
-            scratch: Vec::new(),
+            reader: Reader::new(side),
             told: Told::nothing(),
             conn_recv: RecvWindow::new(limits.connection_window.max(DEFAULT_WINDOW)),
             recv_base: limits.stream_window.max(DEFAULT_WINDOW),
             estimate: Estimate::new(&limits),
-            settings_received: false,
             settings_held,
             control,
             pending_replies: 0,
@@ -288,7 +276,7 @@ impl Session {
         self.streams.heap_bytes()
             + queues.iter().map(|queue| queue.capacity() * 4).sum::<usize>()
             + self.deadlines.heap_bytes()
-            + self.scratch.capacity()
+            + self.reader.heap_bytes()
             + self.control.capacity()
             + self.goaway_debug.len()
             + self.ended.capacity() * size_of::<(StreamKey, ResetReason)>()

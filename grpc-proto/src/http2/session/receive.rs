@@ -1,45 +1,15 @@
 //! Bytes in: from the receive buffer to frames, without copying what lies whole in it.
 
-use super::{Event, Foreign, ResetReason, Session, Side};
+use super::reader::{Data, Next};
+use super::{Event, ResetReason, Session};
 use crate::http2::fields::Part;
-use crate::http2::frame::{FrameHeader, HEADER_LEN, PREFACE, flag, kind};
+use crate::http2::frame::{FrameHeader, flag, kind};
 use crate::http2::state::Input;
 use crate::http2::stream_key::StreamKey;
 use crate::http2::violation::Violation;
 use crate::http2::{ConnectionError, ErrorCode};
 use crate::planted::{self, Bug};
 use crate::time::Instant;
-
-/// Where in the peer's bytes we are.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Reading {
-    /// Within the client's preface.
-    Preface { matched: u8 },
-    /// Within what is no preface, until enough is there to tell HTTP/1 from garbage.
-    NotPreface,
-    /// Within the status of a response of HTTP/1, behind `HTTP/1.1 `.
-    Http1Status { digits: u8, status: u16 },
-    /// Before or within a frame header.
-    Header,
-    /// Within the payload of a control frame or a part of a field block; the whole of it is gathered.
-    Payload(FrameHeader),
-    /// Before the octet that tells the padding of a DATA frame.
-    DataPadding(FrameHeader),
-    /// Within DATA.
-    Data(Data),
-    /// Within what is discarded.
-    Skip { remaining: u32 },
-}
-
-/// The DATA frame that is being read.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Data {
-    /// `None`: the stream is gone, its bytes are discarded, but their credit returns.
-    key: Option<StreamKey>,
-    remaining: u32,
-    padding: u32,
-    end_stream: bool,
-}
 
 /// What there is to tell: an [`Event`] without what belongs to it, which waits in [`Session::told`] and
 /// [`Session::received`]. A byte is passed up in a register, through as many `Result`s as there are.
@@ -177,138 +147,54 @@ impl Session {
     /// Reads on until there is an event, something that led to one, or no more input.
     fn read(&mut self, input: &mut &[u8], now: Instant) -> Handled {
         loop {
-            if self.attention {
+            if self.attention || (self.reader.is_between_frames() && self.is_backlogged()) {
                 return Ok(None);
             }
-            match self.reading {
-                Reading::Header => {
-                    if self.is_backlogged() {
-                        return Ok(None);
-                    }
-                    let Some(header) = self.take_header(input) else { return Ok(None) };
-                    if let Some(event) = self.begin_frame(header, input, now)? {
-                        return Ok(Some(event));
+            match self.reader.next(input) {
+                Next::Nothing => return Ok(None),
+                Next::Header(header) => {
+                    if let Some(step) = self.begin_frame(header, input, now)? {
+                        return Ok(Some(step));
                     }
                 }
-                Reading::Payload(header) => {
-                    let missing = header.len as usize - self.scratch.len();
-                    let part = missing.min(input.len());
-                    self.scratch.extend_from_slice(&input[..part]);
-                    *input = &input[part..];
-                    if part < missing {
-                        return Ok(None);
-                    }
-                    self.reading = Reading::Header;
-                    let payload = core::mem::take(&mut self.scratch);
-                    let handled = self.on_payload(header, &payload, now);
-                    self.scratch = payload;
-                    self.scratch.clear();
-                    if let Some(event) = handled? {
-                        return Ok(Some(event));
+                Next::Payload(header, payload) => {
+                    let handled = self.on_payload(header, &payload.0, now);
+                    self.reader.recycle(payload);
+                    if let Some(step) = handled? {
+                        return Ok(Some(step));
                     }
                 }
-                Reading::DataPadding(header) => {
-                    let Some((&padding, rest)) = input.split_first() else { return Ok(None) };
-                    *input = rest;
-                    self.begin_data(header, Some(padding), now)?;
+                Next::PadLength(header, padding) => self.begin_data(header, Some(padding), now)?,
+                Next::Data(Some(key)) if self.is_live(key) => {
+                    return Ok(Some(self.tell(Step::Data, key)));
                 }
-                Reading::Data(data) => {
-                    if data.remaining > 0 {
-                        if input.is_empty() {
-                            return Ok(None);
-                        }
-                        match data.key {
-                            Some(key) if self.is_live(key) => {
-                                return Ok(Some(self.tell(Step::Data, key)));
-                            }
-                            _ => {
-                                let skipped = self.take_data(input, usize::MAX).len() as u32;
-                                if let Some(key) = data.key {
-                                    self.consume(key, skipped);
-                                }
-                            }
-                        }
-                    } else if data.padding > 0 {
-                        let part = (data.padding as usize).min(input.len());
-                        if part == 0 {
-                            return Ok(None);
-                        }
-                        *input = &input[part..];
-                        self.conn_recv.release(part as u32);
-                        if let Some(key) = data.key {
-                            self.consume(key, part as u32);
-                        }
-                        self.reading =
-                            Reading::Data(Data { padding: data.padding - part as u32, ..data });
-                    } else {
-                        self.reading = Reading::Header;
-                        if let Some(event) = self.end_data(data) {
-                            return Ok(Some(event));
-                        }
+                Next::Data(key) => {
+                    let skipped = self.take_data(input, usize::MAX).len() as u32;
+                    if let Some(key) = key {
+                        self.consume(key, skipped);
                     }
                 }
-                Reading::Skip { remaining } => {
-                    let part = (remaining as usize).min(input.len());
-                    *input = &input[part..];
-                    let remaining = remaining - part as u32;
-                    if remaining > 0 {
-                        self.reading = Reading::Skip { remaining };
-                        return Ok(None);
+                Next::Padding(key, len) => {
+                    self.conn_recv.release(len);
+                    if let Some(key) = key {
+                        self.consume(key, len);
                     }
-                    self.reading = Reading::Header;
                 }
-                Reading::Preface { matched } => {
-                    let expected = &PREFACE[usize::from(matched)..];
-                    let part = expected.len().min(input.len());
-                    if input[..part] != expected[..part] {
-                        let known = usize::from(matched).min(START);
-                        self.partial[..known].copy_from_slice(&PREFACE[..known]);
-                        self.partial_len = known as u8;
-                        self.reading = Reading::NotPreface;
-                        continue;
+                Next::DataEnd(data) => {
+                    if let Some(step) = self.end_data(data) {
+                        return Ok(Some(step));
                     }
-                    *input = &input[part..];
-                    let matched = matched + part as u8;
-                    if self.settings_held && matched >= TELLING {
-                        self.release_settings(now);
-                    }
-                    if part < expected.len() {
-                        self.reading = Reading::Preface { matched };
-                        return Ok(None);
-                    }
+                }
+                Next::PrefaceBegun => self.release_settings(now),
+                Next::Preface => {
+                    self.release_settings(now);
                     self.timers.preface_came(&self.limits, now);
-                    self.reading = Reading::Header;
                 }
-                Reading::Http1Status { digits, status } => {
-                    let Some((&digit, rest)) = input.split_first() else { return Ok(None) };
-                    *input = rest;
-                    let status = status * 10 + u16::from(digit.wrapping_sub(b'0'));
-                    let is_status = digit.is_ascii_digit() && (digits > 0 || digit != b'0');
-                    if digits == 2 || !is_status {
-                        *input = &[];
-                        self.fail_foreign(Foreign::Http1(is_status.then_some(status)));
-                    } else {
-                        self.reading = Reading::Http1Status { digits: digits + 1, status };
-                    }
+                Next::Foreign(foreign) => {
+                    *input = &[];
+                    self.fail_foreign(foreign);
                 }
-                Reading::NotPreface => {
-                    let have = usize::from(self.partial_len);
-                    let part = input.len().min(START - have);
-                    self.partial[have..have + part].copy_from_slice(&input[..part]);
-                    *input = &input[part..];
-                    self.partial_len += part as u8;
-                    if let [22, 3, ..] = self.partial[..have + part] {
-                        // A TLS ClientHello (RFC 8446 §5.1).
-                        *input = &[];
-                        self.fail_foreign(Foreign::Tls);
-                        continue;
-                    }
-                    match is_http1(&self.partial[..have + part]) {
-                        Some(true) => return Err(Violation::Http1Request),
-                        Some(false) => return Err(Violation::BadPreface),
-                        None => return Ok(None),
-                    }
-                }
+                Next::Violation(violation) => return Err(violation),
             }
         }
     }
@@ -319,33 +205,15 @@ impl Session {
         self.pending_replies >= self.limits.max_pending_replies || self.guard.is_full(&self.limits)
     }
 
-    #[inline]
-    fn take_header(&mut self, input: &mut &[u8]) -> Option<FrameHeader> {
-        if self.partial_len == 0
-            && let Some((bytes, rest)) = input.split_first_chunk::<HEADER_LEN>()
-        {
-            *input = rest;
-            return Some(FrameHeader::parse(bytes));
-        }
-        let have = usize::from(self.partial_len);
-        let part = (HEADER_LEN - have).min(input.len());
-        self.partial[have..have + part].copy_from_slice(&input[..part]);
-        *input = &input[part..];
-        if have + part < HEADER_LEN {
-            self.partial_len = (have + part) as u8;
-            return None;
-        }
-        self.partial_len = 0;
-        Some(FrameHeader::parse(&self.partial))
-    }
-
     /// Everything that a header alone decides.
     fn begin_frame(&mut self, header: FrameHeader, input: &mut &[u8], now: Instant) -> Handled {
         self.stats.frames_received += 1;
         if header.len > self.limits.max_frame_size {
             return self.first_frame_or(header, Violation::FrameTooLarge, input);
         }
-        if !self.settings_received && (header.kind != kind::SETTINGS || header.has(flag::ACK)) {
+        if !self.reader.settings_received()
+            && (header.kind != kind::SETTINGS || header.has(flag::ACK))
+        {
             return self.first_frame_or(header, Violation::FirstFrameNotSettings, input);
         }
         if self.blocks.unfinished() != 0
@@ -359,7 +227,7 @@ impl Session {
                     if header.len == 0 {
                         return Err(Violation::FrameLength);
                     }
-                    self.reading = Reading::DataPadding(header);
+                    self.reader.await_pad_length(header);
                     return Ok(None);
                 }
                 self.begin_data(header, None, now)?;
@@ -381,7 +249,7 @@ impl Session {
             kind::PRIORITY if header.len != 5 => return self.bad_priority(header),
             kind::PRIORITY => {
                 // Priorities are advisory and deprecated (RFC 9113 §5.3): no tree, and no state is changed by it.
-                self.reading = Reading::Skip { remaining: header.len };
+                self.reader.skip(header.len);
                 return Ok(None);
             }
             kind::RST_STREAM | kind::WINDOW_UPDATE if header.len != 4 => {
@@ -399,38 +267,14 @@ impl Session {
             kind::RST_STREAM | kind::WINDOW_UPDATE | kind::PING | kind::GOAWAY | kind::SETTINGS => {
             }
             _ => {
-                self.reading = Reading::Skip { remaining: header.len };
+                self.reader.skip(header.len);
                 return Ok(None);
             }
         }
-        // The payload is needed whole: where it lies if it is all there, gathered otherwise.
-        let len = header.len as usize;
-        if input.len() >= len {
-            let (payload, rest) = input.split_at(len);
-            *input = rest;
-            return self.on_payload(header, payload, now);
-        }
-        self.reading = Reading::Payload(header);
-        Ok(None)
-    }
-
-    /// Whether the few bytes with which the peer's input ended are another protocol's: a TLS alert is seven bytes long,
-    /// two less than the header of a frame.
-    #[cold]
-    pub(super) fn foreign_rest(&self) -> Option<Foreign> {
-        if self.settings_received {
-            return None;
-        }
-        let rest = &self.partial[..usize::from(self.partial_len)];
-        match self.reading {
-            Reading::Http1Status { .. } => Some(Foreign::Http1(None)),
-            Reading::Header | Reading::NotPreface if matches!(rest, [21 | 22, 3, ..]) => {
-                Some(Foreign::Tls)
-            }
-            Reading::Header if self.side == Side::Client && rest.starts_with(b"HTTP/1") => {
-                Some(Foreign::Http1(None))
-            }
-            _ => None,
+        // The payload is needed whole.
+        match self.reader.take_payload(header, input) {
+            Some(payload) => self.on_payload(header, payload, now),
+            None => Ok(None),
         }
     }
 
@@ -442,25 +286,17 @@ impl Session {
         violation: Violation,
         input: &mut &[u8],
     ) -> Handled {
-        if self.settings_received {
+        if self.reader.settings_received() {
             return Err(violation);
         }
-        // The bytes of "HTTP/1.0 " or "HTTP/1.1 ", as the header of a frame.
-        let http1 = header.len == u32::from_be_bytes(*b"\0HTT")
-            && header.kind == b'P'
-            && header.flags == b'/'
-            && matches!(&header.stream.to_be_bytes(), b"1.0 " | b"1.1 ");
-        // A TLS record: its type, alert or handshake, and the version 3.x (RFC 8446 §5.1).
-        let tls = matches!(header.len >> 8, 0x1503 | 0x1603);
-        if self.side == Side::Client && http1 {
-            self.reading = Reading::Http1Status { digits: 0, status: 0 };
-            Ok(None)
-        } else if tls {
-            *input = &[];
-            self.fail_foreign(Foreign::Tls);
-            Ok(None)
-        } else {
-            Err(violation)
+        match self.reader.foreign_start(header, self.side) {
+            Some(Next::Foreign(foreign)) => {
+                *input = &[];
+                self.fail_foreign(foreign);
+                Ok(None)
+            }
+            Some(_) => Ok(None),
+            None => Err(violation),
         }
     }
 
@@ -469,7 +305,7 @@ impl Session {
     fn bad_priority(&mut self, header: FrameHeader) -> Handled {
         match self.streams.find(header.stream) {
             Some(slot) if !self.streams[slot].state().is_closed() => {
-                self.reading = Reading::Skip { remaining: header.len };
+                self.reader.skip(header.len);
                 self.violate(slot, Violation::FrameLength);
                 Ok(None)
             }
@@ -521,7 +357,7 @@ impl Session {
         self.stats.data_received += u64::from(len);
         self.guard.on_data(len, end_stream, &self.limits)?;
         let key = self.accept_data(header, told, len, end_stream, now)?;
-        self.reading = Reading::Data(Data { key, remaining: len, padding, end_stream });
+        self.reader.begin_data(Data { key, remaining: len, padding, end_stream });
         Ok(())
     }
 
@@ -581,24 +417,17 @@ impl Session {
     /// Their connection credit returns at once; their stream credit with [`Session::consume`].
     #[inline]
     pub fn take_data<'i>(&mut self, input: &mut &'i [u8], max: usize) -> &'i [u8] {
-        let Reading::Data(data) = &mut self.reading else { return &[] };
-        let part = (data.remaining as usize).min(max).min(input.len());
-        data.remaining -= part as u32;
+        let taken = self.reader.take_data(input, max);
         if max < usize::MAX || !planted::is(Bug::SkippedNotReleased) {
-            self.conn_recv.release(part as u32);
+            self.conn_recv.release(taken.len() as u32);
         }
-        let (taken, rest) = input.split_at(part);
-        *input = rest;
         taken
     }
 
     /// The bytes of the current DATA frame that lie in `input`.
     #[inline]
     pub(crate) fn peek_data<'i>(&self, input: &&'i [u8]) -> &'i [u8] {
-        match &self.reading {
-            Reading::Data(data) => &input[..(data.remaining as usize).min(input.len())],
-            _ => &[],
-        }
+        self.reader.peek_data(input)
     }
 
     /// As [`Session::peek_data`], where the next step would tell of DATA of this stream; nothing otherwise.
@@ -609,23 +438,17 @@ impl Session {
         input: &&'i [u8],
         now: Instant,
     ) -> &'i [u8] {
-        match &self.reading {
-            Reading::Data(data)
-                if data.key == Some(key) && !self.needs_attention(now) && self.is_live(key) =>
-            {
-                &input[..(data.remaining as usize).min(input.len())]
-            }
-            _ => &[],
+        let is_next = self.reader.data_key() == Some(key);
+        match is_next && !self.needs_attention(now) && self.is_live(key) {
+            true => self.reader.peek_data(input),
+            false => &[],
         }
     }
 
     /// What the current DATA frame is still to bring, in bytes, whether it lies in the input or not.
     #[inline]
     pub(crate) fn data_remaining(&self) -> u32 {
-        match &self.reading {
-            Reading::Data(data) => data.remaining,
-            _ => 0,
-        }
+        self.reader.data_remaining()
     }
 
     /// A DATA frame has been read to its end.
@@ -647,26 +470,6 @@ impl Session {
         self.step(key.slot(), Input::RecvData { end_stream: true });
         self.vacate_if_done(key.slot());
         needs_event.then(|| self.tell(Step::End, key))
-    }
-}
-
-/// Bytes that tell an HTTP/1 method.
-const START: usize = 4;
-
-/// Bytes of the preface that no method of HTTP/1 begins with: they tell that the client speaks HTTP/2.
-const TELLING: u8 = 3;
-
-/// Tells an HTTP/1 request from garbage, because "GET / HTTP/1.1" deserves a readable answer; `None`
-/// while that is open, so that it does not depend on how the bytes were cut.
-fn is_http1(start: &[u8]) -> Option<bool> {
-    if start == [22] {
-        return None;
-    }
-    const METHODS: [&[u8; START]; 9] =
-        [b"GET ", b"POST", b"HEAD", b"PUT ", b"DELE", b"OPTI", b"PATC", b"CONN", b"TRAC"];
-    match METHODS.iter().any(|method| method.starts_with(start)) {
-        true if start.len() < START => None,
-        known => Some(known),
     }
 }
 

@@ -493,8 +493,7 @@ impl Session {
         ] {
             *queue = Default::default();
         }
-        // What a frame in progress has gathered stays.
-        self.scratch.shrink_to(0);
+        self.reader.trim();
         self.blocks.trim();
         self.control.shrink_to(0);
         // What is still to be told stays too.
