@@ -281,8 +281,7 @@ impl Session {
             let stream = &mut self.streams[slot];
             if !stream.in_writable {
                 stream.in_writable = true;
-                self.attention = true;
-                self.writable.push_back(slot);
+                self.events.push_writable(slot);
             }
         }
     }

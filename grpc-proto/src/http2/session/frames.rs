@@ -1,8 +1,5 @@
 //! Control frames that came in (RFC 9113 §6.4–§6.9).
 
-use alloc::boxed::Box;
-use alloc::string::String;
-
 use super::lifecycle::Closing;
 use super::receive::{Handled, Step};
 use super::time::{LEAST_PROGRESS, first_keepalive};
@@ -15,8 +12,6 @@ use crate::http2::violation::Violation;
 use crate::planted::{self, Bug};
 use crate::time::Instant;
 
-/// What is kept of the peer's debug data: a sentence or two.
-const DEBUG_DATA: usize = 256;
 impl Session {
     pub(super) fn on_reset(&mut self, id: u32, code: ErrorCode, now: Instant) -> Handled {
         self.stats.resets_received += 1;
@@ -104,7 +99,7 @@ impl Session {
     pub(super) fn on_ping(&mut self, ack: bool, payload: &[u8], now: Instant) -> Handled {
         let payload: [u8; 8] = payload.first_chunk().copied().unwrap_or_default();
         if ack {
-            if payload == self.drain_payload() && self.draining {
+            if payload == self.drain_payload() && self.ending.is_draining() {
                 self.send_last_goaway();
             } else if payload == self.keepalive_payload() {
                 self.kept_alive(now);
@@ -209,41 +204,16 @@ impl Session {
     }
 
     pub(super) fn on_goaway(&mut self, last: u32, code: ErrorCode, debug: &[u8]) -> Handled {
-        if let Some((before, _)) = self.goaway_received
-            && last > before
-        {
-            return Err(Violation::GoAwayRaised);
+        let is_client = self.side == Side::Client;
+        self.ending.on_goaway(last, code, debug, is_client)?;
+        if is_client {
+            self.events.want();
         }
-        if code == ErrorCode::ENHANCE_YOUR_CALM
-            && debug == b"too_many_pings"
-            && self.side == Side::Client
-        {
+        if code == ErrorCode::ENHANCE_YOUR_CALM && debug == b"too_many_pings" && is_client {
             // A client that was told so doubles its keepalive time (gRFC A8): once, however often it is told here.
             let span = first_keepalive(self.side, &self.limits);
             self.timers.keepalive_span = span.map(|span| span.saturating_mul(2));
         }
-        self.goaway_received = Some((last, code));
-        self.goaway_debug = readable(debug);
-        if self.side == Side::Client {
-            self.goaway_pending = true;
-            self.attention = true;
-            self.sweep = 0;
-        }
         Ok(Some(Step::GoAway))
     }
-}
-
-/// Debug data as text for a log: bounded, and with nothing in it that would steer a reported.
-#[cold]
-fn readable(debug: &[u8]) -> Box<str> {
-    let text = String::from_utf8_lossy(&debug[..debug.len().min(DEBUG_DATA)]);
-    let mut plain = String::new();
-    for c in text.chars() {
-        let c = if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-        if plain.len() + c.len_utf8() > DEBUG_DATA {
-            break;
-        }
-        plain.push(c);
-    }
-    plain.into_boxed_str()
 }

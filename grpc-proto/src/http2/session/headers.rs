@@ -82,10 +82,10 @@ impl Session {
             self.reject(id, next, now)?;
             return Ok(None);
         }
-        let refused_by_goaway = self.goaway_sent.is_some_and(|last| id > last);
+        let refused_by_goaway = self.ending.sent().is_some_and(|last| id > last);
         self.streams.on_new_id(id, refused_by_goaway);
         let malformed = self.blocks.decode(block, part, &self.limits)?;
-        let refused = refused_by_goaway || self.failed.is_some();
+        let refused = refused_by_goaway || self.ending.is_over();
         let more = u32::from(planted::is(Bug::StreamLimit));
         if refused
             || self.streams.occupied() >= self.limits.max_concurrent_streams.saturating_add(more)
@@ -162,12 +162,12 @@ impl Session {
 
     /// Whether no frame has been seen on a stream yet (RFC 9113 §5.1.1).
     pub(super) fn is_idle(&self, id: u32) -> bool {
-        self.streams.is_idle(id, self.goaway_sent.is_some())
+        self.streams.is_idle(id, self.ending.sent().is_some())
     }
 
     /// The state of a stream that has no slot.
     pub(super) fn state_without_slot(&self, id: u32) -> State {
-        self.streams.state_without_slot(id, self.goaway_sent.is_some())
+        self.streams.state_without_slot(id, self.ending.sent().is_some())
     }
 
     /// Acts on what the table says of a frame for a stream that has no slot.

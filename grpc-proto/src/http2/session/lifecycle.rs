@@ -1,10 +1,11 @@
 //! Stream records: from the first frame of a stream to the moment when wire and application are done with it.
 
-use super::{Session, Side, StreamError};
+use super::{ResetReason, Session, Side, StreamError};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::state::{Cause, Input, State};
 use crate::http2::stream::{Ready, Stream};
 use crate::http2::stream_key::StreamKey;
+use crate::http2::violation::Violation;
 use crate::planted::{self, Bug};
 use crate::time::Instant;
 
@@ -138,5 +139,22 @@ impl Session {
         }
         self.close_on_wire(slot, how);
         needs_event
+    }
+
+    /// The peer broke a rule of one stream: it is reset, and the application told.
+    #[cold]
+    pub(super) fn violate(&mut self, slot: u32, violation: Violation) {
+        if self.streams[slot].state().is_closed() {
+            return;
+        }
+        if self.side == Side::Server {
+            // It counts like a reset of the peer's, when events are polled.
+            self.guard.on_violation();
+            self.events.want();
+        }
+        let key = self.streams.key_of(slot);
+        if self.close_stream(slot, Closing::Reset(violation.code())) {
+            self.events.push_end(key, ResetReason::Violation(violation));
+        }
     }
 }

@@ -3,7 +3,7 @@
 mod budgets;
 mod decode_memo;
 mod encode_memo;
-mod end;
+mod ending;
 mod estimate;
 mod event;
 mod field_blocks;
@@ -12,19 +12,19 @@ mod guard;
 mod headers;
 mod inspect;
 mod lifecycle;
+mod pending_events;
 mod reader;
 mod receive;
 mod recently_closed;
+mod shutdown;
 mod streams;
 mod time;
 mod transmit;
 mod verbs;
 
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use super::error_code::ErrorCode;
 use super::flow::{DEFAULT_WINDOW, RecvWindow, SendWindow};
 use super::frame;
 use super::queue::BufferPool;
@@ -36,6 +36,7 @@ use crate::config::{Config, Limits};
 use crate::hpack::FieldList;
 use crate::time::Instant;
 pub use budgets::{Allotment, Usage};
+use ending::Ending;
 use estimate::Estimate;
 pub use event::{
     ConnectionError, Event, Foreign, OpenError, ResetReason, Side, Stats, StreamError, TimedOut,
@@ -43,6 +44,7 @@ pub use event::{
 use field_blocks::FieldBlocks;
 use guard::Guard;
 pub use inspect::StreamView;
+use pending_events::PendingEvents;
 use reader::Reader;
 pub(crate) use receive::Step;
 use receive::Told;
@@ -88,7 +90,6 @@ pub struct Session {
     /// Streams without an identifier yet, under the peer's limit.
     waiting: VecDeque<u32>,
     credit: VecDeque<u32>,
-    writable: VecDeque<u32>,
     /// Streams whose message waits for the assembly budget, first come first served.
     hungry: VecDeque<u32>,
     /// What has been sent ahead of the round of DATA since it had its last turn, in bytes.
@@ -107,23 +108,8 @@ pub struct Session {
     /// What their send queues hold: the sum of what each stream has `counted`.
     queued: usize,
 
-    // Ending.
-    /// [`Session::poll`] has something to tell that does not wait for input or time.
-    attention: bool,
-    /// Streams that ended by a violation and whose event is still to be taken: as many as had a slot at most, because
-    /// those that stall are found together, and nothing is read before they are taken.
-    ended: VecDeque<(StreamKey, ResetReason)>,
-    failed: Option<ConnectionError>,
-    /// Next slot to be told of a failure or of a GOAWAY.
-    sweep: u32,
-    goaway_received: Option<(u32, ErrorCode)>,
-    /// What the peer's last GOAWAY said in words.
-    goaway_debug: Box<str>,
-    goaway_pending: bool,
-    goaway_sent: Option<u32>,
-    draining: bool,
-    /// Debug data of the GOAWAYs of the drain.
-    drain_reason: &'static str,
+    events: PendingEvents,
+    ending: Ending,
     timers: Timers,
     entropy: u64,
 
@@ -167,7 +153,6 @@ impl Session {
             bulk_live: 0,
             waiting: VecDeque::new(),
             credit: VecDeque::new(),
-            writable: VecDeque::new(),
             hungry: VecDeque::new(),
             ahead: 0,
             assembly_left: limits.assembly_budget,
@@ -178,16 +163,8 @@ impl Session {
             send_refused: 0,
             held: 0,
             queued: 0,
-            attention: false,
-            ended: VecDeque::new(),
-            failed: None,
-            sweep: u32::MAX,
-            goaway_received: None,
-            goaway_debug: Box::default(),
-            goaway_pending: false,
-            goaway_sent: None,
-            draining: false,
-            drain_reason: end::GRACEFUL,
+            events: PendingEvents::default(),
+            ending: Ending::new(),
             timers: Timers::new(side, &limits, entropy, now),
             entropy,
             pool: BufferPool::new(limits.pool_bytes as usize),
@@ -271,15 +248,14 @@ impl Session {
 
     /// Heap bytes that the session holds, payload handles of the application not counted.
     pub fn heap_bytes(&self) -> usize {
-        let queues =
-            [&self.urgent, &self.bulk, &self.waiting, &self.credit, &self.writable, &self.hungry];
+        let queues = [&self.urgent, &self.bulk, &self.waiting, &self.credit, &self.hungry];
         self.streams.heap_bytes()
             + queues.iter().map(|queue| queue.capacity() * 4).sum::<usize>()
             + self.deadlines.heap_bytes()
             + self.reader.heap_bytes()
             + self.control.capacity()
-            + self.goaway_debug.len()
-            + self.ended.capacity() * size_of::<(StreamKey, ResetReason)>()
+            + self.ending.heap_bytes()
+            + self.events.heap_bytes()
             + self.pool.heap_bytes()
             + self.blocks.heap_bytes()
     }

@@ -122,7 +122,7 @@ impl Session {
                 return Ok(Some(step));
             }
             match self.read(input, now) {
-                Ok(None) if self.attention => {}
+                Ok(None) if self.events.are_wanted() => {}
                 Ok(None) => {
                     // The last stream may have gone with what was just read: its time is now, however the bytes were
                     // cut, and whether or not there is output to be pulled.
@@ -147,7 +147,8 @@ impl Session {
     /// Reads on until there is an event, something that led to one, or no more input.
     fn read(&mut self, input: &mut &[u8], now: Instant) -> Handled {
         loop {
-            if self.attention || (self.reader.is_between_frames() && self.is_backlogged()) {
+            if self.events.are_wanted() || (self.reader.is_between_frames() && self.is_backlogged())
+            {
                 return Ok(None);
             }
             match self.reader.next(input) {

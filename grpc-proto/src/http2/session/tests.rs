@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::Config;
+use crate::http2::error_code::ErrorCode;
 use crate::http2::state::State;
 use crate::http2::stream_key::StreamKey;
 use crate::transmit::Transmit;
@@ -23,7 +24,7 @@ fn a_client_ends_before_its_identifiers_do() {
     assert!(!session.is_open(), "whoever looks here connects anew");
     assert_eq!(session.open(FieldList::new(), Instant::ZERO), Err(OpenError::Closing));
     // It goes as one that was told to: whoever keeps it for new streams looks for another one.
-    assert!(!session.is_open() && session.goaway_sent.is_some() && !session.is_drained());
+    assert!(!session.is_open() && session.ending.sent().is_some() && !session.is_drained());
     for slot in 0..2 {
         session.reset(session.streams.key_of(slot), ErrorCode::CANCEL);
     }
@@ -629,7 +630,7 @@ fn a_writer_whose_stream_ends_before_it_is_told_of_room_is_not_told() {
         session.write(stream, &[7; 60_000]).unwrap();
         assert_eq!(session.write(stream, &[7; 60_000]), Err(StreamError::Full));
         session.poll_transmit(&mut Transmit::new(), Instant::ZERO);
-        assert_eq!(session.writable.len(), 1);
+        assert!(session.events.are_wanted());
         session.mute(stream);
         if let_go {
             session.release(stream);

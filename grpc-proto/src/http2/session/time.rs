@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{ConnectionError, Session, Side, TimedOut, end};
+use super::{ConnectionError, Session, Side, TimedOut, ending};
 use crate::config::Limits;
 use crate::http2::error_code::ErrorCode;
 use crate::http2::frame;
@@ -240,7 +240,7 @@ impl Session {
     /// When [`Session::poll`] should be called without input, if nothing comes before. That may be early,
     /// when a call has ended before its deadline: the poll then finds nothing, and this moves on.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.failed.is_some() {
+        if self.ending.is_over() {
             return None;
         }
         let at = self.deadlines.earliest().min(self.timers.next);
@@ -341,7 +341,7 @@ impl Session {
 
     #[cold]
     fn fire(&mut self, now: Instant) {
-        if self.failed.is_some() {
+        if self.ending.is_over() {
             self.timers.next = Instant::NEVER;
             return;
         }
@@ -374,7 +374,7 @@ impl Session {
             self.send_last_goaway();
         }
         if self.timers.idle <= now || self.timers.age <= now {
-            let reason = if self.timers.age <= now { end::MAX_AGE } else { end::MAX_IDLE };
+            let reason = if self.timers.age <= now { ending::MAX_AGE } else { ending::MAX_IDLE };
             self.timers.idle = Instant::NEVER;
             self.timers.age = Instant::NEVER;
             self.drain(reason, now);
@@ -488,7 +488,6 @@ impl Session {
             &mut self.bulk,
             &mut self.waiting,
             &mut self.credit,
-            &mut self.writable,
             &mut self.hungry,
         ] {
             *queue = Default::default();
@@ -496,7 +495,6 @@ impl Session {
         self.reader.trim();
         self.blocks.trim();
         self.control.shrink_to(0);
-        // What is still to be told stays too.
-        self.ended.shrink_to(0);
+        self.events.trim();
     }
 }

@@ -53,7 +53,7 @@ impl Session {
             self.control.clear();
             self.pending_replies = 0;
         }
-        if self.failed.is_some() {
+        if self.ending.is_over() {
             return;
         }
         self.put_credit(out, now);
@@ -86,8 +86,8 @@ impl Session {
             self.ahead += out.len() - before;
         }
         if self.owes_goaway() {
-            self.goaway_sent = Some(0);
-            frame::put_goaway(out.head(), 0, ErrorCode::NO_ERROR, self.drain_reason);
+            self.ending.on_sent(0);
+            frame::put_goaway(out.head(), 0, ErrorCode::NO_ERROR, self.ending.drain_reason());
         }
     }
 
@@ -112,7 +112,7 @@ impl Session {
     /// `false` after a call that has appended nothing.
     pub fn has_output(&self) -> bool {
         !self.control.is_empty()
-            || self.failed.is_none()
+            || !self.ending.is_over()
                 && (!self.urgent.is_empty()
                     || !self.credit.is_empty()
                     || (!self.bulk.is_empty() && self.conn_send.available() > 0)
@@ -153,7 +153,7 @@ impl Session {
     fn may_open(&self) -> bool {
         let more = u32::from(planted::is(Bug::OpenOneMore));
         self.streams.may_open(self.peer.max_concurrent_streams.saturating_add(more))
-            && self.goaway_received.is_none()
+            && self.ending.received().is_none()
     }
 
     /// Gives an identifier to the next stream that waits for the peer's limit, in the order of the calls.

@@ -51,9 +51,9 @@ impl Session {
         if self.side != Side::Client {
             return Some(OpenError::NotAClient);
         }
-        if self.failed.is_some()
-            || self.draining
-            || self.goaway_received.is_some()
+        if self.ending.is_over()
+            || self.ending.is_draining()
+            || self.ending.received().is_some()
             || self.waiting.len() as u32 >= self.streams.ids_left()
         {
             return Some(OpenError::Closing);
@@ -317,7 +317,7 @@ impl Session {
 
     /// Ends the stream at once, in both directions; no event follows.
     pub fn reset(&mut self, key: StreamKey, code: ErrorCode) {
-        self.tell_no_end(key);
+        self.events.forget_end(key);
         let Some(stream) = self.streams.get_mut(key) else { return };
         stream.released = true;
         stream.reported = true;
@@ -330,7 +330,7 @@ impl Session {
 
     /// Ends the stream at once like [`reset`](Self::reset), but keeps its slot until [`release`](Self::release).
     pub(crate) fn abort(&mut self, key: StreamKey, code: ErrorCode) {
-        self.tell_no_end(key);
+        self.events.forget_end(key);
         let Some(stream) = self.streams.get_mut(key) else { return };
         stream.reported = true;
         if !stream.state().is_closed() {
@@ -340,7 +340,7 @@ impl Session {
 
     /// No event concerns the stream any more, but its slot stays until [`release`](Self::release).
     pub(crate) fn mute(&mut self, key: StreamKey) {
-        self.tell_no_end(key);
+        self.events.forget_end(key);
         if let Some(stream) = self.streams.get_mut(key) {
             stream.reported = true;
         }
@@ -351,7 +351,7 @@ impl Session {
     /// A server's stream whose own side was not ended, and a client's that is not over, is reset with CANCEL: nobody
     /// waits for the rest of it.
     pub fn release(&mut self, key: StreamKey) {
-        self.tell_no_end(key);
+        self.events.forget_end(key);
         let is_client = self.side == Side::Client;
         let Some(stream) = self.streams.get_mut(key) else { return };
         let unfinished = is_client || (!stream.ending && stream.state().can_send());
@@ -384,14 +384,6 @@ impl Session {
         let Some(stream) = self.streams.get_mut(key) else { return };
         stream.expected = len.saturating_add(PADDING_ROOM);
         self.claim(key.slot());
-    }
-
-    /// The application lets go of a stream whose end may be still to be told.
-    #[inline]
-    fn tell_no_end(&mut self, key: StreamKey) {
-        if !self.ended.is_empty() {
-            self.ended.retain(|(ended, _)| *ended != key);
-        }
     }
 
     /// Calls `deadline` an event at `at`; replaces an earlier setting. A stream that is over has none.

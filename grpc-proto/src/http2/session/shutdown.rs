@@ -1,5 +1,6 @@
-//! How streams and connections end: violations, failures, GOAWAY and the drain.
+//! How connections end: failures, GOAWAY and the drain.
 
+use super::ending::{GRACEFUL, MAX_AGE, MAX_IDLE};
 use super::lifecycle::Closing;
 use super::receive::Step;
 use super::{ConnectionError, Foreign, ResetReason, Session, Side};
@@ -14,16 +15,23 @@ use crate::time::Instant;
 impl Session {
     /// The transport has ended: every open stream gets its last event, then [`Session::poll`] fails.
     pub fn close_read(&mut self) {
-        if self.failed.is_none() {
+        if !self.ending.is_over() {
             let error = match (self.is_drained(), self.reader.foreign_rest(self.side)) {
                 (_, Some(foreign)) => ConnectionError::NotHttp2(foreign),
                 (true, None) => ConnectionError::Drained,
                 (false, None) => ConnectionError::Closed(self.goaway_received()),
             };
-            self.failed = Some(error);
-            self.sweep = 0;
-            self.attention = true;
+            self.fail(error);
         }
+    }
+
+    /// Ends the connection, if it has not ended, and returns whether it does.
+    fn fail(&mut self, error: ConnectionError) -> bool {
+        let is_first = self.ending.fail(error);
+        if is_first {
+            self.events.want();
+        }
+        is_first
     }
 
     /// The debug data of the peer's last GOAWAY as text: why it goes, in its own words; empty where it gave none.
@@ -31,18 +39,18 @@ impl Session {
     /// At most 256 bytes are kept. What is no UTF-8, and control characters, are replaced by U+FFFD, so that it can be
     /// written to a log as it is; it is still the peer's text, and nothing to act upon (RFC 9113 §6.8).
     pub fn goaway_debug_data(&self) -> &str {
-        &self.goaway_debug
+        self.ending.received_debug()
     }
 
     /// The last stream and the code of the peer's last GOAWAY, which has come.
     #[cold]
     pub(crate) fn last_goaway(&self) -> (u32, ErrorCode) {
-        self.goaway_received.unwrap_or((u32::MAX, ErrorCode::NO_ERROR))
+        self.ending.received().unwrap_or((u32::MAX, ErrorCode::NO_ERROR))
     }
 
     /// The code of the peer's last GOAWAY, if one has come.
     pub fn goaway_received(&self) -> Option<ErrorCode> {
-        self.goaway_received.map(|(_, code)| code)
+        self.ending.received().map(|(_, code)| code)
     }
 
     /// Closes at once: GOAWAY with `code`, every open stream ends.
@@ -60,13 +68,11 @@ impl Session {
         self.drain(GRACEFUL, now);
     }
 
-    /// Drains for a reason that GOAWAY names in its debug data: [`GRACEFUL`], [`MAX_IDLE`] or [`MAX_AGE`].
+    /// Drains for a reason that GOAWAY names in its debug data: one of those in [`ending`](super::ending).
     pub(super) fn drain(&mut self, reason: &'static str, now: Instant) {
-        if self.draining || self.failed.is_some() {
+        if !self.ending.begin_drain(reason) {
             return;
         }
-        self.draining = true;
-        self.drain_reason = reason;
         if self.timers.preface != Instant::NEVER {
             // A client whose preface has not come has no call to be waited for. If it is under way, the GOAWAY says that
             // no stream was processed, so that its calls can be retried elsewhere.
@@ -88,38 +94,34 @@ impl Session {
     /// Whether a drain has begun here, because of [`shutdown`](Self::shutdown) or of an age or idle time in the limits.
     #[inline]
     pub fn is_draining(&self) -> bool {
-        self.draining
+        self.ending.is_draining()
     }
 
     /// Whether a client that drains has sent all the heads that there will be, and is still to say so.
     #[inline]
     pub(super) fn owes_goaway(&self) -> bool {
-        self.draining
+        self.ending.is_draining()
             && self.side == Side::Client
-            && self.goaway_sent.is_none()
+            && self.ending.sent().is_none()
             && self.waiting.is_empty()
-            && self.failed.is_none()
+            && !self.ending.is_over()
     }
 
     /// The round trip of the drain is over: names the last stream that will be served.
     pub(super) fn send_last_goaway(&mut self) {
         self.timers.drain_ping = Instant::NEVER;
-        if self.goaway_sent.is_none() {
-            self.goaway_sent = Some(self.streams.last_peer_id());
-            frame::put_goaway(
-                &mut self.control,
-                self.streams.last_peer_id(),
-                ErrorCode::NO_ERROR,
-                self.drain_reason,
-            );
+        if self.ending.sent().is_none() {
+            let (last, reason) = (self.streams.last_peer_id(), self.ending.drain_reason());
+            self.ending.on_sent(last);
+            frame::put_goaway(&mut self.control, last, ErrorCode::NO_ERROR, reason);
         }
     }
 
     /// Whether a drain, or the peer's GOAWAY, has left nothing to do: the transport may be closed.
     pub fn is_drained(&self) -> bool {
         let announced = match self.side {
-            Side::Server => self.goaway_sent.is_some() || self.goaway_received.is_some(),
-            Side::Client => self.draining || self.goaway_received.is_some(),
+            Side::Server => self.ending.sent().is_some() || self.ending.received().is_some(),
+            Side::Client => self.ending.is_draining() || self.ending.received().is_some(),
         };
         let said = self.control.is_empty() && !self.owes_goaway();
         announced && self.streams.occupied() == 0 && (said || planted::is(Bug::DrainedEarly))
@@ -128,17 +130,17 @@ impl Session {
     /// Whether neither end has said that it goes, and a client may open streams. A server that drains still accepts those
     /// that were under way.
     pub fn is_open(&self) -> bool {
-        self.failed.is_none() && !self.draining && self.goaway_received.is_none()
+        !self.ending.is_over() && !self.ending.is_draining() && self.ending.received().is_none()
     }
 
     /// What ended the connection, if anything has.
     pub fn error(&self) -> Option<&ConnectionError> {
-        self.failed.as_ref()
+        self.ending.error()
     }
 
     /// Why the connection has ended, or may be ended because a drain has left nothing to do; `None` while it goes on.
     pub fn close_reason(&self) -> Option<CloseReason> {
-        match &self.failed {
+        match self.ending.error() {
             Some(ConnectionError::Drained) => Some(self.drained_for()),
             Some(error) => Some(error.into()),
             None => self.is_drained().then(|| self.drained_for()),
@@ -146,8 +148,8 @@ impl Session {
     }
 
     fn drained_for(&self) -> CloseReason {
-        match self.drain_reason {
-            _ if !self.draining => CloseReason::PeerGoAway,
+        match self.ending.drain_reason() {
+            _ if !self.ending.is_draining() => CloseReason::PeerGoAway,
             MAX_IDLE => CloseReason::MaxIdle,
             MAX_AGE => CloseReason::MaxAge,
             _ => CloseReason::Drained,
@@ -164,9 +166,7 @@ impl Session {
             // client can still read it behind them.
             self.discard_control();
             self.control.extend_from_slice(HTTP1_ANSWER);
-            self.failed = Some(ConnectionError::PeerMisbehaved(violation));
-            self.sweep = 0;
-            self.attention = true;
+            self.fail(ConnectionError::PeerMisbehaved(violation));
             return;
         }
         if let Some(error) = self.blocks.take_error() {
@@ -181,11 +181,8 @@ impl Session {
     /// The peer speaks another protocol: no frame of ours would be understood.
     #[cold]
     pub(super) fn fail_foreign(&mut self, foreign: Foreign) {
-        if self.failed.is_none() {
-            self.failed = Some(ConnectionError::NotHttp2(foreign));
+        if self.fail(ConnectionError::NotHttp2(foreign)) {
             self.discard_control();
-            self.sweep = 0;
-            self.attention = true;
         }
     }
 
@@ -216,88 +213,21 @@ impl Session {
 
     #[cold]
     pub(super) fn fail_with(&mut self, error: ConnectionError, code: ErrorCode, debug: &str) {
-        if self.failed.is_none() {
+        if self.fail(error) {
             // SETTINGS are the first frame, whatever follows (RFC 9113 §3.4).
             self.release_settings(self.timers.seen);
-            self.failed = Some(error);
-            self.sweep = 0;
-            self.attention = true;
             frame::put_goaway(&mut self.control, self.streams.last_peer_id(), code, debug);
         }
     }
 
-    /// The peer broke a rule of one stream: it is reset, and the application told.
-    #[cold]
-    pub(super) fn violate(&mut self, slot: u32, violation: Violation) {
-        let stream = &mut self.streams[slot];
-        if stream.state().is_closed() {
-            return;
-        }
-        if self.side == Side::Server {
-            self.guard.on_violation();
-        }
-        self.attention = true;
-        let key = self.streams.key_of(slot);
-        if self.close_stream(slot, Closing::Reset(violation.code())) {
-            self.ended.push_back((key, ResetReason::Violation(violation)));
-        }
-    }
-
-    /// Whether [`Session::poll_pending`] has something to do.
-    #[inline]
-    pub(super) fn needs_attention(&self, now: Instant) -> bool {
-        self.attention || self.deadlines.earliest() <= now
-    }
-
-    /// Events that do not come from input: ends of streams, deadlines, room to write.
-    pub(super) fn poll_pending(&mut self, now: Instant) -> Result<Option<Step>, ConnectionError> {
-        if let Some((key, reason)) = self.ended.pop_front() {
-            return Ok(Some(self.tell_reset(key, reason)));
-        }
-        if self.failed.is_some() {
-            return self.poll_failed();
-        }
-        if self.side == Side::Server && !self.guard.count_violations(now) {
-            self.misbehaved(Violation::TooManyResets, &mut &[][..]);
-            return self.poll_failed();
-        }
-        if self.goaway_pending
-            && let Some(event) = self.poll_refused()
-        {
-            return Ok(Some(event));
-        }
-        let late = u64::from(planted::is(Bug::DeadlineLate)) * 1_000_000;
-        let passed = Instant::from_nanos(now.as_nanos().saturating_sub(late));
-        while let Some(slot) = self.deadlines.pop_expired(passed) {
-            let stream = &self.streams[slot];
-            if !stream.reported {
-                return Ok(Some(self.tell(Step::Deadline, self.streams.key_of(slot))));
-            }
-            // The application is done with it, and the peer has not taken all: it wanted it by now.
-            if self.side == Side::Server && !stream.state().is_closed() {
-                self.close_on_wire(slot, Closing::Reset(ErrorCode::CANCEL));
-            }
-        }
-        while let Some(slot) = self.writable.pop_front() {
-            let Some(stream) = self.streams.slot_mut(slot) else { continue };
-            stream.in_writable = false;
-            if stream.occupied && !stream.reported {
-                return Ok(Some(self.tell(Step::Writable, self.streams.key_of(slot))));
-            }
-        }
-        self.attention = false;
-        Ok(None)
-    }
-
     /// The next open stream to be told of the end of the connection, then the error itself.
     #[cold]
-    fn poll_failed(&mut self) -> Result<Option<Step>, ConnectionError> {
-        let Some(error) = self.failed.clone() else { return Ok(None) };
+    pub(super) fn poll_failed(&mut self) -> Result<Option<Step>, ConnectionError> {
+        let Some(error) = self.ending.error().cloned() else { return Ok(None) };
         // All of them end here, and none has to be looked for in the queue.
         self.waiting.clear();
-        while let Some(stream) = self.streams.slot_mut(self.sweep) {
-            let slot = self.sweep;
-            self.sweep += 1;
+        while let Some(slot) = self.ending.next_slot(self.streams.slots()) {
+            let stream = &self.streams[slot];
             if !stream.occupied {
                 continue;
             }
@@ -319,11 +249,10 @@ impl Session {
 
     /// The next stream above the last one of the peer's GOAWAY: it was never processed.
     #[cold]
-    fn poll_refused(&mut self) -> Option<Step> {
-        let (last, code) = self.goaway_received?;
-        while let Some(stream) = self.streams.slot_mut(self.sweep) {
-            let slot = self.sweep;
-            self.sweep += 1;
+    pub(super) fn poll_refused(&mut self) -> Option<Step> {
+        let (last, code) = self.ending.received()?;
+        while let Some(slot) = self.ending.next_slot(self.streams.slots()) {
+            let stream = &self.streams[slot];
             let last = last.saturating_sub(u32::from(planted::is(Bug::GoAwayTooFar)));
             let refused = stream.id == 0 || stream.id > last;
             if !stream.occupied || stream.state().is_closed() || !refused {
@@ -339,17 +268,10 @@ impl Session {
                 return Some(self.tell_reset(key, reason));
             }
         }
-        self.goaway_pending = false;
+        self.ending.end_sweep();
         None
     }
 }
-
-/// Debug data of GOAWAY when the application drains.
-pub(super) const GRACEFUL: &str = "graceful shutdown";
-/// Debug data of GOAWAY after [`crate::Limits::max_idle`] (gRFC A9).
-pub(super) const MAX_IDLE: &str = "max_idle";
-/// Debug data of GOAWAY after [`crate::Limits::max_age`] (gRFC A9).
-pub(super) const MAX_AGE: &str = "max_age";
 
 const HTTP1_ANSWER: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
 content-type: text/plain\r\nconnection: close\r\ncontent-length: 59\r\n\r\n\
