@@ -76,13 +76,13 @@ impl Prepared {
 
 /// Where a stream waits to be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ready {
+pub(crate) enum Turn {
     /// In no queue.
-    No,
-    /// In the queue for field blocks and resets, served first.
-    Urgent,
-    /// In the round of those that have DATA, where `in_bulk` says that it stands.
-    Bulk,
+    None,
+    /// Among the streams that have something new to send, which are served first.
+    Ready,
+    /// In the round robin of those that have more DATA.
+    RoundRobin,
 }
 
 #[derive(Debug)]
@@ -126,9 +126,9 @@ pub(crate) struct Stream {
 
     // Sending.
     pub(crate) send: SendWindow,
-    pub(crate) ready: Ready,
-    /// The slot stands in the round, for this stream or for one before it that has ended there.
-    pub(crate) in_bulk: bool,
+    pub(crate) turn: Turn,
+    /// The slot stands in the round robin, for this stream or for one before it that has ended there.
+    pub(crate) in_round_robin: bool,
     pub(crate) head: Pending,
     /// Our head was given, whether it has left or not.
     pub(crate) has_head: bool,
@@ -177,8 +177,8 @@ impl Stream {
             sample: 0,
             sampled: 0,
             send: SendWindow::new(0),
-            ready: Ready::No,
-            in_bulk: false,
+            turn: Turn::None,
+            in_round_robin: false,
             head: Pending::None,
             has_head: false,
             deadline: Instant::NEVER,
@@ -203,7 +203,7 @@ impl Stream {
     pub(crate) fn occupy(&mut self, generation: u32, id: u32, recv_window: u32, send_window: u32) {
         debug_assert!(!self.occupied && self.reset.is_none() && self.queue.is_empty());
         debug_assert!(!self.head.is_some() && !self.trailers.is_some());
-        debug_assert!(self.ready != Ready::Bulk);
+        debug_assert!(self.turn != Turn::RoundRobin);
         self.generation = generation;
         self.id = id;
         self.state = State::Idle;

@@ -20,7 +20,7 @@ use core::time::Duration;
 use super::Session;
 use crate::config::Limits;
 use crate::http2::flow::{DEFAULT_WINDOW, MAX_WINDOW};
-use crate::http2::{frame, settings};
+use crate::http2::frame;
 use crate::time::Instant;
 use crate::transmit::Transmit;
 
@@ -237,7 +237,7 @@ impl Session {
         let Some(size) = self.estimate.on_ack(MAX_WINDOW.saturating_sub(widest), now) else {
             return;
         };
-        settings::put_initial_window(&mut self.control, size);
+        self.control.initial_window(size);
         self.guard.on_settings_sent();
         let before = core::mem::replace(&mut self.recv_base, size);
         self.shift_windows(before, size);

@@ -5,9 +5,7 @@ use super::receive::{Handled, Step};
 use super::time::{LEAST_PROGRESS, first_keepalive};
 use super::{ResetReason, Session, Side};
 use crate::http2::error_code::ErrorCode;
-use crate::http2::frame::{self, flag, kind};
 use crate::http2::state::Input;
-use crate::http2::stream::Ready;
 use crate::http2::violation::Violation;
 use crate::planted::{self, Bug};
 use crate::time::Instant;
@@ -33,15 +31,7 @@ impl Session {
     /// A stream of which our own reset has not left yet was reset by its peer: after that nothing may be sent on it
     /// (RFC 9113 §6.4).
     fn drop_reset(&mut self, id: u32) {
-        // Whoever waits to send a reset stands there: nobody where output was pulled.
-        let waits = |&slot: &u32| {
-            let stream = &self.streams[slot];
-            stream.id == id && stream.reset.is_some()
-        };
-        let found = self.urgent.iter().position(waits);
-        let Some(slot) = found.and_then(|at| self.urgent.remove(at)) else { return };
-        let stream = &mut self.streams[slot];
-        (stream.reset, stream.ready) = (None, Ready::No);
+        let Some(slot) = self.schedule.drop_reset(id, &mut self.streams) else { return };
         self.streams.on_left_wire();
         self.vacate_if_done(slot);
     }
@@ -53,7 +43,7 @@ impl Session {
             if increment == 0 {
                 return Err(Violation::WindowUpdateOfZero);
             }
-            if !self.conn_send.open(increment) {
+            if !self.send_window.open(increment) {
                 return Err(Violation::WindowOverflow);
             }
             if self.timers.window != Instant::NEVER {
@@ -112,11 +102,7 @@ impl Session {
         if self.side == Side::Server {
             self.guard.on_ping(self.streams.occupied() > 0, &self.limits, now)?;
         }
-        if planted::is(Bug::PingIgnored) {
-            return Ok(None);
-        }
-        self.pending_replies += 1;
-        frame::put_ping(&mut self.control, true, payload);
+        self.control.ack_ping(payload);
         Ok(None)
     }
 
@@ -181,11 +167,7 @@ impl Session {
         self.peer = new;
         self.reader.on_settings();
         self.timers.settings = Instant::NEVER;
-        self.pending_replies += 1;
-        frame::put_header(&mut self.control, 0, kind::SETTINGS, flag::ACK, 0);
-        if planted::is(Bug::AckTwice) {
-            frame::put_header(&mut self.control, 0, kind::SETTINGS, flag::ACK, 0);
-        }
+        self.control.ack_settings();
         if old != new.initial_window_size {
             for slot in 0..self.streams.slots() {
                 let stream = &mut self.streams[slot];

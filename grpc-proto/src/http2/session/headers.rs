@@ -4,7 +4,7 @@ use super::receive::Handled;
 use super::{Session, Side};
 use crate::http2::ErrorCode;
 use crate::http2::fields::Part;
-use crate::http2::frame::{self, FrameHeader, flag};
+use crate::http2::frame::{FrameHeader, flag};
 use crate::http2::state::{Cause, Input, Rejection, State};
 use crate::http2::violation::Violation;
 use crate::planted::{self, Bug};
@@ -212,8 +212,7 @@ impl Session {
             self.timers.idle();
         }
         self.stats.resets_sent += 1;
-        self.pending_replies += 1;
-        frame::put_reset(&mut self.control, id, code);
+        self.control.reset(id, code);
         Ok(None)
     }
 }

@@ -67,7 +67,7 @@ impl Session {
 
     /// What we may still send on the connection.
     pub fn send_window(&self) -> i64 {
-        self.conn_send.signed()
+        self.send_window.signed()
     }
 
     /// What the peer may still send on the connection.

@@ -3,7 +3,7 @@
 use super::{ResetReason, Session, Side, StreamError};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::state::{Cause, Input, State};
-use crate::http2::stream::{Ready, Stream};
+use crate::http2::stream::Stream;
 use crate::http2::stream_key::StreamKey;
 use crate::http2::violation::Violation;
 use crate::planted::{self, Bug};
@@ -66,13 +66,8 @@ impl Session {
         stream.wants_room = false;
         stream.stalled_since = Instant::NEVER;
         stream.receiving_since = Instant::NEVER;
-        if stream.ready == Ready::Bulk {
-            // Its place in the round stays, or a mass of ends would search the round each time.
-            stream.ready = Ready::No;
-            self.bulk_live -= 1;
-            if self.bulk_live == 0 {
-                self.timers.window = Instant::NEVER;
-            }
+        if self.schedule.leave_round_robin(stream) {
+            self.timers.window = Instant::NEVER;
         }
         let id = stream.id;
         if stream.head.is_some() || stream.trailers.is_some() {
@@ -90,16 +85,10 @@ impl Session {
         }
     }
 
-    /// Queues a stream that has something new to send: its first turn comes before the round of those
-    /// that have been served already, its further ones in that round.
+    /// Queues a stream that has something new to send.
     #[inline]
     pub(super) fn make_ready(&mut self, slot: u32) {
-        let stream = &mut self.streams[slot];
-        // A stream that still waits for an identifier is served when it gets one.
-        if stream.id != 0 && stream.ready == Ready::No {
-            stream.ready = Ready::Urgent;
-            self.urgent.push_back(slot);
-        }
+        self.schedule.make_ready(slot, &mut self.streams[slot]);
     }
 
     /// Ends a stream on the wire, if it is not closed, and frees its slot if the application is done with it.
@@ -117,7 +106,7 @@ impl Session {
             _ => None,
         };
         if stream.id == 0 && !planted::is(Bug::CancelLeavesQueue) {
-            self.waiting.retain(|&waiting| waiting != slot);
+            self.schedule.forget_unopened(slot);
         }
         if !self.streams[slot].state().is_closed() {
             self.step(slot, input);

@@ -1,6 +1,7 @@
 //! A connection of either role: what is known about it, and the verbs of the application.
 
 mod budgets;
+mod control_queue;
 mod decode_memo;
 mod encode_memo;
 mod ending;
@@ -16,6 +17,7 @@ mod pending_events;
 mod reader;
 mod receive;
 mod recently_closed;
+mod schedule;
 mod shutdown;
 mod streams;
 mod time;
@@ -23,12 +25,10 @@ mod transmit;
 mod verbs;
 
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 
 use super::flow::{DEFAULT_WINDOW, RecvWindow, SendWindow};
-use super::frame;
 use super::queue::BufferPool;
-use super::settings::{self, PeerSettings};
+use super::settings::PeerSettings;
 use super::stream::Prepared;
 use super::stream_key::StreamKey;
 use super::timers::Deadlines;
@@ -36,6 +36,7 @@ use crate::config::{Config, Limits};
 use crate::hpack::FieldList;
 use crate::time::Instant;
 pub use budgets::{Allotment, Usage};
+use control_queue::ControlQueue;
 use ending::Ending;
 use estimate::Estimate;
 pub use event::{
@@ -48,6 +49,7 @@ use pending_events::PendingEvents;
 use reader::Reader;
 pub(crate) use receive::Step;
 use receive::Told;
+use schedule::Schedule;
 use streams::StreamTable;
 use time::Timers;
 
@@ -75,25 +77,15 @@ pub struct Session {
     recv_base: u32,
     /// The windows that these aim at.
     estimate: Estimate,
-    /// A server's SETTINGS are held back, and nothing is sent before them.
-    settings_held: bool,
 
     // Writing.
-    control: Vec<u8>,
-    pending_replies: u32,
-    conn_send: SendWindow,
-    urgent: VecDeque<u32>,
-    /// The round of streams that have DATA, each slot once at most; one whose stream is over is skipped.
-    bulk: VecDeque<u32>,
-    /// Streams in it that are not.
-    bulk_live: u32,
-    /// Streams without an identifier yet, under the peer's limit.
-    waiting: VecDeque<u32>,
+    control: ControlQueue,
+    schedule: Schedule,
+    /// What we may still send on the connection.
+    send_window: SendWindow,
     credit: VecDeque<u32>,
     /// Streams whose message waits for the assembly budget, first come first served.
     hungry: VecDeque<u32>,
-    /// What has been sent ahead of the round of DATA since it had its last turn, in bytes.
-    ahead: usize,
     assembly_left: u32,
     /// What of the budgets may be reserved, where somebody else has a say in it.
     allotted: Allotment,
@@ -124,14 +116,6 @@ impl Session {
     /// `entropy` seeds what should differ between connections (jitter, PING payloads).
     pub fn new(side: Side, config: &Config, entropy: u64, now: Instant) -> Self {
         let limits = config.limits().clone();
-        let mut control = Vec::new();
-        if side == Side::Client {
-            control.extend_from_slice(frame::PREFACE);
-        }
-        let settings_held = side == Side::Server && !limits.settings_hold.is_zero();
-        if !settings_held {
-            settings::put_ours(&mut control, &limits, side == Side::Client);
-        }
         Session {
             side,
             peer: PeerSettings::default(),
@@ -144,17 +128,11 @@ impl Session {
             conn_recv: RecvWindow::new(limits.connection_window.max(DEFAULT_WINDOW)),
             recv_base: limits.stream_window.max(DEFAULT_WINDOW),
             estimate: Estimate::new(&limits),
-            settings_held,
-            control,
-            pending_replies: 0,
-            conn_send: SendWindow::new(DEFAULT_WINDOW),
-            urgent: VecDeque::new(),
-            bulk: VecDeque::new(),
-            bulk_live: 0,
-            waiting: VecDeque::new(),
+            control: ControlQueue::new(side, &limits),
+            schedule: Schedule::default(),
+            send_window: SendWindow::new(DEFAULT_WINDOW),
             credit: VecDeque::new(),
             hungry: VecDeque::new(),
-            ahead: 0,
             assembly_left: limits.assembly_budget,
             allotted: Allotment::UNLIMITED,
             send_left: limits.send_budget,
@@ -248,12 +226,13 @@ impl Session {
 
     /// Heap bytes that the session holds, payload handles of the application not counted.
     pub fn heap_bytes(&self) -> usize {
-        let queues = [&self.urgent, &self.bulk, &self.waiting, &self.credit, &self.hungry];
+        let queues = [&self.credit, &self.hungry];
         self.streams.heap_bytes()
             + queues.iter().map(|queue| queue.capacity() * 4).sum::<usize>()
             + self.deadlines.heap_bytes()
             + self.reader.heap_bytes()
-            + self.control.capacity()
+            + self.control.heap_bytes()
+            + self.schedule.heap_bytes()
             + self.ending.heap_bytes()
             + self.events.heap_bytes()
             + self.pool.heap_bytes()

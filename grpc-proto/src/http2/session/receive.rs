@@ -203,7 +203,8 @@ impl Session {
     /// Whether output must be pulled before more input is understood.
     #[inline]
     pub(super) fn is_backlogged(&self) -> bool {
-        self.pending_replies >= self.limits.max_pending_replies || self.guard.is_full(&self.limits)
+        self.control.replies() >= self.limits.max_pending_replies
+            || self.guard.is_full(&self.limits)
     }
 
     /// Everything that a header alone decides.

@@ -6,8 +6,6 @@ use super::receive::Step;
 use super::{ConnectionError, Foreign, ResetReason, Session, Side};
 use crate::http2::CloseReason;
 use crate::http2::error_code::ErrorCode;
-use crate::http2::frame;
-use crate::http2::settings;
 use crate::http2::violation::Violation;
 use crate::planted::{self, Bug};
 use crate::time::Instant;
@@ -84,9 +82,9 @@ impl Session {
             self.timers.drain_by(now + grace);
         }
         if self.side == Side::Server {
-            frame::put_goaway(&mut self.control, 0x7fff_ffff, ErrorCode::NO_ERROR, reason);
+            self.control.goaway(0x7fff_ffff, ErrorCode::NO_ERROR, reason);
             let payload = self.drain_payload();
-            frame::put_ping(&mut self.control, false, payload);
+            self.control.ping(payload);
             self.timers.drain_ping_by(now + self.limits.keepalive_timeout);
         }
     }
@@ -103,7 +101,7 @@ impl Session {
         self.ending.is_draining()
             && self.side == Side::Client
             && self.ending.sent().is_none()
-            && self.waiting.is_empty()
+            && self.schedule.unopened() == 0
             && !self.ending.is_over()
     }
 
@@ -113,7 +111,7 @@ impl Session {
         if self.ending.sent().is_none() {
             let (last, reason) = (self.streams.last_peer_id(), self.ending.drain_reason());
             self.ending.on_sent(last);
-            frame::put_goaway(&mut self.control, last, ErrorCode::NO_ERROR, reason);
+            self.control.goaway(last, ErrorCode::NO_ERROR, reason);
         }
     }
 
@@ -164,8 +162,7 @@ impl Session {
             // Not HTTP/2, so no GOAWAY either: an answer that an HTTP/1 client can show. It stands alone unless our SETTINGS
             // were pulled before, because the client took longer than they are held or they are not; a person or a lenient
             // client can still read it behind them.
-            self.discard_control();
-            self.control.extend_from_slice(HTTP1_ANSWER);
+            self.control.replace(HTTP1_ANSWER);
             self.fail(ConnectionError::PeerMisbehaved(violation));
             return;
         }
@@ -182,14 +179,8 @@ impl Session {
     #[cold]
     pub(super) fn fail_foreign(&mut self, foreign: Foreign) {
         if self.fail(ConnectionError::NotHttp2(foreign)) {
-            self.discard_control();
+            self.control.clear();
         }
-    }
-
-    /// The peer does not speak HTTP/2: no frame that still waits is sent, held SETTINGS included.
-    fn discard_control(&mut self) {
-        self.settings_held = false;
-        self.control.clear();
     }
 
     /// The time is over for which SETTINGS are held back. What can be no preface any more gets its answer when enough of it is
@@ -204,9 +195,7 @@ impl Session {
     /// Queues SETTINGS that are held back: the client speaks HTTP/2, their time is over, or a frame is to follow them.
     #[cold]
     pub(super) fn release_settings(&mut self, now: Instant) {
-        if core::mem::take(&mut self.settings_held) {
-            debug_assert!(self.control.is_empty(), "SETTINGS are the first frame");
-            settings::put_ours(&mut self.control, &self.limits, false);
+        if self.control.release_settings(&self.limits) {
             self.timers.settings_released(&self.limits, now);
         }
     }
@@ -216,7 +205,7 @@ impl Session {
         if self.fail(error) {
             // SETTINGS are the first frame, whatever follows (RFC 9113 §3.4).
             self.release_settings(self.timers.seen);
-            frame::put_goaway(&mut self.control, self.streams.last_peer_id(), code, debug);
+            self.control.goaway(self.streams.last_peer_id(), code, debug);
         }
     }
 
@@ -225,7 +214,7 @@ impl Session {
     pub(super) fn poll_failed(&mut self) -> Result<Option<Step>, ConnectionError> {
         let Some(error) = self.ending.error().cloned() else { return Ok(None) };
         // All of them end here, and none has to be looked for in the queue.
-        self.waiting.clear();
+        self.schedule.clear_unopened();
         while let Some(slot) = self.ending.next_slot(self.streams.slots()) {
             let stream = &self.streams[slot];
             if !stream.occupied {

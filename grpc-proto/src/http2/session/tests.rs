@@ -1,6 +1,9 @@
 use super::*;
+use alloc::vec::Vec;
+
 use crate::config::Config;
 use crate::http2::error_code::ErrorCode;
+use crate::http2::frame;
 use crate::http2::state::State;
 use crate::http2::stream_key::StreamKey;
 use crate::transmit::Transmit;
@@ -705,7 +708,7 @@ fn a_closed_connection_window_for_which_nothing_waits_any_more_ends_nothing() {
 
 /// However often streams that wait for the connection's window are reset and others take their slots.
 #[test]
-fn the_round_is_no_longer_than_there_are_slots() {
+fn the_round_robin_is_no_longer_than_there_are_slots() {
     let mut session = server();
     poll(&mut session, &LARGE_WINDOWS);
     blocked_by_the_connection(&mut session, 1);
@@ -718,7 +721,7 @@ fn the_round_is_no_longer_than_there_are_slots() {
         poll(&mut session, &[0, 0, 4, 3, 0, 0, 0, 0, id, 0, 0, 0, 8]);
         session.release(key);
     }
-    assert!(session.bulk.len() <= session.slots(), "{}", session.bulk.len());
+    assert!(session.schedule.places() <= session.slots(), "{}", session.schedule.places());
 }
 
 fn sent(session: &mut Session) -> Vec<u8> {

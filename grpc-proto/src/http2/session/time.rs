@@ -5,8 +5,7 @@ use core::time::Duration;
 use super::{ConnectionError, Session, Side, TimedOut, ending};
 use crate::config::Limits;
 use crate::http2::error_code::ErrorCode;
-use crate::http2::frame;
-use crate::http2::stream::Ready;
+use crate::http2::stream::Turn;
 use crate::http2::violation::Violation;
 use crate::planted::{self, Bug};
 use crate::time::{Instant, saturating_nanos};
@@ -300,7 +299,7 @@ impl Session {
     /// The connection's window is closed: DATA that waits for it does not wait for ever.
     #[cold]
     pub(super) fn note_closed_window(&mut self, now: Instant) {
-        if self.bulk_live == 0 {
+        if self.schedule.with_data() == 0 {
             self.timers.window = Instant::NEVER;
         } else if self.timers.window == Instant::NEVER {
             self.timers.window = now + self.limits.send_stall_timeout;
@@ -312,7 +311,7 @@ impl Session {
     /// The connection's window has grown: it is waited for no more, unless it grows byte by byte.
     pub(super) fn note_opened_window(&mut self) {
         let sent = self.stats.data_sent - self.timers.window_since;
-        if sent + u64::from(self.conn_send.available()) >= u64::from(LEAST_PROGRESS) {
+        if sent + u64::from(self.send_window.available()) >= u64::from(LEAST_PROGRESS) {
             self.timers.window = Instant::NEVER;
         }
     }
@@ -417,7 +416,7 @@ impl Session {
         }
         self.release_settings(now);
         let payload = self.keepalive_payload();
-        frame::put_ping(&mut self.control, false, payload);
+        self.control.ping(payload);
         self.timers.ping_ack = now + self.limits.keepalive_timeout;
         self.timers.keepalive = Instant::NEVER;
     }
@@ -446,14 +445,14 @@ impl Session {
         self.timers.stall = Instant::NEVER;
         // The connection serves one stream after the other: what is progress of one, of it is that times those that wait.
         let (sent, round) =
-            (self.stats.data_sent as u32, self.bulk_live.saturating_mul(LEAST_PROGRESS));
+            (self.stats.data_sent as u32, self.schedule.with_data().saturating_mul(LEAST_PROGRESS));
         for slot in 0..self.streams.slots() {
             let stream = &mut self.streams[slot];
             if !stream.occupied || stream.state().is_closed() {
                 continue;
             }
             if stream.stalled_since != Instant::NEVER
-                && stream.ready == Ready::Bulk
+                && stream.turn == Turn::RoundRobin
                 && stream.send.available() > 0
                 && sent.wrapping_sub(stream.sent_before) >= round
             {
@@ -483,18 +482,11 @@ impl Session {
         self.streams.trim();
         self.deadlines.shrink();
         self.pool.shrink();
-        for queue in [
-            &mut self.urgent,
-            &mut self.bulk,
-            &mut self.waiting,
-            &mut self.credit,
-            &mut self.hungry,
-        ] {
-            *queue = Default::default();
-        }
+        self.schedule.trim();
+        (self.credit, self.hungry) = Default::default();
         self.reader.trim();
         self.blocks.trim();
-        self.control.shrink_to(0);
+        self.control.trim();
         self.events.trim();
     }
 }

@@ -1,22 +1,17 @@
 //! Frames out, made as late as possible: control frames, field blocks, then DATA in turns.
 
 use super::lifecycle::Closing;
+use super::schedule::QUANTUM;
 use super::time::LEAST_PROGRESS;
 use super::{Session, Side};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::frame::{self, flag, kind};
 use crate::http2::state::{Input, State};
-use crate::http2::stream::{Pending, Ready};
+use crate::http2::stream::{Pending, Turn};
 use crate::planted::{self, Bug};
 use crate::time::Instant;
 use crate::timeout::TimeoutText;
 use crate::transmit::Transmit;
-
-/// What one stream may send in a turn: beside a stream of gigabytes, a small reply leaves soon.
-const QUANTUM: usize = 16 << 10;
-/// What streams that are new or have something new may send before one of those that have been served already gets a turn:
-/// a small reply leaves soon, and a long body goes on.
-const AHEAD: usize = 3 * QUANTUM;
 
 impl Session {
     /// Appends what is to be sent, about [`crate::Limits::transmit_budget`] bytes at most.
@@ -32,7 +27,7 @@ impl Session {
             }
         }
         self.write_frames(out, now);
-        if self.conn_send.available() == 0 {
+        if self.send_window.available() == 0 {
             self.note_closed_window(now);
         } else if self.timers.window != Instant::NEVER {
             // A small increment was all that the output waited for.
@@ -49,9 +44,7 @@ impl Session {
         self.guard.on_pull();
         self.timers.pulled();
         if !self.control.is_empty() {
-            out.head().extend_from_slice(&self.control);
-            self.control.clear();
-            self.pending_replies = 0;
+            self.control.pull(out.head());
         }
         if self.ending.is_over() {
             return;
@@ -64,7 +57,7 @@ impl Session {
                 }
                 break;
             }
-            if self.ahead >= AHEAD && self.serve_bulk(out, now) {
+            if self.schedule.is_burst_over() && self.serve_round_robin(out, now) {
                 continue;
             }
             let before = out.len();
@@ -73,17 +66,17 @@ impl Session {
             if let Some(slot) = opened {
                 self.serve(slot, out, now);
             }
-            if let Some(slot) = self.urgent.pop_front() {
-                if self.streams[slot].ready == Ready::Urgent {
+            if let Some(slot) = self.schedule.pop_ready() {
+                if self.streams[slot].turn == Turn::Ready {
                     self.serve(slot, out, now);
                 }
             } else if opened.is_none() {
-                if self.serve_bulk(out, now) {
+                if self.serve_round_robin(out, now) {
                     continue;
                 }
                 break;
             }
-            self.ahead += out.len() - before;
+            self.schedule.add_to_burst(out.len() - before);
         }
         if self.owes_goaway() {
             self.ending.on_sent(0);
@@ -91,18 +84,17 @@ impl Session {
         }
     }
 
-    /// A turn of the next stream in the round of DATA; `false` if there is none, or no window for it.
+    /// A turn of the next stream in the round robin; `false` if there is none, or no window for it.
     #[inline]
-    fn serve_bulk(&mut self, out: &mut Transmit, now: Instant) -> bool {
-        self.ahead = 0;
-        if self.conn_send.available() == 0 {
+    fn serve_round_robin(&mut self, out: &mut Transmit, now: Instant) -> bool {
+        self.schedule.end_burst();
+        if self.send_window.available() == 0 {
             return false;
         }
-        let Some(slot) = self.bulk.pop_front() else { return false };
-        let stream = &mut self.streams[slot];
-        stream.in_bulk = false;
-        if stream.ready == Ready::Bulk {
-            self.bulk_live -= 1;
+        let Some((slot, has_data)) = self.schedule.pop_round_robin(&mut self.streams) else {
+            return false;
+        };
+        if has_data {
             self.serve(slot, out, now);
         }
         true
@@ -113,13 +105,13 @@ impl Session {
     pub fn has_output(&self) -> bool {
         !self.control.is_empty()
             || !self.ending.is_over()
-                && (!self.urgent.is_empty()
+                && (self.schedule.has_ready()
                     || !self.credit.is_empty()
-                    || (!self.bulk.is_empty() && self.conn_send.available() > 0)
+                    || (self.schedule.has_round_robin() && self.send_window.available() > 0)
                     || self.conn_recv.has_credit(self.estimate.connection_window())
                     || self.may_sample()
                     || self.owes_goaway()
-                    || (!self.waiting.is_empty() && self.may_open()))
+                    || (self.schedule.unopened() > 0 && self.may_open()))
     }
 
     /// WINDOW_UPDATE for the connection and for streams that have earned one.
@@ -161,10 +153,10 @@ impl Session {
     /// Its HEADERS must follow at once: a stream that has an identifier and is idle could not be reset.
     #[inline]
     fn open_next(&mut self, now: Instant) -> Option<u32> {
-        if self.waiting.is_empty() || !self.may_open() {
+        if self.schedule.unopened() == 0 || !self.may_open() {
             return None;
         }
-        let slot = self.waiting.pop_front()?;
+        let slot = self.schedule.pop_unopened()?;
         self.streams.assign_id(slot);
         if self.streams.ids_left() == 0 {
             self.shutdown(now);
@@ -176,7 +168,7 @@ impl Session {
     /// One turn of one stream: its reset, or its head, a quantum of DATA, and its end.
     fn serve(&mut self, slot: u32, out: &mut Transmit, now: Instant) {
         let stream = &mut self.streams[slot];
-        stream.ready = Ready::No;
+        stream.turn = Turn::None;
         let id = stream.id;
         if id == 0 {
             // Queued for the stream that had this slot before; this one waits for the peer's limit.
@@ -248,7 +240,7 @@ impl Session {
         while quantum > 0 {
             let len = (stream.queue.len())
                 .min(stream.send.available() as usize)
-                .min(self.conn_send.available() as usize)
+                .min(self.send_window.available() as usize)
                 .min(self.peer.max_frame_size as usize)
                 .min(quantum);
             if len == 0 {
@@ -259,7 +251,7 @@ impl Session {
             frame::put_header(out.head(), len, kind::DATA, flags, stream.id);
             stream.queue.pull(len, out, &mut self.pool);
             stream.send.consume(len as u32);
-            self.conn_send.consume(len as u32);
+            self.send_window.consume(len as u32);
             self.stats.data_sent += len as u64;
             self.stats.data_frames_sent += 1;
             quantum -= len;
@@ -275,14 +267,9 @@ impl Session {
         }
         if !stream.queue.is_empty() {
             if stream.send.available() > 0 {
-                stream.ready = Ready::Bulk;
-                self.bulk_live += 1;
-                if !stream.in_bulk {
-                    stream.in_bulk = true;
-                    self.bulk.push_back(slot);
-                }
+                self.schedule.join_round_robin(slot, stream);
             }
-            if (stream.send.available() == 0 || self.conn_send.available() == 0)
+            if (stream.send.available() == 0 || self.send_window.available() == 0)
                 && stream.stalled_since == Instant::NEVER
             {
                 stream.stalled_since = now;

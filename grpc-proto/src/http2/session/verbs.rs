@@ -41,7 +41,7 @@ impl Session {
         let key = self.occupy(0, now);
         let stream = &mut self.streams[key.slot()];
         (stream.head, stream.has_head) = (head, true);
-        self.waiting.push_back(key.slot());
+        self.schedule.push_unopened(key.slot());
         Ok(key)
     }
 
@@ -54,11 +54,11 @@ impl Session {
         if self.ending.is_over()
             || self.ending.is_draining()
             || self.ending.received().is_some()
-            || self.waiting.len() as u32 >= self.streams.ids_left()
+            || self.schedule.unopened() as u32 >= self.streams.ids_left()
         {
             return Some(OpenError::Closing);
         }
-        let is_full = self.waiting.len() >= self.limits.max_queued_calls as usize;
+        let is_full = self.schedule.unopened() >= self.limits.max_queued_calls as usize;
         is_full.then_some(OpenError::TooMany)
     }
 
