@@ -239,7 +239,7 @@ impl<R: Party> End<R> {
             let budget_is_free = session.send_outstanding() == 0
                 && session.allotted() == Allotment::UNLIMITED;
             let asleep = stream.wants_room && stream.queued == 0 && has_window && budget_is_free;
-            assert!(!(asleep && is_open && !stream.is_terminal), "nobody wakes {stream:?}");
+            assert!(!(asleep && is_open && !stream.is_reported), "nobody wakes {stream:?}");
         }
     }
 
@@ -296,7 +296,7 @@ impl<R: Party> End<R> {
             let base = session.stream_window().max(5).max(session.recv_base());
             let most = i64::from(base) + i64::from(stream.reserved);
             let (window, held) = (stream.recv_window, i64::from(stream.held));
-            assert!(window + held <= most || stream.is_terminal, "{most}: {stream:?}");
+            assert!(window + held <= most || stream.is_reported, "{most}: {stream:?}");
             budgeted += u64::from(stream.budgeted);
         }
         let (window, held) = (session.recv_window(), session.recv_held());

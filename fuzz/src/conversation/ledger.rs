@@ -124,7 +124,7 @@ impl Ledger {
         };
         assert_eq!(session.recv_window(), DEFAULT_WINDOW + balance(&0), "the connection's window");
         for stream in session.streams() {
-            if stream.id != 0 && !stream.is_terminal && stream.state.can_receive() {
+            if stream.id != 0 && !stream.is_reported && stream.state.can_receive() {
                 let window = i64::from(session.recv_base()) + balance(&stream.id);
                 assert_eq!(stream.recv_window, window, "{stream:?}");
             }

@@ -220,7 +220,7 @@ impl<R: Role> Connection<R> {
                 self.forget_trimmed();
                 return Ok(None);
             };
-            let key = self.session.told().key;
+            let key = self.session.event().key;
             // Each arm returns for itself: an event is large, and is written once where it goes.
             match step {
                 Step::Data => {
@@ -229,8 +229,8 @@ impl<R: Role> Connection<R> {
                     }
                 }
                 Step::Headers => {
-                    let told = self.session.told();
-                    let (part, end_stream) = (told.part, told.end_stream);
+                    let event = self.session.event();
+                    let (part, end_stream) = (event.part, event.end_stream);
                     let status = self.session.received_status();
                     let head = sealed::Head { part, status, end_stream };
                     if let Some(event) = R::on_head(self, key, head, now) {
@@ -243,7 +243,7 @@ impl<R: Role> Connection<R> {
                     }
                 }
                 Step::Reset => {
-                    let reason = self.session.told().reset.clone();
+                    let reason = self.session.event().reset.clone();
                     return Ok(Some(self.on_reset(key, reason, now)));
                 }
                 Step::Deadline => {

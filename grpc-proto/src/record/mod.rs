@@ -329,9 +329,9 @@ impl<R: Role> Recorder<R> {
     /// As there.
     pub fn ask_room(&mut self, call: CallKey, len: usize) -> Result<(), SendError> {
         self.note(|tape| tape.ask_room(call, len));
-        let told = self.conn.ask_room(call, len);
-        self.note(|tape| tape.result(told));
-        told
+        let room = self.conn.ask_room(call, len);
+        self.note(|tape| tape.result(room));
+        room
     }
 
     /// Writes the length of a message down, and not the message, where there is no room for it: a peer decides how often

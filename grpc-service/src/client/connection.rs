@@ -143,7 +143,9 @@ impl Endpoint for ClientConnection {
         let progress = &self.link.progress;
         if let Err(error) = &driven {
             progress.over(|| self.link.with_debug_data(error));
-        } else if progress.is_opening() && self.link.connection.borrow().session().is_greeted() {
+        } else if progress.is_opening()
+            && self.link.connection.borrow().session().settings_received()
+        {
             progress.opened();
         }
         driven

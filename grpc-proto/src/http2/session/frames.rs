@@ -1,7 +1,8 @@
 //! Control frames that came in (RFC 9113 §6.4–§6.9).
 
 use super::lifecycle::Closing;
-use super::receive::{Handled, Step};
+use super::poll::Step;
+use super::receive::Handled;
 use super::time::{LEAST_PROGRESS, first_keepalive};
 use super::{ResetReason, Session, Side};
 use crate::http2::error_code::ErrorCode;
@@ -25,7 +26,7 @@ impl Session {
         }
         let key = self.streams.key_of(slot);
         let needs_event = self.close_stream(slot, Closing::Received);
-        Ok(needs_event.then(|| self.tell_reset(key, ResetReason::Peer(code))))
+        Ok(needs_event.then(|| self.report_reset(key, ResetReason::Peer(code))))
     }
 
     /// A stream of which our own reset has not left yet was reset by its peer: after that nothing may be sent on it

@@ -107,7 +107,7 @@ impl Session {
         stream.content_left = checked.content_length.map_or(-1, announced);
         self.step(key.slot(), Input::RecvHeaders { end_stream });
         self.open_for_prefix(key.slot());
-        Ok(Some(self.tell_head(key, Part::Request, end_stream)))
+        Ok(Some(self.report_headers(key, Part::Request, end_stream)))
     }
 
     /// A block on an open stream: the head of a response, or trailers.
@@ -157,7 +157,7 @@ impl Session {
         if !needs_event {
             return Ok(None);
         }
-        Ok(Some(self.tell_head(key, part, end_stream)))
+        Ok(Some(self.report_headers(key, part, end_stream)))
     }
 
     /// Whether no frame has been seen on a stream yet (RFC 9113 §5.1.1).

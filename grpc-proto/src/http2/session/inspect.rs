@@ -33,7 +33,7 @@ pub struct StreamView {
     /// Whether the application waits to hear of room.
     pub wants_room: bool,
     /// Whether its last event was given out.
-    pub is_terminal: bool,
+    pub is_reported: bool,
 }
 
 impl Session {
@@ -51,12 +51,12 @@ impl Session {
             wanted: if stream.in_line { stream.wanted(self.base_window()) } else { 0 },
             queued: stream.queue.len(),
             wants_room: stream.wants_room,
-            is_terminal: stream.reported,
+            is_reported: stream.reported,
         })
     }
 
     /// Whether the peer's SETTINGS have come, the first sign that it speaks HTTP/2.
-    pub fn is_greeted(&self) -> bool {
+    pub fn settings_received(&self) -> bool {
         self.reader.settings_received()
     }
 

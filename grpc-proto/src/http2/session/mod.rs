@@ -14,6 +14,7 @@ mod headers;
 mod inspect;
 mod lifecycle;
 mod pending_events;
+mod poll;
 mod reader;
 mod receive;
 mod recently_closed;
@@ -46,9 +47,9 @@ use field_blocks::FieldBlocks;
 use guard::Guard;
 pub use inspect::StreamView;
 use pending_events::PendingEvents;
+use poll::EventParts;
+pub(crate) use poll::Step;
 use reader::Reader;
-pub(crate) use receive::Step;
-use receive::Told;
 use schedule::Schedule;
 use streams::StreamTable;
 use time::Timers;
@@ -71,7 +72,7 @@ pub struct Session {
 
     // Reading.
     reader: Reader,
-    told: Told,
+    event: EventParts,
     conn_recv: RecvWindow,
     /// Window that a new stream starts with: at least the default until our SETTINGS are acknowledged.
     recv_base: u32,
@@ -124,7 +125,7 @@ impl Session {
             streams: StreamTable::new(side),
             deadlines: Deadlines::new(),
             reader: Reader::new(side),
-            told: Told::nothing(),
+            event: EventParts::none(),
             conn_recv: RecvWindow::new(limits.connection_window.max(DEFAULT_WINDOW)),
             recv_base: limits.stream_window.max(DEFAULT_WINDOW),
             estimate: Estimate::new(&limits),
@@ -200,12 +201,6 @@ impl Session {
     /// Sets the list behind [`Pending::Prepared`](crate::http2::stream::Pending::Prepared).
     pub(crate) fn prepare(&mut self, place: Prepared, list: FieldList) {
         self.blocks.prepare(place, list);
-    }
-
-    /// What belongs to the last step.
-    #[inline]
-    pub(crate) fn told(&self) -> &Told {
-        &self.told
     }
 
     /// `:status` of the block that was received last.

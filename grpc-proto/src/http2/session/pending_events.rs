@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 
 use super::lifecycle::Closing;
-use super::receive::Step;
+use super::poll::Step;
 use super::{ConnectionError, ResetReason, Session, Side};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::stream_key::StreamKey;
@@ -77,7 +77,7 @@ impl Session {
     /// The next event that does not come from input.
     pub(super) fn poll_pending(&mut self, now: Instant) -> Result<Option<Step>, ConnectionError> {
         if let Some((key, reason)) = self.events.ended.pop_front() {
-            return Ok(Some(self.tell_reset(key, reason)));
+            return Ok(Some(self.report_reset(key, reason)));
         }
         if self.ending.is_over() {
             return self.poll_failed();
@@ -96,7 +96,7 @@ impl Session {
         while let Some(slot) = self.deadlines.pop_expired(passed) {
             let stream = &self.streams[slot];
             if !stream.reported {
-                return Ok(Some(self.tell(Step::Deadline, self.streams.key_of(slot))));
+                return Ok(Some(self.report(Step::Deadline, self.streams.key_of(slot))));
             }
             // The application is done with it, and the peer has not taken all: it wanted it by now.
             if self.side == Side::Server && !stream.state().is_closed() {
@@ -107,7 +107,7 @@ impl Session {
             let Some(stream) = self.streams.slot_mut(slot) else { continue };
             stream.in_writable = false;
             if stream.occupied && !stream.reported {
-                return Ok(Some(self.tell(Step::Writable, self.streams.key_of(slot))));
+                return Ok(Some(self.report(Step::Writable, self.streams.key_of(slot))));
             }
         }
         self.events.wanted = false;

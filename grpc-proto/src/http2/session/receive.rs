@@ -1,151 +1,22 @@
-//! Bytes in: from the receive buffer to frames, without copying what lies whole in it.
+//! Frames in: what the header of each decides, and DATA.
 
+use super::Session;
+use super::poll::Step;
 use super::reader::{Data, Next};
-use super::{Event, ResetReason, Session};
-use crate::http2::fields::Part;
+use crate::http2::ErrorCode;
 use crate::http2::frame::{FrameHeader, flag, kind};
 use crate::http2::state::Input;
 use crate::http2::stream_key::StreamKey;
 use crate::http2::violation::Violation;
-use crate::http2::{ConnectionError, ErrorCode};
 use crate::planted::{self, Bug};
 use crate::time::Instant;
 
-/// What there is to tell: an [`Event`] without what belongs to it, which waits in [`Session::told`] and
-/// [`Session::received`]. A byte is passed up in a register, through as many `Result`s as there are.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Step {
-    Headers,
-    Data,
-    End,
-    Reset,
-    Deadline,
-    Writable,
-    GoAway,
-}
-
-/// What belongs to the last [`Step`].
-#[derive(Debug)]
-pub(crate) struct Told {
-    /// Of any but [`Step::GoAway`].
-    pub(crate) key: StreamKey,
-    /// Of [`Step::Headers`].
-    pub(crate) part: Part,
-    /// Likewise.
-    pub(crate) end_stream: bool,
-    /// Of [`Step::Reset`].
-    pub(crate) reset: ResetReason,
-}
-
-impl Told {
-    pub(super) const fn nothing() -> Self {
-        Told {
-            key: StreamKey::new(0, 0),
-            part: Part::Request,
-            end_stream: false,
-            reset: ResetReason::Peer(ErrorCode::NO_ERROR),
-        }
-    }
-}
-
-/// A frame that was handled may have something to tell.
+/// A frame that was handled may lead to an event.
 pub(super) type Handled = Result<Option<Step>, Violation>;
 
 impl Session {
-    /// Takes the next event out of `input`, which is advanced past what was understood.
-    ///
-    /// `None` with empty input: more input is needed. `None` with input left: output must be pulled
-    /// first, because replies or new streams have reached their limit. Empty input is how time alone
-    /// passes.
-    ///
-    /// # Errors
-    /// What ended the connection, again and again, after every open stream has had its last event.
-    pub fn poll(
-        &mut self,
-        input: &mut &[u8],
-        now: Instant,
-    ) -> Result<Option<Event>, ConnectionError> {
-        let Some(step) = self.poll_step(input, now)? else { return Ok(None) };
-        let key = self.told.key;
-        Ok(Some(match step {
-            Step::Headers => Event::Headers {
-                stream: key,
-                part: self.told.part,
-                status: self.received_status(),
-                fields: self.take_received(),
-                end_stream: self.told.end_stream,
-            },
-            Step::Data => Event::Data(key),
-            Step::End => Event::End(key),
-            Step::Reset => Event::Reset(key, self.told.reset.clone()),
-            Step::Deadline => Event::Deadline(key),
-            Step::Writable => Event::Writable(key),
-            Step::GoAway => {
-                let (last_stream, code) = self.last_goaway();
-                Event::GoAway { last_stream, code }
-            }
-        }))
-    }
-
-    /// Something of a stream is to be told.
-    #[inline]
-    pub(super) fn tell(&mut self, step: Step, key: StreamKey) -> Step {
-        self.told.key = key;
-        step
-    }
-
-    /// A stream is over before its time, and that is to be told.
-    pub(super) fn tell_reset(&mut self, key: StreamKey, reason: ResetReason) -> Step {
-        self.told.reset = reason;
-        self.tell(Step::Reset, key)
-    }
-
-    /// A field block is to be told of.
-    #[inline]
-    pub(super) fn tell_head(&mut self, key: StreamKey, part: Part, end_stream: bool) -> Step {
-        (self.told.part, self.told.end_stream) = (part, end_stream);
-        self.tell(Step::Headers, key)
-    }
-
-    /// As [`Session::poll`], but leaves the fields of a head in [`Session::received`].
-    pub(crate) fn poll_step(
-        &mut self,
-        input: &mut &[u8],
-        now: Instant,
-    ) -> Result<Option<Step>, ConnectionError> {
-        self.run_timers(!input.is_empty(), now);
-        loop {
-            // What a frame led to comes before what the next one does, however the bytes were cut.
-            if self.needs_attention(now)
-                && let Some(step) = self.poll_pending(now)?
-            {
-                return Ok(Some(step));
-            }
-            match self.read(input, now) {
-                Ok(None) if self.events.are_wanted() => {}
-                Ok(None) => {
-                    // The last stream may have gone with what was just read: its time is now, however the bytes were
-                    // cut, and whether or not there is output to be pulled.
-                    if self.timers.just_idle {
-                        self.start_idling(now);
-                    }
-                    self.guard.on_poll(!input.is_empty());
-                    // Input that is left waits for a pull too.
-                    if self.timers.backlog == Instant::NEVER
-                        && (!input.is_empty() || self.has_output())
-                    {
-                        self.note_backlog(now);
-                    }
-                    return Ok(None);
-                }
-                Ok(step) => return Ok(step),
-                Err(violation) => self.misbehaved(violation, input),
-            }
-        }
-    }
-
     /// Reads on until there is an event, something that led to one, or no more input.
-    fn read(&mut self, input: &mut &[u8], now: Instant) -> Handled {
+    pub(super) fn read(&mut self, input: &mut &[u8], now: Instant) -> Handled {
         loop {
             if self.events.are_wanted() || (self.reader.is_between_frames() && self.is_backlogged())
             {
@@ -167,7 +38,7 @@ impl Session {
                 }
                 Next::PadLength(header, padding) => self.begin_data(header, Some(padding), now)?,
                 Next::Data(Some(key)) if self.is_live(key) => {
-                    return Ok(Some(self.tell(Step::Data, key)));
+                    return Ok(Some(self.report(Step::Data, key)));
                 }
                 Next::Data(key) => {
                     let skipped = self.take_data(input, usize::MAX).len() as u32;
@@ -342,23 +213,23 @@ impl Session {
             return Err(Violation::FrameOnStreamZero);
         }
         // The octet that tells the padding counts too, and is consumed by now.
-        let told = u32::from(padding.is_some());
+        let pad_octet = u32::from(padding.is_some());
         let padding = u32::from(padding.unwrap_or(0));
-        if padding + told > header.len {
+        if padding + pad_octet > header.len {
             return Err(Violation::PaddingTooLong);
         }
-        let len = header.len - padding - told;
+        let len = header.len - padding - pad_octet;
         let end_stream = header.has(flag::END_STREAM);
         if !self.conn_recv.receive(header.len) {
             return Err(Violation::ConnectionWindowOverrun);
         }
-        self.conn_recv.release(told);
+        self.conn_recv.release(pad_octet);
         if self.estimate.is_on() {
             self.estimate.on_data(header.len, now);
         }
         self.stats.data_received += u64::from(len);
         self.guard.on_data(len, end_stream, &self.limits)?;
-        let key = self.accept_data(header, told, len, end_stream, now)?;
+        let key = self.accept_data(header, pad_octet, len, end_stream, now)?;
         self.reader.begin_data(Data { key, remaining: len, padding, end_stream });
         Ok(())
     }
@@ -367,7 +238,7 @@ impl Session {
     fn accept_data(
         &mut self,
         header: FrameHeader,
-        told: u32,
+        pad_octet: u32,
         len: u32,
         end_stream: bool,
         now: Instant,
@@ -406,8 +277,8 @@ impl Session {
             self.sample_stream(slot, header.len);
         }
         let key = self.streams.key_of(slot);
-        if told > 0 {
-            self.consume(key, told);
+        if pad_octet > 0 {
+            self.consume(key, pad_octet);
         }
         // Credit that was not worth a frame may be now.
         self.queue_credit(slot);
@@ -471,7 +342,7 @@ impl Session {
         let needs_event = !stream.reported;
         self.step(key.slot(), Input::RecvData { end_stream: true });
         self.vacate_if_done(key.slot());
-        needs_event.then(|| self.tell(Step::End, key))
+        needs_event.then(|| self.report(Step::End, key))
     }
 }
 

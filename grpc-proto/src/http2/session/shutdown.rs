@@ -2,7 +2,7 @@
 
 use super::ending::{GRACEFUL, MAX_AGE, MAX_IDLE};
 use super::lifecycle::Closing;
-use super::receive::Step;
+use super::poll::Step;
 use super::{ConnectionError, Foreign, ResetReason, Session, Side};
 use crate::http2::CloseReason;
 use crate::http2::error_code::ErrorCode;
@@ -227,7 +227,7 @@ impl Session {
                     true => ResetReason::Connection(error),
                     false => ResetReason::NeverSent(error),
                 };
-                return Ok(Some(self.tell_reset(key, reason)));
+                return Ok(Some(self.report_reset(key, reason)));
             }
         }
         // Nothing is received or sent any more, and the last bytes may take a while to leave.
@@ -254,7 +254,7 @@ impl Session {
                     true => ResetReason::GoAway(code),
                     false => ResetReason::NeverSent(ConnectionError::Closed(Some(code))),
                 };
-                return Some(self.tell_reset(key, reason));
+                return Some(self.report_reset(key, reason));
             }
         }
         self.ending.end_sweep();

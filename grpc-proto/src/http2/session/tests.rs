@@ -121,8 +121,8 @@ fn keys(session: &Session) -> Vec<StreamKey> {
 #[test]
 fn what_a_session_shows_of_itself_is_what_came_and_went() {
     let mut session = server();
-    assert!(session.is_greeted());
-    assert!(!Session::new(Side::Server, &Config::default(), 0, Instant::ZERO).is_greeted());
+    assert!(session.settings_received());
+    assert!(!Session::new(Side::Server, &Config::default(), 0, Instant::ZERO).settings_received());
     assert_eq!((session.slots(), session.streams().count(), session.occupied()), (0, 0, 0));
     poll(&mut session, &request(1, 0));
     poll(&mut session, &request(3, 1));
@@ -147,7 +147,7 @@ fn what_a_session_shows_of_itself_is_what_came_and_went() {
         wanted: 0,
         queued: 0,
         wants_room: false,
-        is_terminal: false,
+        is_reported: false,
     };
     let half_closed = StreamView {
         index: 1,
@@ -177,7 +177,7 @@ fn what_a_session_shows_of_itself_is_what_came_and_went() {
     assert_eq!(session.streams().next().map(|stream| stream.send_window), Some(5));
     session.release(second);
     session.mute(first);
-    assert!(session.streams().all(|stream| stream.is_terminal));
+    assert!(session.streams().all(|stream| stream.is_reported));
 }
 
 #[test]
