@@ -5,6 +5,7 @@
 
 mod bucket;
 mod close;
+pub(crate) mod deadlines;
 mod error_code;
 pub mod fields;
 pub mod flow;
@@ -15,7 +16,6 @@ pub mod settings;
 pub mod state;
 pub(crate) mod stream;
 mod stream_key;
-pub(crate) mod timers;
 mod violation;
 
 pub use close::{CloseCounts, CloseReason};

@@ -1,6 +1,7 @@
 //! A connection of either role: what is known about it, and the verbs of the application.
 
 mod budgets;
+mod control_frames;
 mod control_queue;
 mod decode_memo;
 mod encode_memo;
@@ -8,11 +9,11 @@ mod ending;
 mod estimate;
 mod event;
 mod field_blocks;
-mod frames;
 mod guard;
 mod headers;
 mod inspect;
 mod lifecycle;
+mod operations;
 mod pending_events;
 mod poll;
 mod reader;
@@ -21,18 +22,17 @@ mod recently_closed;
 mod schedule;
 mod shutdown;
 mod streams;
-mod time;
+mod timers;
 mod transmit;
-mod verbs;
 
 use alloc::collections::VecDeque;
 
+use super::deadlines::Deadlines;
 use super::flow::{DEFAULT_WINDOW, RecvWindow, SendWindow};
 use super::queue::BufferPool;
 use super::settings::PeerSettings;
 use super::stream::Prepared;
 use super::stream_key::StreamKey;
-use super::timers::Deadlines;
 use crate::config::{Config, Limits};
 use crate::hpack::FieldList;
 use crate::time::Instant;
@@ -52,7 +52,7 @@ pub(crate) use poll::Step;
 use reader::Reader;
 use schedule::Schedule;
 use streams::StreamTable;
-use time::Timers;
+use timers::Timers;
 
 /// An HTTP/2 connection as a pure state machine.
 ///

@@ -64,7 +64,7 @@ fn there_is_room_below_the_mark_and_until_the_end() {
 /// Jitter and payloads of PINGs come from it: the published first output of splitmix64 for the seed 0.
 #[test]
 fn entropy_is_spread_as_splitmix64_does() {
-    assert_eq!(time::mix(0), 0xe220_a839_7b1d_cdaf);
+    assert_eq!(timers::mix(0), 0xe220_a839_7b1d_cdaf);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::lifecycle::Closing;
 use super::schedule::QUANTUM;
-use super::time::LEAST_PROGRESS;
+use super::timers::LEAST_PROGRESS;
 use super::{Session, Side};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::frame::{self, flag, kind};

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::lifecycle::Closing;
-use super::time::LEAST_PROGRESS;
+use super::timers::LEAST_PROGRESS;
 use super::{OpenError, Session, Side, StreamError};
 use crate::hpack::FieldList;
 use crate::http2::error_code::ErrorCode;

@@ -3,7 +3,7 @@
 use super::lifecycle::Closing;
 use super::poll::Step;
 use super::receive::Handled;
-use super::time::{LEAST_PROGRESS, first_keepalive};
+use super::timers::{LEAST_PROGRESS, first_keepalive};
 use super::{ResetReason, Session, Side};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::state::Input;
