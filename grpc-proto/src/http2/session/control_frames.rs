@@ -1,9 +1,11 @@
 //! Control frames that came in (RFC 9113 §6.4–§6.9).
 
+use super::keepalive::first_keepalive;
 use super::lifecycle::Closing;
 use super::poll::Step;
 use super::receive::Handled;
-use super::timers::{LEAST_PROGRESS, first_keepalive};
+use super::timeouts::LEAST_PROGRESS;
+use super::timers::Timer;
 use super::{ResetReason, Session, Side};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::state::Input;
@@ -47,7 +49,7 @@ impl Session {
             if !self.send_window.open(increment) {
                 return Err(Violation::WindowOverflow);
             }
-            if self.timers.window != Instant::NEVER {
+            if self.timers.is_set(Timer::Window) {
                 self.note_opened_window();
             }
             return Ok(None);
@@ -109,7 +111,7 @@ impl Session {
 
     pub(super) fn on_settings_ack(&mut self) -> Handled {
         self.guard.on_settings_ack()?;
-        self.timers.settings_ack = Instant::NEVER;
+        self.timers.clear(Timer::SettingsAck);
         self.settings_bind();
         Ok(None)
     }
@@ -137,7 +139,7 @@ impl Session {
                 // A message that was begun under the larger window may need credit to go on.
                 self.queue_credit(slot);
                 if was_closed {
-                    self.note_reopened(slot, self.timers.seen);
+                    self.note_reopened(slot, self.timers.now());
                 }
             }
         }
@@ -167,7 +169,7 @@ impl Session {
         let old = self.peer.initial_window_size;
         self.peer = new;
         self.reader.on_settings();
-        self.timers.settings = Instant::NEVER;
+        self.timers.clear(Timer::Settings);
         self.control.ack_settings();
         if old != new.initial_window_size {
             for slot in 0..self.streams.slots() {
@@ -195,7 +197,7 @@ impl Session {
         if code == ErrorCode::ENHANCE_YOUR_CALM && debug == b"too_many_pings" && is_client {
             // A client that was told so doubles its keepalive time (gRFC A8): once, however often it is told here.
             let span = first_keepalive(self.side, &self.limits);
-            self.timers.keepalive_span = span.map(|span| span.saturating_mul(2));
+            self.timers.set_keepalive(span.map(|span| span.saturating_mul(2)));
         }
         Ok(Some(Step::GoAway))
     }

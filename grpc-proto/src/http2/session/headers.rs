@@ -209,7 +209,7 @@ impl Session {
         self.streams.note_closed(id, cause);
         if self.streams.occupied() == 0 {
             // What its block took is given back like that of a call.
-            self.timers.idle();
+            self.timers.on_idle();
         }
         self.stats.resets_sent += 1;
         self.control.reset(id, code);

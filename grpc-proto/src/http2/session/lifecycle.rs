@@ -1,5 +1,6 @@
 //! Stream records: from the first frame of a stream to the moment when wire and application are done with it.
 
+use super::timers::Timer;
 use super::{ResetReason, Session, Side, StreamError};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::state::{Cause, Input, State};
@@ -35,7 +36,7 @@ impl Session {
 
     pub(super) fn occupy(&mut self, id: u32, now: Instant) -> StreamKey {
         if self.streams.occupied() == 0 {
-            self.timers.busy(now);
+            self.timers.on_busy(now);
         }
         self.stats.streams_opened += 1;
         self.streams.occupy(id, self.recv_base, self.peer.initial_window_size)
@@ -48,7 +49,7 @@ impl Session {
         }
         self.held -= self.streams[slot].recv.held() as usize;
         if self.streams.occupied() == 0 {
-            self.timers.idle();
+            self.timers.on_idle();
         }
     }
 
@@ -67,7 +68,7 @@ impl Session {
         stream.stalled_since = Instant::NEVER;
         stream.receiving_since = Instant::NEVER;
         if self.schedule.leave_round_robin(stream) {
-            self.timers.window = Instant::NEVER;
+            self.timers.clear(Timer::Window);
         }
         let id = stream.id;
         if stream.head.is_some() || stream.trailers.is_some() {

@@ -12,6 +12,7 @@ mod field_blocks;
 mod guard;
 mod headers;
 mod inspect;
+mod keepalive;
 mod lifecycle;
 mod operations;
 mod pending_events;
@@ -22,6 +23,7 @@ mod recently_closed;
 mod schedule;
 mod shutdown;
 mod streams;
+mod timeouts;
 mod timers;
 mod transmit;
 
@@ -232,6 +234,21 @@ impl Session {
             + self.events.heap_bytes()
             + self.pool.heap_bytes()
             + self.blocks.heap_bytes()
+    }
+
+    /// Gives pooled memory back: an idle connection is small.
+    fn trim(&mut self) {
+        // The first stream that is opened switches the timer off.
+        debug_assert_eq!(self.streams.occupied(), 0);
+        self.streams.trim();
+        self.deadlines.shrink();
+        self.pool.shrink();
+        self.schedule.trim();
+        (self.credit, self.hungry) = Default::default();
+        self.reader.trim();
+        self.blocks.trim();
+        self.control.trim();
+        self.events.trim();
     }
 }
 

@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::lifecycle::Closing;
-use super::timers::LEAST_PROGRESS;
+use super::timeouts::LEAST_PROGRESS;
+use super::timers::Timer;
 use super::{OpenError, Session, Side, StreamError};
 use crate::hpack::FieldList;
 use crate::http2::error_code::ErrorCode;
@@ -260,10 +261,8 @@ impl Session {
         let stream = &mut self.streams[key.slot()];
         let is_still = stream.queue.is_empty() && !stream.has_window();
         if is_still && stream.stalled_since == Instant::NEVER {
-            // Nothing is queued that could be found to stall, and the writer must not wait for ever. What time it is the
-            // next look at the connection tells; the last one may be long ago.
-            self.timers.refused = true;
-            self.timers.sweep_by(self.timers.seen + self.limits.send_stall_timeout);
+            // Nothing is queued that could be found to stall, and the writer must not wait for ever.
+            self.timers.on_refused_writer(self.timers.now() + self.limits.send_stall_timeout);
         }
         StreamError::Full
     }
@@ -416,7 +415,7 @@ impl Session {
         if stream.receiving_since == Instant::NEVER || stream.received_since >= LEAST_PROGRESS {
             stream.receiving_since = now;
             stream.received_since = 0;
-            self.timers.sweep_by(due);
+            self.timers.set_by(Timer::Stall, due);
         }
         // The window may have shrunk to where the rest of a reservation is worth a frame.
         self.queue_credit(key.slot());
@@ -428,7 +427,7 @@ impl Session {
         if stream.receiving_since != Instant::NEVER && stream.recv.window() > 0 {
             stream.receiving_since = now;
             stream.received_since = 0;
-            self.timers.sweep_by(now + self.limits.progress_timeout);
+            self.timers.set_by(Timer::Stall, now + self.limits.progress_timeout);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The next event: from input, from time, or from what happened before.
 
+use super::timers::Timer;
 use super::{ConnectionError, Event, ResetReason, Session};
 use crate::http2::ErrorCode;
 use crate::http2::fields::Part;
@@ -118,12 +119,12 @@ impl Session {
                 Ok(None) => {
                     // The last stream may have gone with what was just read: its time is now, however the bytes were
                     // cut, and whether or not there is output to be pulled.
-                    if self.timers.just_idle {
+                    if self.timers.became_idle() {
                         self.start_idling(now);
                     }
                     self.guard.on_poll(!input.is_empty());
                     // Input that is left waits for a pull too.
-                    if self.timers.backlog == Instant::NEVER
+                    if !self.timers.is_set(Timer::Backlog)
                         && (!input.is_empty() || self.has_output())
                     {
                         self.note_backlog(now);

@@ -60,7 +60,7 @@ impl Session {
                 Next::PrefaceBegun => self.release_settings(now),
                 Next::Preface => {
                     self.release_settings(now);
-                    self.timers.preface_came(&self.limits, now);
+                    self.timers.on_preface(&self.limits, now);
                 }
                 Next::Foreign(foreign) => {
                     *input = &[];

@@ -3,6 +3,7 @@
 use super::ending::{GRACEFUL, MAX_AGE, MAX_IDLE};
 use super::lifecycle::Closing;
 use super::poll::Step;
+use super::timers::Timer;
 use super::{ConnectionError, Foreign, ResetReason, Session, Side};
 use crate::http2::CloseReason;
 use crate::http2::error_code::ErrorCode;
@@ -71,7 +72,7 @@ impl Session {
         if !self.ending.begin_drain(reason) {
             return;
         }
-        if self.timers.preface != Instant::NEVER {
+        if self.timers.is_set(Timer::Preface) {
             // A client whose preface has not come has no call to be waited for. If it is under way, the GOAWAY says that
             // no stream was processed, so that its calls can be retried elsewhere.
             self.release_settings(now);
@@ -79,13 +80,13 @@ impl Session {
             return;
         }
         if let Some(grace) = self.limits.drain_grace {
-            self.timers.drain_by(now + grace);
+            self.timers.set(Timer::Drain, now + grace);
         }
         if self.side == Side::Server {
             self.control.goaway(0x7fff_ffff, ErrorCode::NO_ERROR, reason);
             let payload = self.drain_payload();
             self.control.ping(payload);
-            self.timers.drain_ping_by(now + self.limits.keepalive_timeout);
+            self.timers.set(Timer::DrainPing, now + self.limits.keepalive_timeout);
         }
     }
 
@@ -107,7 +108,7 @@ impl Session {
 
     /// The round trip of the drain is over: names the last stream that will be served.
     pub(super) fn send_last_goaway(&mut self) {
-        self.timers.drain_ping = Instant::NEVER;
+        self.timers.clear(Timer::DrainPing);
         if self.ending.sent().is_none() {
             let (last, reason) = (self.streams.last_peer_id(), self.ending.drain_reason());
             self.ending.on_sent(last);
@@ -186,7 +187,7 @@ impl Session {
     /// The time is over for which SETTINGS are held back. What can be no preface any more gets its answer when enough of it is
     /// there, and no frame.
     pub(super) fn end_hold(&mut self, now: Instant) {
-        self.timers.hold = Instant::NEVER;
+        self.timers.clear(Timer::SettingsHold);
         if self.reader.may_be_http2() {
             self.release_settings(now);
         }
@@ -196,7 +197,7 @@ impl Session {
     #[cold]
     pub(super) fn release_settings(&mut self, now: Instant) {
         if self.control.release_settings(&self.limits) {
-            self.timers.settings_released(&self.limits, now);
+            self.timers.on_settings_released(&self.limits, now);
         }
     }
 
@@ -204,7 +205,7 @@ impl Session {
     pub(super) fn fail_with(&mut self, error: ConnectionError, code: ErrorCode, debug: &str) {
         if self.fail(error) {
             // SETTINGS are the first frame, whatever follows (RFC 9113 §3.4).
-            self.release_settings(self.timers.seen);
+            self.release_settings(self.timers.now());
             self.control.goaway(self.streams.last_peer_id(), code, debug);
         }
     }

@@ -2,7 +2,8 @@
 
 use super::lifecycle::Closing;
 use super::schedule::QUANTUM;
-use super::timers::LEAST_PROGRESS;
+use super::timeouts::LEAST_PROGRESS;
+use super::timers::Timer;
 use super::{Session, Side};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::frame::{self, flag, kind};
@@ -19,7 +20,7 @@ impl Session {
     /// Nothing appended means that nothing waits, or that it waits for the peer. Frames are made here
     /// and not before, so that a call that is cancelled in time costs no bytes.
     pub fn poll_transmit(&mut self, out: &mut Transmit, now: Instant) {
-        self.timers.seen = now;
+        self.timers.set_now(now);
         for buffer in out.take_spent() {
             // What was written late comes back to a connection that keeps nothing any more.
             if !self.is_trimmed() {
@@ -29,12 +30,12 @@ impl Session {
         self.write_frames(out, now);
         if self.send_window.available() == 0 {
             self.note_closed_window(now);
-        } else if self.timers.window != Instant::NEVER {
+        } else if self.timers.is_set(Timer::Window) {
             // A small increment was all that the output waited for.
-            self.timers.window = Instant::NEVER;
+            self.timers.clear(Timer::Window);
         }
         // The timers of an idle connection run from here, even if nothing is read for hours.
-        if self.timers.just_idle {
+        if self.timers.became_idle() {
             self.start_idling(now);
         }
     }
@@ -42,7 +43,7 @@ impl Session {
     fn write_frames(&mut self, out: &mut Transmit, now: Instant) {
         let budget = out.len() + self.limits.transmit_budget as usize;
         self.guard.on_pull();
-        self.timers.pulled();
+        self.timers.on_pull();
         if !self.control.is_empty() {
             self.control.pull(out.head());
         }
@@ -275,7 +276,7 @@ impl Session {
                 stream.stalled_since = now;
                 stream.sent_since = 0;
                 stream.sent_before = self.stats.data_sent as u32;
-                self.timers.sweep_by(now + self.limits.send_stall_timeout);
+                self.timers.set_by(Timer::Stall, now + self.limits.send_stall_timeout);
             }
         }
         // A turn in which nothing left has made no room: to say so would wake a writer in vain, and behind the last
