@@ -11,11 +11,13 @@ use super::template::Templates;
 use super::{CallKey, Connection, Message, Processed, Reason, Role, SendError};
 use crate::hpack::{Field, Token};
 use crate::http2::fields::Part;
+use crate::http2::late_field::{LateField, LateValue};
 use crate::http2::{ErrorCode, Session, Side};
 use crate::metadata::{Metadata, decode_bin, is_application};
 use crate::record::{Digest, EventKind, Note};
 use crate::status::{Code, Status, decode_message};
 use crate::time::Instant;
+use crate::timeout::TimeoutText;
 
 /// The role of a client.
 #[derive(Debug)]
@@ -78,7 +80,11 @@ impl Role for Client {
 impl sealed::Role for Client {
     const SIDE: Side = Side::Client;
 
-    fn new(_: &mut Session) -> Self {
+    fn new(session: &mut Session) -> Self {
+        session.use_late_field(LateField {
+            token: Token::GrpcTimeout,
+            value: |left| LateValue::new(TimeoutText::new(left).as_bytes()),
+        });
         Client { templates: Templates::default(), foreign: Vec::new() }
     }
 
@@ -223,7 +229,7 @@ impl Connection<Client> {
         if let Some(deadline) = deadline {
             call.deadline = deadline;
             self.session.set_deadline(key, deadline);
-            self.session.set_timeout(key, deadline);
+            self.session.set_late_field(key, deadline);
         }
         Ok(key)
     }

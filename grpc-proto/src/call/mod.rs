@@ -553,7 +553,7 @@ impl<R: Role> Connection<R> {
             let may_decompress = call.may_decompress;
             self.session.take_data(input, part);
             let Some(prefix) = prefix else {
-                self.session.note_progress(key, part, now);
+                self.session.on_read_progress(key, part, now);
                 return None;
             };
             match Prefix::parse(prefix, limit, may_decompress) {
@@ -567,7 +567,7 @@ impl<R: Role> Connection<R> {
     fn begin_assembly(&mut self, key: CallKey, prefix: Prefix) {
         // What the frame under way brings whole is within the window already.
         if prefix.len > self.session.data_remaining() {
-            self.session.expect_message(key, prefix.len + PREFIX as u32);
+            self.session.reserve_read(key, prefix.len + PREFIX as u32);
         }
         // A used buffer may be large: it is lent to what may become that large, not to whoever claims that it will.
         let most = self.session.message_window(key);
@@ -590,11 +590,11 @@ impl<R: Role> Connection<R> {
         framing.add(part, || session.message_window(key));
         if framing.missing() > 0 {
             self.spare += framing.spare();
-            self.session.note_progress(key, part.len(), now);
+            self.session.on_read_progress(key, part.len(), now);
             return None;
         }
         let (buf, compressed) = framing.finish();
-        self.session.note_complete(key);
+        self.session.end_read(key);
         if !self.session.limits().manual_credit {
             self.session.consume(key, (buf.len() + PREFIX) as u32);
         }

@@ -52,6 +52,11 @@ impl Role for Server {
     type Event<'i> = Event<'i>;
 }
 
+/// What a client of HTTP/1 gets.
+const HTTP1_ANSWER: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
+content-type: text/plain\r\nconnection: close\r\ncontent-length: 59\r\n\r\n\
+This is a gRPC server: speak HTTP/2 with prior knowledge.\r\n";
+
 impl sealed::Role for Server {
     const SIDE: Side = Side::Server;
 
@@ -62,6 +67,7 @@ impl sealed::Role for Server {
         let mut trailers = FieldList::new();
         trailers.push_known(Token::GrpcStatus, b"0");
         session.prepare(Prepared::TRAILERS_OK, trailers);
+        session.set_http1_answer(HTTP1_ANSWER);
         Server(())
     }
 

@@ -1,7 +1,7 @@
 //! Heads of calls that were made before: most calls repeat one of a few, byte for byte.
 //!
 //! A client calls few methods, mostly without metadata of its own, so the field list of a head is
-//! kept, and so is its encoding: a call encodes only what is its own (see [`Pending::Call`]).
+//! kept, and so is its encoding: a call encodes only what is its own (see [`Pending::Template`]).
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -80,7 +80,7 @@ impl Templates {
             }
             _ => FieldList::new(),
         };
-        Ok(Pending::Call { place: Prepared::request(place), own })
+        Ok(Pending::Template { place: Prepared::request(place), own })
     }
 
     /// Keeps a head in the place of one that nothing refers to.
@@ -96,7 +96,7 @@ impl Templates {
         let template = Template::new(head);
         let unused = match self.kept.len() {
             KEPT => (0..KEPT).map(|n| (self.next + n) % KEPT).find(|&place| {
-                !session.is_call_awaited(Prepared::request(place))
+                !session.is_template_awaited(Prepared::request(place))
                     || planted::is(Bug::TemplateReused)
             }),
             next => Some(next),
@@ -193,7 +193,7 @@ mod tests {
             let head = CallHead::new(&path, "localhost");
             let pending = self.templates.head(&head, false, &mut self.session).expect("a head");
             let place = match &pending {
-                Pending::Call { place, .. } => Some(*place),
+                Pending::Template { place, .. } => Some(*place),
                 _ => None,
             };
             self.session.open_with(pending, Instant::ZERO).expect("room for a call");

@@ -236,6 +236,15 @@ impl Token {
         )
     }
 
+    /// Whether a value may begin or end with spaces, which RFC 9113 §8.2.1 forbids: `grpc-message`.
+    ///
+    /// The gRPC specification has its sender leave spaces as they are, and the C core does so at the edges
+    /// too. To refuse such a message would turn the status that it explains into another one.
+    #[inline]
+    pub(crate) const fn may_be_padded(self) -> bool {
+        matches!(self, Token::GrpcMessage)
+    }
+
     /// Whether gRPC keeps the field to itself: it starts with `grpc-` and is not one of the two that
     /// reach the application (`grpc-previous-rpc-attempts`, `grpc-retry-pushback-ms`).
     #[inline]

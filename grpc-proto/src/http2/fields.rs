@@ -41,7 +41,7 @@ pub fn check(list: &FieldList, part: Part) -> Result<Checked, Violation> {
     let mut hosts = 0;
     let mut connect = false;
     for field in list.iter() {
-        if !field.flags.is_valid() && !is_padded_message(&field) {
+        if !field.flags.is_valid() && !is_padded_text(&field) {
             return Err(match (field.flags.is_name_valid(), field.token) {
                 (false, Token::UnknownPseudo) => Violation::UnknownPseudoField,
                 (false, _) => Violation::FieldName,
@@ -132,13 +132,10 @@ pub(crate) fn decides(token: Token) -> bool {
     matches!(token, Method | Scheme | Path | Authority | Protocol | Status | Te | ContentLength)
 }
 
-/// Whether the one thing wrong with the field is that a `grpc-message` begins or ends with a space.
-///
-/// The gRPC specification has its sender leave spaces as they are, and the C core does so at the edges
-/// too. To refuse such a message would turn the status that it explains into another one.
-fn is_padded_message(field: &Field<'_>) -> bool {
+/// Whether the one thing wrong with the field is that its value begins or ends with a space, and that is its right.
+fn is_padded_text(field: &Field<'_>) -> bool {
     let line_or_nul = |byte: &u8| matches!(byte, 0 | b'\r' | b'\n');
-    field.token == Token::GrpcMessage
+    field.token.may_be_padded()
         && field.flags.is_name_valid()
         && !field.value.iter().any(line_or_nul)
 }

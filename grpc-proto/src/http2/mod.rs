@@ -1,4 +1,5 @@
-//! HTTP/2 (RFC 9113) for either role, without knowledge of gRPC.
+//! HTTP/2 (RFC 9113) for either role, without knowledge of gRPC. What the calls above need of it is said in general terms:
+//! a field that is written when its section leaves, a prefix before a payload, a part of a body that is received as a whole.
 //!
 //! [`Session`] is the whole of it: bytes go in through [`Session::poll`], frames come out of
 //! [`Session::poll_transmit`]. The parts below are public for tools, tests and fuzzers.
@@ -10,6 +11,7 @@ mod error_code;
 pub mod fields;
 pub mod flow;
 pub mod frame;
+pub(crate) mod late_field;
 pub(crate) mod queue;
 mod session;
 pub mod settings;

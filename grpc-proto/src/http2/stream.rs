@@ -17,11 +17,12 @@ pub(crate) enum Pending {
     Prepared(Prepared),
     /// A list of its own, and the memo it is compared with.
     Fields(FieldList, Prepared),
-    /// A call: a prepared head that is the same for every call of its method, around its timeout and before its metadata.
-    Call {
+    /// A request from a template: fields that are the same for all its requests, around the late field, and fields of its
+    /// own behind them. Its stream half-closes with DATA, an empty frame if there is no body.
+    Template {
         /// [`Prepared::request`].
         place: Prepared,
-        /// Metadata.
+        /// What is not in the template.
         own: FieldList,
     },
 }
@@ -34,7 +35,7 @@ impl Pending {
     fn heap_bytes(&self) -> usize {
         match self {
             Pending::None | Pending::Prepared(_) => 0,
-            Pending::Fields(list, _) | Pending::Call { own: list, .. } => list.heap_bytes(),
+            Pending::Fields(list, _) | Pending::Template { own: list, .. } => list.heap_bytes(),
         }
     }
 }
@@ -59,12 +60,12 @@ impl Prepared {
     /// How many heads of requests are kept.
     pub(crate) const REQUESTS: usize = 8;
 
-    /// The fields before `grpc-timeout` of a kept request, one of [`Prepared::REQUESTS`].
+    /// The fields before the late field of a kept request, one of [`Prepared::REQUESTS`].
     pub(crate) const fn request(place: usize) -> Self {
         Prepared((Self::FIXED + 2 * place) as u8)
     }
 
-    /// The fields after `grpc-timeout` of the same request.
+    /// The fields after the late field of the same request.
     pub(crate) const fn after(self) -> Self {
         Prepared(self.0 + 1)
     }
@@ -132,8 +133,8 @@ pub(crate) struct Stream {
     pub(crate) head: Pending,
     /// Our head was given, whether it has left or not.
     pub(crate) has_head: bool,
-    /// The deadline that the head's `grpc-timeout` will tell, or `NEVER`.
-    pub(crate) deadline: Instant,
+    /// What the head's late field counts to, or `NEVER`.
+    pub(crate) late_until: Instant,
     pub(crate) queue: SendQueue,
     /// What the session counts for the queue.
     pub(crate) counted: usize,
@@ -181,7 +182,7 @@ impl Stream {
             in_round_robin: false,
             head: Pending::None,
             has_head: false,
-            deadline: Instant::NEVER,
+            late_until: Instant::NEVER,
             queue: SendQueue::default(),
             counted: 0,
             trailers: Pending::None,
@@ -221,7 +222,7 @@ impl Stream {
         self.receiving_since = Instant::NEVER;
         self.sample = 0;
         self.send = SendWindow::new(send_window);
-        self.deadline = Instant::NEVER;
+        self.late_until = Instant::NEVER;
         self.ending = false;
         self.wants_room = false;
         self.send_reserved = 0;

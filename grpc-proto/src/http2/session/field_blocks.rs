@@ -1,11 +1,12 @@
 //! Field blocks in and out: the tables of HPACK, blocks in several frames, and memos of blocks that repeat.
 //!
-//! gRPC repeats itself: once the tables are warm, the block of a call is mostly the same few indexed
+//! Header sections repeat: once the tables are warm, the block of a request is mostly the same few indexed
 //! bytes as the last one's. A memo is keyed by the bytes (or the list) and the generation of the
 //! dynamic table: as long as neither has changed, the other side of the coding has not either. What
 //! does change from call to call, a trace id or a timeout, is set into the memo (see [`DecodeMemo`]).
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::decode_memo::{DecodeMemo, MEMO_LIST};
 use super::encode_memo::EncodeMemo;
@@ -13,10 +14,10 @@ use crate::config::Limits;
 use crate::hpack::{DecodeError, Decoder, Encoder, FieldList, ListLimits, ListOutcome, Token};
 use crate::http2::fields::{self, Checked, Part};
 use crate::http2::frame;
+use crate::http2::late_field::{LateField, LateValue};
 use crate::http2::stream::{Pending, Prepared};
 use crate::http2::violation::Violation;
 use crate::planted::{self, Bug};
-use crate::timeout::TimeoutText;
 use crate::transmit::Transmit;
 
 /// Lists kept for reuse; more calls at once than this allocate theirs.
@@ -43,6 +44,8 @@ pub(super) struct FieldBlocks {
     // Sent.
     encoder: Encoder,
     encode_memos: Vec<EncodeMemo>,
+    /// The field that is written when a header section leaves.
+    late_field: Option<LateField>,
 
     /// Lists without fields, kept for their memory.
     lists: Vec<FieldList>,
@@ -78,6 +81,7 @@ impl FieldBlocks {
             error: None,
             encoder: Encoder::with_max_table_size(limits.encoder_table_size),
             encode_memos: (0..Prepared::FIXED).map(|_| EncodeMemo::default()).collect(),
+            late_field: None,
             lists: Vec::new(),
         }
     }
@@ -214,7 +218,13 @@ impl FieldBlocks {
         list
     }
 
-    /// Encodes a pending head straight into the output, as HEADERS and CONTINUATION frames.
+    /// Sets the field that is written when a header section leaves.
+    pub(super) fn set_late_field(&mut self, field: LateField) {
+        self.late_field = Some(field);
+    }
+
+    /// Encodes a pending head straight into the output, as HEADERS and CONTINUATION frames. Where there is `time_left`, the
+    /// late field tells it.
     ///
     /// Inlined, so that the head is looked at where it lies and not copied first.
     #[inline(always)]
@@ -223,24 +233,28 @@ impl FieldBlocks {
         out: &mut Transmit,
         id: u32,
         head: Pending,
-        timeout: Option<TimeoutText>,
+        time_left: Option<Duration>,
         end_stream: bool,
         max_frame_size: u32,
     ) {
         let out = out.head();
         let start = out.len();
         out.extend_from_slice(&[0; frame::HEADER_LEN]);
+        let late = match (self.late_field, time_left) {
+            (Some(field), Some(left)) => Some((field.token, (field.value)(left))),
+            _ => None,
+        };
         match head {
             Pending::None => {}
             Pending::Prepared(place) => self.put_prepared(place, out),
-            Pending::Fields(list, place) => match timeout {
-                Some(timeout) => self.put_list(with_timeout(&list, timeout), place, out),
+            Pending::Fields(list, place) => match late {
+                Some((token, value)) => self.put_list(with_late(&list, token, value), place, out),
                 None => self.put_list(list, place, out),
             },
-            Pending::Call { place, own } => {
+            Pending::Template { place, own } => {
                 self.put_prepared(place, out);
-                if let Some(timeout) = timeout {
-                    self.encoder.encode_value(Token::GrpcTimeout, timeout.as_bytes(), out);
+                if let Some((token, value)) = late {
+                    self.encoder.encode_value(token, value.as_bytes(), out);
                 }
                 self.put_prepared(place.after(), out);
                 if !own.is_empty() {
@@ -281,7 +295,7 @@ impl FieldBlocks {
 
     /// A field block that will not be sent: keeps the memory of its list.
     pub(super) fn recycle_pending(&mut self, head: Pending) {
-        if let Pending::Fields(list, _) | Pending::Call { own: list, .. } = head {
+        if let Pending::Fields(list, _) | Pending::Template { own: list, .. } = head {
             self.recycle_list(list);
         }
     }
@@ -362,13 +376,13 @@ impl Gathered {
     }
 }
 
-/// The list with the value of its `grpc-timeout`, which was left open.
+/// The list with the value of its late field, which was left open.
 #[cold]
-fn with_timeout(list: &FieldList, timeout: TimeoutText) -> FieldList {
+fn with_late(list: &FieldList, late: Token, value: LateValue) -> FieldList {
     let mut filled = FieldList::new();
     for field in list.iter() {
         match field.token {
-            Token::GrpcTimeout => filled.push_known(Token::GrpcTimeout, timeout.as_bytes()),
+            token if token == late => filled.push_known(token, value.as_bytes()),
             _ if field.flags.is_sensitive() => filled.push_sensitive(field.name, field.value),
             _ => filled.push(field.name, field.value),
         }

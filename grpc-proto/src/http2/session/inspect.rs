@@ -115,9 +115,10 @@ impl Session {
         self.blocks.decoder()
     }
 
-    /// Whether a stream still waits to send the call that is prepared at `place`.
-    pub(crate) fn is_call_awaited(&self, call: Prepared) -> bool {
-        let waits = |head: &Pending| matches!(head, Pending::Call { place, .. } if *place == call);
+    /// Whether a stream still waits to send a request from the template that is prepared at this place.
+    pub(crate) fn is_template_awaited(&self, template: Prepared) -> bool {
+        let waits =
+            |head: &Pending| matches!(head, Pending::Template { place, .. } if *place == template);
         self.streams.iter().any(|(_, stream)| waits(&stream.head))
     }
 

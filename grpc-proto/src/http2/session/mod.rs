@@ -31,6 +31,7 @@ use alloc::collections::VecDeque;
 
 use super::deadlines::Deadlines;
 use super::flow::{DEFAULT_WINDOW, RecvWindow, SendWindow};
+use super::late_field::LateField;
 use super::queue::BufferPool;
 use super::settings::PeerSettings;
 use super::stream::Prepared;
@@ -66,6 +67,8 @@ pub struct Session {
     side: Side,
     limits: Limits,
     peer: PeerSettings,
+    /// What a client of HTTP/1 is sent.
+    http1_answer: &'static [u8],
     blocks: FieldBlocks,
     guard: Guard,
 
@@ -122,6 +125,7 @@ impl Session {
         Session {
             side,
             peer: PeerSettings::default(),
+            http1_answer: shutdown::HTTP1_ANSWER,
             blocks: FieldBlocks::new(&limits),
             guard: Guard::new(&limits, now),
             streams: StreamTable::new(side),
@@ -198,6 +202,12 @@ impl Session {
     /// The same fields, to keep.
     pub(crate) fn take_received(&mut self) -> FieldList {
         self.blocks.take_received()
+    }
+
+    /// Sets the field that tells the time that is left when a header section leaves (see
+    /// [`set_late_field`](Self::set_late_field)).
+    pub(crate) fn use_late_field(&mut self, field: LateField) {
+        self.blocks.set_late_field(field);
     }
 
     /// Sets the list behind [`Pending::Prepared`](crate::http2::stream::Pending::Prepared).

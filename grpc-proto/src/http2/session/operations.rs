@@ -133,7 +133,7 @@ impl Session {
         Ok(())
     }
 
-    /// Queues a message by handle behind its prefix.
+    /// Queues payload by handle behind a short prefix, as one frame of the protocol above.
     pub(crate) fn write_framed(
         &mut self,
         key: StreamKey,
@@ -377,9 +377,9 @@ impl Session {
         self.settle_credit(key.slot());
     }
 
-    /// Tells that a message of `len` bytes, all included, has begun; its window opens as far as the
-    /// assembly budget allows.
-    pub(crate) fn expect_message(&mut self, key: StreamKey, len: u32) {
+    /// A part of the body has begun that is to be received as a whole, of `len` bytes: its window opens so far, as soon as
+    /// the assembly budget has room for it.
+    pub(crate) fn reserve_read(&mut self, key: StreamKey, len: u32) {
         let Some(stream) = self.streams.get_mut(key) else { return };
         stream.expected = len.saturating_add(PADDING_ROOM);
         self.claim(key.slot());
@@ -395,10 +395,10 @@ impl Session {
         }
     }
 
-    /// Has the stream's head carry a `grpc-timeout`: what remains until `deadline` when it is sent.
-    pub(crate) fn set_timeout(&mut self, key: StreamKey, deadline: Instant) {
+    /// Has the late field of the stream's head tell what remains until `deadline` when it is sent.
+    pub(crate) fn set_late_field(&mut self, key: StreamKey, deadline: Instant) {
         if let Some(stream) = self.streams.get_mut(key) {
-            stream.deadline = deadline;
+            stream.late_until = deadline;
         }
     }
 
@@ -407,8 +407,8 @@ impl Session {
         self.streams.is_trimmed()
     }
 
-    /// Notes that a stream has received `bytes` of a message and must receive more; it is progress once there are enough.
-    pub(crate) fn note_progress(&mut self, key: StreamKey, bytes: usize, now: Instant) {
+    /// A stream has received `bytes` of such a part and must receive more; it is progress once there are enough.
+    pub(crate) fn on_read_progress(&mut self, key: StreamKey, bytes: usize, now: Instant) {
         let due = now + self.limits.progress_timeout;
         let Some(stream) = self.streams.get_mut(key) else { return };
         stream.received_since = stream.received_since.saturating_add(bytes as u32);
@@ -431,8 +431,8 @@ impl Session {
         }
     }
 
-    /// Notes that a message is complete.
-    pub(crate) fn note_complete(&mut self, key: StreamKey) {
+    /// The part of the body that was to be received as a whole is complete.
+    pub(crate) fn end_read(&mut self, key: StreamKey) {
         let Some(stream) = self.streams.get_mut(key) else { return };
         stream.receiving_since = Instant::NEVER;
         if stream.in_line && planted::is(Bug::LineKept) {

@@ -52,6 +52,12 @@ impl Session {
         self.ending.received().map(|(_, code)| code)
     }
 
+    /// Server: sets what a client that speaks HTTP/1 is sent, a whole response of HTTP/1, before the connection ends.
+    /// Without it that is 505 with a sentence of plain text.
+    pub fn set_http1_answer(&mut self, response: &'static [u8]) {
+        self.http1_answer = response;
+    }
+
     /// Closes at once: GOAWAY with `code`, every open stream ends.
     pub fn close(&mut self, code: ErrorCode) {
         self.fail_with(ConnectionError::ClosedByUs(code), code, "");
@@ -163,7 +169,7 @@ impl Session {
             // Not HTTP/2, so no GOAWAY either: an answer that an HTTP/1 client can show. It stands alone unless our SETTINGS
             // were pulled before, because the client took longer than they are held or they are not; a person or a lenient
             // client can still read it behind them.
-            self.control.replace(HTTP1_ANSWER);
+            self.control.replace(self.http1_answer);
             self.fail(ConnectionError::PeerMisbehaved(violation));
             return;
         }
@@ -263,6 +269,7 @@ impl Session {
     }
 }
 
-const HTTP1_ANSWER: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
-content-type: text/plain\r\nconnection: close\r\ncontent-length: 59\r\n\r\n\
-This is a gRPC server: speak HTTP/2 with prior knowledge.\r\n";
+/// What a client of HTTP/1 gets unless [`Session::set_http1_answer`] says otherwise.
+pub(super) const HTTP1_ANSWER: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
+content-type: text/plain\r\nconnection: close\r\ncontent-length: 49\r\n\r\n\
+This server speaks HTTP/2 with prior knowledge.\r\n";

@@ -158,7 +158,7 @@ fn what_a_session_shows_of_itself_is_what_came_and_went() {
     assert_eq!((session.recv_held(), session.recv_base()), (4, 65_535));
     assert_eq!(session.send_window(), 65_535);
     assert_eq!((session.assembly_left(), session.send_outstanding()), (8 << 20, 0));
-    session.expect_message(first, 65_535 + 100);
+    session.reserve_read(first, 65_535 + 100);
     assert_eq!(session.assembly_left(), (8 << 20) - 100);
     let reserved = session.streams().next().map(|stream| (stream.reserved, stream.budgeted));
     assert_eq!(reserved, Some((1124, 100)));
@@ -446,17 +446,17 @@ fn a_kept_head_is_awaited_until_its_call_is_sent() {
         session.prepare(place, FieldList::new());
         session.prepare(place.after(), FieldList::new());
     }
-    assert!(!session.is_call_awaited(first));
+    assert!(!session.is_template_awaited(first));
     session
         .open_with(
-            super::super::stream::Pending::Call { place: first, own: FieldList::new() },
+            super::super::stream::Pending::Template { place: first, own: FieldList::new() },
             Instant::ZERO,
         )
         .unwrap();
-    assert!(session.is_call_awaited(first) && !session.is_call_awaited(second));
+    assert!(session.is_template_awaited(first) && !session.is_template_awaited(second));
     session.peer.max_concurrent_streams = 1;
     session.poll_transmit(&mut Transmit::new(), Instant::ZERO);
-    assert!(!session.is_call_awaited(first));
+    assert!(!session.is_template_awaited(first));
 }
 
 /// PINGs of ours can be told apart, and foreseen by nobody who does not know the entropy.
@@ -507,9 +507,9 @@ fn the_first_in_line_for_the_assembly_budget_makes_way_when_it_ends() {
     let reserved =
         |session: &Session| session.streams().map(|view| view.budgeted).collect::<Vec<_>>();
     // All but 5000 bytes, more than is left, and less.
-    session.expect_message(first, (8 << 20) - 5000 + 65_535);
-    session.expect_message(second, 65_535 + 5001);
-    session.expect_message(third, 65_535 + 4000);
+    session.reserve_read(first, (8 << 20) - 5000 + 65_535);
+    session.reserve_read(second, 65_535 + 5001);
+    session.reserve_read(third, 65_535 + 4000);
     assert_eq!(reserved(&session), [(8 << 20) - 5000, 0, 0]);
     session.reset(second, ErrorCode::CANCEL);
     session.poll_transmit(&mut Transmit::new(), Instant::ZERO);
@@ -528,8 +528,8 @@ fn what_a_stream_held_of_the_assembly_budget_goes_to_who_waits_for_it_when_it_en
         poll(&mut session, &request(id, 0));
     }
     let [first, second] = keys(&session)[..] else { panic!("two streams") };
-    session.expect_message(first, (8 << 20) - 5000 + 65_535);
-    session.expect_message(second, 65_535 + 5001);
+    session.reserve_read(first, (8 << 20) - 5000 + 65_535);
+    session.reserve_read(second, 65_535 + 5001);
     assert_eq!((session.assembly_left(), session.hungry.len()), (5000, 1));
     session.reset(first, ErrorCode::CANCEL);
     assert_eq!((session.assembly_left(), session.hungry.len()), ((8 << 20) - 5001, 0));

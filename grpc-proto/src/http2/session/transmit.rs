@@ -11,7 +11,6 @@ use crate::http2::state::{Input, State};
 use crate::http2::stream::{Pending, Turn};
 use crate::planted::{self, Bug};
 use crate::time::Instant;
-use crate::timeout::TimeoutText;
 use crate::transmit::Transmit;
 
 impl Session {
@@ -189,16 +188,15 @@ impl Session {
         }
         if stream.head.is_some() {
             let head = core::mem::take(&mut stream.head);
-            // A call half-closes with DATA, an empty frame if it has no message ("Requests" in gRPC's PROTOCOL-HTTP2):
-            // a server may wait for DATA for ever.
-            let is_call = matches!(head, Pending::Call { .. });
+            // A request from a template half-closes with DATA.
+            let from_template = matches!(head, Pending::Template { .. });
             let is_last = stream.ending && stream.queue.is_empty() && !stream.trailers.is_some();
-            let end_stream = is_last && !is_call;
-            // A call may have waited long: the peer is told what remains when the head leaves.
-            let has_timeout = stream.deadline != Instant::NEVER;
-            let timeout = has_timeout.then(|| TimeoutText::new(stream.deadline - now));
+            let end_stream = is_last && !from_template;
+            // The stream may have waited long: the peer is told what remains when the head leaves.
+            let has_late_field = stream.late_until != Instant::NEVER;
+            let time_left = has_late_field.then(|| stream.late_until - now);
             let max = self.peer.max_frame_size;
-            self.blocks.put_head(out, id, head, timeout, end_stream, max);
+            self.blocks.put_head(out, id, head, time_left, end_stream, max);
             self.guard.on_sent();
             self.step(slot, Input::SendHeaders { end_stream });
             self.open_for_prefix(slot);
