@@ -106,8 +106,8 @@ pub(crate) struct Stream {
     /// What the message under way takes of the window, its prefix and the room for padding included; 0 where none was
     /// announced.
     pub(crate) expected: u32,
-    /// The stream waits in the session's line for the assembly budget.
-    pub(crate) in_line: bool,
+    /// The stream waits for the assembly budget.
+    pub(crate) awaits_budget: bool,
     pub(crate) head_received: bool,
     /// DATA that `content-length` still announces; negative without one.
     pub(crate) content_left: i64,
@@ -167,7 +167,7 @@ impl Stream {
             recv: RecvWindow::new(0),
             reserved: 0,
             expected: 0,
-            in_line: false,
+            awaits_budget: false,
             head_received: false,
             content_left: -1,
             expects_no_body: false,
@@ -214,7 +214,7 @@ impl Stream {
         self.recv = RecvWindow::new(recv_window);
         self.reserved = 0;
         self.expected = 0;
-        self.in_line = false;
+        self.awaits_budget = false;
         self.head_received = false;
         self.content_left = -1;
         self.expects_no_body = false;

@@ -121,8 +121,8 @@ impl Session {
     fn settings_bind(&mut self) {
         self.blocks.set_max_table_size(self.limits.header_table_size);
         self.estimate.on_settled();
-        let (old, new) = (self.recv_base, self.estimate.stream_window());
-        self.recv_base = new;
+        let new = self.estimate.stream_window();
+        let old = self.receive_budget.set_initial_window(new);
         if old != new {
             self.shift_windows(old, new);
         }

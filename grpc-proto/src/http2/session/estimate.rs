@@ -196,14 +196,14 @@ impl Session {
     /// Whether [`Session::put_sample`] would write something. Without credit to give there is no PING either: the
     /// WINDOW_UPDATE before it tells whoever counts PINGs that DATA is being read.
     pub(super) fn may_sample(&self) -> bool {
-        self.estimate.is_due() && self.conn_recv.has_any_credit(self.estimate.connection_window())
+        self.estimate.is_due() && self.recv_window.has_any_credit(self.estimate.connection_window())
     }
 
     /// Writes the connection's credit, however small, and the PING of a sample.
     #[cold]
     pub(super) fn put_sample(&mut self, out: &mut Transmit, now: Instant) {
         let target = self.estimate.connection_window();
-        let Some(credit) = self.conn_recv.take_all_credit(target) else { return };
+        let Some(credit) = self.recv_window.take_all_credit(target) else { return };
         frame::put_window_update(out.head(), 0, credit);
         frame::put_ping(out.head(), false, self.sample_payload());
         self.estimate.on_sent(now);
@@ -239,9 +239,10 @@ impl Session {
         };
         self.control.initial_window(size);
         self.guard.on_settings_sent();
-        let before = core::mem::replace(&mut self.recv_base, size);
+        let before = self.receive_budget.set_initial_window(size);
         self.shift_windows(before, size);
-        self.settle_wants();
+        let base = self.base_window();
+        self.receive_budget.on_base_grown(&mut self.streams, base);
     }
 }
 

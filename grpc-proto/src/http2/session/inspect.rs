@@ -47,8 +47,8 @@ impl Session {
             recv_window: stream.recv.window(),
             held: stream.recv.held(),
             reserved: stream.reserved,
-            budgeted: super::budgets::price(stream.reserved),
-            wanted: if stream.in_line { stream.wanted(self.base_window()) } else { 0 },
+            budgeted: super::receive_budget::budgeted(stream.reserved),
+            wanted: if stream.awaits_budget { stream.wanted(self.base_window()) } else { 0 },
             queued: stream.queue.len(),
             wants_room: stream.wants_room,
             is_reported: stream.reported,
@@ -72,17 +72,17 @@ impl Session {
 
     /// What the peer may still send on the connection.
     pub fn recv_window(&self) -> i64 {
-        self.conn_recv.window()
+        self.recv_window.window()
     }
 
     /// Bytes received on the connection and not given back.
     pub fn recv_held(&self) -> u32 {
-        self.conn_recv.held()
+        self.recv_window.held()
     }
 
     /// The initial window that the peer's DATA is measured by: ours, once it was acknowledged.
     pub fn recv_base(&self) -> u32 {
-        self.recv_base
+        self.receive_budget.initial_window()
     }
 
     /// The window that streams are to have: [`crate::Limits::stream_window`], or what it has grown to.
@@ -97,12 +97,12 @@ impl Session {
 
     /// What is left of [`crate::Limits::assembly_budget`].
     pub fn assembly_left(&self) -> u32 {
-        self.assembly_left
+        self.receive_budget.left()
     }
 
     /// What is taken of [`crate::Limits::send_budget`].
     pub fn send_outstanding(&self) -> u32 {
-        self.send_outstanding
+        self.send_budget.outstanding()
     }
 
     /// The encoder of our field blocks.

@@ -39,7 +39,7 @@ impl Session {
             self.timers.on_busy(now);
         }
         self.stats.streams_opened += 1;
-        self.streams.occupy(id, self.recv_base, self.peer.initial_window_size)
+        self.streams.occupy(id, self.receive_budget.initial_window(), self.peer.initial_window_size)
     }
 
     /// Frees a slot that both the wire and the application are done with.
@@ -47,7 +47,7 @@ impl Session {
         if !self.streams.vacate_if_done(slot) {
             return;
         }
-        self.held -= self.streams[slot].recv.held() as usize;
+        self.receive_budget.on_released(self.streams[slot].recv.held());
         if self.streams.occupied() == 0 {
             self.timers.on_idle();
         }
@@ -77,7 +77,7 @@ impl Session {
                 self.blocks.recycle_pending(head);
             }
         }
-        self.recount(slot);
+        self.send_budget.recount(&mut self.streams[slot]);
         self.settle_send_budget(slot);
         self.drop_reservation(slot);
         self.deadlines.remove(slot);

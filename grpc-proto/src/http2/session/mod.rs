@@ -18,16 +18,18 @@ mod operations;
 mod pending_events;
 mod poll;
 mod reader;
+mod reading;
 mod receive;
+mod receive_budget;
 mod recently_closed;
 mod schedule;
+mod send_budget;
 mod shutdown;
 mod streams;
 mod timeouts;
 mod timers;
 mod transmit;
-
-use alloc::collections::VecDeque;
+mod writing;
 
 use super::deadlines::Deadlines;
 use super::flow::{DEFAULT_WINDOW, RecvWindow, SendWindow};
@@ -53,7 +55,9 @@ use pending_events::PendingEvents;
 use poll::EventParts;
 pub(crate) use poll::Step;
 use reader::Reader;
+use receive_budget::ReceiveBudget;
 use schedule::Schedule;
+use send_budget::SendBudget;
 use streams::StreamTable;
 use timers::Timers;
 
@@ -78,33 +82,18 @@ pub struct Session {
     // Reading.
     reader: Reader,
     event: EventParts,
-    conn_recv: RecvWindow,
-    /// Window that a new stream starts with: at least the default until our SETTINGS are acknowledged.
-    recv_base: u32,
+    /// What the peer may still send on the connection.
+    recv_window: RecvWindow,
     /// The windows that these aim at.
     estimate: Estimate,
+    receive_budget: ReceiveBudget,
 
     // Writing.
     control: ControlQueue,
     schedule: Schedule,
     /// What we may still send on the connection.
     send_window: SendWindow,
-    credit: VecDeque<u32>,
-    /// Streams whose message waits for the assembly budget, first come first served.
-    hungry: VecDeque<u32>,
-    assembly_left: u32,
-    /// What of the budgets may be reserved, where somebody else has a say in it.
-    allotted: Allotment,
-    send_left: u32,
-    send_outstanding: u32,
-    /// What of that streams hold that have no identifier yet.
-    send_waiting: u32,
-    /// The largest excess that was refused because the allotment is too small, since that was last set.
-    send_refused: u32,
-    /// What the streams hold of DATA that was received and not given back.
-    held: usize,
-    /// What their send queues hold: the sum of what each stream has `counted`.
-    queued: usize,
+    send_budget: SendBudget,
 
     events: PendingEvents,
     ending: Ending,
@@ -132,22 +121,13 @@ impl Session {
             deadlines: Deadlines::new(),
             reader: Reader::new(side),
             event: EventParts::none(),
-            conn_recv: RecvWindow::new(limits.connection_window.max(DEFAULT_WINDOW)),
-            recv_base: limits.stream_window.max(DEFAULT_WINDOW),
+            recv_window: RecvWindow::new(limits.connection_window.max(DEFAULT_WINDOW)),
+            receive_budget: ReceiveBudget::new(&limits),
             estimate: Estimate::new(&limits),
             control: ControlQueue::new(side, &limits),
             schedule: Schedule::default(),
             send_window: SendWindow::new(DEFAULT_WINDOW),
-            credit: VecDeque::new(),
-            hungry: VecDeque::new(),
-            assembly_left: limits.assembly_budget,
-            allotted: Allotment::UNLIMITED,
-            send_left: limits.send_budget,
-            send_outstanding: 0,
-            send_waiting: 0,
-            send_refused: 0,
-            held: 0,
-            queued: 0,
+            send_budget: SendBudget::new(&limits),
             events: PendingEvents::default(),
             ending: Ending::new(),
             timers: Timers::new(side, &limits, entropy, now),
@@ -233,9 +213,8 @@ impl Session {
 
     /// Heap bytes that the session holds, payload handles of the application not counted.
     pub fn heap_bytes(&self) -> usize {
-        let queues = [&self.credit, &self.hungry];
         self.streams.heap_bytes()
-            + queues.iter().map(|queue| queue.capacity() * 4).sum::<usize>()
+            + self.receive_budget.heap_bytes()
             + self.deadlines.heap_bytes()
             + self.reader.heap_bytes()
             + self.control.heap_bytes()
@@ -254,7 +233,7 @@ impl Session {
         self.deadlines.shrink();
         self.pool.shrink();
         self.schedule.trim();
-        (self.credit, self.hungry) = Default::default();
+        self.receive_budget.trim();
         self.reader.trim();
         self.blocks.trim();
         self.control.trim();

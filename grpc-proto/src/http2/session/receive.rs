@@ -47,7 +47,7 @@ impl Session {
                     }
                 }
                 Next::Padding(key, len) => {
-                    self.conn_recv.release(len);
+                    self.recv_window.release(len);
                     if let Some(key) = key {
                         self.consume(key, len);
                     }
@@ -220,10 +220,10 @@ impl Session {
         }
         let len = header.len - padding - pad_octet;
         let end_stream = header.has(flag::END_STREAM);
-        if !self.conn_recv.receive(header.len) {
+        if !self.recv_window.receive(header.len) {
             return Err(Violation::ConnectionWindowOverrun);
         }
-        self.conn_recv.release(pad_octet);
+        self.recv_window.release(pad_octet);
         if self.estimate.is_on() {
             self.estimate.on_data(header.len, now);
         }
@@ -265,7 +265,7 @@ impl Session {
         } else {
             None
         };
-        self.held += (stream.recv.held() - before) as usize;
+        self.receive_budget.on_received(stream.recv.held() - before);
         if let Some(violation) = violation {
             self.violate(slot, violation);
             return Ok(None);
@@ -292,7 +292,7 @@ impl Session {
     pub fn take_data<'i>(&mut self, input: &mut &'i [u8], max: usize) -> &'i [u8] {
         let taken = self.reader.take_data(input, max);
         if max < usize::MAX || !planted::is(Bug::SkippedNotReleased) {
-            self.conn_recv.release(taken.len() as u32);
+            self.recv_window.release(taken.len() as u32);
         }
         taken
     }

@@ -518,7 +518,7 @@ fn the_first_in_line_for_the_assembly_budget_makes_way_when_it_ends() {
     for stream in [first, third] {
         session.reset(stream, ErrorCode::CANCEL);
     }
-    assert_eq!((session.assembly_left(), session.hungry.len()), (8 << 20, 0));
+    assert_eq!((session.assembly_left(), session.receive_budget.awaiting()), (8 << 20, 0));
 }
 
 #[test]
@@ -530,9 +530,9 @@ fn what_a_stream_held_of_the_assembly_budget_goes_to_who_waits_for_it_when_it_en
     let [first, second] = keys(&session)[..] else { panic!("two streams") };
     session.reserve_read(first, (8 << 20) - 5000 + 65_535);
     session.reserve_read(second, 65_535 + 5001);
-    assert_eq!((session.assembly_left(), session.hungry.len()), (5000, 1));
+    assert_eq!((session.assembly_left(), session.receive_budget.awaiting()), (5000, 1));
     session.reset(first, ErrorCode::CANCEL);
-    assert_eq!((session.assembly_left(), session.hungry.len()), ((8 << 20) - 5001, 0));
+    assert_eq!((session.assembly_left(), session.receive_budget.awaiting()), ((8 << 20) - 5001, 0));
 }
 
 /// A writer that was refused is told when half the mark is free: not for less, and not twice.
@@ -571,12 +571,18 @@ fn a_call_in_line_that_is_cancelled_leaves_the_send_budget_as_it_was() {
     session.poll_transmit(&mut Transmit::new(), Instant::ZERO);
     let waits = session.open(FieldList::new(), Instant::ZERO).unwrap();
     session.write(waits, &[7; 100_000]).unwrap();
-    assert_eq!((session.send_waiting, session.send_outstanding), (34_464, 34_464));
+    assert_eq!(
+        (session.send_budget.left_and_unopened().1, session.send_outstanding()),
+        (34_464, 34_464)
+    );
     session.reset(waits, ErrorCode::CANCEL);
-    assert_eq!((session.send_waiting, session.send_outstanding), (0, 0));
+    assert_eq!((session.send_budget.left_and_unopened().1, session.send_outstanding()), (0, 0));
     session.write(open, &[7; 100_000]).unwrap();
-    assert_eq!((session.send_waiting, session.send_outstanding), (0, 34_464));
-    assert_eq!(session.send_left, (16 << 20) - 34_464);
+    assert_eq!(
+        (session.send_budget.left_and_unopened().1, session.send_outstanding()),
+        (0, 34_464)
+    );
+    assert_eq!(session.send_budget.left_and_unopened().0, (16 << 20) - 34_464);
 }
 
 #[test]

@@ -106,9 +106,9 @@ impl Session {
         !self.control.is_empty()
             || !self.ending.is_over()
                 && (self.schedule.has_ready()
-                    || !self.credit.is_empty()
+                    || self.receive_budget.has_credit()
                     || (self.schedule.has_round_robin() && self.send_window.available() > 0)
-                    || self.conn_recv.has_credit(self.estimate.connection_window())
+                    || self.recv_window.has_credit(self.estimate.connection_window())
                     || self.may_sample()
                     || self.owes_goaway()
                     || (self.schedule.unopened() > 0 && self.may_open()))
@@ -120,10 +120,10 @@ impl Session {
         if self.estimate.is_due() {
             self.put_sample(out, now);
         }
-        if let Some(credit) = self.conn_recv.take_credit(self.estimate.connection_window()) {
+        if let Some(credit) = self.recv_window.take_credit(self.estimate.connection_window()) {
             frame::put_window_update(out.head(), 0, credit);
         }
-        while let Some(slot) = self.credit.pop_front() {
+        while let Some(slot) = self.receive_budget.pop_credit() {
             let base = self.base_window();
             let Some(stream) = self.streams.slot_mut(slot) else { continue };
             stream.in_credit = false;
@@ -161,7 +161,7 @@ impl Session {
         if self.streams.ids_left() == 0 {
             self.shutdown(now);
         }
-        self.send_waiting -= self.streams[slot].send_reserved;
+        self.send_budget.on_opened(&self.streams[slot]);
         Some(slot)
     }
 
@@ -200,7 +200,7 @@ impl Session {
             self.guard.on_sent();
             self.step(slot, Input::SendHeaders { end_stream });
             self.open_for_prefix(slot);
-            self.invite_opened(slot);
+            self.wake_if_empty(slot);
         }
         self.put_data(slot, out, now);
         let stream = &mut self.streams[slot];
@@ -259,8 +259,7 @@ impl Session {
             self.guard.on_sent();
             stream.sent_since = stream.sent_since.saturating_add((QUANTUM - quantum) as u32);
         }
-        self.queued = self.queued + stream.queue.held() - stream.counted;
-        stream.counted = stream.queue.held();
+        self.send_budget.recount(stream);
         if stream.queue.is_empty() || stream.sent_since >= LEAST_PROGRESS {
             stream.stalled_since = Instant::NEVER;
         }
@@ -280,21 +279,17 @@ impl Session {
         // A turn in which nothing left has made no room: to say so would wake a writer in vain, and behind the last
         // look at the events of this turn.
         let left = quantum < QUANTUM;
-        let room = left && stream.wants_room && stream.queue.len() < self.limits.send_mark as usize;
+        let room = left && stream.wants_room && self.send_budget.is_below_mark(stream);
         let has_reserve = stream.send_reserved > 0;
         if has_reserve {
             self.settle_send_budget(slot);
         }
-        if room && (self.streams[slot].queue.is_empty() || self.has_half_room(slot)) {
+        let stream = &self.streams[slot];
+        if room && (stream.queue.is_empty() || self.send_budget.has_half_free(stream)) {
             self.wake_writer(slot);
         }
         if sent_end {
             self.step(slot, Input::SendData { end_stream: true });
         }
-    }
-
-    /// Half the mark is free: waking a writer for less would cost a wake-up a message.
-    fn has_half_room(&self, slot: u32) -> bool {
-        self.streams[slot].queue.len() <= self.limits.send_mark as usize / 2
     }
 }
