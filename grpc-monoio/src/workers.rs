@@ -110,7 +110,7 @@ impl WorkerOptions {
 pub struct Workers {
     address: SocketAddr,
     threads: Threads,
-    limits: SharedLimits,
+    options: ServerOptions,
 }
 
 impl Workers {
@@ -131,8 +131,8 @@ impl Workers {
         let threads = options.threads.max(1);
         let listeners = listen_all(address, threads, options.backlog, options.share_port)?;
         let address = listeners[0].local_addr()?;
-        let limits = options.server.shared_limits().clone();
-        let mut workers = Workers { address, threads: Threads::new(), limits };
+        let server = options.server.clone();
+        let mut workers = Workers { address, threads: Threads::new(), options: server };
         for listener in listeners {
             let (options, routes) = (options.clone(), Arc::clone(&routes));
             let started = workers.threads.start(move |worker| {
@@ -170,7 +170,13 @@ impl Workers {
 
     /// The limits of the workers, which can be changed while they serve.
     pub fn limits(&self) -> &SharedLimits {
-        &self.limits
+        self.options.shared_limits()
+    }
+
+    /// The most heap memory in bytes that peers can make the workers hold, with the limits in force now
+    /// ([`ServerOptions::memory_bound`]).
+    pub fn memory_bound(&self) -> u64 {
+        self.options.memory_bound(self.threads.len())
     }
 
     /// A switch that stops the workers from elsewhere.

@@ -154,6 +154,15 @@ impl Limits {
         if padded > self.max_continuations { padded } else { self.max_continuations }
     }
 
+    /// What a stream may hold of one message without a part of the assembly budget.
+    const fn largest_window(&self) -> u64 {
+        // A window that has grown holds no more than one message.
+        let message = self.max_receive_message.saturating_add(5);
+        let grown = if self.max_window < message { self.max_window } else { message };
+        let window = if self.stream_window > grown { self.stream_window } else { grown };
+        if window > 65_535 { window as u64 } else { 65_535 }
+    }
+
     /// The most heap memory in bytes that a peer can make one connection hold for what it receives.
     ///
     /// What the application queues for sending comes on top (at most `max_concurrent_streams` ×
@@ -170,12 +179,7 @@ impl Limits {
         let frame = self.max_frame_size as u64;
         let tables = SLACK * max(self.header_table_size, 4096) + 3 * self.encoder_table_size as u64;
         let gathering = SLACK * (frame + 2 * list + frame);
-        // A window that has grown holds no more than one message.
-        let message = self.max_receive_message.saturating_add(5);
-        let grown = if self.max_window < message { self.max_window } else { message };
-        let window =
-            max(if self.stream_window > grown { self.stream_window } else { grown }, 65_535);
-        let record = SLACK * STREAM_RECORD + list + window + 1;
+        let record = SLACK * STREAM_RECORD + list + self.largest_window() + 1;
         let replies = SLACK * 17 * self.max_pending_replies as u64;
         SESSION
             + tables
@@ -185,6 +189,22 @@ impl Limits {
             + self.max_concurrent_streams as u64 * record
             + self.assembly_budget as u64
             + self.pool_bytes as u64
+    }
+}
+
+impl Limits {
+    /// What of [`memory_bound`](Self::memory_bound) is not in [`Usage`](crate::Usage), for programs that share memory among
+    /// connections: the session, tables, blocks that arrive in pieces, records of streams, and what is kept for reuse.
+    pub const fn fixed_bound(&self) -> u64 {
+        const SLACK: u64 = 2;
+        // Lists that are kept: one in each direction for each stream, of 4 KiB at most, and no more than 256.
+        let lists = 2 * self.max_concurrent_streams as u64;
+        let lists = (if lists < 256 { lists } else { 256 }) * (4 << 10);
+        // Streams hold list and window, and share the budget.
+        let mut shared = self.max_concurrent_streams as u64 * self.max_header_list_size as u64;
+        shared += self.max_concurrent_streams as u64 * (self.largest_window() + 1);
+        shared += self.assembly_budget as u64;
+        self.memory_bound() - shared + lists + SLACK * self.max_header_list_size as u64
     }
 }
 

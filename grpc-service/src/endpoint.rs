@@ -77,7 +77,8 @@ pub trait Endpoint {
     /// without flow control of its own reads the next request when the one before it is answered.
     ///
     /// Keep the rest, read nothing meanwhile, and drive again with it when woken, at
-    /// [`poll_timeout`](Endpoint::poll_timeout), or when a write has completed. HTTP/2 never holds input.
+    /// [`poll_timeout`](Endpoint::poll_timeout), or when a write has completed. A connection of HTTP/2 holds input only for the
+    /// turns in which it lets others give memory back that share it; it has woken `cx` then.
     fn holds_input(&self) -> bool {
         false
     }

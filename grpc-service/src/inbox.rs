@@ -8,7 +8,7 @@ use grpc_proto::{Message, MessageBuf, Messages, Payload, Role};
 use crate::pool::Pool;
 
 /// Memory that the place of a call keeps from one call to the next; more goes back to the thread's pool.
-const KEPT: usize = 4 << 10;
+pub(crate) const KEPT: usize = 4 << 10;
 /// The same, for handles of messages that the core assembled.
 const KEPT_BUFS: usize = KEPT / size_of::<MessageBuf>();
 

@@ -36,6 +36,7 @@ mod host;
 mod inbox;
 pub mod layers;
 mod limits;
+mod memory;
 mod method;
 pub mod model;
 mod peer;
@@ -66,6 +67,7 @@ pub use compression::{Compression, Encoding};
 pub use endpoint::{Endpoint, OUT_MARK};
 pub use host::{ConnectError, Connector, Host, LocalFuture};
 pub use limits::{ConnectionLimit, Seat, ServingLimits, SharedLimits};
+pub use memory::MemoryBudget;
 pub use method::{Idempotency, Kind, Method, MethodDescriptor, Request, Response};
 pub use model::{
     AsyncMakeService, AsyncMakeServiceWrapper, BoxedService, Either, FactoryLayer, FactoryStack,

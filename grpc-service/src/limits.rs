@@ -8,12 +8,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 pub(crate) use door::Door;
 pub use door::{ConnectionLimit, Seat};
 use door::{Count, Network};
 
-/// How many connections a process serves at once.
+/// How many connections a process serves at once, and how much memory those of a thread share.
 ///
 /// A connection beyond a limit is closed as soon as it is accepted. Where a limit is lowered below what is open, as many
 /// connections as exceed it get GOAWAY, and calls in flight finish.
@@ -30,6 +31,22 @@ pub struct ServingLimits {
     /// An IPv4 address that is written as one of IPv6 (`::ffff:0:0/96`) counts as the former. Sockets without such an address
     /// do not count here. The table of addresses has an entry for each that has a connection open, so `connections` bounds it.
     pub connections_per_address: u32,
+    /// Bytes of what they receive that the connections of one thread hold together: messages that arrive or wait for handlers,
+    /// their arenas, and request metadata. Default 256 MiB. What of it a connection holds up to 64 KiB is
+    /// not counted.
+    ///
+    /// Above it the connection that holds most ends with ENHANCE_YOUR_CALM. Half of it may be reserved for messages beyond the
+    /// windows of their streams, in the order of asking; a single one may have more.
+    pub receive_budget: u64,
+    /// The same for what is queued for sending. Half of it may be reserved for messages beyond
+    /// [`Limits::send_mark`](crate::Limits::send_mark). Default 256 MiB.
+    pub send_budget: u64,
+    /// Time for which a connection may keep a reservation while others wait for theirs; so long the others wait. Then those end
+    /// that have reserved most for that long. Default 10 s.
+    pub budget_patience: Duration,
+    /// Bytes that the arenas of one connection may hold when a message is decoded. Default 64 MiB. A message beyond it ends
+    /// its call with RESOURCE_EXHAUSTED. What handlers build in [`Cx::arena`](crate::Cx::arena) counts for the next message.
+    pub arena_budget: usize,
 }
 
 impl Default for ServingLimits {
@@ -38,6 +55,10 @@ impl Default for ServingLimits {
             connections: 16_384,
             connections_per_worker: u32::MAX,
             connections_per_address: u32::MAX,
+            receive_budget: 256 << 20,
+            send_budget: 256 << 20,
+            budget_patience: Duration::from_secs(10),
+            arena_budget: 64 << 20,
         }
     }
 }

@@ -98,12 +98,12 @@ impl Pool {
     }
 
     /// Leases an arena.
-    pub(crate) fn lease(&self) -> Lease<'_> {
+    pub(crate) fn lease<'p>(&'p self, account: &'p Cell<usize>) -> Lease<'p> {
         let arena = self.free.borrow_mut().pop();
         let arena = arena
             .unwrap_or_else(|| Box::new(Arena::new().with_retained(self.limits.arena_retained)));
         self.leased.set(self.leased.get() + 1);
-        Lease { arena: Some(arena), pool: self }
+        Lease { arena: Some(arena), pool: self, account, counted: Cell::new(0) }
     }
 }
 
@@ -112,11 +112,30 @@ pub(crate) struct Lease<'p> {
     /// Absent only while this is dropped.
     arena: Option<Box<Arena>>,
     pool: &'p Pool,
+    /// What a connection counts for all its arenas, and for this one.
+    account: &'p Cell<usize>,
+    counted: Cell<usize>,
 }
 
 impl Lease<'_> {
     pub(crate) fn arena(&self) -> &Arena {
         self.arena.as_ref().expect("a lease that lives has its arena")
+    }
+
+    /// Counts what the arena holds.
+    fn count(&self, bytes: usize) {
+        let others = self.account.get() - self.counted.replace(bytes);
+        self.account.set(others + bytes);
+    }
+
+    /// Counts what the arena holds once the guard is dropped, by a panic too.
+    pub(crate) fn count_after(&self) -> impl Drop {
+        Counted(self)
+    }
+
+    /// What the arena may hold where all of an account may hold so much.
+    pub(crate) fn left(&self, all: usize) -> usize {
+        all.saturating_sub(self.account.get() - self.counted.get())
     }
 
     /// Takes back what was allocated, for the next message of the same call.
@@ -125,18 +144,30 @@ impl Lease<'_> {
             && !planted!(ArenaKept)
         {
             arena.reset();
+            let kept = arena.heap_bytes();
+            self.count(kept);
         }
+    }
+}
+
+struct Counted<'l, 'p>(&'l Lease<'p>);
+
+impl Drop for Counted<'_, '_> {
+    fn drop(&mut self) {
+        self.0.count(self.0.arena().heap_bytes());
     }
 }
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
+        self.count(0);
         let left = self.pool.leased.get() - 1;
         self.pool.leased.set(left);
         if left >= self.pool.limits.leases {
             return;
         }
         self.reset();
+        self.count(0);
         if let Some(arena) = self.arena.take() {
             self.pool.free.borrow_mut().push(arena);
         }
@@ -153,7 +184,8 @@ mod tests {
         let limits = PoolLimits { leases: 2, ..PoolLimits::default() };
         let pool = Pool::new(limits, Codecs::new(Compression::none()));
         for _ in 0..3 {
-            let leases: Vec<_> = (0..5).map(|_| pool.lease()).collect();
+            let account = Cell::new(0);
+            let leases: Vec<_> = (0..5).map(|_| pool.lease(&account)).collect();
             for lease in &leases {
                 lease.arena().alloc_slice(&[7; 1000]);
             }

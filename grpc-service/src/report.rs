@@ -9,7 +9,7 @@ use std::time::Duration;
 use grpc_proto::{ConnectionError, Instant, Stats};
 
 use crate::client::CallError;
-use crate::{ConnectionLimit, Peer};
+use crate::{ConnectionLimit, MemoryBudget, Peer};
 
 /// Hooks into what happens on a server, for metrics and logs; each does nothing by default.
 ///
@@ -41,6 +41,12 @@ pub trait ServerHooks: Send + Sync {
     /// A transport was closed as soon as it was accepted, because `limit` is reached.
     fn connection_refused(&self, peer: &Peer, limit: ConnectionLimit) {
         let _ = (peer, limit);
+    }
+
+    /// A connection ends because it holds most of a budget that the connections of its thread share;
+    /// [`connection_closed`](Self::connection_closed) follows.
+    fn connection_ended_for_memory(&self, peer: &Peer, budget: MemoryBudget) {
+        let _ = (peer, budget);
     }
 
     /// A connection could not be accepted, for want of descriptors or memory, and is tried again after `wait`.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 /// What the crate imports for its inside alone, and the front page of no other crate would help with.
 const INSIDE: &[&str] = &[
+    "Allotment",
     "ArenaMark",
     "CallHead",
     "CallKey",
@@ -28,6 +29,7 @@ const INSIDE: &[&str] = &[
     "Options",
     "Sink",
     "SEGMENT",
+    "Usage",
 ];
 
 /// The names in `use` items of `krate` in a source text, whether alone or in braces.

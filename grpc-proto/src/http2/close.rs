@@ -33,10 +33,14 @@ pub enum CloseReason {
     MaxAge,
     /// The program dropped the connection before any end.
     Dropped,
+    /// The program closed the connection because it held most of what several may receive together.
+    ReceiveBudget,
+    /// The program closed the connection because it had queued most of what several may send together.
+    SendBudget,
 }
 
 /// Those without an argument, in the order of their counters.
-const PLAIN: [CloseReason; 9] = [
+const PLAIN: [CloseReason; 11] = [
     CloseReason::NotHttp2Http1,
     CloseReason::NotHttp2Tls,
     CloseReason::Closed,
@@ -46,6 +50,8 @@ const PLAIN: [CloseReason; 9] = [
     CloseReason::MaxIdle,
     CloseReason::MaxAge,
     CloseReason::Dropped,
+    CloseReason::ReceiveBudget,
+    CloseReason::SendBudget,
 ];
 
 impl CloseReason {
@@ -80,6 +86,8 @@ impl CloseReason {
             CloseReason::MaxIdle => "MaxIdle",
             CloseReason::MaxAge => "MaxAge",
             CloseReason::Dropped => "Dropped",
+            CloseReason::ReceiveBudget => "ReceiveBudget",
+            CloseReason::SendBudget => "SendBudget",
         }
     }
 
@@ -99,6 +107,8 @@ impl CloseReason {
             CloseReason::MaxIdle => plain + 6,
             CloseReason::MaxAge => plain + 7,
             CloseReason::Dropped => plain + 8,
+            CloseReason::ReceiveBudget => plain + 9,
+            CloseReason::SendBudget => plain + 10,
         }
     }
 }

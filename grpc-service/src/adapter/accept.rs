@@ -46,6 +46,7 @@ where
             let mut accepting = pin!(accept());
             poll_fn(|cx| {
                 if limits.poll_changed(cx) {
+                    server.obey_limits();
                     group.obey_limits(|limit| server.count_drained(limit));
                 }
                 accepting.as_mut().poll(cx)

@@ -66,6 +66,16 @@ impl Threads {
         Desk::ask(&self.desks)
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Whether none was started.
+    pub fn is_empty(&self) -> bool {
+        self.threads.is_empty()
+    }
+
     /// A switch that stops the threads from elsewhere.
     pub fn stopper(&self) -> Stopper {
         self.stopper.clone()

@@ -18,9 +18,10 @@ use super::router::{Entry, Requests};
 use super::slot::BoxSlot;
 use crate::compression::{Encoding, Packed, not_agreed};
 use crate::current::CallInfo;
-use crate::inbox::{Arrived, Batch, Inbox, Only};
+use crate::inbox::{Arrived, Batch, Inbox, KEPT, Only};
 use crate::layers::Counts;
-use crate::pool::Pool;
+use crate::memory::ThreadMemory;
+use crate::pool::{Lease, Pool};
 use crate::queue::WaitQueue;
 use crate::report::{drop_payload, panic_message};
 use crate::timers::Timers;
@@ -44,6 +45,13 @@ pub(crate) struct Shared {
     pub(crate) ledger: Rc<Ledger>,
     /// Whether a stop was asked for from outside of the connection.
     pub(crate) stopping: Cell<bool>,
+    pub(crate) memory: Rc<ThreadMemory>,
+    /// There is something to learn of it.
+    pub(crate) has_news: Cell<bool>,
+    /// Heap bytes of the heads of open requests.
+    pub(crate) heads: Cell<usize>,
+    /// Heap bytes of the arenas that messages lie in.
+    pub(crate) arenas: Cell<usize>,
 }
 
 impl Shared {
@@ -76,6 +84,8 @@ pub(crate) struct Call {
     pub(crate) slot: Cell<Option<BoxSlot>>,
     /// Shared with the handler when that starts.
     pub(crate) info: RefCell<Rc<CallInfo>>,
+    /// What the connection counts for its head.
+    pub(crate) head_bytes: Cell<usize>,
     pub(crate) inbox: RefCell<Inbox>,
     pub(crate) half_closed: Cell<bool>,
     /// What its requests may be compressed with.
@@ -98,6 +108,9 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// What a place keeps when its call is over, in bytes: its record, and memory for the next messages.
+    pub(crate) const PLACE: u64 = (size_of::<Call>() + 4 * KEPT) as u64;
+
     pub(crate) fn new(index: u32, ready: &Arc<ReadySet>, info: CallInfo) -> Self {
         let wake = CallWaker::new(Arc::clone(ready), index);
         let waker = Waker::from(Arc::clone(&wake));
@@ -106,6 +119,7 @@ impl Call {
             entry: RefCell::default(),
             slot: Cell::new(None),
             info: RefCell::new(Rc::new(info)),
+            head_bytes: Cell::new(0),
             inbox: RefCell::default(),
             half_closed: Cell::new(false),
             decoding: Cell::new(None),
@@ -404,19 +418,29 @@ impl Scope {
     pub(crate) fn decode<'a, S: Schema>(
         &self,
         (mut bytes, is_compressed): (&'a [u8], bool),
-        arena: &'a grpc_arena::Arena,
+        lease: &'a Lease<'_>,
     ) -> Result<S::View<'a>, Status> {
         let mut counts = self.call.counts.get();
         counts.received += 1;
         counts.received_bytes += bytes.len() as u64;
         self.call.counts.set(counts);
+        // Whatever comes of it, what it took counts.
+        let _count = lease.count_after();
+        let arena = lease.arena();
         if is_compressed {
             let encoding = self.call.decoding.get().ok_or_else(not_agreed)?;
             let limit = self.shared.connection.borrow().session().limits().max_receive_message;
             let codecs = &self.shared.pool.codecs;
             bytes = codecs.decompress(encoding, bytes, arena, limit as usize)?;
         }
-        S::decode(bytes, arena, &self.shared.decode).map_err(Status::from)
+        let mut limits = self.shared.decode;
+        limits.arena_bytes = limits.arena_bytes.min(lease.left(self.shared.memory.arena_bytes()));
+        S::decode(bytes, arena, &limits).map_err(Status::from)
+    }
+
+    /// An arena, whose memory counts for the connection.
+    pub(crate) fn lease(&self) -> Lease<'_> {
+        self.shared.pool.lease(&self.shared.arenas)
     }
 
     pub(crate) fn now(&self) -> Instant {

@@ -18,10 +18,12 @@ use super::call::{Call, Scope, Shared};
 use super::leaf::no_method;
 use super::ledger::{Entry, Ledger};
 use super::router::Requests;
+use super::share::{NOTHING, Share};
 use super::slot::BoxSlot;
 use super::{Deployed, ServerOptions};
 use crate::current::{self, CallInfo, Current};
 use crate::endpoint::{Turn, turn};
+use crate::memory::ThreadMemory;
 use crate::pool::Pool;
 use crate::queue::WaitQueue;
 use crate::recording::connect;
@@ -43,6 +45,8 @@ pub struct ServerConnection {
     /// A stop was asked for, and handlers that wait for the drain run before it begins.
     stop_pending: bool,
     entry: Entry,
+    /// Its part of the thread's memory.
+    share: Share,
 }
 
 impl ServerConnection {
@@ -52,13 +56,15 @@ impl ServerConnection {
         pool: Rc<Pool>,
         host: Rc<dyn Host>,
         ledger: Rc<Ledger>,
+        memory: Rc<ThreadMemory>,
         peer: Peer,
     ) -> Self {
         let recordings = options.recordings.as_ref();
         let known = peer.tls().is_some_and(|tls| tls.http2);
         let known = known.then(|| options.config.known_http2());
         let config = known.as_ref().unwrap_or(&options.config);
-        let connection = connect(recordings, Side::Server, &peer, config, &*host);
+        let mut connection = connect(recordings, Side::Server, &peer, config, &*host);
+        connection.allot(NOTHING);
         let shared = Shared {
             connection: RefCell::new(connection),
             ready: Default::default(),
@@ -70,10 +76,16 @@ impl ServerConnection {
             drain: WaitQueue::default(),
             ledger: Rc::clone(&ledger),
             stopping: Cell::new(false),
+            memory,
+            has_news: Cell::new(false),
+            heads: Cell::new(0),
+            arenas: Cell::new(0),
         };
         let shared = Rc::new(shared);
         let entry = Entry { place: ledger.opened(&shared), ledger, error: None };
-        Self { shared, routes, calls: Vec::new(), woken: Vec::new(), stop_pending: false, entry }
+        let share = Share::new(entry.place);
+        let (calls, woken) = (Vec::new(), Vec::new());
+        Self { shared, routes, calls, woken, stop_pending: false, entry, share }
     }
 
     /// Counters of the connection.
@@ -120,6 +132,9 @@ impl ServerConnection {
         call.decoding.set(decoding);
         call.encoding.set(codecs.choose(&head));
         call.key.set(Some(key));
+        let bytes = head.metadata.fields().heap_bytes();
+        call.head_bytes.set(bytes);
+        self.shared.heads.set(self.shared.heads.get() + bytes);
         call.set_head(head, entry.method);
         let streams = entry.requests == Requests::Stream;
         call.entry.replace(Some(entry));
@@ -317,6 +332,8 @@ impl ServerConnection {
                 entry.give_slot(slot);
             }
         }
+        let heads = &self.shared.heads;
+        heads.set(heads.get() - call.head_bytes.take());
         let mut connection = self.shared.connection.borrow_mut();
         if let Some(head) = call.take_head() {
             connection.recycle_metadata(head.metadata);
@@ -392,14 +409,28 @@ impl Endpoint for ServerConnection {
         now: Instant,
     ) -> Result<(), ConnectionError> {
         drop(self.shared.ready.unpark());
+        let shared = &self.shared;
+        if (shared.has_news.get() || shared.memory.is_over())
+            && self.share.makes_way(shared, &self.entry.ledger, now)
+        {
+            cx.waker().wake_by_ref();
+            return Ok(());
+        }
         if std::mem::take(&mut self.stop_pending) {
             self.run_ready(now);
             self.transmit(out, now);
             self.shared.connection.borrow_mut().shutdown(now);
         }
-        if let Err(error) = turn(self, input, out, now) {
-            self.entry.error = Some(error.clone());
-            return Err(error);
+        loop {
+            let turned = turn(self, input, out, now);
+            let goes_on = self.share.tell(&self.shared, &self.entry.ledger, now);
+            if let Err(error) = turned {
+                self.entry.error = Some(error.clone());
+                return Err(error);
+            }
+            if !goes_on {
+                break;
+            }
         }
         self.shared.announce_drain();
         if self.shared.connection.borrow().is_trimmed() {
@@ -414,7 +445,7 @@ impl Endpoint for ServerConnection {
     fn poll_timeout(&self) -> Option<Instant> {
         let core = self.shared.connection.borrow().poll_timeout();
         let calls = self.shared.timers.borrow().next();
-        core.into_iter().chain(calls).min()
+        core.into_iter().chain(calls).chain(self.share.timeout()).min()
     }
 
     fn note_delivery(&mut self, now: Instant) {
@@ -444,6 +475,10 @@ impl Endpoint for ServerConnection {
         self.shared.connection.borrow().is_drained()
     }
 
+    fn holds_input(&self) -> bool {
+        self.share.makes_way_now()
+    }
+
     fn is_trimmed(&self) -> bool {
         self.shared.connection.borrow().is_trimmed()
     }
@@ -459,7 +494,8 @@ impl Drop for ServerConnection {
             }
             self.clear(call, call.slot.take());
         }
-        self.entry.close(&self.shared);
+        self.share.close(&self.shared, &self.entry.ledger);
+        self.entry.close(&self.shared, self.share.ended_by());
     }
 }
 

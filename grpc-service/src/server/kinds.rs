@@ -24,9 +24,9 @@ pub(crate) async fn unary<M: Method, H: UnaryHandler<M>>(
 ) -> Result<(), Status> {
     let message = scope.take_message();
     let outcome = async {
-        let lease = scope.shared.pool.lease();
+        let lease = scope.lease();
         let bytes = message.bytes();
-        let request = scope.decode::<M::Request>(bytes, lease.arena())?;
+        let request = scope.decode::<M::Request>(bytes, &lease)?;
         let cx = Cx::new(scope, lease.arena()).with_compressed(bytes.1);
         let response = handler.call(&cx, request).await?;
         let mut packed = Packed::Not;
@@ -43,9 +43,9 @@ pub(crate) async fn server_streaming<M: Method, H: ServerStreamingHandler<M>>(
 ) -> Result<(), Status> {
     let message = scope.take_message();
     let outcome = async {
-        let lease = scope.shared.pool.lease();
+        let lease = scope.lease();
         let bytes = message.bytes();
-        let request = scope.decode::<M::Request>(bytes, lease.arena())?;
+        let request = scope.decode::<M::Request>(bytes, &lease)?;
         let cx = Cx::new(scope, lease.arena()).with_compressed(bytes.1);
         handler.call(&cx, request, &mut Sink::new(scope, Sender::Replies)).await
     }
@@ -60,15 +60,15 @@ pub(crate) async fn client_streaming<M: Method, H: ClientStreamingHandler<M>>(
 ) -> Result<(), Status> {
     async {
         let mut call = {
-            let lease = scope.shared.pool.lease();
+            let lease = scope.lease();
             handler.open(&Cx::new(scope, lease.arena())).await?
         };
         while let Some(mut batch) = poll_fn(|_| scope.poll_batch()).await {
-            let (mut lease, mut handled) = (scope.shared.pool.lease(), Handled::default());
+            let (mut lease, mut handled) = (scope.lease(), Handled::default());
             while let Some(message) = batch.pop() {
                 let taken = scope.handle(&mut handled, async {
                     let bytes = (batch.bytes(&message), message.is_compressed());
-                    let request = scope.decode::<M::Request>(bytes, lease.arena())?;
+                    let request = scope.decode::<M::Request>(bytes, &lease)?;
                     let cx = Cx::new(scope, lease.arena()).with_compressed(bytes.1);
                     call.on_message(&cx, request).await
                 });
@@ -84,7 +84,7 @@ pub(crate) async fn client_streaming<M: Method, H: ClientStreamingHandler<M>>(
             drop(lease);
             scope.give_back(batch);
         }
-        let lease = scope.shared.pool.lease();
+        let lease = scope.lease();
         let response = call.finish(&Cx::new(scope, lease.arena())).await?;
         let mut packed = Packed::Not;
         poll_fn(|cx| scope.poll_send(&response, Sender::Replies, &mut packed, cx)).await
@@ -117,11 +117,11 @@ async fn converse<M: Method, C: BidiCall<M::Request, M::Response>>(
 ) -> Result<(), Status> {
     let mut out = Sink::new(scope, Sender::Replies);
     while let Some(mut batch) = poll_fn(|_| scope.poll_batch()).await {
-        let (mut lease, mut handled) = (scope.shared.pool.lease(), Handled::default());
+        let (mut lease, mut handled) = (scope.lease(), Handled::default());
         while let Some(message) = batch.pop() {
             let taken = scope.handle(&mut handled, async {
                 let bytes = (batch.bytes(&message), message.is_compressed());
-                let request = scope.decode::<M::Request>(bytes, lease.arena())?;
+                let request = scope.decode::<M::Request>(bytes, &lease)?;
                 let cx = Cx::new(scope, lease.arena()).with_compressed(bytes.1);
                 call.on_message(&cx, request, &mut out).await
             });
@@ -137,7 +137,7 @@ async fn converse<M: Method, C: BidiCall<M::Request, M::Response>>(
         drop(lease);
         scope.give_back(batch);
     }
-    let lease = scope.shared.pool.lease();
+    let lease = scope.lease();
     call.finish(&Cx::new(scope, lease.arena()), &mut out).await
 }
 

@@ -9,8 +9,10 @@ use std::time::Duration;
 use grpc_proto::{CloseCounts, CloseReason, ConnectionError, Stats};
 
 use super::call::Shared;
+use crate::memory::ThreadMemory;
 use crate::report::{Throttle, run_hook};
-use crate::{ConnectionLimit, Host, Peer, ServerHooks};
+use crate::wake::wake;
+use crate::{ConnectionLimit, Host, MemoryBudget, Peer, ServerHooks};
 
 /// Counters of a server, or of several added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,6 +81,7 @@ pub(crate) struct Ledger {
     accepts: Throttle,
     refusals: Throttle,
     drains: Throttle,
+    endings: Throttle,
 }
 
 /// The least time between two lines about handlers that panic, and between two about connections that are not served.
@@ -96,6 +99,7 @@ impl Ledger {
             accepts: Throttle::new(ACCEPT_LINES),
             refusals: Throttle::new(ACCEPT_LINES),
             drains: Throttle::new(ACCEPT_LINES),
+            endings: Throttle::new(ACCEPT_LINES),
         })
     }
 
@@ -189,6 +193,34 @@ impl Ledger {
         }
     }
 
+    /// A connection ends because it holds most of what the connections of the thread share.
+    pub(crate) fn ended(&self, budget: MemoryBudget, peer: &Peer, host: &dyn Host) {
+        self.hook(|hooks| hooks.connection_ended_for_memory(peer, budget));
+        if let Some(skipped) = self.endings.pass(host.now()) {
+            let more = skipped_text(skipped);
+            run_hook(|| host.report(&format!("a connection of {peer} ends: {budget}{more}")));
+        }
+    }
+
+    /// Wakes the connections that have something to learn of the thread's memory; returns whether the one at `own` has.
+    pub(crate) fn tell_news(&self, memory: &ThreadMemory, own: Option<u32>) -> bool {
+        let mut is_own = false;
+        while let Some(place) = memory.pop_news() {
+            if Some(place) == own {
+                is_own = true;
+                continue;
+            }
+            let shared = self.open.borrow().get(place as usize).and_then(Weak::upgrade);
+            if let Some(shared) = shared {
+                shared.has_news.set(true);
+                if let Some(root) = shared.ready.unpark() {
+                    wake(root);
+                }
+            }
+        }
+        is_own
+    }
+
     /// A connection was told to go because a limit was lowered.
     pub(crate) fn drained(&self, limit: ConnectionLimit, host: &dyn Host) {
         self.count(|totals| totals.drained_by_limit += 1);
@@ -225,7 +257,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// The connection is over.
-    pub(crate) fn close(&mut self, shared: &Shared) {
+    pub(crate) fn close(&mut self, shared: &Shared, ended_by: Option<MemoryBudget>) {
         let (stats, drained, reason) = match shared.connection.try_borrow() {
             Ok(connection) => {
                 let reason = connection.session().close_reason();
@@ -234,7 +266,11 @@ impl Entry {
             Err(_) => (Stats::default(), false, None),
         };
         // Where nothing has ended it, a panic or the program did.
-        let reason = reason.unwrap_or(CloseReason::Dropped);
+        let reason = match ended_by {
+            Some(MemoryBudget::Receive) => CloseReason::ReceiveBudget,
+            Some(MemoryBudget::Send) => CloseReason::SendBudget,
+            None => reason.unwrap_or(CloseReason::Dropped),
+        };
         let outcome = match self.error.take() {
             None | Some(ConnectionError::Drained) if drained => Ok(()),
             None => Err(ConnectionError::Closed(None)),

@@ -10,6 +10,7 @@ mod ledger;
 mod mailbox;
 mod router;
 mod routes;
+mod share;
 mod sink;
 mod slot;
 mod watched;
@@ -24,6 +25,7 @@ use grpc_arena::DecodeLimits;
 use grpc_proto::{Config, ConfigError, Limits};
 
 pub use crate::current::Inherited;
+use call::Call;
 pub(crate) use call::Scope;
 pub use connection::ServerConnection;
 pub use cx::{Cx, Draining, Sleep};
@@ -41,7 +43,9 @@ pub use sink::Sink;
 pub use watched::Watched;
 
 use crate::compression::{Codecs, Compression};
+use crate::endpoint::OUT_MARK;
 use crate::limits::Door;
+use crate::memory::{LIGHT, ThreadMemory};
 use crate::pool::{Pool, PoolLimits, PoolUse};
 use crate::{ConnectionLimit, Host, Peer, Recordings, Seat, ServerHooks, SharedLimits};
 
@@ -136,6 +140,35 @@ impl ServerOptions {
         self
     }
 
+    /// The most heap memory in bytes that peers can make so many threads of servers hold, with the limits in force now; the sum
+    /// is explained in `docs/limits.md`, and tests hold the allocator's count against it.
+    ///
+    /// What handlers hold beside their messages, and the buffers of TLS and of the system, are not in it.
+    pub fn memory_bound(&self, threads: usize) -> u64 {
+        let (limits, serving) = (self.config.limits(), self.limits.get());
+        let threads = threads as u64;
+        let of_workers = threads.saturating_mul(serving.connections_per_worker.into());
+        let connections = of_workers.min(serving.connections.into());
+        let streams = u64::from(limits.max_concurrent_streams);
+        let message = u64::from(limits.max_receive_message.min(limits.max_send_message));
+        // A read buffer, and output that is filled and written.
+        let transport = 2 * (64 << 10) + 4 * (OUT_MARK as u64 + u64::from(limits.transmit_budget));
+        let connection =
+            limits.fixed_bound() + 4 * LIGHT as u64 + streams * Call::PLACE + transport;
+        // What one turn of one connection can take before it is counted.
+        let turn = limits.memory_bound()
+            + streams * u64::from(limits.send_mark)
+            + u64::from(limits.send_budget)
+            + 2 * message
+            + 2 * serving.arena_budget as u64;
+        let pool = self.pool.leases as u64 * self.pool.arena_retained as u64
+            + self.pool.buffers as u64 * self.pool.buffer_retained as u64;
+        // Vectors double their capacity.
+        let shared = 2 * serving.receive_budget.saturating_add(serving.send_budget);
+        let thread = shared.saturating_add(pool + turn);
+        connections.saturating_mul(connection).saturating_add(threads.saturating_mul(thread))
+    }
+
     /// The limits that the servers share.
     pub fn shared_limits(&self) -> &SharedLimits {
         &self.limits
@@ -157,6 +190,7 @@ pub struct Server {
     host: Rc<dyn Host>,
     ledger: Rc<Ledger>,
     door: Rc<Door>,
+    memory: Rc<ThreadMemory>,
 }
 
 /// The routes in force; calls that run keep those that they started with.
@@ -179,7 +213,8 @@ impl Server {
         let routes = Rc::new(Deployed { current: RefCell::new(Rc::new(router)) });
         let ledger = Ledger::new(options.hooks.clone());
         let door = Door::new(options.limits.clone());
-        Self { options, routes, pool, host, ledger, door }
+        let memory = ThreadMemory::new(options.limits.clone());
+        Self { options, routes, pool, host, ledger, door, memory }
     }
 
     /// Asks whether one more connection may be served: `None` if a limit of [`ServingLimits`](crate::ServingLimits) is
@@ -196,6 +231,19 @@ impl Server {
         }
     }
 
+    /// Obeys limits of memory that have changed; each connection that is accepted has the server do so too.
+    pub fn obey_limits(&self) {
+        if self.memory.refresh() {
+            self.ledger.tell_news(&self.memory, None);
+        }
+    }
+
+    /// Bytes that the connections hold of what they received, and of what they have queued, as the budgets of
+    /// [`ServingLimits`](crate::ServingLimits) count it.
+    pub fn memory_held(&self) -> (u64, u64) {
+        self.memory.held()
+    }
+
     /// The limits that the server shares with others.
     pub fn limits(&self) -> &SharedLimits {
         self.door.limits()
@@ -210,7 +258,9 @@ impl Server {
     pub fn accept(&self, peer: Peer) -> ServerConnection {
         let (routes, pool) = (Rc::clone(&self.routes), Rc::clone(&self.pool));
         let (host, ledger) = (Rc::clone(&self.host), Rc::clone(&self.ledger));
-        ServerConnection::new(&self.options, routes, pool, host, ledger, peer)
+        self.obey_limits();
+        let memory = Rc::clone(&self.memory);
+        ServerConnection::new(&self.options, routes, pool, host, ledger, memory, peer)
     }
 
     /// Counters of all connections that were accepted here, closed and open. It looks at each open connection.
