@@ -269,6 +269,12 @@ fn layers_that_are_replaced_leave_their_sums_and_no_memory() {
     assert_eq!(find(&all, STARTED, CHECK, None), Some(&Value::Counter(101)));
 }
 
+/// The processor time that this thread has taken, which other programs make no longer (Linux).
+fn processor_nanos() -> i64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux has it");
+    text.split(' ').next().and_then(|nanos| nanos.parse().ok()).expect("the first is a number")
+}
+
 /// `cargo test --release -p grpc-standard --test metrics -- --ignored --nocapture`: the cost of a call's metrics, of which 150 ns
 /// are the most.
 #[test]
@@ -289,9 +295,9 @@ fn metrics_cost_at_most_150_ns_a_call() {
         let client = HealthClient::new(channel);
         let mut arena = Arena::new();
         run(&mut pair, &client, &mut arena, CALLS);
-        let begun = std::time::Instant::now();
+        let begun = processor_nanos();
         run(&mut pair, &client, &mut arena, CALLS);
-        begun.elapsed().as_nanos() as f64 / CALLS as f64
+        (processor_nanos() - begun) as f64 / CALLS as f64
     };
     let mut differences: Vec<f64> = (0..31).map(|_| time(true) - time(false)).collect();
     differences.sort_by(f64::total_cmp);

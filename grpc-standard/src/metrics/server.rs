@@ -1,7 +1,6 @@
 //! The layer that counts calls at a server.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,8 +16,8 @@ use super::cells::{Ended, MethodCells};
 /// that leaves. Calls that are cancelled end with CANCELLED, or with DEADLINE_EXCEEDED at their deadline.
 pub struct ServerMetrics {
     metrics: Metrics,
-    /// By the path; `None` for paths that the server does not have.
-    methods: RefCell<HashMap<Option<&'static str>, Arc<MethodCells>>>,
+    /// By the address of the path, which is found faster than its text; 0 for paths that the server does not have.
+    methods: RefCell<Vec<(usize, Arc<MethodCells>)>>,
 }
 
 impl ServerMetrics {
@@ -28,14 +27,22 @@ impl ServerMetrics {
 
     fn cells(&self, call: CallView<'_>) -> Arc<MethodCells> {
         let path = call.method().map(|method| method.path());
+        let address = path.map_or(0, |path| path.as_ptr().addr());
         let mut methods = self.methods.borrow_mut();
-        Arc::clone(methods.entry(path).or_insert_with(|| self.metrics.cells(path)))
+        match methods.binary_search_by_key(&address, |(address, _)| *address) {
+            Ok(place) => Arc::clone(&methods[place].1),
+            Err(place) => {
+                let cells = self.metrics.cells(path);
+                methods.insert(place, (address, Arc::clone(&cells)));
+                cells
+            }
+        }
     }
 }
 
 impl Drop for ServerMetrics {
     fn drop(&mut self) {
-        for cells in self.methods.get_mut().values() {
+        for (_, cells) in self.methods.get_mut() {
             self.metrics.retire(cells);
         }
     }
