@@ -32,7 +32,7 @@ fn main() {
     let time = bench.round();
     for body in BODIES {
         for (connections, streams) in SHAPES {
-            let load = Load { connections, streams, body };
+            let load = Load { connections, streams, body, web: false };
             let mut case = bench.case(format!("{body} B, {connections} x {streams}"));
             for (name, ours, program) in SERVERS {
                 let Some(program) = program else { continue };

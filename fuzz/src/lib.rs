@@ -15,4 +15,5 @@ pub mod schemas;
 pub mod server;
 pub mod service;
 mod tape;
+pub mod web;
 pub mod world;

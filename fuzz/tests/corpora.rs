@@ -75,6 +75,11 @@ fn compressed() {
 }
 
 #[test]
+fn web() {
+    replay("web", fuzz::web::check);
+}
+
+#[test]
 fn world() {
     replay("world", fuzz::world::check);
 }

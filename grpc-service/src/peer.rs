@@ -59,6 +59,8 @@ pub struct TlsPeer {
     /// Whether ALPN chose `h2` (RFC 9113 §3.2): nothing but HTTP/2 can follow, and a server sends its SETTINGS at once
     /// ([`Limits::settings_hold`](grpc_proto::Limits::settings_hold)).
     pub http2: bool,
+    /// Whether a client has offered `http/1.1` by ALPN, as browsers do beside `h2` and clients of gRPC do not.
+    pub offers_http1: bool,
 }
 
 impl Peer {

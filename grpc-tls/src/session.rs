@@ -65,6 +65,8 @@ pub struct Session {
     failed: Option<TlsError>,
     /// What the client asked for by SNI.
     server_name: Option<Box<str>>,
+    /// The client offers HTTP/1.1 by ALPN.
+    offers_http1: bool,
 }
 
 // Boxed: a rustls connection is some kilobytes in size, and moves with the endpoint around it.
@@ -122,6 +124,7 @@ impl Session {
             close_sent: false,
             failed: None,
             server_name: None,
+            offers_http1: false,
         }
     }
 
@@ -137,7 +140,11 @@ impl Session {
 
     /// Who the peer is, once the handshake is complete.
     pub fn peer(&self) -> Option<TlsPeer> {
-        self.established.then(|| peer_of(self.common(), self.server_name.clone()))
+        self.established.then(|| {
+            let mut peer = peer_of(self.common(), self.server_name.clone());
+            peer.offers_http1 = self.offers_http1;
+            peer
+        })
     }
 
     /// Opens the records in `input`, in place, and advances it past them: to its end, unless `deliver` asks to stop.
@@ -245,6 +252,7 @@ impl Session {
             if let Some(name) = sni::take() {
                 self.server_name = Some(name);
             }
+            self.offers_http1 |= sni::take_http1();
             if self.common().is_handshaking() {
                 return Ok(opened);
             }

@@ -36,14 +36,16 @@ mod cors;
 mod door;
 mod fault;
 mod http1;
+mod http2;
 mod inner;
 mod limits;
 mod options;
 mod plain;
+mod stream;
 mod translate;
 
 pub use cors::Cors;
-pub use door::{Alpn, WebEndpoint};
+pub use door::WebEndpoint;
 pub use fault::Fault;
 pub use limits::{MAX_FIELDS, WebLimits};
 pub use options::Web;

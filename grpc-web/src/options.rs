@@ -34,6 +34,7 @@ pub struct Web {
     cors: Option<Arc<Cors>>,
     health: Option<Health>,
     handler: Option<Handler>,
+    pub(crate) http2_without_tls: bool,
 }
 
 impl Web {
@@ -67,6 +68,17 @@ impl Web {
         handler: impl Fn(&HttpRequest<'_>) -> Option<HttpResponse> + Send + Sync + 'static,
     ) -> Self {
         self.handler = Some(Arc::new(handler));
+        self
+    }
+
+    /// Sets whether connections of HTTP/2 without TLS may carry gRPC-Web and plain HTTP too, as those of proxies may. Default
+    /// false: they are the server's, at no cost.
+    ///
+    /// Each call of gRPC on them then costs about twice as much of this crate's and the core's work. Behind TLS clients that
+    /// offer `http/1.1` beside `h2`, as browsers do, are served so in any case.
+    #[must_use]
+    pub fn http2_without_tls(mut self, serve: bool) -> Self {
+        self.http2_without_tls = serve;
         self
     }
 
@@ -135,6 +147,7 @@ impl fmt::Debug for Web {
             .field("cors", &self.cors)
             .field("healthz", &self.health.is_some())
             .field("handler", &self.handler.is_some())
+            .field("http2_without_tls", &self.http2_without_tls)
             .finish()
     }
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use common::{Line, echo, frame, only, post, responses};
 use grpc_proto::Instant;
-use grpc_service::Endpoint;
 use grpc_web::{HttpResponse, Web, WebLimits};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";

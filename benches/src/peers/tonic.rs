@@ -8,6 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tonic::transport::{Channel, Endpoint, Server, server::Router};
 use tonic::{Request, Response, Status, Streaming};
+use tower::layer::util::{Identity, Stack};
 
 use super::tonic_echo::{
     Payload,
@@ -98,6 +99,14 @@ pub fn server() -> Router {
         .initial_connection_window_size(work::CONNECTION_WINDOW)
         .add_service(EchoServer::new(Service))
         .add_service(StreamsServer::new(Service))
+}
+
+/// [`server`] behind tonic-web, for gRPC-Web over HTTP/1.1 too.
+pub fn web_server() -> Router<Stack<tonic_web::GrpcWebLayer, Identity>> {
+    Server::builder()
+        .accept_http1(true)
+        .layer(tonic_web::GrpcWebLayer::new())
+        .add_service(EchoServer::new(Service))
 }
 
 /// A channel's settings with the windows of the comparison.

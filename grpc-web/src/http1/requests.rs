@@ -13,12 +13,11 @@ use super::seen::{Seen, push_metadata};
 use super::write;
 use crate::cors::Allowed;
 use crate::fault::Fault;
+use crate::http2::FOREIGN_ORIGIN;
 use crate::inner::Inner;
 use crate::plain::{FieldSource, HttpRequest, HttpResponse};
 use crate::translate::{WebType, begin_request, push_preflight, web_type};
 
-const FOREIGN_ORIGIN: &str =
-    "pages of this origin may not call here; allow it in the server's Cors\n";
 const ENDING: &str = "the server ends this connection; connect again\n";
 
 impl<E: Endpoint, M: FnOnce() -> E> Http1<E, M> {

@@ -187,9 +187,25 @@ impl Host for Clock {
 
 pub type Make = Box<dyn FnOnce() -> ServerConnection>;
 
+/// An endpoint under test, however it was made.
+pub trait Door: Endpoint {
+    fn heap_bytes(&self) -> usize;
+    fn inner(&mut self) -> Option<&mut ServerConnection>;
+}
+
+impl<M: FnOnce() -> ServerConnection> Door for WebEndpoint<ServerConnection, M> {
+    fn heap_bytes(&self) -> usize {
+        WebEndpoint::heap_bytes(self)
+    }
+
+    fn inner(&mut self) -> Option<&mut ServerConnection> {
+        WebEndpoint::inner(self)
+    }
+}
+
 /// One connection: what a loop around an endpoint does, in memory.
 pub struct Line {
-    pub end: WebEndpoint<ServerConnection, Make>,
+    pub end: Box<dyn Door>,
     pub service: Service,
     pub server: Server,
     pub clock: Clock,
@@ -212,15 +228,30 @@ impl Line {
     }
 
     pub fn with_options(web: &Web, options: ServerOptions) -> Self {
+        Self::make(options, |server| {
+            let owner = server.clone();
+            let make: Make = Box::new(move || owner.accept(Peer::memory()));
+            Box::new(WebEndpoint::new(web, make, Instant::ZERO))
+        })
+    }
+
+    /// As an adapter makes it.
+    pub fn accepted(web: &Web) -> Self {
+        Self::accepted_with(web, ServerOptions::default())
+    }
+
+    pub fn accepted_with(web: &Web, options: ServerOptions) -> Self {
+        Self::make(options, |server| Box::new(web.accept(server, Peer::memory())))
+    }
+
+    fn make(options: ServerOptions, make: impl FnOnce(&Server) -> Box<dyn Door>) -> Self {
         let (service, clock) = (Service::default(), Clock::default());
         let mut router = Router::new();
         router.unary::<Echo, _>(service.clone());
         router.server_streaming::<Split, _>(service.clone());
         router.client_streaming::<Join, _>(service.clone());
         let server = Server::new(router, options, Rc::new(clock.clone()));
-        let owner = server.clone();
-        let make: Make = Box::new(move || owner.accept(Peer::memory()));
-        let end = WebEndpoint::new(web, make, Instant::ZERO);
+        let end = make(&server);
         let (out, pending, output) = (Transmit::new(), Vec::new(), Vec::new());
         Line {
             end,

@@ -355,3 +355,66 @@ fn http1_is_served_behind_tls_where_alpn_chooses_it_or_nothing() {
     assert!(silent.is_err() || silent.is_ok_and(|(_, answer)| answer.is_empty()));
     plain.stop(Duration::ZERO);
 }
+
+/// One call of gRPC-Web over HTTP/2 and TLS, by a client that offers HTTP/1.1 too, as browsers do; the body of the answer.
+fn call_as_a_browser(port: u16, roots: &[u8]) -> Vec<u8> {
+    use grpc_proto::http2::{Event, Session, Side};
+    use grpc_proto::{Config, Instant, Transmit};
+    use grpc_tls::rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
+    use grpc_tls::rustls::{ClientConfig, ClientConnection, RootCertStore, Stream};
+
+    let mut store = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(roots) {
+        store.add(certificate.expect("a certificate")).expect("a root");
+    }
+    let mut config = ClientConfig::builder().with_root_certificates(store).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let name = ServerName::try_from("localhost").expect("a name");
+    let mut tls = ClientConnection::new(std::sync::Arc::new(config), name).expect("a session");
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).expect("served");
+    socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a time");
+    let mut stream = Stream::new(&mut tls, &mut socket);
+    let mut session = Session::new(Side::Client, &Config::default(), 0, Instant::ZERO);
+    let head = [
+        (":method", "POST"),
+        (":scheme", "https"),
+        (":path", "/helloworld.Greeter/SayHello"),
+        (":authority", "localhost"),
+        ("content-type", "application/grpc-web+proto"),
+    ];
+    let key = session.open(head.into_iter().collect(), Instant::ZERO).expect("a stream");
+    session.write(key, &[0; 5]).expect("room");
+    session.finish(key, None).expect("an end");
+    let (mut out, mut input, mut body) = (Transmit::new(), Vec::new(), Vec::new());
+    loop {
+        session.poll_transmit(&mut out, Instant::ZERO);
+        let bytes: Vec<u8> = out.chunks().flatten().copied().collect();
+        out.clear();
+        stream.write_all(&bytes).expect("an open connection");
+        input.resize(16 << 10, 0);
+        let len = stream.read(&mut input).expect("an answer");
+        assert!(len > 0, "the connection ended");
+        let mut rest = &input[..len];
+        while let Some(event) = session.poll(&mut rest, Instant::ZERO).expect("HTTP/2") {
+            match event {
+                Event::Data(_) => body.extend_from_slice(session.take_data(&mut rest, usize::MAX)),
+                Event::End(_) => return body,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn a_browser_that_chooses_h2_is_served_grpc_web_too() {
+    let authority = Authority::new();
+    let own = authority.sign(&["localhost"]);
+    let tls = ServerTls::from_pem(&own.chain, &own.key).expect("a certificate");
+    let options = WorkerOptions::default().tls(tls).web(grpc_web::Web::new());
+    let workers = serve(options);
+    let body = call_as_a_browser(workers.address().port(), &authority.roots());
+    let text = String::from_utf8_lossy(&body);
+    assert!(text.contains("asked for \"localhost\""), "{text:?}");
+    assert!(text.ends_with("grpc-status: 0\r\n"), "{text:?}");
+    workers.stop(Duration::ZERO);
+}
