@@ -11,7 +11,7 @@ PROTOBUF=6.33.2
 # Pairs of a client and a server.
 COLUMNS_ALL=17
 # Checks of the standard services, counted as often as they run.
-STANDARD=51
+STANDARD=54
 
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 work=$target/interop

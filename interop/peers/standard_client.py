@@ -3,9 +3,11 @@
 The process PID is the server, which is stopped at the end.
 """
 
+import json
 import os
 import signal
 import sys
+import time
 
 from google.protobuf import descriptor_pool, message_factory
 from google.rpc import error_details_pb2
@@ -48,6 +50,28 @@ def health_watch():
         puppet.SetHealth(SetHealth(service=service, serving=serving), timeout=SECONDS)
         same(next(watching).status, status)
     watching.cancel()
+
+
+def health_gates_a_channel():
+    """The C core watches the health of a service, and calls it only while it serves (client-side health checks, gRFC A17)."""
+    service = f"gated by {os.getpid()}"
+    puppet.SetHealth(SetHealth(service=service, serving=False), timeout=SECONDS)
+    config = {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": service}}
+    options = [("grpc.service_config", json.dumps(config)), ("grpc.use_local_subchannel_pool", 1)]
+    with grpc.insecure_channel(sys.argv[2], options=options) as gated:
+        stub, empty = schema.stub("grpc.testing.TestService", gated), schema.message("grpc.testing.Empty")()
+        same(failure(lambda: stub.EmptyCall(empty, timeout=SECONDS)).code(), grpc.StatusCode.UNAVAILABLE)
+        puppet.SetHealth(SetHealth(service=service, serving=True), timeout=SECONDS)
+        same(stub.EmptyCall(empty, timeout=SECONDS, wait_for_ready=True), empty)
+        puppet.SetHealth(SetHealth(service=service, serving=False), timeout=SECONDS)
+        # The channel hears of it soon.
+        for _ in range(200):
+            try:
+                stub.EmptyCall(empty, timeout=SECONDS)
+            except grpc.RpcError as error:
+                return same(error.code(), grpc.StatusCode.UNAVAILABLE)
+            time.sleep(0.01)
+        raise AssertionError("calls still go out")
 
 
 def reflected():
@@ -136,6 +160,7 @@ def health_of_a_server_that_stops():
 CASES = [
     health_check,
     health_watch,
+    health_gates_a_channel,
     reflection_lists,
     reflection_describes,
     reflection_calls,
