@@ -1,5 +1,5 @@
-//! The parts around a service and its calls: authentication, a channel that connects by itself, a graceful shutdown on a
-//! signal, and a test without sockets.
+//! The parts around services and their calls: authentication of all methods in one layer, a channel that connects by itself and
+//! shows a token, a graceful shutdown on a signal, and a test without sockets.
 //!
 //! ```text
 //! cargo run --example guarded -- serve 127.0.0.1:50051     until SIGTERM or Ctrl-C
@@ -11,15 +11,18 @@ use std::error::Error;
 use std::rc::Rc;
 use std::time::Duration;
 
+use examples::guide::Guide;
 use examples::helloworld::{Greeter, GreeterClient, HelloReply, HelloRequest, register_greeter};
+use examples::routeguide::register_route_guide;
 use grpc_monoio::{MonoioHost, TcpConnector, WorkerOptions, Workers, block_on};
-use grpc_service::{Arena, CallError, Channel, ChannelOptions, Code, Cx, Metadata, Router, Status};
+use grpc_service::layers::{Auth, CallView, CheckToken, Timeout, WithToken};
+use grpc_service::{Arena, CallError, Channel, ChannelOptions, Cx, Router, Status};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 /// Time for the calls in flight after a signal.
 const GRACE: Duration = Duration::from_secs(10);
-const TOKEN: &str = "Bearer of good news";
+const TOKEN: &str = "of good news";
 
 struct Polite;
 
@@ -29,63 +32,45 @@ impl Greeter for Polite {
         cx: &Cx<'a>,
         request: HelloRequest<'a>,
     ) -> Result<HelloReply<'a>, Status> {
-        let message = cx.arena().alloc_str(&format!("Hello, {}!", request.name));
+        let user = cx.extension::<User>().map_or("nobody", |user| user.0);
+        let message = cx.arena().alloc_str(&format!("Hello, {}, says {user}!", request.name));
         Ok(HelloReply { message, ..HelloReply::default() })
     }
 }
 
-/// A service whose calls need a token: it implements the trait of the service that it guards.
-struct Guarded<S> {
-    service: S,
-    token: &'static str,
-}
+/// Knows whom a token belongs to.
+struct Tokens;
 
-impl<S> Guarded<S> {
-    /// The check that all methods begin with.
-    fn admit(&self, cx: &Cx<'_>) -> Result<(), Status> {
-        match cx.metadata().value("authorization") {
-            Some(token) if token == self.token.as_bytes() => Ok(()),
-            _ => Err(Status::new(Code::Unauthenticated, "a token is needed")),
-        }
+struct User(&'static str);
+
+impl CheckToken for Tokens {
+    type Identity = User;
+
+    async fn check(&self, _: CallView<'_>, token: &str) -> Result<User, Status> {
+        let known = token == TOKEN;
+        known
+            .then_some(User("Ann"))
+            .ok_or_else(|| Status::unauthenticated("the token is not known"))
     }
 }
 
-impl<S: Greeter> Greeter for Guarded<S> {
-    // The reply may borrow from the service within, hence `&'a self`.
-    async fn say_hello<'a>(
-        &'a self,
-        cx: &Cx<'a>,
-        request: HelloRequest<'a>,
-    ) -> Result<HelloReply<'a>, Status> {
-        self.admit(cx)?;
-        self.service.say_hello(cx, request).await
-    }
-}
-
+/// All methods of both services, behind one check.
 fn routes(router: &mut Router) {
-    register_greeter(router, Rc::new(Guarded { service: Polite, token: TOKEN }));
+    let mut guarded = router.around_all(Auth(Tokens));
+    register_greeter(&mut guarded, Rc::new(Polite));
+    register_route_guide(&mut guarded, Rc::new(Guide::default()));
 }
 
-/// A stub with the options that all its calls share.
-struct Caller {
-    greeter: GreeterClient,
-    metadata: Metadata,
+/// The channel whose calls all show the token, and have some time each.
+fn with_token(channel: &Channel, token: &'static str) -> Channel {
+    channel.around((Timeout(Duration::from_secs(20)), WithToken(token)))
 }
 
-impl Caller {
-    fn new(channel: Channel, token: &str) -> Result<Self, Box<dyn Error>> {
-        let mut metadata = Metadata::new();
-        metadata.append("authorization", token)?;
-        Ok(Self { greeter: GreeterClient::new(channel), metadata })
-    }
-
-    async fn greet(&self, name: &str) -> Result<String, CallError> {
-        let (request, arena) = (HelloRequest { name, ..HelloRequest::default() }, Arena::new());
-        let call = self.greeter.say_hello(&request, &arena).metadata(&self.metadata);
-        // Without `wait_for_ready` it fails at once if nobody listens.
-        let reply = call.wait_for_ready().timeout(Duration::from_secs(20)).await?;
-        Ok(reply.message.to_owned())
-    }
+async fn greet(channel: Channel, name: &str) -> Result<String, CallError> {
+    let (request, arena) = (HelloRequest { name, ..HelloRequest::default() }, Arena::new());
+    // Without `wait_for_ready` it fails at once if nobody listens.
+    let reply = GreeterClient::new(channel).say_hello(&request, &arena).wait_for_ready().await?;
+    Ok(reply.message.to_owned())
 }
 
 /// Serves until a signal comes; then calls in flight have some time left, and new ones are refused.
@@ -109,7 +94,7 @@ async fn call(address: &str) -> Result<(), Box<dyn Error>> {
     let connector = Rc::new(TcpConnector::new(Rc::clone(&host)));
     // Connects at the first call, and again at the first call after a loss.
     let channel = Channel::to(address, &ChannelOptions::default(), host, connector);
-    println!("{}", Caller::new(channel, TOKEN)?.greet("world").await?);
+    println!("{}", greet(with_token(&channel, TOKEN), "world").await?);
     Ok(())
 }
 
@@ -124,26 +109,26 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 #[cfg(test)]
 mod tests {
+    use examples::guide::tour;
     use grpc_service::testing::{MemoryHost, Pair};
-    use grpc_service::{Server, ServerOptions};
+    use grpc_service::{Code, Server, ServerOptions};
 
     use super::*;
 
-    /// The result of a call with this token, in one thread's memory and with a virtual clock.
-    fn greeted(token: &str) -> Result<String, CallError> {
-        let host = MemoryHost::new(1);
-        let mut router = Router::new();
+    #[test]
+    fn calls_of_both_services_with_the_token_are_served_and_others_are_not() {
+        let (host, mut router) = (MemoryHost::new(1), Router::new());
         routes(&mut router);
         let server = Server::new(router, ServerOptions::default(), Rc::new(Rc::clone(&host)));
         let (channel, mut pair) = Pair::new(&host, &server, &ChannelOptions::default());
-        let caller = Caller::new(channel, token).expect("text");
-        pair.block_on(caller.greet("you"))
-    }
-
-    #[test]
-    fn a_call_with_the_token_is_served_and_another_is_not() {
-        assert_eq!(greeted(TOKEN), Ok("Hello, you!".to_owned()));
-        let refused = greeted("Bearer of bad news").expect_err("nobody is let in");
-        assert_eq!(refused.code(), Code::Unauthenticated);
+        let known = with_token(&channel, TOKEN);
+        assert_eq!(pair.block_on(greet(known.clone(), "you")).unwrap(), "Hello, you, says Ann!");
+        pair.block_on(tour(known, drop)).unwrap();
+        for refused in [with_token(&channel, "of bad news"), channel] {
+            let greeted = pair.block_on(greet(refused.clone(), "you"));
+            assert_eq!(greeted.unwrap_err().code(), Code::Unauthenticated);
+            let toured = pair.block_on(tour(refused, drop));
+            assert_eq!(toured.unwrap_err().code(), Code::Unauthenticated);
+        }
     }
 }

@@ -24,6 +24,11 @@ fn main() {
                 .case(name)
                 .ours("core", |calls| core.run(calls))
                 .ours("stubs", |calls| stubs.run(calls));
+            let mut layered = (!varying).then(|| benches::ours::stubs::Pair::layered(body));
+            let case = match &mut layered {
+                Some(layered) => case.ours("stubs, five layers", |calls| layered.run(calls)),
+                None => case,
+            };
             #[cfg(feature = "peers")]
             let (mut h2, mut nghttp2) = (
                 benches::peers::h2::Pair::new(body, varying),

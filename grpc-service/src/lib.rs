@@ -45,6 +45,7 @@ mod queue;
 mod recording;
 mod report;
 pub mod server;
+mod slot;
 pub mod testing;
 mod timers;
 mod wake;

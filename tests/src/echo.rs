@@ -6,6 +6,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use grpc_proto::Limits;
+use grpc_service::layers::{
+    Auth, CallView, CheckToken, ConcurrencyLimit, RateLimit, RequestLog, Timeout, WithToken,
+    observe,
+};
 use grpc_service::server::{BidiCall, ClientStreamingCall};
 use grpc_service::testing::{MemoryHost, Pair};
 use grpc_service::{ChannelOptions, Cx, Recordings, Router, Server, ServerOptions, Sink, Status};
@@ -135,9 +139,50 @@ pub fn connect_recorded<S: Bytes>(
     limits: &Limits,
     recordings: Option<&Recordings>,
 ) -> (BytesClient, Pair) {
+    connect_router(limits, recordings, |router| register_bytes(router, Rc::new(service)))
+}
+
+/// As [`connect`], with five layers around each call at the server and three at the client.
+///
+/// # Panics
+/// As there.
+pub fn connect_layered<S: Bytes>(service: S, limits: &Limits) -> (BytesClient, Pair) {
+    let (hour, many) = (Duration::from_secs(3600), 1_000_000);
+    let (stub, pair) = connect_router(limits, None, |router| {
+        let ends = observe(|call: CallView<'_>, _: &Status| {
+            std::hint::black_box(call.counts());
+        });
+        let log = RequestLog::new(|line| {
+            std::hint::black_box(line);
+        });
+        let limit = ConcurrencyLimit::new(many, many);
+        let layers = (ends, log, Timeout(hour), limit, Auth(Anyone));
+        register_bytes(&mut router.around_all(layers), Rc::new(service));
+    });
+    let rate = RateLimit::new(u32::MAX, Duration::from_secs(1), u32::MAX);
+    let channel = stub.channel().around((Timeout(hour), rate, WithToken("a token")));
+    (BytesClient::new(channel), pair)
+}
+
+/// Knows every token.
+struct Anyone;
+
+impl CheckToken for Anyone {
+    type Identity = usize;
+
+    async fn check(&self, _: CallView<'_>, token: &str) -> Result<usize, Status> {
+        Ok(token.len())
+    }
+}
+
+fn connect_router(
+    limits: &Limits,
+    recordings: Option<&Recordings>,
+    register: impl FnOnce(&mut Router),
+) -> (BytesClient, Pair) {
     let host = MemoryHost::new(7);
     let mut router = Router::new();
-    register_bytes(&mut router, Rc::new(service));
+    register(&mut router);
     let mut options = ServerOptions::new(limits.clone()).expect("consistent limits");
     if let Some(recordings) = recordings {
         options = options.record(recordings.clone());

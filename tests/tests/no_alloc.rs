@@ -15,7 +15,7 @@ use grpc_service::testing::join_all;
 use grpc_service::{Recordings, ResponseMetadata};
 use tests::bytes::{Blob, BytesClient};
 use tests::counting::{Counting, taken};
-use tests::echo::{Echoing, connect_recorded};
+use tests::echo::{Echoing, connect_layered, connect_recorded};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -115,6 +115,24 @@ fn check<F: Future<Output = ()>>(
         let written = bytes.load(Ordering::Relaxed);
         assert!(written >= least && (written > 0) == recorded.is_some(), "{written} of {least}");
     }
+}
+
+/// As [`check`], through five layers at the server and three at the client.
+fn check_layered<F: Future<Output = ()>>(
+    name: &str,
+    body: usize,
+    task: impl Fn(BytesClient, &'static [u8], &'static Meeting) -> F,
+) {
+    let body: &'static [u8] = vec![7; body].leak();
+    let meeting: &'static Meeting = Box::leak(Box::default());
+    let (stub, mut pair) = connect_layered(Echoing, &limits());
+    pair.block_on(join_all((0..CALLS).map(|_| task(stub.clone(), body, meeting))));
+    assert!(
+        meeting.quiet.get() >= STEADY,
+        "{name} through layers, {} bytes: still {} allocations after {WINDOWS} windows",
+        body.len(),
+        meeting.last.get(),
+    );
 }
 
 /// Recordings without a bound, whose bytes are counted and forgotten.
@@ -235,24 +253,35 @@ fn messages_of_a_stream_of_requests_allocate_nothing() {
     }
 }
 
+async fn both(stub: BytesClient, data: &[u8], meeting: &Meeting, wait: bool) {
+    let mut arena = Arena::new();
+    let mut stream = stub.chat().await.expect("opens");
+    while meeting.goes_on().await {
+        for _ in 0..window(data) {
+            stream.send(&Blob { data, wait, ..Blob::default() }).await.expect("goes on");
+            let item = stream.next(&mut arena).await.expect("goes on").expect("is not over");
+            assert_eq!(item.data.len(), data.len());
+        }
+    }
+    stream.end();
+    assert_eq!(stream.next(&mut arena).await, Ok(None));
+}
+
 #[test]
 fn messages_of_streams_in_both_directions_allocate_nothing() {
-    async fn task(stub: BytesClient, data: &[u8], meeting: &Meeting, wait: bool) {
-        let mut arena = Arena::new();
-        let mut stream = stub.chat().await.expect("opens");
-        while meeting.goes_on().await {
-            for _ in 0..window(data) {
-                stream.send(&Blob { data, wait, ..Blob::default() }).await.expect("goes on");
-                let item = stream.next(&mut arena).await.expect("goes on").expect("is not over");
-                assert_eq!(item.data.len(), data.len());
-            }
-        }
-        stream.end();
-        assert_eq!(stream.next(&mut arena).await, Ok(None));
-    }
     for body in BODIES {
         for wait in [false, true] {
-            check("both", body, |stub, body, meeting| task(stub, body, meeting, wait));
+            check("both", body, |stub, body, meeting| both(stub, body, meeting, wait));
+        }
+    }
+}
+
+#[test]
+fn calls_and_messages_through_five_and_three_layers_allocate_nothing() {
+    for body in BODIES {
+        for wait in [false, true] {
+            check_layered("unary", body, |stub, body, meeting| unary(stub, body, meeting, wait, 5));
+            check_layered("both", body, |stub, body, meeting| both(stub, body, meeting, wait));
         }
     }
 }

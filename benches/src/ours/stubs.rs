@@ -1,10 +1,12 @@
 //! The same exchange through the generated stubs and handlers.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use grpc_arena::Arena;
 use grpc_proto::{Metadata, Status};
+use grpc_service::layers::{Incoming, Layer, Next};
 use grpc_service::testing::{self, MemoryHost};
 use grpc_service::{Channel, ChannelOptions, Cx, Host, Router, Server, ServerOptions};
 
@@ -19,6 +21,22 @@ pub struct Echoing;
 impl Echo for Echoing {
     async fn unary<'a>(&self, _: &Cx<'a>, request: Payload<'a>) -> Result<Payload<'a>, Status> {
         Ok(request)
+    }
+}
+
+/// A layer that counts.
+#[derive(Default)]
+struct Count {
+    begun: Cell<u64>,
+    ended: Cell<u64>,
+}
+
+impl<'a> Layer<Incoming<'a>> for Count {
+    async fn call(&self, call: Incoming<'a>, next: &impl Next<Incoming<'a>>) -> Result<(), Status> {
+        self.begun.set(self.begun.get() + 1);
+        let outcome = next.call(call).await;
+        self.ended.set(self.ended.get() + 1);
+        outcome
     }
 }
 
@@ -41,10 +59,28 @@ struct Slot {
 impl Pair {
     /// Connects client and server, whose messages both have `body` bytes; `varying` calls carry a timeout and a trace id.
     pub fn new(body: usize, varying: bool) -> Self {
+        Self::serving(body, varying, |router| register_echo(router, Rc::new(Echoing)))
+    }
+
+    /// The same with five layers around each call at the server, each of which counts calls and their ends.
+    pub fn layered(body: usize) -> Self {
+        Self::serving(body, false, |router| {
+            let five = (
+                Count::default(),
+                Count::default(),
+                Count::default(),
+                Count::default(),
+                Count::default(),
+            );
+            register_echo(&mut router.around_all(five), Rc::new(Echoing));
+        })
+    }
+
+    fn serving(body: usize, varying: bool, register: impl FnOnce(&mut Router)) -> Self {
         let memory = MemoryHost::new(1);
         let host: Rc<dyn Host> = Rc::new(Rc::clone(&memory));
         let mut router = Router::new();
-        register_echo(&mut router, Rc::new(Echoing));
+        register(&mut router);
         let server = ServerOptions::new(limits()).expect("consistent limits");
         let client = ChannelOptions::new(limits()).expect("consistent limits");
         let server = Server::new(router, server, host);

@@ -9,19 +9,18 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use grpc_arena::Arena;
-use grpc_proto::{Code, Instant, Metadata, Processed, Reason, SendError, Status};
+use grpc_proto::{Code, Instant, Metadata, Processed, SendError, Status};
 
-use super::channel::Route;
-use super::dialer::Waiting;
-use super::link::{Link, OpenCall, Opening};
+use super::link::OpenCall;
+use super::opener::{Opener, Wanted, may_try_again};
+use super::stack::{Beginning, Handle, Stack};
 use super::streaming::{BidiStream, ClientStream, Receiving};
-use super::{CallError, Channel, Origin};
+use super::{CallError, Channel};
 use crate::compression::Packed;
-use crate::current::{self, Current, Parent};
+use crate::current::{self, Current};
 use crate::inbox::{Arrived, Batch};
-use crate::queue::Ticket;
 use crate::wake::remember;
-use crate::{Encoding, LocalFuture, Method, Request, Response};
+use crate::{Encoding, Kind, Method, Request, Response};
 
 /// A call that is set up and then awaited.
 ///
@@ -35,23 +34,17 @@ use crate::{Encoding, LocalFuture, Method, Request, Response};
 #[must_use = "a call does nothing until it is awaited"]
 pub struct Call<'r, M, K> {
     channel: &'r Channel,
-    /// The connection on which the call stands in line, if it does.
-    line: Option<Rc<Link>>,
     metadata: Option<&'r Metadata>,
     end: End,
     /// What the call inherits from the handler that makes it.
     heritage: Heritage,
     encoding: Option<Encoding>,
     wait_for_ready: bool,
-    /// In line for a stream.
-    ticket: Ticket,
-    /// In line for a connection.
-    waiting: Waiting,
-    /// Ends a call that stands in line: no connection knows of it yet.
-    limit: Option<LocalFuture<()>>,
-    /// In line to end with the call that this one is part of.
-    parent: Option<Parent>,
+    /// Its places in lines.
+    opener: Opener,
     kind: K,
+    /// The layers around it, if the channel has any. It goes after the kind, which says what has become of the call.
+    layered: Option<Handle>,
     method: PhantomData<fn(M)>,
 }
 
@@ -76,6 +69,16 @@ enum Heritage {
     },
 }
 
+impl Heritage {
+    /// Whether the deadline is inherited, and the call that more is inherited from.
+    fn parts(&self) -> (bool, Option<&Current>) {
+        match self {
+            Heritage::From { deadline, current } => (*deadline, current.as_ref()),
+            _ => (false, None),
+        }
+    }
+}
+
 /// One request, one response.
 pub struct Unary<'r, 'a, M: Method> {
     request: &'r Request<'r, M>,
@@ -84,6 +87,8 @@ pub struct Unary<'r, 'a, M: Method> {
     open: Option<OpenCall>,
     packed: Packed,
     sent: bool,
+    /// The attempt of the layers that `open` is.
+    attempt: u32,
     /// A server has refused the call once.
     refused: bool,
     /// The outcome was given out.
@@ -135,17 +140,14 @@ impl<'r, M: Method, K> Call<'r, M, K> {
     fn new(channel: &'r Channel, kind: K) -> Self {
         Self {
             channel,
-            line: None,
             metadata: None,
             end: End::Never,
             heritage: Heritage::Unknown,
             encoding: channel.preferred_encoding(),
             wait_for_ready: false,
-            ticket: Ticket::default(),
-            waiting: Waiting::default(),
-            limit: None,
-            parent: None,
+            opener: Opener::default(),
             kind,
+            layered: None,
             method: PhantomData,
         }
     }
@@ -210,25 +212,83 @@ impl<'r, M: Method, K> Call<'r, M, K> {
         if planted!(TimeoutRestarts) {
             self.end = end;
         }
-        let opened = self.poll_lines(deadline, cx, now);
-        if opened.is_ready() {
-            self.limit = None;
-            return opened;
+        let (inherited, current) = self.heritage.parts();
+        let wanted = Wanted {
+            metadata: self.metadata,
+            trace: current.and_then(|current| current.info.trace()),
+            deadline,
+            inherited,
+            task: current.filter(|current| current.is_task),
+            encoding: self.encoding,
+            wait_for_ready: self.wait_for_ready,
+        };
+        self.opener.poll(self.channel, M::PATH, &wanted, cx)
+    }
+
+    /// Begins the call's layers, at the first poll.
+    fn layers(&mut self, stack: &Rc<Stack>, kind: Kind) -> Handle {
+        if self.layered.is_none() {
+            self.settle_end();
+            let deadline = match self.end {
+                End::At(at) => Some(at),
+                _ => None,
+            };
+            let (inherited, current) = self.heritage.parts();
+            let beginning = Beginning {
+                method: M::DESCRIPTOR.with_kind(kind),
+                metadata: self.metadata,
+                deadline,
+                inherited,
+                current,
+                encoding: self.encoding,
+                wait_for_ready: self.wait_for_ready,
+            };
+            self.layered = Some(stack.begin(self.channel, &beginning));
         }
-        if let Poll::Ready(error) = self.poll_parent(cx) {
-            self.leave(false);
-            return Poll::Ready(Err(error));
+        self.layered.clone().expect("begun above or earlier")
+    }
+
+    /// The call that the layers have opened, with a hold on them.
+    fn poll_layered(
+        &mut self,
+        stack: &Rc<Stack>,
+        kind: Kind,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<OpenCall, CallError>> {
+        let handle = self.layers(stack, kind);
+        let polled = handle.poll(cx);
+        match (polled, handle.open()) {
+            (Poll::Ready(Err(error)), _) => Poll::Ready(Err(error)),
+            (Poll::Ready(Ok(())), None) => Poll::Ready(Err(never_made())),
+            (Poll::Pending, None) => Poll::Pending,
+            (_, Some(mut open)) => {
+                open.layered = Some(handle);
+                Poll::Ready(Ok(open))
+            }
         }
-        let Some(deadline) = deadline else { return Poll::Pending };
-        let host = self.channel.host();
-        let limit = self.limit.get_or_insert_with(|| host.timer(deadline));
-        ready!(limit.as_mut().poll(cx));
-        self.limit = None;
-        self.leave(false);
-        let status = Reason::Deadline.to_status();
-        let inherited = matches!(self.heritage, Heritage::From { deadline: true, .. });
-        let origin = if inherited { Origin::Inherited } else { Origin::Local };
-        Poll::Ready(Err(CallError::new(status, origin)))
+    }
+
+    /// A call with a stream of requests, once it is open.
+    fn poll_stream(
+        &mut self,
+        kind: Kind,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<OpenCall, CallError>> {
+        let Some(stack) = self.channel.layers() else { return self.poll_open(cx) };
+        let open = ready!(self.poll_layered(stack, kind, cx))?;
+        open.commit();
+        Poll::Ready(Ok(open))
+    }
+
+    /// Resolves the deadline and what the call inherits, once.
+    fn settle_end(&mut self) {
+        let now = self.channel.host().now();
+        if let End::After(span) = self.end {
+            self.end = End::At(now + span);
+        }
+        if matches!(self.heritage, Heritage::Unknown) {
+            self.inherit(now);
+        }
     }
 
     /// Takes over what the handler's call has, if a handler is running.
@@ -249,98 +309,18 @@ impl<'r, M: Method, K> Call<'r, M, K> {
         let current = if wanted { Some(current) } else { None };
         self.heritage = Heritage::From { deadline: inherited.is_some(), current };
     }
-
-    /// Ends the call in line with the call that it is part of.
-    fn poll_parent(&mut self, cx: &Context<'_>) -> Poll<CallError> {
-        let Heritage::From { current: Some(current), .. } = &self.heritage else {
-            return Poll::Pending;
-        };
-        if !current.is_task {
-            return Poll::Pending;
-        }
-        let parent = self.parent.get_or_insert_with(|| Parent::new(Rc::clone(&current.info)));
-        parent.poll_cancelled(cx).map(CallError::inherited)
-    }
-
-    /// Stands in line for a connection, and then for a stream.
-    fn poll_lines(
-        &mut self,
-        deadline: Option<Instant>,
-        cx: &Context<'_>,
-        now: Instant,
-    ) -> Poll<Result<OpenCall, CallError>> {
-        loop {
-            let link = match &self.line {
-                Some(link) => Rc::clone(link),
-                None => match self.channel.route() {
-                    Route::One(held) => Rc::clone(held.link()),
-                    Route::Dialed(dialer) => {
-                        ready!(dialer.poll_link(self.wait_for_ready, &mut self.waiting, cx))?
-                    }
-                },
-            };
-            if !link.surplus.may_try(&self.ticket, cx) {
-                return Poll::Pending;
-            }
-            let (inherited, current) = match &self.heritage {
-                Heritage::From { deadline, current } => (*deadline, current.as_ref()),
-                _ => (false, None),
-            };
-            let opening = Opening {
-                metadata: self.metadata,
-                trace: current.and_then(|current| current.info.trace()),
-                deadline,
-                inherited,
-                encoding: self.encoding,
-            };
-            match link.open(M::PATH, &opening, now) {
-                Ok(open) => {
-                    if let Some(current) = current.filter(|current| current.is_task) {
-                        open.end_with(Parent::new(Rc::clone(&current.info)));
-                    }
-                    // Its head waits to be sent, whatever becomes of its first message.
-                    link.notify();
-                    let waited = self.line.is_some();
-                    self.leave(true);
-                    if waited {
-                        link.let_in();
-                    }
-                    return Poll::Ready(Ok(open));
-                }
-                Err(SendError::TooManyCalls) => {
-                    link.surplus.join(&mut self.ticket, cx);
-                    self.line = Some(link);
-                    return Poll::Pending;
-                }
-                Err(error) => {
-                    self.leave(false);
-                    match self.channel.route() {
-                        // Another connection takes it.
-                        Route::Dialed(dialer) if error == SendError::Closing => {
-                            dialer.retire(&link);
-                        }
-                        _ => return Poll::Ready(Err(CallError::local(error))),
-                    }
-                }
-            }
-        }
-    }
 }
 
-impl<M, K> Call<'_, M, K> {
-    /// Leaves the line that the call stands in, if any.
-    fn leave(&mut self, served: bool) {
-        match (self.line.take(), self.channel.route()) {
-            (Some(link), _) => link.surplus.leave(&mut self.ticket, served),
-            (None, Route::Dialed(dialer)) => dialer.leave(&mut self.waiting),
-            (None, Route::One(_)) => {}
-        }
-    }
+/// The error of a call that a layer has ended with OK before it was made.
+fn never_made() -> CallError {
+    let text =
+        "a layer ended the call with OK before it was made; let the call go on, or return an error";
+    CallError::local(Status::new(Code::Internal, text))
 }
 
 impl<M, K> Drop for Call<'_, M, K> {
     fn drop(&mut self) {
-        self.leave(false);
+        self.opener.leave(self.channel, false);
     }
 }
 
@@ -356,6 +336,7 @@ impl<'r, 'a, M: Method> Call<'r, M, Unary<'r, 'a, M>> {
                 open: None,
                 packed: Packed::Not,
                 sent: false,
+                attempt: 0,
                 refused: false,
                 over: false,
             },
@@ -396,7 +377,10 @@ impl<'a, M: Method> Future for Call<'_, M, Unary<'_, 'a, M>> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let outcome = ready!(this.poll_response(cx));
+        let outcome = match this.channel.layers() {
+            None => ready!(this.poll_response(cx)),
+            Some(stack) => ready!(this.poll_layered_response(stack, cx)),
+        };
         this.kind.over = true;
         Poll::Ready(outcome)
     }
@@ -433,6 +417,46 @@ impl<'a, M: Method> Call<'_, M, Unary<'_, 'a, M>> {
     }
 }
 
+impl<'a, M: Method> Call<'_, M, Unary<'_, 'a, M>> {
+    /// Lets the layers go on, and sends the request to each call that they open.
+    fn poll_layered_response(
+        &mut self,
+        stack: &Rc<Stack>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<'a, M>, CallError>> {
+        let handle = self.layers(stack, Kind::Unary);
+        if let Poll::Ready(outcome) = handle.poll(cx) {
+            let response = self.kind.response.as_deref_mut();
+            return Poll::Ready(match (outcome, handle.open()) {
+                (Ok(()), Some(open)) => {
+                    open.only_response::<M::Response>(self.kind.arena, response)
+                }
+                (Ok(()), None) => Err(never_made()),
+                (Err(error), Some(open)) => {
+                    open.take_end(response);
+                    Err(error)
+                }
+                (Err(error), None) => {
+                    if let Some(response) = response {
+                        response.processed = Some(Processed::No);
+                    }
+                    Err(error)
+                }
+            });
+        }
+        let (attempt, kind) = (handle.call.attempts.get(), &mut self.kind);
+        if attempt != kind.attempt {
+            kind.open = handle.open();
+            (kind.attempt, kind.packed, kind.sent) = (attempt, Packed::Not, false);
+        }
+        if let Some(open) = kind.open.as_ref().filter(|_| !kind.sent) {
+            ready!(open.poll_send_first(kind.request, &mut kind.packed, cx))?;
+            kind.sent = true;
+        }
+        Poll::Pending
+    }
+}
+
 impl<M: Method> Drop for Unary<'_, '_, M> {
     /// Says of a call that its caller gives up whether any of it has left.
     fn drop(&mut self) {
@@ -456,32 +480,9 @@ impl<M: Method> Call<'_, M, Unary<'_, '_, M>> {
     /// Forgets an attempt that the server provably did not process, so that the next poll makes another (gRFC A6).
     fn tries_again(&mut self) -> bool {
         let Some(open) = &self.kind.open else { return false };
-        let (processed, is_late) = match open.call.outcome.borrow().as_ref() {
-            Some(outcome) => {
-                (Some(outcome.processed), matches!(outcome.reason, Some(Reason::Deadline)))
-            }
-            None => (None, false),
-        };
-        if is_late {
+        if !may_try_again(open, &mut self.kind.refused, self.channel) {
             return false;
         }
-        let is_again = match processed {
-            Some(Processed::No) => false,
-            Some(Processed::Refused) if !self.kind.refused => true,
-            _ => return false,
-        };
-        // Whoever has answered has processed something, whatever he says: headers commit the call.
-        if open.has_answer() {
-            return false;
-        }
-        if !open.link.is_open() {
-            match self.channel.route() {
-                Route::Dialed(dialer) => dialer.retire(&open.link),
-                // There is no other connection to try.
-                Route::One(_) => return false,
-            }
-        }
-        self.kind.refused |= is_again;
         self.kind.open = None;
         self.kind.sent = false;
         true
@@ -493,12 +494,25 @@ impl<M: Method> Future for Call<'_, M, ServerStreaming<'_, M>> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        if this.kind.open.is_none() {
-            this.kind.open = Some(ready!(this.poll_open(cx))?);
+        match this.channel.layers() {
+            Some(stack) => {
+                let open = ready!(this.poll_layered(stack, Kind::ServerStreaming, cx))?;
+                if !this.kind.open.as_ref().is_some_and(|known| Rc::ptr_eq(&known.call, &open.call))
+                {
+                    // The layers have made another attempt.
+                    this.kind.packed = Packed::Not;
+                }
+                this.kind.open = Some(open);
+            }
+            None if this.kind.open.is_none() => {
+                this.kind.open = Some(ready!(this.poll_open(cx))?);
+            }
+            None => {}
         }
         let open = this.kind.open.as_ref().expect("opened above or earlier");
         ready!(open.poll_send_first(this.kind.request, &mut this.kind.packed, cx))?;
         let open = this.kind.open.take().expect("it is there above");
+        open.commit();
         Poll::Ready(Ok(Receiving::new(open)))
     }
 }
@@ -507,7 +521,7 @@ impl<M: Method> Future for Call<'_, M, ClientStreaming> {
     type Output = Result<ClientStream<M>, CallError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let open = ready!(self.get_mut().poll_open(cx))?;
+        let open = ready!(self.get_mut().poll_stream(Kind::ClientStreaming, cx))?;
         open.call.single.set(true);
         Poll::Ready(Ok(ClientStream::new(open)))
     }
@@ -517,7 +531,7 @@ impl<M: Method> Future for Call<'_, M, Bidi> {
     type Output = Result<BidiStream<M>, CallError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let open = ready!(self.get_mut().poll_open(cx))?;
+        let open = ready!(self.get_mut().poll_stream(Kind::Bidi, cx))?;
         Poll::Ready(Ok(BidiStream::new(open)))
     }
 }
@@ -549,7 +563,7 @@ impl OpenCall {
     }
 
     /// Whether any of a response has come.
-    fn has_answer(&self) -> bool {
+    pub(super) fn has_answer(&self) -> bool {
         self.call.headers.borrow().is_some() || !self.call.inbox.borrow().is_empty()
     }
 
@@ -588,7 +602,7 @@ impl OpenCall {
     }
 
     /// How the call ended, OK where it is not over; what came beside it goes to `response`, or back to the core.
-    fn take_end(&self, response: Option<&mut ResponseMetadata>) -> CallError {
+    pub(super) fn take_end(&self, response: Option<&mut ResponseMetadata>) -> CallError {
         let outcome = self.call.outcome.take();
         let verdict = self.call.verdict.borrow().clone();
         let (end, trailers, processed) = match outcome {

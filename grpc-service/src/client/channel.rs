@@ -10,8 +10,10 @@ use grpc_proto::{Code, Config, Status};
 use super::dialer::{Connectivity, Dialer, Waiting};
 use super::ledger::{ChannelStats, Ledger};
 use super::link::Link;
+use super::stack::Stack;
 use super::{CallError, ChannelOptions, ClientConnection};
 use crate::compression::{Codecs, Encoding};
+use crate::layers::{Layer, Outgoing};
 use crate::pool::Pool;
 use crate::recording::connect;
 use crate::{ConnectError, Connector, Host};
@@ -24,6 +26,7 @@ use crate::{ConnectError, Connector, Host};
 #[derive(Clone)]
 pub struct Channel {
     route: Route,
+    layers: Option<Rc<Stack>>,
 }
 
 #[derive(Clone)]
@@ -49,7 +52,7 @@ impl Channel {
         connector: Rc<dyn Connector>,
     ) -> Channel {
         let dialer = Dialer::new(address, options, host, connector);
-        Channel { route: Route::Dialed(Rc::new(dialer)) }
+        Channel { route: Route::Dialed(Rc::new(dialer)), layers: None }
     }
 
     /// A channel to `address`, which also names the authority unless the options do, and the one connection that is to
@@ -61,7 +64,7 @@ impl Channel {
     ) -> (Channel, ClientConnection) {
         let (authority, ledger) = (options.authority_of(address), Rc::default());
         let (held, connection) = Held::new(authority, options, &options.config, host, ledger);
-        (Channel { route: Route::One(held) }, connection)
+        (Channel { route: Route::One(held), layers: None }, connection)
     }
 
     /// Connects to `address`, which also names the authority unless the options do, once.
@@ -77,6 +80,25 @@ impl Channel {
         let (channel, connection) = Channel::new(address, options, host);
         connector.connect(address, connection).await?;
         Ok(channel)
+    }
+
+    /// The same channel with a layer, or a tuple of layers, around each call; of a tuple the first is the outermost.
+    ///
+    /// They take the place of layers that the channel has. Other clones of the channel stay as they are.
+    #[must_use]
+    pub fn around<L>(&self, layer: L) -> Channel
+    where
+        L: for<'a> Layer<Outgoing<'a>> + 'static,
+    {
+        Channel { route: self.route.clone(), layers: Some(Rc::new(Stack::new(layer))) }
+    }
+
+    pub(super) fn without_layers(&self) -> Channel {
+        Channel { route: self.route.clone(), layers: None }
+    }
+
+    pub(super) fn layers(&self) -> Option<&Rc<Stack>> {
+        self.layers.as_ref()
     }
 
     /// The host that the channel's calls take their time from.

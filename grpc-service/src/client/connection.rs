@@ -49,12 +49,19 @@ impl ClientConnection {
         // A call that was dropped meanwhile is cancelled in the next turn.
         let Some(call) = self.link.call(key) else { return };
         let mut inbox = call.inbox.borrow_mut();
+        let mut counts = call.counts.get();
+        counts.received += 1;
+        counts.received_bytes += message.len() as u64;
         inbox.push(message, &self.link.pool);
         let single = call.single.get();
         if !single {
             let more = self.link.connection.borrow_mut().poll_messages(key, input, now);
+            let prefixes = 5 * more.len();
+            counts.received += more.len() as u64;
+            counts.received_bytes += (more.as_bytes().len() - prefixes) as u64;
             inbox.append(more, &self.link.pool);
         }
+        call.counts.set(counts);
         let awaited = !single || inbox.len() > 1;
         drop(inbox);
         if awaited {

@@ -15,11 +15,13 @@ use grpc_proto::{
 };
 
 use super::ledger::Ledger;
+use super::stack::Handle;
 use super::{CallError, ChannelOptions, Origin, ResponseMetadata};
 use crate::Host;
 use crate::compression::{Encoding, Packed, not_agreed};
 use crate::current::Parent;
 use crate::inbox::{Arrived, Batch, Inbox};
+use crate::layers::Counts;
 use crate::pool::Pool;
 use crate::queue::WaitQueue;
 use crate::wake::{discard, remember, wake};
@@ -97,6 +99,8 @@ pub(crate) struct Record {
     pub(crate) unsent: Cell<bool>,
     /// Whether one message is all that is expected: then only the end, or a second one, wakes the receiver.
     pub(crate) single: Cell<bool>,
+    /// Messages that have come, and those that were queued.
+    pub(crate) counts: Cell<Counts>,
     pub(crate) receiver: Cell<Option<Waker>>,
     pub(crate) sender: Cell<Option<Waker>>,
     /// Handles that refer to the record, by the count in [`OpenCall`].
@@ -183,7 +187,7 @@ impl Link {
         }
         calls[key.index()] = Some(Rc::clone(&call));
         drop(calls);
-        Ok(OpenCall { link: Rc::clone(self), call })
+        Ok(OpenCall { link: Rc::clone(self), call, layered: None })
     }
 
     /// Whether new calls are accepted.
@@ -300,6 +304,7 @@ impl Link {
         drop(call.verdict.take());
         drop(call.parent.take());
         call.single.set(false);
+        call.counts.set(Counts::default());
         call.unsent.set(false);
         call.taken.set(0);
         let mut spare = self.spare.borrow_mut();
@@ -330,7 +335,7 @@ impl Progress {
         matches!(*self.stage.borrow(), Stage::Opening)
     }
 
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         matches!(*self.stage.borrow(), Stage::Over(_))
     }
 
@@ -405,13 +410,23 @@ impl Record {
 pub(crate) struct OpenCall {
     pub(crate) link: Rc<Link>,
     pub(crate) call: Rc<Record>,
+    /// The layers around the call, for who takes its messages and awaits its end.
+    pub(crate) layered: Option<Handle>,
 }
 
 impl OpenCall {
     /// A second handle to the same call.
     pub(crate) fn share(&self) -> OpenCall {
         self.call.handles.set(self.call.handles.get() + 1);
-        OpenCall { link: Rc::clone(&self.link), call: Rc::clone(&self.call) }
+        let layered = self.layered.clone();
+        OpenCall { link: Rc::clone(&self.link), call: Rc::clone(&self.call), layered }
+    }
+
+    /// The call's streams are given out: its layers cannot make it again.
+    pub(crate) fn commit(&self) {
+        if let Some(layered) = &self.layered {
+            layered.call.committed.set(true);
+        }
     }
 
     /// Encodes and queues a message; pending while the call's queue is full. `packed` stays with the message.
@@ -449,13 +464,20 @@ impl OpenCall {
         compresses: bool,
     ) -> Result<(), SendError> {
         let mut connection = self.link.connection.borrow_mut();
-        match self.call.encoding.get().filter(|_| compresses) {
+        let sent = match self.call.encoding.get().filter(|_| compresses) {
             None => connection.send(key, message),
             Some(encoding) => {
                 let codecs = &self.link.pool.codecs;
                 codecs.send(encoding, &mut connection, key, message, packed)
             }
+        };
+        if sent.is_ok() {
+            let mut counts = self.call.counts.get();
+            counts.sent += 1;
+            counts.sent_bytes += connection.last_message_len() as u64;
+            self.call.counts.set(counts);
         }
+        sent
     }
 
     /// Half-closes, after the messages that are queued.
@@ -470,11 +492,15 @@ impl OpenCall {
     /// The next response message, or `None` after the last when the status is OK.
     pub(crate) fn poll_message(
         &self,
-        cx: &Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Arrived>, CallError>> {
         let message = self.call.inbox.borrow_mut().reading().and_then(Batch::pop);
         if let Some(message) = message {
             return Poll::Ready(Ok(Some(message)));
+        }
+        if let Some(layered) = &self.layered {
+            // The end of the call is what its layers make of it.
+            return layered.poll(cx).map_ok(|()| None);
         }
         match self.failure() {
             Some(status) => Poll::Ready(Err(status)),
@@ -484,7 +510,10 @@ impl OpenCall {
     }
 
     /// The end of the call. A call with one response that gets a second one ends here.
-    pub(crate) fn poll_end(&self, cx: &Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(layered) = &self.layered {
+            return layered.poll(cx).map(drop);
+        }
         if self.is_over() || self.call.inbox.borrow().len() > 1 {
             return Poll::Ready(());
         }
@@ -492,14 +521,29 @@ impl OpenCall {
     }
 
     /// Response headers, or the end of the call.
-    pub(crate) fn poll_headers(&self, cx: &Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_headers(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.call.headers.borrow().is_some() || self.is_over() {
             return Poll::Ready(());
+        }
+        if let Some(layered) = &self.layered {
+            return layered.poll(cx).map(drop);
         }
         self.wait(cx)
     }
 
-    fn is_over(&self) -> bool {
+    /// Waits until the call is over and its messages were taken; of a call with one response, until it is over.
+    pub(super) fn poll_drained(&self, cx: &Context<'_>) -> Poll<()> {
+        let inbox = self.call.inbox.borrow();
+        let drained = match self.call.single.get() {
+            true => self.is_over() || inbox.len() > 1,
+            // Our own verdict needs no reader.
+            false => self.is_over() && (inbox.is_empty() || self.call.verdict.borrow().is_some()),
+        };
+        drop(inbox);
+        if drained { Poll::Ready(()) } else { self.wait(cx) }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
         self.call.outcome.borrow().is_some() || self.call.verdict.borrow().is_some()
     }
 
@@ -635,7 +679,7 @@ impl OpenCall {
     }
 
     /// How the call ended, if that was not with OK; our own verdict goes before what came afterwards.
-    fn failure(&self) -> Option<CallError> {
+    pub(super) fn failure(&self) -> Option<CallError> {
         if let Some(verdict) = &*self.call.verdict.borrow() {
             return if verdict.status().is_ok() { None } else { Some(verdict.clone()) };
         }

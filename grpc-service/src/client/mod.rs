@@ -8,7 +8,9 @@ mod dialer;
 mod error;
 mod ledger;
 mod link;
+mod opener;
 mod options;
+mod stack;
 mod streaming;
 mod target;
 
@@ -20,5 +22,6 @@ pub use dialer::Connectivity;
 pub use error::{CallError, Origin};
 pub use ledger::ChannelStats;
 pub use options::{ChannelOptions, OptionError};
+pub(crate) use stack::Layered;
 pub use streaming::{BidiStream, ClientStream, Receiving, Sending};
 pub use target::Target;

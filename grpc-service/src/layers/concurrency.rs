@@ -3,16 +3,17 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use grpc_proto::{Code, Status};
 
-use super::{CallView, Incoming, Layer, Next};
+use super::{CallView, Incoming, Layer, Next, Outgoing};
+use crate::client::CallError;
 use crate::wake::{discard, wake};
 
-/// Lets so many calls run at a time, on each thread that serves; others wait in a queue, first come first served.
+/// Lets so many calls run at a time, on each thread; others wait in a queue, first come first served.
 ///
 /// A call that finds the queue full ends with RESOURCE_EXHAUSTED. One that waits costs an entry of the queue beside its
 /// own place in the connection, and leaves it when it is cancelled or its deadline passes.
@@ -145,6 +146,27 @@ impl Drop for Running<'_> {
 impl<'a> Layer<Incoming<'a>> for ConcurrencyLimit {
     async fn call(&self, call: Incoming<'a>, next: &impl Next<Incoming<'a>>) -> Result<(), Status> {
         let _running = self.acquire().await?;
+        next.call(call).await
+    }
+}
+
+impl<'a> Layer<Outgoing<'a>> for ConcurrencyLimit {
+    async fn call(
+        &self,
+        call: Outgoing<'a>,
+        next: &impl Next<Outgoing<'a>>,
+    ) -> Result<(), CallError> {
+        let (mut place, mut limit) = (self.acquire(), None);
+        // A call that waits here has no stream yet whose deadline would end it.
+        let running = poll_fn(|cx| {
+            if let Poll::Ready(acquired) = Pin::new(&mut place).poll(cx) {
+                return Poll::Ready(acquired.map_err(CallError::local));
+            }
+            let Some(deadline) = call.deadline() else { return Poll::Pending };
+            let timer = limit.get_or_insert_with(|| call.sleep_until(deadline));
+            timer.as_mut().poll(cx).map(|()| Err(call.late()))
+        });
+        let _running = running.await?;
         next.call(call).await
     }
 }

@@ -1,7 +1,8 @@
 //! Layers around calls: what all methods of a server, of a service, or one method have in common.
 //!
 //! A layer wraps a *call*, not a message. It runs before the handler and after it, may wait, may refuse the call, and may
-//! give the handler what it has found out. It wraps an [`Incoming`] call on its way to the handler.
+//! give the handler what it has found out. At the server it wraps an [`Incoming`] call on its way to the handler, at the
+//! client an [`Outgoing`] one on its way to the connection.
 //!
 //! ```
 //! use grpc_service::layers::{CallView, Incoming, Layer, Next, interceptor};
@@ -36,15 +37,19 @@
 //! |---|---|
 //! | layers around the whole server | [`Router::around_all`](crate::Router::around_all) |
 //! | around one service, or some methods | [`Routes::around`](crate::Routes::around), [`Routes::around_where`](crate::Routes::around_where) |
+//! | around the calls of a channel | [`Channel::around`](crate::Channel::around) |
 //! | see or check each typed message | [`Routes::watched`](crate::Routes::watched), [`Watch`], [`Validate`] |
-//! | refuse by one function | [`interceptor`] |
+//! | refuse by one function | [`interceptor`], at the client [`call_interceptor`] |
 //! | say who calls | [`Auth`], [`CheckToken`] |
+//! | show a token | [`WithToken`], [`TokenSource`] |
 //! | end calls that take too long | [`Timeout`] |
 //! | limit what runs at a time, with a queue | [`ConcurrencyLimit`] |
 //! | limit the rate of calls | [`RateLimit`] |
 //! | refuse calls under load | [`LoadShed`] |
-//! | see each end, whatever it was | [`observe`], [`RequestLog`] |
+//! | see each end, whatever it was | [`observe`], [`RequestLog`], at the client [`observe_calls`] |
 //! | make statuses of panics, and others of errors | [`CatchPanics`], [`MapErrors`] |
+//! | make a call again | [`Retry`] |
+//! | pass metadata on | [`Propagate`] |
 //!
 //! # Contracts
 //! - A layer may drop the future of `next` at any time. That drops the handler, or cancels the call.
@@ -53,6 +58,8 @@
 //!   `async` block is kept twice.
 //! - When the handler has returned its messages are on their way: a layer can add trailers then and no headers, and an
 //!   error that it returns instead of the handler's OK follows the message, which clients discard.
+//! - At the client a layer may call `next` again: see [`Outgoing`]. The layers of a call go on while who made it waits for
+//!   it or for a message; a stream that nobody asks for a message has layers that stand still.
 //! - A layer that panics fails its call with INTERNAL. One that returns OK for a call that owes a response, and has none,
 //!   does too.
 
@@ -62,35 +69,39 @@ mod incoming;
 mod intercept;
 mod log;
 mod observe;
+mod outgoing;
 mod panics;
 mod rate;
+mod retry;
 mod timeout;
+mod token;
 mod watch;
 
 use std::future::Future;
 use std::rc::Rc;
 
-use grpc_proto::Status;
-
 pub use auth::{Auth, CheckToken};
 pub use concurrency::{ConcurrencyLimit, LoadShed};
 pub use incoming::{CallService, CallView, Counts, Incoming};
-pub use intercept::{Interceptor, interceptor};
+pub use intercept::{CallInterceptor, Interceptor, call_interceptor, interceptor};
 pub use log::RequestLog;
-pub use observe::{Observed, observe};
+pub use observe::{CallsObserved, Observed, observe, observe_calls};
+pub use outgoing::Outgoing;
 pub use panics::{CatchPanics, MapErrors};
 pub use rate::RateLimit;
+pub use retry::Retry;
 pub use timeout::Timeout;
+pub use token::{Propagate, TokenSource, WithToken};
 pub use watch::{Validate, Watch};
 
 pub(crate) use panics::catching;
 
 use crate::model::Service;
 
-/// A call that layers wrap: [`Incoming`].
+/// A call that layers wrap: [`Incoming`] or [`Outgoing`].
 pub trait LayeredCall: Sized {
     /// What a call fails with.
-    type Error: From<Status>;
+    type Error;
 }
 
 /// What a layer wraps: the layers below it, and at last the handler or the connection.
@@ -117,7 +128,7 @@ impl<R: LayeredCall, S: Service<R, Response = (), Error = R::Error>> Next<R> for
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a layer around calls of type `{R}`",
     label = "does not implement `Layer<{R}>`",
-    note = "a layer at the server implements `Layer<Incoming<'a>>` for every `'a`"
+    note = "a layer at the server implements `Layer<Incoming<'a>>` for every `'a`, one at the client `Layer<Outgoing<'a>>`"
 )]
 pub trait Layer<R: LayeredCall> {
     /// Lets `call` go on to `next`, or does not.

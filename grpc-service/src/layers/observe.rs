@@ -4,7 +4,8 @@ use std::fmt;
 
 use grpc_proto::Status;
 
-use super::{CallView, Incoming, Layer, Next};
+use super::{CallView, Incoming, Layer, Next, Outgoing};
+use crate::client::CallError;
 use crate::report::run_hook;
 
 /// A layer of one function that sees each end; made by [`observe`].
@@ -67,5 +68,48 @@ impl<'a, F: Fn(CallView<'a>, &Status)> Layer<Incoming<'a>> for Observed<F> {
 impl<F> fmt::Debug for Observed<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Observed").finish_non_exhaustive()
+    }
+}
+
+/// A layer of one function at the client that sees each end; made by [`observe_calls`].
+pub struct CallsObserved<F>(F);
+
+/// As [`observe`], for the calls of a channel: CANCELLED where the call was dropped.
+pub const fn observe_calls<F: for<'a> Fn(Outgoing<'a>, &Status)>(ended: F) -> CallsObserved<F> {
+    CallsObserved(ended)
+}
+
+struct CallEnding<'l, 'a, F: Fn(Outgoing<'a>, &Status)> {
+    ended: &'l F,
+    call: Outgoing<'a>,
+    armed: bool,
+}
+
+impl<'a, F: Fn(Outgoing<'a>, &Status)> Drop for CallEnding<'_, 'a, F> {
+    fn drop(&mut self) {
+        if self.armed {
+            let status = self.call.status_of_drop();
+            run_hook(|| (self.ended)(self.call, &status));
+        }
+    }
+}
+
+impl<'a, F: Fn(Outgoing<'a>, &Status)> Layer<Outgoing<'a>> for CallsObserved<F> {
+    async fn call(
+        &self,
+        call: Outgoing<'a>,
+        next: &impl Next<Outgoing<'a>>,
+    ) -> Result<(), CallError> {
+        let mut ending = CallEnding { ended: &self.0, call, armed: true };
+        let outcome = next.call(call).await;
+        ending.armed = false;
+        run_hook(|| (self.0)(call, outcome.as_ref().err().map_or(&Status::OK, CallError::status)));
+        outcome
+    }
+}
+
+impl<F> fmt::Debug for CallsObserved<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallsObserved").finish_non_exhaustive()
     }
 }

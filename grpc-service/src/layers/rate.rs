@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use grpc_proto::{Code, Instant, Status};
 
-use super::{Incoming, Layer, Next};
+use super::{Incoming, Layer, Next, Outgoing};
+use crate::client::CallError;
 
-/// Refuses calls with RESOURCE_EXHAUSTED beyond a rate, on each thread that serves.
+/// Refuses calls with RESOURCE_EXHAUSTED beyond a rate, on each thread.
 ///
 /// It is a bucket of `burst` tokens that fills at the rate; a call takes one. It holds one number.
 #[derive(Debug)]
@@ -46,6 +47,17 @@ pub(super) fn refused(wait: Duration) -> Status {
 impl<'a> Layer<Incoming<'a>> for RateLimit {
     async fn call(&self, call: Incoming<'a>, next: &impl Next<Incoming<'a>>) -> Result<(), Status> {
         self.take(call.now()).map_err(refused)?;
+        next.call(call).await
+    }
+}
+
+impl<'a> Layer<Outgoing<'a>> for RateLimit {
+    async fn call(
+        &self,
+        call: Outgoing<'a>,
+        next: &impl Next<Outgoing<'a>>,
+    ) -> Result<(), CallError> {
+        self.take(call.now()).map_err(|wait| CallError::local(refused(wait)))?;
         next.call(call).await
     }
 }

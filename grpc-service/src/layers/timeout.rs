@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use grpc_proto::{Code, Status};
 
-use super::{Incoming, Layer, Next};
+use super::{Incoming, Layer, Next, Outgoing};
+use crate::client::CallError;
 
 /// Ends calls with DEADLINE_EXCEEDED that take longer than a time, unless the client's own deadline is earlier.
 ///
@@ -31,5 +32,17 @@ impl<'a> Layer<Incoming<'a>> for Timeout {
             Pin::new(&mut sleep).poll(cx).map(|()| Err(Status::new(Code::DeadlineExceeded, text)))
         })
         .await
+    }
+}
+
+impl<'a> Layer<Outgoing<'a>> for Timeout {
+    async fn call(
+        &self,
+        call: Outgoing<'a>,
+        next: &impl Next<Outgoing<'a>>,
+    ) -> Result<(), CallError> {
+        // The connection ends the call then, and the server is told.
+        call.shorten_deadline(call.now() + self.0);
+        next.call(call).await
     }
 }

@@ -14,8 +14,7 @@ use grpc_proto::server::ResponseHead;
 use grpc_proto::{CallKey, Code, Instant, Metadata, RequestHead, SendError, Server, Status};
 
 use super::ledger::Ledger;
-use super::router::{Entry, Requests};
-use super::slot::BoxSlot;
+use super::router::{Entry, Requests, Slot};
 use crate::compression::{Encoding, Packed, not_agreed};
 use crate::current::CallInfo;
 use crate::inbox::{Arrived, Batch, Inbox, KEPT, Only};
@@ -81,7 +80,7 @@ pub(crate) struct Call {
     pub(crate) key: Cell<Option<CallKey>>,
     pub(crate) entry: RefCell<Option<Rc<Entry>>>,
     /// The place in which the handler runs; taken out while it is polled.
-    pub(crate) slot: Cell<Option<BoxSlot>>,
+    pub(crate) slot: Cell<Option<Slot>>,
     /// Shared with the handler when that starts.
     pub(crate) info: RefCell<Rc<CallInfo>>,
     /// What the connection counts for its head.

@@ -17,9 +17,8 @@ use grpc_proto::{
 use super::call::{Call, Scope, Shared};
 use super::leaf::no_method;
 use super::ledger::{Entry, Ledger};
-use super::router::Requests;
+use super::router::{Requests, Slot};
 use super::share::{NOTHING, Share};
-use super::slot::BoxSlot;
 use super::{Deployed, ServerOptions};
 use crate::current::{self, CallInfo, Current};
 use crate::endpoint::{Turn, turn};
@@ -266,7 +265,7 @@ impl ServerConnection {
     /// Polls the handler in `slot`, or a new one for `scope`.
     ///
     /// It is out of its place meanwhile: a handler must not find itself.
-    fn poll(&self, call: &Call, mut slot: BoxSlot, scope: Option<Scope>) {
+    fn poll(&self, call: &Call, mut slot: Slot, scope: Option<Scope>) {
         // A wake from before this poll is answered by it.
         call.wake.take();
         let mut cx = Context::from_waker(&call.waker);
@@ -294,7 +293,7 @@ impl ServerConnection {
 
     /// Ends a call whose handler panicked.
     #[cold]
-    fn fail(&self, call: &Call, slot: BoxSlot, payload: Box<dyn Any + Send>) {
+    fn fail(&self, call: &Call, slot: Slot, payload: Box<dyn Any + Send>) {
         let info = Rc::clone(&call.info.borrow());
         let is_layered = call.entry.borrow().as_ref().is_some_and(|entry| entry.layered);
         // The handler's own panics are statuses for the layers around it.
@@ -323,7 +322,7 @@ impl ServerConnection {
     }
 
     /// Empties a place: drops the handler, if there is one, and whatever else the call left.
-    fn clear(&self, call: &Call, slot: Option<BoxSlot>) {
+    fn clear(&self, call: &Call, slot: Option<Slot>) {
         let entry = call.entry.take();
         if let Some(mut slot) = slot {
             // Destructors of a handler are its code as well.

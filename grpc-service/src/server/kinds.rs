@@ -1,7 +1,7 @@
 //! The message loops of the four kinds of call.
 //!
 //! Each function is one future that owns its lease and its messages, borrows among them. It borrows its handler and its
-//! scope from the future around it, in a [`Slot`](super::slot::Slot), which owns them: no `unsafe` is needed.
+//! scope from the future around it, in a [`Slot`](crate::slot::Slot), which owns them: no `unsafe` is needed.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;

@@ -12,7 +12,6 @@ mod router;
 mod routes;
 mod share;
 mod sink;
-mod slot;
 mod watched;
 
 use std::cell::RefCell;

@@ -8,11 +8,14 @@ use std::rc::Rc;
 use super::call::Scope;
 use super::leaf::Unknown;
 use super::routes::{Around, Routes};
-use super::slot::{BoxSlot, new_slot};
 use super::{BidiHandler, ClientStreamingHandler, ServerStreamingHandler, UnaryHandler};
 use crate::layers::{CallService, Incoming, Layer, Wrapped};
 use crate::model::Service;
-use crate::{Kind, Method, MethodDescriptor};
+use crate::slot::{BoxSlot, new_slot};
+use crate::{Kind, Method, MethodDescriptor, Status};
+
+/// A place for one call of a method.
+pub(super) type Slot = BoxSlot<Scope, Status>;
 
 /// Idle places kept per method. A place takes about a kilobyte, and more calls than this at once are rare.
 const SPARE_SLOTS: usize = 256;
@@ -54,8 +57,8 @@ pub(crate) struct Entry {
     pub(crate) requests: Requests,
     /// Whether a layer is around the handler.
     pub(crate) layered: bool,
-    make: Box<dyn Fn() -> BoxSlot>,
-    spare: RefCell<Vec<BoxSlot>>,
+    make: Box<dyn Fn() -> Slot>,
+    spare: RefCell<Vec<Slot>>,
 }
 
 impl Router {
@@ -155,13 +158,13 @@ impl Entry {
     }
 
     /// An empty place for one call of this method.
-    pub(crate) fn take_slot(&self) -> BoxSlot {
+    pub(crate) fn take_slot(&self) -> Slot {
         let spare = self.spare.borrow_mut().pop();
         spare.unwrap_or_else(|| (self.make)())
     }
 
     /// Takes back a place that was emptied.
-    pub(crate) fn give_slot(&self, slot: BoxSlot) {
+    pub(crate) fn give_slot(&self, slot: Slot) {
         let mut spare = self.spare.borrow_mut();
         if spare.len() < SPARE_SLOTS {
             spare.push(slot);
