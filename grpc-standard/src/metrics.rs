@@ -22,17 +22,25 @@
 //! | `grpc.server.call.duration` | histogram | `s` | `grpc.method`, `grpc.status` |
 //! | `grpc.server.call.sent_total_compressed_message_size` | histogram | `By` | `grpc.method`, `grpc.status` |
 //! | `grpc.server.call.rcvd_total_compressed_message_size` | histogram | `By` | `grpc.method`, `grpc.status` |
+//! | `grpc.client.attempt.started` | counter | `{attempt}` | `grpc.method`, `grpc.target` |
+//! | `grpc.client.attempt.duration` | histogram | `s` | `grpc.method`, `grpc.target`, `grpc.status` |
+//! | `grpc.client.attempt.sent_total_compressed_message_size` | histogram | `By` | `grpc.method`, `grpc.target`, `grpc.status` |
+//! | `grpc.client.attempt.rcvd_total_compressed_message_size` | histogram | `By` | `grpc.method`, `grpc.target`, `grpc.status` |
+//! | `grpc.client.call.duration` | histogram | `s` | `grpc.method`, `grpc.target`, `grpc.status` |
+//!
+//! The instruments of clients are those of the layers [`Metrics::client_calls`] and [`Metrics::client_attempts`]
+//! ([`Channel::around`](grpc_service::Channel::around)).
 //!
 //! `grpc.method` is `package.Service/Method`, and `other` for paths that the server does not have: a client cannot make
 //! series. Nothing is global, and nothing is counted without the layer.
 
 mod cells;
+mod layers;
 mod prometheus;
 mod registry;
-mod server;
 
+pub use layers::{ClientMetrics, ServerMetrics};
 pub use registry::{Metrics, Series, Value};
-pub use server::ServerMetrics;
 
 /// Bounds of the buckets of durations, in seconds (gRFC A66).
 pub const LATENCY_BOUNDS: [f64; 41] = [

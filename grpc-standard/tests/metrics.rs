@@ -8,7 +8,8 @@ mod counting;
 use std::rc::Rc;
 use std::time::Duration;
 
-use grpc_service::client::Call;
+use grpc_service::client::{Call, CallError};
+use grpc_service::layers::{Layer, Next, Outgoing};
 use grpc_service::testing::{MemoryHost, Pair};
 use grpc_service::{
     Arena, Channel, ChannelOptions, Code, Cx, Method, Router, Server, ServerOptions, Sink, Status,
@@ -182,13 +183,96 @@ fn threads_are_added_up_and_what_a_layer_counted_stays() {
 }
 
 #[test]
+fn calls_of_a_client_and_their_attempts_are_counted_by_target() {
+    let metrics = Metrics::new();
+    let (channel, mut pair) = pair(&Metrics::new());
+    let layers = (metrics.client_calls("test:1"), metrics.client_attempts("test:1"));
+    let channel = channel.around(layers);
+    let client = HealthClient::new(channel);
+    check(&mut pair, &client, "a name of 23 characters");
+    let mut arena = Arena::new();
+    assert!(pair.block_on(client.list(&HealthListRequest::EMPTY, &arena)).is_err());
+    let request = HealthCheckRequest::EMPTY;
+    let mut stream = pair.block_on(client.watch(&request)).expect("it opens");
+    assert!(pair.block_on(stream.next(&mut arena)).is_ok());
+    drop(stream);
+    pair.settle();
+    let all = metrics.collect();
+    assert!(all.iter().all(|series| series.target.as_deref() == Some("test:1")));
+    for method in [CHECK, LIST, WATCH] {
+        let started = find(&all, "grpc.client.attempt.started", method, None);
+        assert_eq!(started, Some(&Value::Counter(1)), "{method}");
+    }
+    for name in ["grpc.client.attempt.duration", "grpc.client.call.duration"] {
+        let (count, sum, _) = histogram(find(&all, name, CHECK, Some(Code::Ok)));
+        assert_eq!((count, (sum * 1e3).round()), (1, 23.0), "{name}");
+        let (count, ..) = histogram(find(&all, name, LIST, Some(Code::NotFound)));
+        assert_eq!(count, 1, "{name}");
+        let (count, ..) = histogram(find(&all, name, WATCH, Some(Code::Cancelled)));
+        assert_eq!(count, 1, "{name}");
+    }
+    let sent = "grpc.client.attempt.sent_total_compressed_message_size";
+    let received = "grpc.client.attempt.rcvd_total_compressed_message_size";
+    assert_eq!(histogram(find(&all, sent, CHECK, Some(Code::Ok))).1, 25.0);
+    assert_eq!(histogram(find(&all, received, CHECK, Some(Code::Ok))).1, 2.0);
+    let page = metrics.prometheus();
+    let line = format!(
+        "grpc_client_attempt_started_total{{grpc_method=\"{CHECK}\",grpc_target=\"test:1\"}} 1"
+    );
+    assert!(page.lines().any(|it| it == line), "{page}");
+    assert_eq!(page.matches("# TYPE").count(), 5);
+}
+
+/// Makes each call twice.
+struct Twice;
+
+impl<'a> Layer<Outgoing<'a>> for Twice {
+    async fn call(
+        &self,
+        call: Outgoing<'a>,
+        next: &impl Next<Outgoing<'a>>,
+    ) -> Result<(), CallError> {
+        assert!(next.call(call).await.is_ok());
+        next.call(call).await
+    }
+}
+
+#[test]
+fn a_call_that_is_made_again_is_one_call_with_two_attempts() {
+    let metrics = Metrics::new();
+    let (channel, mut pair) = pair(&metrics);
+    let layers = (metrics.client_calls("t"), Twice, metrics.client_attempts("t"));
+    check(&mut pair, &HealthClient::new(channel.around(layers)), "");
+    let all = metrics.collect();
+    let attempts = find(&all, "grpc.client.attempt.started", CHECK, None);
+    assert_eq!(attempts, Some(&Value::Counter(2)));
+    assert_eq!(find(&all, STARTED, CHECK, None), Some(&Value::Counter(2)));
+    let (count, ..) = histogram(find(&all, "grpc.client.call.duration", CHECK, Some(Code::Ok)));
+    assert_eq!(count, 1);
+}
+
+#[test]
 fn names_units_and_buckets_are_those_of_grfc_a66() {
     let metrics = Metrics::new();
     let (channel, mut pair) = pair(&metrics);
-    check(&mut pair, &HealthClient::new(channel), "");
+    let layers = (metrics.client_calls("t"), metrics.client_attempts("t"));
+    check(&mut pair, &HealthClient::new(channel.around(layers)), "");
     let all = metrics.collect();
-    let instruments: Vec<_> = all.iter().map(|it| (it.instrument, it.unit)).collect();
-    let expected = [(STARTED, "{call}"), (DURATION, "s"), (SENT, "By"), (RECEIVED, "By")];
+    let instruments: Vec<_> = all
+        .iter()
+        .map(|it| (it.instrument, it.unit, it.target.is_some(), it.status.is_some()))
+        .collect();
+    let expected = [
+        (STARTED, "{call}", false, false),
+        (DURATION, "s", false, true),
+        (SENT, "By", false, true),
+        (RECEIVED, "By", false, true),
+        ("grpc.client.attempt.started", "{attempt}", true, false),
+        ("grpc.client.attempt.duration", "s", true, true),
+        ("grpc.client.attempt.sent_total_compressed_message_size", "By", true, true),
+        ("grpc.client.attempt.rcvd_total_compressed_message_size", "By", true, true),
+        ("grpc.client.call.duration", "s", true, true),
+    ];
     assert_eq!(instruments, expected);
     assert!(all.iter().all(|series| series.method == CHECK));
     // As the text of A66 lists them.

@@ -65,6 +65,10 @@ struct Labels<'s>(&'s Series);
 impl fmt::Display for Labels<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "grpc_method=\"{}\"", self.0.method)?;
+        if let Some(target) = &self.0.target {
+            let escaped = target.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
+            write!(f, ",grpc_target=\"{escaped}\"")?;
+        }
         match self.0.status.map(Code::name) {
             Some(status) => write!(f, ",grpc_status=\"{status}\""),
             None => Ok(()),
