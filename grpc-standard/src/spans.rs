@@ -23,6 +23,9 @@
 //! | `grpc.status` | the name of the code that the call ends with, as `NOT_FOUND` |
 //! | `otel.status_code`, `otel.status_description` | `OK`; or `ERROR`, and code and message as `NOT_FOUND, no such cart` |
 //!
+//! [`ClientSpans`] does the same for the calls of a channel and their attempts, `Sent.` and `Attempt.`, as
+//! `grpc.client.call` and `grpc.client.attempt`; an attempt has the field `previous-rpc-attempts` too.
+//!
 //! A call that a handler makes passes its own `traceparent` on (`grpc_service::client`), so the spans of the next service name the
 //! same trace.
 
@@ -30,7 +33,8 @@ mod traceparent;
 
 use std::fmt;
 
-use grpc_service::layers::{CallView, Incoming, Layer, Next, observe};
+use grpc_service::client::CallError;
+use grpc_service::layers::{CallView, Incoming, Layer, Next, Outgoing, observe, observe_calls};
 use grpc_service::{MethodDescriptor, Status};
 use tracing::field::{Empty, display};
 use tracing::{Instrument, Span, info_span};
@@ -59,7 +63,7 @@ fn span_of(call: CallView<'_>) -> Span {
     let span = info_span!(
         target: "grpc",
         "grpc.server.call",
-        otel.name = %Received(call.method()),
+        otel.name = %Named("Recv", call.method()),
         otel.kind = "server",
         trace_id = Empty,
         parent_span_id = Empty,
@@ -87,14 +91,82 @@ fn record(span: &Span, status: &Status) {
     }
 }
 
-/// The name of a server's span.
-struct Received(Option<MethodDescriptor>);
+/// A layer of a channel that puts each call, or each attempt, into a span of level INFO.
+///
+/// Where no subscriber wants the span, a call costs a look at that and nothing else.
+///
+/// ```
+/// # fn f(channel: grpc_service::Channel) -> grpc_service::Channel {
+/// use grpc_standard::spans::ClientSpans;
+/// // A layer that makes calls again stands between the two.
+/// channel.around((ClientSpans::calls(), ClientSpans::attempts()))
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct ClientSpans {
+    attempts: bool,
+}
 
-impl fmt::Display for Received {
+impl ClientSpans {
+    /// Spans of calls, `Sent.package.Service.Method`.
+    pub const fn calls() -> Self {
+        Self { attempts: false }
+    }
+
+    /// Spans of attempts, `Attempt.package.Service.Method`; put it within a layer that makes calls again.
+    pub const fn attempts() -> Self {
+        Self { attempts: true }
+    }
+
+    fn span_of(self, call: Outgoing<'_>) -> Span {
+        let method = Some(call.method());
+        if self.attempts {
+            return info_span!(
+                target: "grpc",
+                "grpc.client.attempt",
+                otel.name = %Named("Attempt", method),
+                otel.kind = "client",
+                "previous-rpc-attempts" = call.attempts(),
+                grpc.status = Empty,
+                otel.status_code = Empty,
+                otel.status_description = Empty,
+            );
+        }
+        info_span!(
+            target: "grpc",
+            "grpc.client.call",
+            otel.name = %Named("Sent", method),
+            otel.kind = "client",
+            grpc.status = Empty,
+            otel.status_code = Empty,
+            otel.status_description = Empty,
+        )
+    }
+}
+
+impl<'a> Layer<Outgoing<'a>> for ClientSpans {
+    async fn call(
+        &self,
+        call: Outgoing<'a>,
+        next: &impl Next<Outgoing<'a>>,
+    ) -> Result<(), CallError> {
+        let span = self.span_of(call);
+        if span.is_disabled() {
+            return next.call(call).await;
+        }
+        let recorded = observe_calls(|_: Outgoing<'_>, status: &Status| record(&span, status));
+        recorded.call(call, next).instrument(span.clone()).await
+    }
+}
+
+/// The name of a span: what the side does, and the method with dots.
+struct Named(&'static str, Option<MethodDescriptor>);
+
+impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(method) = self.0 else { return f.write_str("Recv.other") };
-        f.write_str("Recv")?;
-        method.path().split('/').filter(|part| !part.is_empty()).try_for_each(|part| {
+        f.write_str(self.0)?;
+        let path = self.1.as_ref().map_or("other", MethodDescriptor::path);
+        path.split('/').filter(|part| !part.is_empty()).try_for_each(|part| {
             f.write_str(".")?;
             f.write_str(part)
         })

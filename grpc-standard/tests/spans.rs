@@ -17,7 +17,7 @@ use grpc_standard::health::v1::{
     Health, HealthCheckRequest, HealthCheckResponse, HealthClient, HealthListRequest,
     HealthListResponse, register_health,
 };
-use grpc_standard::spans::ServerSpans;
+use grpc_standard::spans::{ClientSpans, ServerSpans};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
@@ -28,6 +28,8 @@ type Fields = BTreeMap<String, String>;
 #[derive(Default)]
 struct Seen {
     spans: Vec<(&'static str, Fields)>,
+    /// The span around each of them, or 0.
+    parents: Vec<u64>,
     entered: Vec<u64>,
     events: Vec<u64>,
 }
@@ -54,6 +56,8 @@ impl Subscriber for Collector {
 
     fn new_span(&self, span: &Attributes<'_>) -> Id {
         let mut seen = self.0.lock().expect("no panic");
+        let parent = seen.entered.last().copied().unwrap_or(0);
+        seen.parents.push(parent);
         let mut fields = Fields::new();
         span.record(&mut Into(&mut fields));
         seen.spans.push((span.metadata().name(), fields));
@@ -199,4 +203,42 @@ fn failures_and_cancellations_are_errors_that_say_code_and_message() {
     );
     assert_eq!(seen.spans[0].1["otel.status_description"], "NOT_FOUND, no such list");
     assert!(!seen.spans[0].1.contains_key("trace_id"));
+}
+
+#[test]
+fn calls_and_attempts_of_a_client_are_spans_within_each_other() {
+    let seen = seen(|pair, client| {
+        let layers = (ClientSpans::calls(), ClientSpans::attempts());
+        let client = HealthClient::new(client.channel().around(layers));
+        let mut arena = Arena::new();
+        let request = HealthCheckRequest::EMPTY;
+        assert!(pair.block_on(client.check(&request, &arena)).is_ok());
+        assert!(pair.block_on(client.list(&HealthListRequest::EMPTY, &arena)).is_err());
+        let mut stream = pair.block_on(client.watch(&request)).expect("it opens");
+        assert!(pair.block_on(stream.next(&mut arena)).is_ok());
+        drop(stream);
+        pair.settle();
+    });
+    let mut found = Vec::new();
+    for ((name, fields), parent) in seen.spans.iter().zip(&seen.parents) {
+        let field = |name| fields.get(name).map_or("", String::as_str);
+        if name.starts_with("grpc.client") {
+            let outer = parent.checked_sub(1).map_or("", |place| seen.spans[place as usize].0);
+            found.push([field("otel.name"), outer, field("grpc.status"), field("otel.kind")]);
+        }
+    }
+    let sent = |method: &str| format!("Sent.grpc.health.v1.Health.{method}");
+    let attempt = |method: &str| format!("Attempt.grpc.health.v1.Health.{method}");
+    assert_eq!(
+        found,
+        [
+            [&*sent("Check"), "", "OK", "client"],
+            [&*attempt("Check"), "grpc.client.call", "OK", "client"],
+            [&*sent("List"), "", "NOT_FOUND", "client"],
+            [&*attempt("List"), "grpc.client.call", "NOT_FOUND", "client"],
+            [&*sent("Watch"), "", "CANCELLED", "client"],
+            [&*attempt("Watch"), "grpc.client.call", "CANCELLED", "client"],
+        ]
+    );
+    assert_eq!(seen.spans[1].1["previous-rpc-attempts"], "0");
 }
