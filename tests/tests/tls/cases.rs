@@ -219,47 +219,6 @@ fn a_thousand_stalled_handshakes_do_not_disturb_a_neighbour() {
     workers.stop(Duration::from_secs(5));
 }
 
-#[test]
-fn certificates_are_replaced_under_load_and_no_call_fails() {
-    let authorities: Vec<Authority> = (0..11).map(|_| Authority::new()).collect();
-    let certificate = |round: usize| authorities[round].sign(&["localhost"]);
-    let trusting =
-        |round: usize| ClientTls::with_roots(&authorities[round].roots()).expect("roots");
-    let first = certificate(0);
-    let server = ServerTls::from_pem(&first.chain, &first.key).expect("a certificate");
-    let workers = serve(WorkerOptions::default().tls(server.clone()));
-    let target = format!("https://localhost:{}", workers.address().port());
-    run(async {
-        let old = connect(target.as_str()).tls(trusting(0)).await.expect("served");
-        let old = GreeterClient::new(old);
-        let mut calls = 0;
-        let mut shown = 0;
-        for round in 1..=10 {
-            let new = certificate(round);
-            if round == 5 {
-                let broken = &new.chain[..new.chain.len() / 2];
-                let error = server.replace_certificate(broken, &new.key).expect_err("cut in two");
-                assert!(error.to_string().contains("certificate"), "{error}");
-                let other = certificate(round).key;
-                server.replace_certificate(&new.chain, &other).expect_err("another's key");
-            } else {
-                server.replace_certificate(&new.chain, &new.key).expect("a certificate");
-                shown = round;
-            }
-            for _ in 0..20 {
-                hello(&old, "").await.expect("an open connection goes on");
-                calls += 1;
-            }
-            call(&target, Some(&trusting(shown))).await.expect("the new certificate is shown");
-            let stale = trusting(if shown == round { round - 1 } else { round });
-            let error = call(&target, Some(&stale)).await.expect_err("it is another authority's");
-            assert!(error.message().contains("UnknownIssuer"), "{error:?}");
-        }
-        assert_eq!(calls, 200);
-    });
-    workers.stop(Duration::from_secs(5));
-}
-
 /// Passes bytes between a client and a server, and ends both sockets when it is asked to.
 fn passing(server: SocketAddr) -> (SocketAddr, std::sync::mpsc::Sender<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");

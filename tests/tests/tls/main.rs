@@ -4,12 +4,16 @@
 
 mod on_monoio {
     use grpc_monoio as adapter;
+    use grpc_monoio::MonoioHost as AdapterHost;
 
     include!("cases.rs");
+    include!("reload.rs");
 }
 
 mod on_tokio {
     use grpc_tokio as adapter;
+    use grpc_tokio::TokioHost as AdapterHost;
 
     include!("cases.rs");
+    include!("reload.rs");
 }
