@@ -25,6 +25,7 @@
 #[macro_use]
 mod planted;
 pub mod adapter;
+mod blocking;
 pub mod client;
 mod compression;
 mod current;
@@ -60,6 +61,7 @@ pub use grpc_proto::{
     Status, TimedOut, Transmit, Violation, decode_bin, parse_timeout,
 };
 
+pub use blocking::{Blocking, BlockingError, BlockingPool, Cancelled};
 pub use client::{
     Backoff, CallError, Channel, ChannelOptions, ChannelStats, ClientConnection, Connectivity,
     OptionError, Origin, ResponseMetadata,
