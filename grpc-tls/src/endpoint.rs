@@ -84,6 +84,18 @@ where
         }
     }
 
+    /// Heap bytes that this layer holds, beside those of rustls and of the inner endpoint.
+    pub fn heap_bytes(&self) -> usize {
+        self.session.heap_bytes() + self.stash.capacity() + self.plain.heap_bytes()
+    }
+
+    /// Gives back memory that busy times needed.
+    fn trim(&mut self) {
+        self.session.trim();
+        self.stash.shrink_to_fit();
+        self.plain.shrink(0);
+    }
+
     /// Takes TLS records out of `input`, where they are decrypted. Input is left only where `out` is full.
     fn receive(
         &mut self,
@@ -249,6 +261,10 @@ where
             if driven.is_err() || self.is_drained() {
                 out.append_with(|out| self.session.close_notify(out));
             }
+        }
+        // As the loop does with its own buffers, when the inner endpoint has been idle for a while.
+        if out.is_empty() && self.is_trimmed() {
+            self.trim();
         }
         driven
     }

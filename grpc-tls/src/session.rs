@@ -55,6 +55,9 @@ pub struct Session {
     /// The front of a record of which the rest has not come, or of a message of the handshake over several records:
     /// rustls sees it again with each call. At most 64 KiB and a record.
     pending: Vec<u8>,
+    /// How much of `pending` rustls has read as whole records. It joins the parts of a message there, in place: these
+    /// bytes are not records any more.
+    joined: usize,
     /// The first bytes from the peer were looked at.
     seen_first: bool,
     /// A client may choose HTTP/1.1, or nothing.
@@ -117,6 +120,7 @@ impl Session {
             side,
             gathered: Vec::new(),
             pending: Vec::new(),
+            joined: 0,
             seen_first: false,
             http1: false,
             established: false,
@@ -173,14 +177,16 @@ impl Session {
         }
         loop {
             let opened = if self.pending.is_empty() {
+                let tail = tail(input);
                 let opened = self.pump(input, out, deliver)?;
                 if opened == Opened::Drained {
+                    self.joined = input.len().saturating_sub(tail);
                     self.pending.extend_from_slice(input);
                     *input = &mut [];
                 }
                 opened
             } else {
-                let more = match missing(&self.pending) {
+                let more = match missing(&self.pending[self.joined..]) {
                     // Whole records that hold a part of a message: the header of the next one.
                     0 => HEADER,
                     more => more,
@@ -190,8 +196,13 @@ impl Session {
                 self.pending.extend_from_slice(front);
                 *input = rest;
                 // A header alone is shown too: what it claims may be refused.
-                if missing(&self.pending) > 0 && self.pending.len() != HEADER {
-                    return Ok(Opened::Drained);
+                let record = &self.pending[self.joined..];
+                if missing(record) > 0 && record.len() != HEADER {
+                    if input.is_empty() {
+                        return Ok(Opened::Drained);
+                    }
+                    // That was the header of a further record: its rest follows.
+                    continue;
                 }
                 self.pump_pending(out, deliver)?
             };
@@ -208,9 +219,11 @@ impl Session {
         deliver: &mut dyn FnMut(&[u8]) -> bool,
     ) -> Result<Opened, TlsError> {
         let mut pending = std::mem::take(&mut self.pending);
+        let tail = tail(&pending[self.joined..]);
         let mut rest = &mut pending[..];
         let opened = self.pump(&mut rest, out, deliver);
         let left = rest.len();
+        self.joined = left.saturating_sub(tail);
         pending.drain(..pending.len() - left);
         self.pending = pending;
         opened
@@ -319,6 +332,7 @@ impl Session {
     ) -> Result<(), TlsError> {
         let mut gathered = std::mem::take(&mut self.gathered);
         let mut plaintext = Gather { chunks, gathered: &mut gathered };
+        let before = self.pending.len();
         let pending = &mut self.pending;
         let sealed = match &mut self.side {
             Side::Client(c) => with_writer(&mut **c, pending, out, |writer, out| {
@@ -328,6 +342,7 @@ impl Session {
                 plaintext.seal(|bytes| encrypt(writer, bytes, out))
             }),
         };
+        self.joined = self.joined.saturating_sub(before - self.pending.len());
         gathered.clear();
         self.gathered = gathered;
         sealed.and_then(|sealed| sealed)
@@ -338,12 +353,14 @@ impl Session {
         if std::mem::replace(&mut self.close_sent, true) {
             return;
         }
+        let before = self.pending.len();
         let pending = &mut self.pending;
         // Before the handshake has keys there is nothing that close_notify could protect.
         let _ = match &mut self.side {
             Side::Client(c) => with_writer(&mut **c, pending, out, close),
             Side::Server(c) => with_writer(&mut **c, pending, out, close),
         };
+        self.joined = self.joined.saturating_sub(before - self.pending.len());
     }
 
     /// Notes that the transport has ended, and says whether that was in order.
@@ -563,6 +580,19 @@ impl<'c, I: Iterator<Item = &'c [u8]>> Gather<'_, I> {
         }
         if self.gathered.is_empty() { Ok(()) } else { encrypt(self.gathered) }
     }
+}
+
+/// How many bytes at the end of `bytes` belong to no whole record.
+fn tail(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    while let Some(header) = rest.first_chunk::<HEADER>() {
+        let record = HEADER + usize::from(u16::from_be_bytes([header[3], header[4]]));
+        match rest.get(record..) {
+            Some(behind) => rest = behind,
+            None => break,
+        }
+    }
+    rest.len()
 }
 
 /// How many bytes the last record at the front of `bytes` still needs: its header first, then the rest; 0 where it is whole.

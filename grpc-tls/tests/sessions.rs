@@ -355,3 +355,29 @@ fn a_stop_during_the_handshake_ends_it_at_once() {
         }
     }
 }
+
+#[test]
+fn a_message_of_the_handshake_may_be_spread_over_records() {
+    let (server, client) = plain_pair();
+    for fragment in [1, 40, 150] {
+        for piece in [1, 2, 7, 100, usize::MAX] {
+            let mut c = client_end(&client, "localhost", saying(b"hello"));
+            let mut s = server_end(&server, saying(b"welcome"));
+            let hello = c.turn(0);
+            let spread: Vec<u8> = hello[5..]
+                .chunks(fragment)
+                .flat_map(|part| [&[22, 3, 1, 0, part.len() as u8][..], part].concat())
+                .collect();
+            // As reads bring it, in which more may lie than the next header.
+            for part in spread.chunks(piece.min(spread.len())) {
+                s.inbox.extend_from_slice(part);
+                let said = s.turn(usize::MAX);
+                assert!(s.inbox.is_empty(), "all of it is taken: {fragment} {piece}");
+                c.inbox.extend(said);
+            }
+            talk(&mut c, &mut s, WHOLE);
+            assert_eq!(s.tls.error(), None, "{fragment} {piece}");
+            assert_eq!((s.received(), c.received()), (&b"hello"[..], &b"welcome"[..]));
+        }
+    }
+}

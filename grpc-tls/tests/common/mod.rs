@@ -69,6 +69,8 @@ pub(crate) struct Talker {
     pub(crate) drained: bool,
     /// Bytes that it answers for each byte that it receives.
     pub(crate) amplify: usize,
+    /// It has been idle for a while.
+    pub(crate) trimmed: bool,
     /// Drained once so many bytes were received.
     pub(crate) leave_after: Option<usize>,
 }
@@ -115,7 +117,7 @@ impl Endpoint for Talker {
     }
 
     fn is_trimmed(&self) -> bool {
-        false
+        self.trimmed
     }
 }
 
