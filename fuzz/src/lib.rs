@@ -15,5 +15,6 @@ pub mod schemas;
 pub mod server;
 pub mod service;
 mod tape;
+pub mod tls;
 pub mod web;
 pub mod world;

@@ -93,3 +93,8 @@ fn recording() {
 fn schemas() {
     replay("schemas", fuzz::schemas::check);
 }
+
+#[test]
+fn tls() {
+    replay("tls", fuzz::tls::check);
+}
