@@ -52,6 +52,9 @@ for said in "health: SERVING" "Hello, operators!" "INVALID_ARGUMENT: name must n
     'grpc_server_call_started_total{grpc_method="helloworld.Greeter/SayHello"} 2'; do
     says standard "$said"
 done
+says elsewhere "tokio: true"
+says shared_channel "Hello, task 3!"
+says shared_channel "Hello, all!"
 says secure "the server saw spiffe://example.org/web"
 says secure "Hello, world!"
 says secure "CertificateRequired"

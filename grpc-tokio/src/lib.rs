@@ -12,7 +12,9 @@
 mod accept;
 mod client;
 mod connect;
+mod elsewhere;
 mod host;
+mod shared;
 mod socket;
 mod workers;
 
@@ -25,7 +27,9 @@ pub use accept::serve_web_tls;
 pub use accept::{Listener, serve};
 pub use client::TcpConnector;
 pub use connect::{Connect, connect};
+pub use elsewhere::{Panicked, TokioThread};
 pub use grpc_service::adapter::{Stop, Stopper, WorkerStats, stopper};
 pub use host::{TokioHost, block_on};
+pub use shared::SharedChannel;
 pub use socket::{Closer, Reader, Socket, Stream, Writer};
 pub use workers::{WorkerOptions, Workers};
