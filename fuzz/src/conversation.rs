@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use grpc_proto::{Allotment, CallKey, Connection, ConnectionError, Instant, Limits, Role, Transmit};
+use grpc_proto::{
+    Allotment, CallKey, Connection, ConnectionError, Instant, Limits, Role, Transmit,
+};
 
 pub use ends::{Act, Party};
 use ledger::Ledger;
@@ -236,8 +238,8 @@ impl<R: Party> End<R> {
             let is_open = stream.id != 0 && !stream.state.is_closed();
             let stuck = stream.queued > 0 && has_window && is_open;
             assert!(!stuck, "nothing stops what is queued: {stream:?}");
-            let budget_is_free = session.send_outstanding() == 0
-                && session.allotted() == Allotment::UNLIMITED;
+            let budget_is_free =
+                session.send_outstanding() == 0 && session.allotted() == Allotment::UNLIMITED;
             let asleep = stream.wants_room && stream.queued == 0 && has_window && budget_is_free;
             assert!(!(asleep && is_open && !stream.is_reported), "nobody wakes {stream:?}");
         }

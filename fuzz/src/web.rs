@@ -35,7 +35,8 @@ fn hold(choice: u8, wire: &[u8], piece: usize) -> (Vec<u8>, usize) {
         web = web.cors(Cors::origins(["https://a"]).credentials(choice & 8 != 0));
     }
     let mut line = Line::accepted(&web);
-    let is_http1 = !wire.starts_with(b"P") && wire.first().is_some_and(|byte| byte.is_ascii_alphabetic());
+    let is_http1 =
+        !wire.starts_with(b"P") && wire.first().is_some_and(|byte| byte.is_ascii_alphabetic());
     for part in wire.chunks(piece.min(wire.len().max(1))) {
         line.feed(part);
         assert!(!is_http1 || line.end.heap_bytes() < BOUND, "{} bytes", line.end.heap_bytes());
@@ -51,14 +52,26 @@ fn hold(choice: u8, wire: &[u8], piece: usize) -> (Vec<u8>, usize) {
     if is_http1 && !is_told(b"HEAD") {
         let (all, _) = responses(&output);
         for (at, response) in all.iter().enumerate() {
-            let known = matches!(response.status, 100 | 200 | 204 | 403..=405 | 408 | 413 | 417 | 431 | 400 | 501 | 503 | 505);
+            let known = matches!(
+                response.status,
+                100 | 200 | 204 | 403..=405 | 408 | 413 | 417 | 431 | 400 | 501 | 503 | 505
+            );
             assert!(known, "{}", response.status);
             let closes = response.field("connection") == Some("close");
             assert!(!closes || at + 1 == all.len(), "nothing follows a response that closes");
-            let is_web = response.field("content-type").is_some_and(|kind| kind.starts_with("application/grpc-web"));
-            if is_web && response.status == 200 && line.ended == Some(Ok(())) && response.field("content-length").is_some() {
+            let is_web = response
+                .field("content-type")
+                .is_some_and(|kind| kind.starts_with("application/grpc-web"));
+            if is_web
+                && response.status == 200
+                && line.ended == Some(Ok(()))
+                && response.field("content-length").is_some()
+            {
                 let (_, trailers) = response.frames();
-                assert!(trailers.iter().any(|line| line.starts_with("grpc-status: ")), "{trailers:?}");
+                assert!(
+                    trailers.iter().any(|line| line.starts_with("grpc-status: ")),
+                    "{trailers:?}"
+                );
             }
         }
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use grpc_proto::{
-    Allotment, CallHead, CallKey, Client, Code, ErrorCode, Metadata, Reason, Role, SendError, Server, Status,
-    client, server,
+    Allotment, CallHead, CallKey, Client, Code, ErrorCode, Metadata, Reason, Role, SendError,
+    Server, Status, client, server,
 };
 
 use super::End;
