@@ -169,56 +169,6 @@ fn a_handshake_that_takes_too_long_ends_its_connection() {
     workers.stop(Duration::from_secs(5));
 }
 
-/// Lets the process open as many files as the system allows.
-fn raise_descriptor_limit() {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: both calls read or write the one struct that they are given.
-    unsafe {
-        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit), 0);
-        limit.rlim_cur = limit.rlim_max;
-        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
-    }
-}
-
-#[test]
-fn a_thousand_stalled_handshakes_do_not_disturb_a_neighbour() {
-    raise_descriptor_limit();
-    let (server, client) = pair();
-    let workers = serve(WorkerOptions::default().tls(server.handshakes(100)));
-    let (address, port) = (workers.address(), workers.address().port());
-    let target = format!("https://localhost:{port}");
-    run(async {
-        let neighbour = connect(target.as_str()).tls(client.clone()).await.expect("served");
-        let neighbour = GreeterClient::new(neighbour);
-        let mut stalled = Vec::new();
-        for round in 0..1000 {
-            let mut stream = TcpStream::connect(address).expect("it listens");
-            if round % 2 == 0 {
-                stream.write_all(&[22, 3, 1, 2]).expect("the front of a record");
-            }
-            stalled.push(stream);
-            if round % 50 == 0 {
-                let begun = Instant::now();
-                hello(&neighbour, "").await.expect("it is served");
-                assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
-            }
-        }
-        // A handshake that goes on gets its place, too.
-        assert!(call(&target, Some(&client)).await.is_ok());
-        // The oldest have been ended; the newest are within the bound.
-        let mut oldest = stalled.swap_remove(0);
-        oldest.set_read_timeout(Some(Duration::from_secs(5))).expect("a time");
-        let ended = oldest.read(&mut [0; 64]);
-        let timed_out = std::io::ErrorKind::WouldBlock;
-        assert!(!matches!(&ended, Err(error) if error.kind() == timed_out), "{ended:?}");
-        let newest = stalled.last_mut().expect("a thousand");
-        newest.set_nonblocking(true).expect("a mode");
-        let waiting = newest.read(&mut [0; 64]).expect_err("it waits for the handshake");
-        assert_eq!(waiting.kind(), timed_out);
-    });
-    workers.stop(Duration::from_secs(5));
-}
-
 /// Passes bytes between a client and a server, and ends both sockets when it is asked to.
 fn passing(server: SocketAddr) -> (SocketAddr, std::sync::mpsc::Sender<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");

@@ -8,6 +8,7 @@ mod on_monoio {
 
     include!("cases.rs");
     include!("reload.rs");
+    include!("storm.rs");
 }
 
 mod on_tokio {
@@ -16,4 +17,5 @@ mod on_tokio {
 
     include!("cases.rs");
     include!("reload.rs");
+    include!("storm.rs");
 }
