@@ -15,10 +15,6 @@ mod config;
 pub mod hpack;
 pub mod http2;
 mod metadata;
-#[cfg(not(feature = "planted"))]
-mod planted;
-#[cfg(feature = "planted")]
-pub mod planted;
 pub mod record;
 mod status;
 mod time;

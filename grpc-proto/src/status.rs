@@ -11,7 +11,6 @@ use grpc_arena::{ArenaFull, DecodeError, DecodeRule};
 use crate::call::SendError;
 use crate::http2::ErrorCode;
 use crate::metadata::MetadataError;
-use crate::planted::{self, Bug};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal;)*) => {
@@ -333,9 +332,6 @@ pub fn decode_message(value: &[u8]) -> String {
             Some((high, low)) => {
                 bytes.push(high << 4 | low);
                 rest = &tail[2..];
-                if planted::is(Bug::EscapeLost) {
-                    rest = rest.get(1..).unwrap_or_default();
-                }
             }
             None => {
                 bytes.push(first);

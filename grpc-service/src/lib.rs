@@ -22,8 +22,6 @@
 
 #![forbid(unsafe_code)]
 
-#[macro_use]
-mod planted;
 pub mod adapter;
 mod blocking;
 pub mod client;

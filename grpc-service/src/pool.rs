@@ -140,9 +140,7 @@ impl Lease<'_> {
 
     /// Takes back what was allocated, for the next message of the same call.
     pub(crate) fn reset(&mut self) {
-        if let Some(arena) = &mut self.arena
-            && !planted!(ArenaKept)
-        {
+        if let Some(arena) = &mut self.arena {
             arena.reset();
             let kept = arena.heap_bytes();
             self.count(kept);

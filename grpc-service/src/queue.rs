@@ -56,7 +56,7 @@ impl WaitQueue {
         let mut waiting = self.waiting.borrow_mut();
         let removed = place_of(&waiting, number).and_then(|place| waiting.remove(place));
         drop(waiting);
-        if removed.is_none() && !served && !planted!(TurnLost) {
+        if removed.is_none() && !served {
             self.wake_next();
         }
         wake::discard(removed.map(|(_, waker)| waker));

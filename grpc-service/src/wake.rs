@@ -70,7 +70,7 @@ impl ReadySet {
     /// The driving task goes to sleep: the next wake shall wake it. False if a call is ready already.
     pub(crate) fn park(&self, root: &Waker) -> bool {
         let mut inner = self.lock();
-        if !inner.queue.is_empty() && !planted!(ParkedAsleep) {
+        if !inner.queue.is_empty() {
             return false;
         }
         let known = inner.root.as_ref().is_some_and(|known| known.will_wake(root));

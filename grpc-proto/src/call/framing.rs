@@ -10,7 +10,6 @@ use alloc::vec::Vec;
 
 use super::message::{MessageBuf, PREFIX};
 use super::reason::Reason;
-use crate::planted::{self, Bug};
 
 /// By how much the buffer of a message grows when it is full.
 const GROWTH: usize = 4;
@@ -51,7 +50,7 @@ impl Prefix {
         if flags == 1 && !may_compress {
             return Err(Reason::CompressedWithoutEncoding);
         }
-        if len > limit || (len == limit && planted::is(Bug::MessageLimit)) {
+        if len > limit {
             return Err(Reason::MessageTooLarge);
         }
         Ok(Prefix { compressed: flags == 1, len })
@@ -89,9 +88,6 @@ impl Framing {
         let have = usize::from(self.have);
         let part = data.len().min(PREFIX - have);
         self.prefix[have..have + part].copy_from_slice(&data[..part]);
-        if have == PREFIX - 1 && planted::is(Bug::PrefixSplit) {
-            self.prefix[PREFIX - 1] = 0;
-        }
         self.have += part as u8;
         (part, self.is_assembling().then_some(self.prefix))
     }
@@ -138,9 +134,6 @@ impl Framing {
     pub(super) fn finish(&mut self) -> (MessageBuf, bool) {
         debug_assert_eq!(self.missing, 0);
         self.have = 0;
-        if planted::is(Bug::MessageCut) {
-            self.buf.pop();
-        }
         (MessageBuf::from(core::mem::take(&mut self.buf)), self.prefix[0] == 1)
     }
 

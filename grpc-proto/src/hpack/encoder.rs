@@ -10,7 +10,6 @@ use super::list::{FIELD_OVERHEAD, Field, FieldFlags, FieldList};
 use super::table::Table;
 use super::token::Token;
 use super::{DEFAULT_TABLE_SIZE, huffman, integer, static_table};
-use crate::planted::{self, Bug};
 use index::{Hashes, Index};
 use policy::{History, Policy};
 
@@ -122,9 +121,7 @@ impl Encoder {
     #[inline]
     fn begin(&mut self, out: &mut Vec<u8>) {
         self.settled = true;
-        if let Some(smallest) = self.smallest.take()
-            && !planted::is(Bug::SizeUpdateLost)
-        {
+        if let Some(smallest) = self.smallest.take() {
             self.size_updates(smallest, out);
         }
     }

@@ -5,7 +5,6 @@ use alloc::vec::Vec;
 
 use super::list::{FIELD_OVERHEAD, FieldFlags, copy_part, is_same};
 use super::token::Token;
-use crate::planted::{self, Bug};
 
 /// A first-in, first-out table of fields in two rings.
 ///
@@ -196,8 +195,7 @@ impl Table {
             self.clear();
             return;
         }
-        let late = if planted::is(Bug::EvictionLate) { FIELD_OVERHEAD } else { 0 };
-        self.evict_until(self.max_size - size + late);
+        self.evict_until(self.max_size - size);
         self.reserve(text.len());
 
         let start = self.head;

@@ -1,6 +1,5 @@
 //! Flow-control windows (RFC 9113 §5.2, §6.9).
 
-use crate::planted::{self, Bug};
 /// Window beyond the end of a message that is being assembled: a peer that pads its frames, by at most 256
 /// bytes each, could not send the last of them otherwise. It is beside the assembly budget.
 pub(crate) const PADDING_ROOM: u32 = 1024;
@@ -33,9 +32,6 @@ impl SendWindow {
     /// Applies a changed SETTINGS_INITIAL_WINDOW_SIZE; `false` if that takes it past 2³¹ − 1.
     #[must_use]
     pub(crate) fn shift(&mut self, old: u32, new: u32) -> bool {
-        if new < old && planted::is(Bug::ShiftUpOnly) {
-            return true;
-        }
         self.0 += i64::from(new) - i64::from(old);
         self.0 <= i64::from(MAX_WINDOW)
     }
@@ -101,9 +97,7 @@ impl RecvWindow {
         if credit <= 0 || (credit < half && self.window > half) {
             return None;
         }
-        if !planted::is(Bug::CreditTwice) {
-            self.window += credit;
-        }
+        self.window += credit;
         Some(credit as u32)
     }
 

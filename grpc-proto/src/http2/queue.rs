@@ -6,7 +6,6 @@ use core::ops::Range;
 
 use bytes::Bytes;
 
-use crate::planted::{self, Bug};
 use crate::transmit::{BY_HANDLE, Transmit};
 
 /// Bytes in order: our own buffers, which small messages share, and handles of the application's.
@@ -324,9 +323,7 @@ impl BufferPool {
     /// Keeps a buffer for later, or frees it where that would exceed the limit.
     pub(crate) fn give(&mut self, mut buffer: Vec<u8>) {
         if buffer.capacity() > 0 && self.held + buffer.capacity() <= self.limit {
-            if !planted::is(Bug::PoolDirty) {
-                buffer.clear();
-            }
+            buffer.clear();
             self.held += buffer.capacity();
             let class = if buffer.capacity() <= SMALL { &mut self.small } else { &mut self.large };
             class.push(buffer);

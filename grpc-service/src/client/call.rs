@@ -198,7 +198,6 @@ impl<'r, M: Method, K> Call<'r, M, K> {
     /// Opens the call; pending while there is no connection, or too many stand in line for a stream.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<OpenCall, CallError>> {
         let now = self.channel.host().now();
-        let end = self.end;
         if let End::After(span) = self.end {
             self.end = End::At(now + span);
         }
@@ -209,9 +208,6 @@ impl<'r, M: Method, K> Call<'r, M, K> {
             End::At(at) => Some(at),
             _ => None,
         };
-        if planted!(TimeoutRestarts) {
-            self.end = end;
-        }
         let (inherited, current) = self.heritage.parts();
         let wanted = Wanted {
             metadata: self.metadata,

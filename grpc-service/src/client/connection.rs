@@ -107,9 +107,7 @@ impl Turn for ClientConnection {
             Some(Event::Status(key, outcome)) => {
                 if let Some(call) = self.link.forget(key) {
                     call.outcome.replace(Some(outcome));
-                    if !planted!(ReceiverAsleep) || call.single.get() {
-                        call.wake_receiver();
-                    }
+                    call.wake_receiver();
                     call.wake_sender();
                     self.link.give_back(call);
                 }
@@ -141,9 +139,7 @@ impl Endpoint for ClientConnection {
         drop(driver);
         drop(old);
         let driven = turn(self, input, out, now);
-        if !planted!(SurplusAsleep) {
-            self.link.let_in();
-        }
+        self.link.let_in();
         if self.link.connection.borrow().is_trimmed() {
             self.link.trim();
         }

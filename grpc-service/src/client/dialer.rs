@@ -295,7 +295,7 @@ async fn dial(task: Task) {
             Ok(()) if held.link().is_open() => {
                 this.failures.set(0);
                 let pause = backoff.delay(1, entropy);
-                this.due.set(if planted!(PaceLost) { started } else { started + pause });
+                this.due.set(started + pause);
                 this.enter(Stage::Ready(held));
                 return this.waiting.wake_all();
             }

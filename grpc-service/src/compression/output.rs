@@ -17,7 +17,6 @@ pub(super) struct Output<'v> {
 )]
 impl<'v> Output<'v> {
     pub(super) fn new(bytes: &'v mut Vec<u8>, limit: usize) -> Self {
-        let limit = if planted!(BombPasses) { usize::MAX - 1 } else { limit };
         Self { bytes, limit }
     }
 

@@ -247,9 +247,6 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
             self.eof = true;
         }
         out.advance(written);
-        if planted!(RestLost) {
-            out.clear();
-        }
         if out.is_empty() {
             self.spare = out;
         } else {
@@ -368,8 +365,7 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
 
     /// Whether the endpoint stopped for want of room that is there by now: its output is being written.
     fn has_room_again(&self) -> bool {
-        let room = self.filling.is_empty() && !planted!(FullWaits);
-        self.step == Step::Running && self.full && room
+        self.step == Step::Running && self.full && self.filling.is_empty()
     }
 
     /// What is to be written, if nothing is being written.
@@ -405,7 +401,6 @@ impl<E: Endpoint, T: Transport, O: Orders> Line<E, T, O> {
         let at = match self.step {
             Step::Running => self.end.poll_timeout(),
             Step::Flushing | Step::Closing | Step::Lingering => Some(self.until),
-            Step::Done if planted!(ClosedSpins) => Some(self.until),
             // Only what is in flight is waited for.
             Step::Done => None,
         };
@@ -441,9 +436,6 @@ fn arm(
     while armed.timer.as_mut().poll(cx).is_ready() {
         if armed.at == at {
             return false;
-        }
-        if planted!(TimerOnce) {
-            return true;
         }
         armed = Armed { at, timer: host.timer(at) };
     }

@@ -173,14 +173,10 @@ impl Call {
         self.key.set(None);
         self.half_closed.set(false);
         self.headers_sent.set(false);
-        if !planted!(CompressionOff) {
-            self.compresses.set(true);
-        }
+        self.compresses.set(true);
         self.counts.set(Counts::default());
         self.headers.borrow_mut().clear();
-        if !planted!(TrailersKept) {
-            self.trailers.borrow_mut().clear();
-        }
+        self.trailers.borrow_mut().clear();
         for place in &self.blocked {
             discard(place.take());
         }

@@ -179,10 +179,8 @@ impl ServerConnection {
 
     fn on_writable(&self, key: CallKey) {
         let Some(call) = self.call(key) else { return };
-        let asleep = planted!(SinkAsleep) && !call.inbox.borrow().is_empty();
         for place in &call.blocked {
-            let waker = place.take();
-            if let Some(waker) = waker.filter(|_| !asleep) {
+            if let Some(waker) = place.take() {
                 wake(waker);
             }
         }
@@ -193,9 +191,7 @@ impl ServerConnection {
             let info = Rc::clone(&call.info.borrow());
             info.cancel(reason);
             drop(info);
-            if !planted!(HandlerSpared) {
-                self.clear(call, call.slot.take());
-            }
+            self.clear(call, call.slot.take());
         }
         self.shared.connection.borrow_mut().release(key);
     }

@@ -1,90 +1,118 @@
-//! Plants known faults one at a time and tells which oracle finds each, after how many seeds, and how
-//! small it becomes. Prints a table for `docs/`.
+//! Plants deliberate bugs in a copy of the sources, one at a time, and shows that the simulator finds each.
 //!
-//! `planted [--quick] [FAULT...]`: all faults, or those of these names. `--quick` asks only whether each is found by one
-//! campaign. Fails if one is not, or if what it was shrunk to fails without it.
+//! The bugs are `grpc-sim/planted/faults.patch`, so that the sources read as if they were not there. This program copies what
+//! git tracks, applies the patch, and builds the copy once; which fault is planted is chosen at run time.
+//!
+//! `planted [--quick] [FAULT...]`: all faults, or those of these names (see `grpc-sim/planted/faults.rs`).
+//! `planted --check` only shows that the patch fits the sources.
 
-use std::process::ExitCode;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::{env, fs, io};
 
-use grpc_proto::planted::{Bug, plant};
-use grpc_sim::{Campaign, Failure, Seeded, catch, generate, shrink};
-
-const CAMPAIGNS: u64 = 5;
-/// Seeds that lie between the first ones of two campaigns.
-const APART: u64 = 1_000_000;
-const MOST: u64 = 5000;
+/// What the copy has in addition to the patched sources: (file beside the patch, place in the copy).
+const ADDED: [(&str, &str); 2] =
+    [("switch.rs", "grpc-proto/src/planted.rs"), ("faults.rs", "grpc-sim/src/bin/faults.rs")];
 
 fn main() -> ExitCode {
-    std::panic::set_hook(Box::new(|_| {}));
-    let mut wanted: Vec<String> = std::env::args().skip(1).collect();
-    let all = wanted.len();
-    wanted.retain(|argument| argument != "--quick");
-    let quick = wanted.len() < all;
-    let name = |bug: &Bug| format!("{bug:?}");
-    if let Some(unknown) = wanted.iter().find(|&one| !Bug::ALL.iter().any(|bug| name(bug) == *one))
-    {
-        eprintln!("there is no fault {unknown}");
-        return ExitCode::FAILURE;
-    }
-    if !quick {
-        println!("| fault | oracle | seeds, median of {CAMPAIGNS} | operations |");
-        println!("|---|---|---|---|");
-    }
-    let chosen = Bug::ALL.iter().filter(|bug| wanted.is_empty() || wanted.contains(&name(bug)));
-    let look = if quick { is_found } else { measure };
-    // All are looked for, whatever became of the first.
-    let missed = chosen.filter(|&&bug| !look(bug)).count();
-    if missed == 0 {
-        return ExitCode::SUCCESS;
-    }
-    println!("FAILED: {missed} faults");
-    ExitCode::FAILURE
-}
-
-/// A campaign that ends with the first failure: how many seeds it took, and which one failed.
-fn search(first: u64) -> (u64, Option<(u64, Failure)>) {
-    let run = Campaign::run(first, MOST, |part| part.failures.is_empty());
-    (run.seeds, run.failures.into_iter().next())
-}
-
-/// Whether one campaign finds the fault.
-fn is_found(bug: Bug) -> bool {
-    plant(Some(bug));
-    let (seeds, found) = search(0);
-    plant(None);
-    match &found {
-        Some((_, failure)) => println!("{bug:?}: {} after {seeds} seeds", failure.oracle),
-        None => println!("{bug:?}: NOT FOUND within {seeds} seeds"),
-    }
-    found.is_some()
-}
-
-/// Prints the fault's row of the table; whether it was found, and what found it is clean without it.
-fn measure(bug: Bug) -> bool {
-    plant(Some(bug));
-    let mut found: Vec<_> = (0..CAMPAIGNS).map(|campaign| search(campaign * APART)).collect();
-    found.sort_by_key(|(seeds, found)| (found.is_none(), *seeds));
-    let (median, _) = found[found.len() / 2];
-    let missed = found.iter().filter(|(_, found)| found.is_none()).count();
-    // The smallest over the campaigns: each finds it in a world of its own.
-    let smallest = found
-        .iter()
-        .filter_map(|(_, found)| found.as_ref())
-        .map(|(seed, failure)| shrink(&generate(&mut Seeded::new(*seed)), failure))
-        .min_by_key(|(small, _)| small.operations());
-    plant(None);
-    let (oracle, operations) = match &smallest {
-        Some((small, failure)) => (failure.oracle.to_string(), small.operations().to_string()),
-        None => ("-".into(), "-".into()),
-    };
-    let median = if missed > 2 { format!("more than {MOST}") } else { median.to_string() };
-    println!("| {} | {oracle} | {median} | {operations} |", bug.text());
-    let Some((small, _)) = smallest else { return false };
-    match catch(&small, false).failure {
-        Some(failure) => {
-            println!("NOT CLEAN without the fault: {failure}");
-            false
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("planted: {error}; run it in the work tree, with git and cargo at hand");
+            ExitCode::FAILURE
         }
-        None => true,
     }
+}
+
+fn run() -> io::Result<bool> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let root = fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))?;
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    fs::create_dir_all(&target)?;
+    let target = fs::canonicalize(target)?;
+    let copy = target.join("planted");
+    copy_tracked(&root, &copy)?;
+    if !apply(&root, &copy)? {
+        return Ok(false);
+    }
+    if arguments.iter().any(|argument| argument == "--check") {
+        println!("faults.patch fits the sources");
+        return Ok(true);
+    }
+    let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    build.args(["build", "--release", "--locked", "--quiet", "-p", "grpc-sim", "--bin", "faults"]);
+    // The dependencies are those of the work tree, and are built already.
+    build.current_dir(&copy).env("CARGO_TARGET_DIR", &target);
+    if !build.status()?.success() {
+        eprintln!(
+            "planted: the sources do not build with faults.patch; mend it in {}",
+            copy.display()
+        );
+        return Ok(false);
+    }
+    Ok(Command::new(target.join("release/faults")).args(arguments).status()?.success())
+}
+
+/// Makes `copy` what git tracks of `root`, as it lies in the work tree.
+fn copy_tracked(root: &Path, copy: &Path) -> io::Result<()> {
+    if copy.exists() {
+        fs::remove_dir_all(copy)?;
+    }
+    fs::create_dir_all(copy)?;
+    let listed = git(root).args(["ls-files", "-z"]).stdout(Stdio::piped()).output()?;
+    if !listed.status.success() {
+        return Err(io::Error::other("git lists no files"));
+    }
+    for name in String::from_utf8_lossy(&listed.stdout).split_terminator('\0') {
+        let (from, to) = (root.join(name), copy.join(name));
+        // A file that was removed and is tracked still.
+        if !from.is_file() {
+            continue;
+        }
+        if let Some(folder) = to.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::copy(from, to)?;
+    }
+    Ok(())
+}
+
+/// Applies the patch to the copy; `false` if a hunk does not fit, which is named.
+fn apply(root: &Path, copy: &Path) -> io::Result<bool> {
+    let planted = root.join("grpc-sim/planted");
+    // A repository of its own: `git apply` leaves out what lies within another one, and `git diff` shows the faults.
+    for arguments in [&["init", "--quiet"][..], &["add", "--all", "--force"]] {
+        if !git(copy).args(arguments).status()?.success() {
+            return Err(io::Error::other("the copy is no repository"));
+        }
+    }
+    let patch = planted.join("faults.patch");
+    let applied =
+        git(copy).args([OsStr::new("apply"), "--reject".as_ref(), patch.as_ref()]).output()?;
+    for (from, to) in ADDED {
+        fs::copy(planted.join(from), copy.join(to))?;
+    }
+    if applied.status.success() {
+        return Ok(true);
+    }
+    for line in String::from_utf8_lossy(&applied.stderr).lines() {
+        if line.starts_with("error:") || line.starts_with("Rejected hunk") {
+            eprintln!("{line}");
+        }
+    }
+    eprintln!(
+        "planted: grpc-sim/planted/faults.patch does not fit the sources; renew the hunks named above:\n\
+         write them by hand into the files of {0} (the *.rej files there have them), then run\n\
+         git -C {0} diff -- '*.rs' > grpc-sim/planted/faults.patch",
+        copy.display()
+    );
+    Ok(false)
+}
+
+fn git(folder: &Path) -> Command {
+    let mut git = Command::new("git");
+    git.arg("-C").arg(folder);
+    git
 }

@@ -10,7 +10,6 @@ use super::{ResetReason, Session, Side};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::state::Input;
 use crate::http2::violation::Violation;
-use crate::planted::{self, Bug};
 use crate::time::Instant;
 
 impl Session {
@@ -84,7 +83,7 @@ impl Session {
         if stream.queue.is_empty() {
             // A message beyond the mark was refused because there was no window.
             self.wake_writer(slot);
-        } else if !planted::is(Bug::WindowOpensSilently) {
+        } else {
             self.make_ready(slot);
         }
     }

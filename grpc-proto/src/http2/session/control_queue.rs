@@ -7,7 +7,6 @@ use crate::config::Limits;
 use crate::http2::error_code::ErrorCode;
 use crate::http2::frame::{self, flag, kind};
 use crate::http2::settings;
-use crate::planted::{self, Bug};
 
 /// Frames that are not of a stream's turn, in the order in which they leave.
 #[derive(Debug)]
@@ -80,16 +79,10 @@ impl ControlQueue {
     pub(super) fn ack_settings(&mut self) {
         self.replies += 1;
         frame::put_header(&mut self.bytes, 0, kind::SETTINGS, flag::ACK, 0);
-        if planted::is(Bug::AckTwice) {
-            frame::put_header(&mut self.bytes, 0, kind::SETTINGS, flag::ACK, 0);
-        }
     }
 
     /// Answers PING.
     pub(super) fn ack_ping(&mut self, payload: [u8; 8]) {
-        if planted::is(Bug::PingIgnored) {
-            return;
-        }
         self.replies += 1;
         frame::put_ping(&mut self.bytes, true, payload);
     }

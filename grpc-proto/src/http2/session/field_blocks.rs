@@ -17,7 +17,6 @@ use crate::http2::frame;
 use crate::http2::late_field::{LateField, LateValue};
 use crate::http2::stream::{Pending, Prepared};
 use crate::http2::violation::Violation;
-use crate::planted::{self, Bug};
 use crate::transmit::Transmit;
 
 /// Lists kept for reuse; more calls at once than this allocate theirs.
@@ -116,8 +115,7 @@ impl FieldBlocks {
     ) -> Result<Option<Block>, Violation> {
         let gathered = &mut self.gathered;
         gathered.continuations += 1;
-        let more = u32::from(planted::is(Bug::ContinuationLimit));
-        if gathered.continuations > limits.continuations() + more {
+        if gathered.continuations > limits.continuations() {
             return Err(Violation::TooManyContinuations);
         }
         gathered.extend(fragment, limits)?;

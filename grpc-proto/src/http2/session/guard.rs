@@ -7,7 +7,6 @@ use super::Stats;
 use crate::config::Limits;
 use crate::http2::bucket::TokenBucket;
 use crate::http2::violation::Violation;
-use crate::planted::{self, Bug};
 use crate::time::Instant;
 
 /// PINGs that may come too soon before the connection ends (gRFC A8).
@@ -89,12 +88,12 @@ impl Guard {
     /// each keeps its slot until its handler is gone.
     #[inline]
     pub(super) fn has_run(&self, opened_at_pull: u32) -> bool {
-        opened_at_pull != self.pulls && !planted::is(Bug::RunsCounted)
+        opened_at_pull != self.pulls
     }
 
     /// Takes a token for a reset, the peer's or one that it has provoked; false if none is left.
     pub(super) fn take_reset(&mut self, now: Instant) -> bool {
-        planted::is(Bug::ResetsUncounted) || self.resets.take(now)
+        self.resets.take(now)
     }
 
     /// The peer has provoked a reset.
@@ -128,8 +127,7 @@ impl Guard {
             self.empty_data = 0;
         } else if !end_stream {
             self.empty_data += 1;
-            let fewer = u32::from(planted::is(Bug::EmptyDataLimit));
-            if self.empty_data + fewer > limits.max_empty_data {
+            if self.empty_data > limits.max_empty_data {
                 return Err(Violation::TooManyEmptyData);
             }
         }

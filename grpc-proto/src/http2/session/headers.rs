@@ -7,7 +7,6 @@ use crate::http2::fields::Part;
 use crate::http2::frame::{FrameHeader, flag};
 use crate::http2::state::{Cause, Input, Rejection, State};
 use crate::http2::violation::Violation;
-use crate::planted::{self, Bug};
 use crate::time::Instant;
 
 impl Session {
@@ -86,10 +85,7 @@ impl Session {
         self.streams.on_new_id(id, refused_by_goaway);
         let malformed = self.blocks.decode(block, part, &self.limits)?;
         let refused = refused_by_goaway || self.ending.is_over();
-        let more = u32::from(planted::is(Bug::StreamLimit));
-        if refused
-            || self.streams.occupied() >= self.limits.max_concurrent_streams.saturating_add(more)
-        {
+        if refused || self.streams.occupied() >= self.limits.max_concurrent_streams {
             self.stats.streams_refused += 1;
             return self.refuse(id, ErrorCode::REFUSED_STREAM, Cause::ResetByUs, now);
         }

@@ -7,7 +7,6 @@ use crate::http2::state::{Cause, Input, State};
 use crate::http2::stream::Stream;
 use crate::http2::stream_key::StreamKey;
 use crate::http2::violation::Violation;
-use crate::planted::{self, Bug};
 use crate::time::Instant;
 
 /// How a stream is closed before both sides have sent END_STREAM.
@@ -106,7 +105,7 @@ impl Session {
             (Input::SendReset, Closing::Reset(code)) => Some(code),
             _ => None,
         };
-        if stream.id == 0 && !planted::is(Bug::CancelLeavesQueue) {
+        if stream.id == 0 {
             self.schedule.forget_unopened(slot);
         }
         if !self.streams[slot].state().is_closed() {

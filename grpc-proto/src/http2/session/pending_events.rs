@@ -8,7 +8,6 @@ use super::{ConnectionError, ResetReason, Session, Side};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::stream_key::StreamKey;
 use crate::http2::violation::Violation;
-use crate::planted::{self, Bug};
 use crate::time::Instant;
 
 /// Events that wait for the next poll.
@@ -91,9 +90,7 @@ impl Session {
         {
             return Ok(Some(step));
         }
-        let late = u64::from(planted::is(Bug::DeadlineLate)) * 1_000_000;
-        let passed = Instant::from_nanos(now.as_nanos().saturating_sub(late));
-        while let Some(slot) = self.deadlines.pop_expired(passed) {
+        while let Some(slot) = self.deadlines.pop_expired(now) {
             let stream = &self.streams[slot];
             if !stream.reported {
                 return Ok(Some(self.report(Step::Deadline, self.streams.key_of(slot))));

@@ -5,7 +5,6 @@ use super::timeouts::LEAST_PROGRESS;
 use super::timers::Timer;
 use crate::http2::flow::PADDING_ROOM;
 use crate::http2::stream_key::StreamKey;
-use crate::planted::{self, Bug};
 use crate::time::Instant;
 
 /// Bytes that the prefix of a part of a body may have: with less of a window than this, no part could ever say how long it is.
@@ -59,9 +58,6 @@ impl Session {
     pub(crate) fn end_read(&mut self, key: StreamKey) {
         let Some(stream) = self.streams.get_mut(key) else { return };
         stream.receiving_since = Instant::NEVER;
-        if stream.awaits_budget && planted::is(Bug::LineKept) {
-            return;
-        }
         stream.expected = 0;
         if stream.awaits_budget {
             // It has come without the window that it was to have.

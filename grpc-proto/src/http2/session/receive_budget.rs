@@ -6,7 +6,6 @@ use super::streams::StreamTable;
 use crate::config::Limits;
 use crate::http2::flow::{DEFAULT_WINDOW, PADDING_ROOM};
 use crate::http2::stream::Stream;
-use crate::planted::{self, Bug};
 
 /// The assembly budget, the streams that wait for it, and those that have earned a WINDOW_UPDATE.
 ///
@@ -133,7 +132,7 @@ impl ReceiveBudget {
     pub(super) fn release(&mut self, slot: u32, streams: &mut StreamTable, base: u32) {
         let stream = &mut streams[slot];
         let freed = budgeted(core::mem::take(&mut stream.reserved));
-        self.left += if planted::is(Bug::ReservationLeak) { 0 } else { freed };
+        self.left += freed;
         if stream.awaits_budget {
             self.stop_waiting(slot, streams, base);
         } else if freed > 0 {

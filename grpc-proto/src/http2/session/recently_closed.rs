@@ -3,7 +3,6 @@
 use alloc::vec::Vec;
 
 use crate::http2::state::Cause;
-use crate::planted::{self, Bug};
 
 /// Streams that are remembered.
 const REMEMBERED: usize = 64;
@@ -26,9 +25,7 @@ impl RecentlyClosed {
         if self.streams.len() < REMEMBERED {
             self.streams.push((id, cause));
         } else {
-            let oldest = self.streams[self.next].0;
-            let lowered = planted::is(Bug::ForgottenLowered);
-            self.forgotten = if lowered { oldest } else { self.forgotten.max(oldest) };
+            self.forgotten = self.forgotten.max(self.streams[self.next].0);
             self.streams[self.next] = (id, cause);
             self.next = (self.next + 1) % REMEMBERED;
         }

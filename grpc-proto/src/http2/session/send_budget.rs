@@ -2,7 +2,6 @@
 
 use crate::config::Limits;
 use crate::http2::stream::Stream;
-use crate::planted::{self, Bug};
 
 /// The send budget, and what is queued to be sent.
 ///
@@ -120,9 +119,6 @@ impl SendBudget {
         let needed = (held.saturating_sub(self.mark) as u32).min(stream.send_reserved);
         let freed = stream.send_reserved - needed;
         stream.send_reserved = needed;
-        if planted::is(Bug::SendBudgetLeak) && stream.state().is_closed() {
-            return false;
-        }
         if stream.id == 0 {
             self.unopened -= freed;
         }

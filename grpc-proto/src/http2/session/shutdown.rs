@@ -8,7 +8,6 @@ use super::{ConnectionError, Foreign, ResetReason, Session, Side};
 use crate::http2::CloseReason;
 use crate::http2::error_code::ErrorCode;
 use crate::http2::violation::Violation;
-use crate::planted::{self, Bug};
 use crate::time::Instant;
 
 impl Session {
@@ -128,8 +127,7 @@ impl Session {
             Side::Server => self.ending.sent().is_some() || self.ending.received().is_some(),
             Side::Client => self.ending.is_draining() || self.ending.received().is_some(),
         };
-        let said = self.control.is_empty() && !self.owes_goaway();
-        announced && self.streams.occupied() == 0 && (said || planted::is(Bug::DrainedEarly))
+        announced && self.streams.occupied() == 0 && self.control.is_empty() && !self.owes_goaway()
     }
 
     /// Whether neither end has said that it goes, and a client may open streams. A server that drains still accepts those
@@ -249,7 +247,6 @@ impl Session {
         let (last, code) = self.ending.received()?;
         while let Some(slot) = self.ending.next_slot(self.streams.slots()) {
             let stream = &self.streams[slot];
-            let last = last.saturating_sub(u32::from(planted::is(Bug::GoAwayTooFar)));
             let refused = stream.id == 0 || stream.id > last;
             if !stream.occupied || stream.state().is_closed() || !refused {
                 continue;

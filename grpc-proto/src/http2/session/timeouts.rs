@@ -1,13 +1,10 @@
 //! What time does to a connection: timers that fire, and waits that begin and end.
 
-use core::time::Duration;
-
 use super::timers::Timer;
-use super::{ConnectionError, Session, Side, TimedOut, ending};
+use super::{ConnectionError, Session, TimedOut, ending};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::stream::Turn;
 use crate::http2::violation::Violation;
-use crate::planted::{self, Bug};
 use crate::time::Instant;
 
 /// Bytes that make progress, within one timeout: a peer that opens its window, or sends a message, byte by byte does not
@@ -106,10 +103,8 @@ impl Session {
     pub(super) fn start_idling(&mut self, now: Instant) {
         // A stream that is opened in between takes the mark back.
         debug_assert_eq!(self.streams.occupied(), 0);
-        let short = self.side == Side::Server && planted::is(Bug::IdleLeaves);
-        let idle = self.limits.max_idle.or(short.then(|| Duration::from_millis(3)));
         let trim = now + self.limits.trim_after;
-        self.timers.start_idling(trim, idle.map(|span| now + span));
+        self.timers.start_idling(trim, self.limits.max_idle.map(|span| now + span));
     }
 
     /// Something came for a stream that is gone: on an idle connection its memory goes again too.

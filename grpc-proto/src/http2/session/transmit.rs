@@ -9,7 +9,6 @@ use crate::http2::error_code::ErrorCode;
 use crate::http2::frame::{self, flag, kind};
 use crate::http2::state::{Input, State};
 use crate::http2::stream::{Pending, Turn};
-use crate::planted::{self, Bug};
 use crate::time::Instant;
 use crate::transmit::Transmit;
 
@@ -143,9 +142,7 @@ impl Session {
     }
 
     fn may_open(&self) -> bool {
-        let more = u32::from(planted::is(Bug::OpenOneMore));
-        self.streams.may_open(self.peer.max_concurrent_streams.saturating_add(more))
-            && self.ending.received().is_none()
+        self.streams.may_open(self.peer.max_concurrent_streams) && self.ending.received().is_none()
     }
 
     /// Gives an identifier to the next stream that waits for the peer's limit, in the order of the calls.
@@ -178,9 +175,6 @@ impl Session {
             self.stats.resets_sent += 1;
             frame::put_reset(out.head(), id, code);
             self.streams.on_left_wire();
-            if planted::is(Bug::ViolatedKept) && code == ErrorCode::PROTOCOL_ERROR {
-                return;
-            }
             return self.vacate_if_done(slot);
         }
         if stream.state().is_closed() {
@@ -207,9 +201,6 @@ impl Session {
         if stream.ending && stream.queue.is_empty() && stream.state().can_send() {
             let trailers = core::mem::take(&mut stream.trailers);
             if trailers.is_some() {
-                if planted::is(Bug::TrailersTwice) {
-                    frame::put_block(out.head(), id, true, &[], 1 << 14);
-                }
                 let max = self.peer.max_frame_size;
                 self.blocks.put_head(out, id, trailers, None, true, max);
                 self.step(slot, Input::SendHeaders { end_stream: true });
@@ -219,9 +210,8 @@ impl Session {
             }
         }
         let stream = &mut self.streams[slot];
-        let over = stream.state() == State::HalfClosedLocal
-            || (stream.state().can_receive() && planted::is(Bug::EarlyReset));
-        if stream.released && self.side == Side::Server && over {
+        let is_over = stream.state() == State::HalfClosedLocal;
+        if stream.released && self.side == Side::Server && is_over {
             // The answer is complete before the request is: the client may stop sending (RFC 9113 §8.1).
             return self.close_on_wire(slot, Closing::Reset(ErrorCode::NO_ERROR));
         }

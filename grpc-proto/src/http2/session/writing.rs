@@ -8,7 +8,6 @@ use super::{Session, StreamError};
 use crate::http2::error_code::ErrorCode;
 use crate::http2::queue::BadWrite;
 use crate::http2::stream_key::StreamKey;
-use crate::planted::{self, Bug};
 use crate::time::Instant;
 
 impl Session {
@@ -190,9 +189,6 @@ impl Session {
         let stream = &mut self.streams[slot];
         if stream.wants_room && !stream.reported {
             stream.wants_room = false;
-            if planted::is(Bug::WakeupLost) && slot > 0 {
-                return;
-            }
             if !stream.in_writable {
                 stream.in_writable = true;
                 self.events.push_writable(slot);
