@@ -390,8 +390,9 @@ impl<R: Role> Connection<R> {
         self.last_len
     }
 
-    /// Tells of a message of `len` bytes what [`send`](Self::send) would, without taking it, and as there has the call's
-    /// `Writable` event tell of room where there is none. A server's response headers go out, as before a message.
+    /// Reports whether [`send`](Self::send) of a message of `len` bytes would succeed, without taking it. On
+    /// [`SendError::Full`], a `Writable` event follows, as after a refused `send`. A server's response headers go out, as
+    /// before a message.
     ///
     /// # Errors
     /// As [`send`](Self::send).

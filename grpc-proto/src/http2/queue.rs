@@ -151,7 +151,7 @@ impl SendQueue {
         let Some(buffer) = undo.buffer() else { return Err(BadWrite::Lost) };
         let before = buffer.len();
         if before + len > SHARE {
-            // Nothing else will share it: doubling would only make it too large to be lent to whoever receives.
+            // Nothing else will share it: doubling would only make it too large to be lent to a message that is received.
             buffer.reserve_exact(len);
         } else {
             buffer.reserve(len);

@@ -194,7 +194,7 @@ impl Session {
             self.events.want();
         }
         if code == ErrorCode::ENHANCE_YOUR_CALM && debug == b"too_many_pings" && is_client {
-            // A client that was told so doubles its keepalive time (gRFC A8): once, however often it is told here.
+            // A client doubles its keepalive time after that (gRFC A8): once, however often the server says so.
             let span = first_keepalive(self.side, &self.limits);
             self.timers.set_keepalive(span.map(|span| span.saturating_mul(2)));
         }

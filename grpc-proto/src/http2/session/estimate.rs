@@ -194,7 +194,7 @@ impl Estimate {
 
 impl Session {
     /// Whether [`Session::put_sample`] would write something. Without credit to give there is no PING either: the
-    /// WINDOW_UPDATE before it tells whoever counts PINGs that DATA is being read.
+    /// WINDOW_UPDATE before it shows a peer that counts PINGs that DATA is being read.
     pub(super) fn may_sample(&self) -> bool {
         self.estimate.is_due() && self.recv_window.has_any_credit(self.estimate.connection_window())
     }

@@ -59,7 +59,7 @@ pub enum Event {
 pub enum ResetReason {
     /// The peer sent RST_STREAM.
     Peer(ErrorCode),
-    /// The peer broke a rule on this stream, and was told so by RST_STREAM.
+    /// The peer broke a rule on this stream, which was answered with RST_STREAM.
     Violation(Violation),
     /// The stream was above the last one of the peer's GOAWAY: it was not processed, a retry is safe.
     GoAway(ErrorCode),
@@ -73,11 +73,11 @@ pub enum ResetReason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionError {
-    /// The peer broke a rule and was told so by GOAWAY.
+    /// The peer broke a rule, which was answered with GOAWAY.
     PeerMisbehaved(Violation),
     /// The peer does not speak HTTP/2; nothing was sent to it in answer.
     NotHttp2(Foreign),
-    /// A field block did not decode; the peer was told COMPRESSION_ERROR.
+    /// A field block did not decode, which was answered with COMPRESSION_ERROR.
     Compression(hpack::DecodeError),
     /// The transport ended; with the code of the peer's GOAWAY if it sent one.
     Closed(Option<ErrorCode>),

@@ -1,4 +1,4 @@
-//! Keepalive, and the payloads by which our PINGs are told apart.
+//! Keepalive, and the payloads that distinguish our PINGs.
 
 use core::time::Duration;
 
@@ -20,9 +20,9 @@ pub(super) fn first_keepalive(side: Side, limits: &Limits) -> Option<Duration> {
 
 impl Session {
     /// The time without input after which a PING goes out: that of the limits, 10 s at least, and twice as long for a
-    /// client that was told `too_many_pings`.
+    /// client whose server has answered `too_many_pings`.
     ///
-    /// What was told holds for the next connection to that server as well (gRFC A8): begin it with this.
+    /// That answer holds for the next connection to that server as well (gRFC A8): begin it with this.
     pub fn keepalive(&self) -> Option<Duration> {
         self.timers.keepalive()
     }

@@ -130,7 +130,7 @@ impl Session {
         needs_event
     }
 
-    /// The peer broke a rule of one stream: it is reset, and the application told.
+    /// The peer broke a rule of one stream: it is reset, which the application sees as an event.
     #[cold]
     pub(super) fn violate(&mut self, slot: u32, violation: Violation) {
         if self.streams[slot].state().is_closed() {

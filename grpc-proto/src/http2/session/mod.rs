@@ -1,4 +1,20 @@
-//! A connection of either role: what is known about it, and the verbs of the application.
+//! A connection of either role.
+//!
+//! [`Session`] orchestrates records whose fields are private to the file that owns them:
+//!
+//! | record | owns |
+//! |---|---|
+//! | `StreamTable` | streams by slot, key and identifier; how those ended that are gone |
+//! | `Reader` | where we are in the peer's bytes |
+//! | `FieldBlocks` | HPACK's tables, blocks in several frames, memos |
+//! | `Guard` | counts of what a peer may do too often |
+//! | `ControlQueue`, `Schedule` | control frames that wait; the order in which streams are served |
+//! | `ReceiveBudget`, `SendBudget`, `Estimate` | credit and reservations; what may be queued; growing windows |
+//! | `PendingEvents`, `Ending` | events that do not come from input; failures, GOAWAY and the drain |
+//! | `Timers`, `Deadlines` | what a connection waits for; the deadlines of streams |
+//!
+//! A stream's own fields are open to the files here: it is a row that several records have columns in. Its state is not:
+//! it changes through the table of [`state`](super::state) alone.
 
 mod budgets;
 mod control_frames;

@@ -18,7 +18,7 @@ pub(super) struct PendingEvents {
     /// Streams that ended by a violation: as many as had a slot at most, because those that stall are found together, and
     /// nothing is read before they are taken.
     ended: VecDeque<(StreamKey, ResetReason)>,
-    /// Slots whose writers are told of room.
+    /// Slots whose writers get an event, because there is room.
     writable: VecDeque<u32>,
 }
 
@@ -48,7 +48,7 @@ impl PendingEvents {
         }
     }
 
-    /// A writer is to be told of room; its slot stands in the queue once.
+    /// A writer gets an event, because there is room; its slot stands in the queue once.
     pub(super) fn push_writable(&mut self, slot: u32) {
         self.writable.push_back(slot);
         self.wanted = true;

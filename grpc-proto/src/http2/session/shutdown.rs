@@ -214,7 +214,7 @@ impl Session {
         }
     }
 
-    /// The next open stream to be told of the end of the connection, then the error itself.
+    /// The event of the next open stream that ends with the connection, then the error itself.
     #[cold]
     pub(super) fn poll_failed(&mut self) -> Result<Option<Step>, ConnectionError> {
         let Some(error) = self.ending.error().cloned() else { return Ok(None) };

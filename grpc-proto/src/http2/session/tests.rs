@@ -24,9 +24,9 @@ fn a_client_ends_before_its_identifiers_do() {
         session.poll_transmit(&mut Transmit::new(), Instant::ZERO);
         assert_eq!(session.streams[stream.slot()].id, id);
     }
-    assert!(!session.is_open(), "whoever looks here connects anew");
+    assert!(!session.is_open(), "a channel that asks connects anew");
     assert_eq!(session.open(FieldList::new(), Instant::ZERO), Err(OpenError::Closing));
-    // It goes as one that was told to: whoever keeps it for new streams looks for another one.
+    // It drains: a channel that keeps it for new streams looks for another one.
     assert!(!session.is_open() && session.ending.sent().is_some() && !session.is_drained());
     for slot in 0..2 {
         session.reset(session.streams.key_of(slot), ErrorCode::CANCEL);

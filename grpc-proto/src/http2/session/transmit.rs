@@ -186,7 +186,7 @@ impl Session {
             let from_template = matches!(head, Pending::Template { .. });
             let is_last = stream.ending && stream.queue.is_empty() && !stream.trailers.is_some();
             let end_stream = is_last && !from_template;
-            // The stream may have waited long: the peer is told what remains when the head leaves.
+            // The stream may have waited long: the late field states what remains when the head leaves.
             let has_late_field = stream.late_until != Instant::NEVER;
             let time_left = has_late_field.then(|| stream.late_until - now);
             let max = self.peer.max_frame_size;

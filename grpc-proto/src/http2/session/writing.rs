@@ -136,7 +136,7 @@ impl Session {
         self.streams.get(key).is_some_and(|stream| self.send_budget.lacks_room(stream, len))
     }
 
-    /// Has the writer of a stream that lacks room told when there is some.
+    /// The writer of a stream that lacks room gets an event when there is some.
     fn want_room(&mut self, key: StreamKey, len: usize) -> StreamError {
         let stream = &mut self.streams[key.slot()];
         stream.wants_room = true;
