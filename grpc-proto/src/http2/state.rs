@@ -100,6 +100,9 @@ pub enum Rejection {
 
 impl State {
     /// The state after `input`, or what happens instead.
+    ///
+    /// Inlined, because the input is known where it is called, which leaves little of the table.
+    #[inline]
     pub const fn next(self, input: Input) -> Result<State, Rejection> {
         use ErrorCode as E;
         use Input::*;

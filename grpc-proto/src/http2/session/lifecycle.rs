@@ -42,6 +42,7 @@ impl Session {
     }
 
     /// Frees a slot that both the wire and the application are done with.
+    #[inline]
     pub(super) fn vacate_if_done(&mut self, slot: u32) {
         if !self.streams.vacate_if_done(slot) {
             return;
@@ -53,6 +54,9 @@ impl Session {
     }
 
     /// Moves a stream's state as the table says; a stream that is closed by that leaves all queues and budgets.
+    ///
+    /// Inlined, because the input is known where it is called, which leaves little of the table.
+    #[inline]
     pub(super) fn step(&mut self, slot: u32, input: Input) {
         if let Some(State::Closed(cause)) = self.streams[slot].step(input) {
             self.on_closed(slot, cause);
@@ -60,6 +64,7 @@ impl Session {
     }
 
     /// The wire is done with a stream: gives back what it holds, and forgets its identifier.
+    #[inline(never)]
     fn on_closed(&mut self, slot: u32, cause: Cause) {
         let stream = &mut self.streams[slot];
         stream.queue.clear(&mut self.pool);
@@ -76,9 +81,15 @@ impl Session {
                 self.blocks.recycle_pending(head);
             }
         }
-        self.send_budget.recount(&mut self.streams[slot]);
-        self.settle_send_budget(slot);
-        self.drop_reservation(slot);
+        self.send_budget.recount(stream);
+        let (is_reserved, is_granted) =
+            (stream.send_reserved > 0, stream.reserved > 0 || stream.awaits_budget);
+        if is_reserved {
+            self.settle_send_budget(slot);
+        }
+        if is_granted {
+            self.drop_reservation(slot);
+        }
         self.deadlines.remove(slot);
         if id != 0 {
             self.streams.close_id(slot, cause);

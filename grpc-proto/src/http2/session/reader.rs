@@ -53,26 +53,42 @@ pub(super) struct Data {
     pub(super) end_stream: bool,
 }
 
-/// What comes next in the input.
+/// Where in the peer's bytes we are, as far as that decides how to go on.
+pub(super) enum Place {
+    /// Before or within the header of a frame: [`Reader::take_header`].
+    Header,
+    /// Within DATA: [`Reader::next_of_data`].
+    Data,
+    /// Elsewhere: [`Reader::next`].
+    Other,
+}
+
+/// What comes next of a DATA frame.
+pub(super) enum NextOfData {
+    /// More input is needed.
+    Nothing,
+    /// Payload, which lies in the input.
+    Payload(Option<StreamKey>),
+    /// So much padding, which was skipped.
+    Padding(Option<StreamKey>, u32),
+    /// The end of the frame.
+    End(Data),
+}
+
+/// What comes next in the input, beside headers of frames and DATA.
 pub(super) enum Next {
     /// More input is needed.
     Nothing,
+    /// What was to be skipped is over.
+    Skipped,
     /// So much of the client's connection preface has come that it speaks HTTP/2.
     PrefaceBegun,
     /// The client's connection preface is complete.
     Preface,
-    /// The header of a frame.
-    Header(FrameHeader),
-    /// The payload that [`Reader::await_payload`] has asked for, gathered.
+    /// The payload of a frame that [`Reader::take_payload`] has found incomplete, gathered.
     Payload(FrameHeader, Gathered),
     /// The octet that tells the padding of a DATA frame.
     PadLength(FrameHeader, u8),
-    /// Payload of DATA, which lies in the input.
-    Data(Option<StreamKey>),
-    /// So much padding of DATA, which was skipped.
-    Padding(Option<StreamKey>, u32),
-    /// The end of a DATA frame.
-    DataEnd(Data),
     /// The peer speaks another protocol.
     Foreign(Foreign),
     /// The client's bytes are no preface.
@@ -111,75 +127,80 @@ impl Reader {
         !matches!(self.reading, Reading::NotPreface)
     }
 
-    /// Whether the header of a frame comes next.
+    /// Where in the peer's bytes we are.
     #[inline]
-    pub(super) fn is_between_frames(&self) -> bool {
-        matches!(self.reading, Reading::Header)
-    }
-
-    /// Takes the next part out of the input; what needs a decision waits for one of the methods below.
-    #[inline(always)]
-    pub(super) fn next(&mut self, input: &mut &[u8]) -> Next {
-        loop {
-            match &mut self.reading {
-                Reading::Header => {
-                    return self.take_header(input).map_or(Next::Nothing, Next::Header);
-                }
-                Reading::Data(data) => {
-                    if data.remaining > 0 {
-                        return match input.is_empty() {
-                            true => Next::Nothing,
-                            false => Next::Data(data.key),
-                        };
-                    }
-                    if data.padding > 0 {
-                        let part = (data.padding as usize).min(input.len()) as u32;
-                        if part == 0 {
-                            return Next::Nothing;
-                        }
-                        *input = &input[part as usize..];
-                        data.padding -= part;
-                        return Next::Padding(data.key, part);
-                    }
-                    let ended = *data;
-                    self.reading = Reading::Header;
-                    return Next::DataEnd(ended);
-                }
-                Reading::Payload(header) => {
-                    let missing = header.len as usize - self.payload.len();
-                    let part = missing.min(input.len());
-                    self.payload.extend_from_slice(&input[..part]);
-                    *input = &input[part..];
-                    if part < missing {
-                        return Next::Nothing;
-                    }
-                    let header = *header;
-                    self.reading = Reading::Header;
-                    return Next::Payload(header, Gathered(core::mem::take(&mut self.payload)));
-                }
-                Reading::DataPadding(header) => {
-                    let Some((&padding, rest)) = input.split_first() else { return Next::Nothing };
-                    *input = rest;
-                    return Next::PadLength(*header, padding);
-                }
-                Reading::Skip { remaining } => {
-                    let part = (*remaining as usize).min(input.len());
-                    *input = &input[part..];
-                    *remaining -= part as u32;
-                    if *remaining > 0 {
-                        return Next::Nothing;
-                    }
-                    self.reading = Reading::Header;
-                }
-                Reading::Preface { .. } | Reading::Http1Status { .. } | Reading::NotPreface => {
-                    return self.next_of_preface(input);
-                }
-            }
+    pub(super) fn place(&self) -> Place {
+        match self.reading {
+            Reading::Header => Place::Header,
+            Reading::Data(_) => Place::Data,
+            _ => Place::Other,
         }
     }
 
+    /// Takes the next part out of the input.
+    pub(super) fn next(&mut self, input: &mut &[u8]) -> Next {
+        match &mut self.reading {
+            Reading::Payload(header) => {
+                let missing = header.len as usize - self.payload.len();
+                let part = missing.min(input.len());
+                self.payload.extend_from_slice(&input[..part]);
+                *input = &input[part..];
+                if part < missing {
+                    return Next::Nothing;
+                }
+                let header = *header;
+                self.reading = Reading::Header;
+                Next::Payload(header, Gathered(core::mem::take(&mut self.payload)))
+            }
+            Reading::DataPadding(header) => {
+                let Some((&padding, rest)) = input.split_first() else { return Next::Nothing };
+                *input = rest;
+                Next::PadLength(*header, padding)
+            }
+            Reading::Skip { remaining } => {
+                let part = (*remaining as usize).min(input.len());
+                *input = &input[part..];
+                *remaining -= part as u32;
+                if *remaining > 0 {
+                    return Next::Nothing;
+                }
+                self.reading = Reading::Header;
+                Next::Skipped
+            }
+            Reading::Preface { .. } | Reading::Http1Status { .. } | Reading::NotPreface => {
+                self.next_of_preface(input)
+            }
+            Reading::Header | Reading::Data(_) => Next::Nothing,
+        }
+    }
+
+    /// Goes on with a DATA frame.
+    #[inline(always)]
+    pub(super) fn next_of_data(&mut self, input: &mut &[u8]) -> NextOfData {
+        let Reading::Data(data) = &mut self.reading else { return NextOfData::Nothing };
+        if data.remaining > 0 {
+            return match input.is_empty() {
+                true => NextOfData::Nothing,
+                false => NextOfData::Payload(data.key),
+            };
+        }
+        if data.padding > 0 {
+            let part = (data.padding as usize).min(input.len()) as u32;
+            if part == 0 {
+                return NextOfData::Nothing;
+            }
+            *input = &input[part as usize..];
+            data.padding -= part;
+            return NextOfData::Padding(data.key, part);
+        }
+        let ended = *data;
+        self.reading = Reading::Header;
+        NextOfData::End(ended)
+    }
+
+    /// The header of the next frame, if it is all there.
     #[inline]
-    fn take_header(&mut self, input: &mut &[u8]) -> Option<FrameHeader> {
+    pub(super) fn take_header(&mut self, input: &mut &[u8]) -> Option<FrameHeader> {
         if self.partial_len == 0
             && let Some((bytes, rest)) = input.split_first_chunk::<HEADER_LEN>()
         {
@@ -278,7 +299,6 @@ impl Reader {
     // --- The first bytes ---
 
     /// Goes on with the client's preface, or with what came in its place.
-    #[inline(never)]
     fn next_of_preface(&mut self, input: &mut &[u8]) -> Next {
         loop {
             match self.reading {

@@ -2,7 +2,7 @@
 
 use super::Session;
 use super::poll::Step;
-use super::reader::{Data, Next};
+use super::reader::{Data, Next, NextOfData, Place};
 use crate::http2::ErrorCode;
 use crate::http2::frame::{FrameHeader, flag, kind};
 use crate::http2::state::Input;
@@ -17,57 +17,71 @@ impl Session {
     /// Reads on until there is an event, something that led to one, or no more input.
     pub(super) fn read(&mut self, input: &mut &[u8], now: Instant) -> Handled {
         loop {
-            if self.events.are_wanted() || (self.reader.is_between_frames() && self.is_backlogged())
-            {
+            if self.events.are_wanted() {
                 return Ok(None);
             }
-            match self.reader.next(input) {
-                Next::Nothing => return Ok(None),
-                Next::Header(header) => {
-                    if let Some(step) = self.begin_frame(header, input, now)? {
-                        return Ok(Some(step));
+            let step = match self.reader.place() {
+                Place::Header => {
+                    if self.is_backlogged() {
+                        return Ok(None);
                     }
+                    let Some(header) = self.reader.take_header(input) else { return Ok(None) };
+                    self.begin_frame(header, input, now)?
                 }
-                Next::Payload(header, payload) => {
-                    let handled = self.on_payload(header, &payload.0, now);
-                    self.reader.recycle(payload);
-                    if let Some(step) = handled? {
-                        return Ok(Some(step));
+                Place::Data => match self.reader.next_of_data(input) {
+                    NextOfData::Nothing => return Ok(None),
+                    NextOfData::Payload(Some(key)) if self.is_live(key) => {
+                        return Ok(Some(self.report(Step::Data, key)));
                     }
-                }
-                Next::PadLength(header, padding) => self.begin_data(header, Some(padding), now)?,
-                Next::Data(Some(key)) if self.is_live(key) => {
-                    return Ok(Some(self.report(Step::Data, key)));
-                }
-                Next::Data(key) => {
-                    let skipped = self.take_data(input, usize::MAX).len() as u32;
-                    if let Some(key) = key {
-                        self.consume(key, skipped);
+                    NextOfData::Payload(key) => {
+                        let skipped = self.take_data(input, usize::MAX).len() as u32;
+                        if let Some(key) = key {
+                            self.consume(key, skipped);
+                        }
+                        None
                     }
-                }
-                Next::Padding(key, len) => {
-                    self.recv_window.release(len);
-                    if let Some(key) = key {
-                        self.consume(key, len);
+                    NextOfData::Padding(key, len) => {
+                        self.recv_window.release(len);
+                        if let Some(key) = key {
+                            self.consume(key, len);
+                        }
+                        None
                     }
-                }
-                Next::DataEnd(data) => {
-                    if let Some(step) = self.end_data(data) {
-                        return Ok(Some(step));
-                    }
-                }
-                Next::PrefaceBegun => self.release_settings(now),
-                Next::Preface => {
-                    self.release_settings(now);
-                    self.timers.on_preface(&self.limits, now);
-                }
-                Next::Foreign(foreign) => {
-                    *input = &[];
-                    self.fail_foreign(foreign);
-                }
-                Next::Violation(violation) => return Err(violation),
+                    NextOfData::End(data) => self.end_data(data),
+                },
+                Place::Other => match self.reader.next(input) {
+                    Next::Nothing => return Ok(None),
+                    other => self.go_on(other, input, now)?,
+                },
+            };
+            if step.is_some() {
+                return Ok(step);
             }
         }
+    }
+
+    /// Acts on what came next in the input, if it was neither the header of a frame nor DATA.
+    fn go_on(&mut self, next: Next, input: &mut &[u8], now: Instant) -> Handled {
+        match next {
+            Next::Nothing | Next::Skipped => {}
+            Next::Payload(header, payload) => {
+                let handled = self.on_payload(header, &payload.0, now);
+                self.reader.recycle(payload);
+                return handled;
+            }
+            Next::PadLength(header, padding) => self.begin_data(header, Some(padding), now)?,
+            Next::PrefaceBegun => self.release_settings(now),
+            Next::Preface => {
+                self.release_settings(now);
+                self.timers.on_preface(&self.limits, now);
+            }
+            Next::Foreign(foreign) => {
+                *input = &[];
+                self.fail_foreign(foreign);
+            }
+            Next::Violation(violation) => return Err(violation),
+        }
+        Ok(None)
     }
 
     /// Whether output must be pulled before more input is understood.

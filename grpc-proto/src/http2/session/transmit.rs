@@ -274,9 +274,11 @@ impl Session {
         if has_reserve {
             self.settle_send_budget(slot);
         }
-        let stream = &self.streams[slot];
-        if room && (stream.queue.is_empty() || self.send_budget.has_half_free(stream)) {
-            self.wake_writer(slot);
+        if room {
+            let stream = &self.streams[slot];
+            if stream.queue.is_empty() || self.send_budget.has_half_free(stream) {
+                self.wake_writer(slot);
+            }
         }
         if sent_end {
             self.step(slot, Input::SendData { end_stream: true });
