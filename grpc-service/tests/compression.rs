@@ -92,7 +92,10 @@ static LARGE: [u8; 100_000] = [b'x'; 100_000];
 
 fn echo(stub: &BytesClient, pair: &mut Pair, body: &[u8]) -> Result<Vec<u8>, Status> {
     let arena = Arena::new();
-    pair.block_on(async { stub.echo(&Raw(body), &arena).await.map(|raw| raw.0.to_vec()) })
+    pair.block_on(async {
+        let raw = stub.echo(&Raw(body), &arena).await.map_err(CallError::into_status)?;
+        Ok(raw.0.to_vec())
+    })
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn all_ten() -> ErrorDetails {
         .request_info("r-17", "shard 3")
         .resource_info("shop.Cart", "carts/7", "user:4", "locked")
         .help(&[("how to pay", "https://shop.example/pay")])
-        .localized_message("de-CH", "Die Karte ist abgelaufen.")
+        .localized_message("fr-CH", "La carte a expiré.")
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn all_ten_details_arrive_as_they_were_built() {
         let link = details.get::<rpc::Help<'_>>().unwrap().unwrap().links[0];
         assert_eq!((link.description, link.url), ("how to pay", "https://shop.example/pay"));
         let text = details.get::<rpc::LocalizedMessage<'_>>().unwrap().unwrap();
-        assert_eq!((text.locale, text.message), ("de-CH", "Die Karte ist abgelaufen."));
+        assert_eq!((text.locale, text.message), ("fr-CH", "La carte a expiré."));
     }
 }
 

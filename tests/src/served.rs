@@ -17,7 +17,7 @@ use crate::tokio_adapter::{TokioHost, serve};
 #[derive(Debug)]
 pub enum Served {
     /// On monoio.
-    Monoio(Workers),
+    Monoio(Box<Workers>),
     /// On tokio: where, what stops it, and its thread.
     Tokio(SocketAddr, Sender<()>, JoinHandle<()>),
 }
@@ -34,7 +34,8 @@ impl Served {
     pub fn on_monoio(options: ServerOptions) -> Self {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let workers = WorkerOptions::default().threads(1).server(options);
-        Served::Monoio(Workers::start(loopback, workers, routes).expect("loopback can be served"))
+        let workers = Workers::start(loopback, workers, routes).expect("loopback can be served");
+        Served::Monoio(Box::new(workers))
     }
 
     /// Starts one on tokio.
