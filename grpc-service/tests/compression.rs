@@ -18,7 +18,7 @@ use grpc_proto::hpack::FieldList;
 use grpc_proto::http2::{Event, Session, Side};
 use grpc_proto::server::ResponseHead;
 use grpc_proto::{CallKey, Code, Config, Connection, Instant, Limits, Metadata, Status, Transmit};
-use grpc_service::client::Call;
+use grpc_service::client::{Call, CallError};
 use grpc_service::server::UnaryHandler;
 use grpc_service::testing::{MemoryHost, Pair};
 use grpc_service::{
