@@ -15,6 +15,9 @@ pub enum TlsError {
     HandshakeTimeout,
     /// This side stopped, or needed the place for a newer connection, before the handshake was complete.
     HandshakeStopped,
+    /// The transport ended before the peer had sent a byte: a server without TLS closes so, since it takes a handshake for
+    /// garbage.
+    HandshakeUnanswered,
     /// The transport ended in the middle of the handshake.
     HandshakeCut,
     /// The transport ended without `close_notify`: what came last may be missing (RFC 8446 §6.1).
@@ -69,7 +72,13 @@ impl Plaintext {
 impl TlsError {
     /// Whether the peer was already gone or never spoke TLS, so that no alert can reach it.
     pub(crate) fn is_silent(&self) -> bool {
-        matches!(self, TlsError::NotTls(_) | TlsError::HandshakeCut | TlsError::Truncated)
+        matches!(
+            self,
+            TlsError::NotTls(_)
+                | TlsError::HandshakeUnanswered
+                | TlsError::HandshakeCut
+                | TlsError::Truncated
+        )
     }
 }
 
@@ -104,6 +113,9 @@ impl fmt::Display for TlsError {
             TlsError::HandshakeStopped => {
                 f.write_str("this side ended the connection before the TLS handshake was complete")
             }
+            TlsError::HandshakeUnanswered => f.write_str(
+                "the connection ended before the peer sent anything of the TLS handshake: it may not speak TLS on this port",
+            ),
             TlsError::HandshakeCut => f.write_str("the connection ended in the middle of the TLS handshake"),
             TlsError::Truncated => f.write_str(
                 "the connection ended without the TLS alert close_notify: data may be missing (RFC 8446 §6.1)",

@@ -366,13 +366,14 @@ impl Session {
     /// Notes that the transport has ended, and says whether that was in order.
     ///
     /// # Errors
-    /// [`TlsError::HandshakeCut`] or [`TlsError::Truncated`].
+    /// [`TlsError::HandshakeUnanswered`], [`TlsError::HandshakeCut`] or [`TlsError::Truncated`].
     pub fn on_end_of_input(&mut self) -> Result<(), TlsError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
         let error = match (self.established, self.peer_closed) {
             (_, true) => return Ok(()),
+            (false, false) if !self.seen_first => TlsError::HandshakeUnanswered,
             (false, false) => TlsError::HandshakeCut,
             (true, false) => TlsError::Truncated,
         };
