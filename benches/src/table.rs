@@ -143,7 +143,7 @@ impl<'a> Case<'a> {
 
     fn run_rounds(mut self) -> Vec<String> {
         for round in 0..self.bench.rounds {
-            // Whoever runs first after a pause pays for cold caches, so that honour rotates.
+            // The first candidate after a pause pays for cold caches, so the order rotates.
             let first = round % self.contenders.len().max(1);
             let (late, early) = self.contenders.split_at_mut(first);
             for contender in early.iter_mut().chain(late) {

@@ -585,7 +585,7 @@ impl fmt::Debug for Arena {
     }
 }
 
-// SAFETY: the arena owns its chunks, and whoever moves it holds no borrow of it; values in it are never touched by the
+// SAFETY: the arena owns its chunks, and code that moves it holds no borrow of it; values in it are never touched by the
 // arena itself, not even dropped.
 unsafe impl Send for Arena {}
 

@@ -2,7 +2,7 @@
 
 /// What one decode may cost, whatever the bytes say.
 ///
-/// Input is bounded by whoever hands it over; these bound what input can be amplified into. Each is counted from
+/// The caller bounds the input; these bound what input can be amplified into. Each is counted from
 /// zero for every call of [`Schema::decode`](crate::Schema::decode).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -210,7 +210,7 @@ impl Limits {
 
 /// The most fields of a list: their places are kept in 16 bits.
 const MAX_FIELDS: u32 = u16::MAX as u32 - 1;
-/// What a connection holds whatever happens: memos of heads, graves of streams, output of its own.
+/// What a connection holds whatever happens: memos of heads, the record of recently closed streams, its own control frames.
 const SESSION: u64 = 128 << 10;
 /// What a stream takes in all tables: its records, its places in queues and in the table of identifiers.
 const STREAM_RECORD: u64 =

@@ -66,7 +66,7 @@ pub trait Endpoint {
     /// Ends every call now; [`drive`](Endpoint::drive) once more makes the GOAWAY that says so.
     fn abort(&mut self, now: Instant);
 
-    /// Whether the connection has ended in peace: close the transport once `out` is written.
+    /// Whether the connection has drained: close the transport once `out` is written.
     fn is_drained(&self) -> bool;
 
     /// Whether the connection has been without calls for a while and gave its memory back

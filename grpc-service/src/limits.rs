@@ -73,7 +73,7 @@ pub struct SharedLimits {
 
 #[derive(Default)]
 struct Shared {
-    /// Counts the changes, so that whoever knows the limits need not lock to see that they are still these.
+    /// Counts the changes, so that a reader sees without a lock whether its copy is current.
     version: AtomicU64,
     state: Mutex<State>,
 }

@@ -406,7 +406,7 @@ fn rule_29_corrupt_and_unannounced_compression_is_internal() {
     }
 }
 
-/// A server that answers in gzip whoever asks.
+/// A server that answers every request in gzip.
 struct Stubborn {
     connection: Connection<grpc_proto::Server>,
 }

@@ -29,7 +29,7 @@ impl ServerStreamingHandler<methods::Split> for Late {
         assert_eq!(cx.append_header("x-late", "1"), Err(MetadataError::HeadersSent));
         assert_eq!(cx.append_header_bin("x-late-bin", b"1"), Err(MetadataError::HeadersSent));
         out.send(&request).await?;
-        // Whoever wants them to have left may say so at any time.
+        // A handler that wants them sent may call this at any time.
         cx.send_headers()?;
         out.send_headers()?;
         out.send(&request).await

@@ -267,7 +267,7 @@ impl Attacker {
         self.expected = Expected::Serves;
     }
 
-    /// How the victim's connection has ended, if not in peace.
+    /// How the victim's connection has ended, unless it drained.
     pub(crate) fn hear_end(
         &mut self,
         error: Option<&ConnectionError>,

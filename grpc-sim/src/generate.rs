@@ -146,8 +146,8 @@ fn alike(scenario: &mut Scenario) {
     }
 }
 
-/// Has all calls start together where few have room: whoever leaves a line must let the next one on, and whoever waits
-/// for room must hear of it, for nobody else may come by who would.
+/// Has all calls start together where few have room: a call that leaves a queue must wake the next one, and a call
+/// that waits for room must be woken, because no later call may come to do it.
 fn crowd(draw: &mut Draw<'_>, scenario: &mut Scenario) {
     let link = draw.below(scenario.links.len() as u64) as u16;
     let at_us = draw.skewed(20_000) as u32;

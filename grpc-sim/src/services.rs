@@ -60,7 +60,7 @@ struct Stage {
     /// Handlers that wait for another one, and how many have come.
     meeting: RefCell<Vec<Waker>>,
     arrivals: Cell<u64>,
-    /// Calls that wait for another one's end, and whoever waits for all of them.
+    /// Calls that wait for another one's end, and tasks that wait for all of them.
     waiting: RefCell<Vec<Waker>>,
     /// Calls and attacks that are over.
     over: Cell<usize>,
@@ -342,7 +342,7 @@ fn pool_limits(knobs: &Knobs) -> PoolLimits {
     let mut limits = PoolLimits::default();
     if let Some(&leases) = knobs.get(&Knob::Leases) {
         limits.leases = leases as usize;
-        // Whoever draws few leases draws little memory to keep.
+        // A server with few leases keeps little memory.
         limits.arena_retained = 1 << 10;
         limits.buffer_retained = 1 << 10;
     }

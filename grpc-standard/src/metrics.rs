@@ -1,7 +1,7 @@
 //! Metrics of calls, with the names, attributes and buckets of gRFC A66.
 //!
 //! A process has one [`Metrics`], which all its threads share. Each thread puts the layer of [`Metrics::server`] around its
-//! methods; whoever collects reads the sums at any time, or takes them as a Prometheus text page:
+//! methods; the collector reads the sums at any time, or takes them as a Prometheus text page:
 //!
 //! ```
 //! use grpc_service::Router;

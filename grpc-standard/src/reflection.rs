@@ -20,7 +20,7 @@
 //! # Ok::<(), reflection::RegistryError>(())
 //! ```
 //!
-//! Whoever can call the server can read its schema: leave it out, or put it behind a check, where the schema is a secret.
+//! Every client of the server can read its schema: leave it out, or put it behind a check, where the schema is a secret.
 //!
 //! # Answers
 //! A query for a file, a symbol or an extension is answered with the file that declares it and with those that it imports,

@@ -1,6 +1,6 @@
 """grpcio as client of servers with a trait: special.py GENERATED ADDRESS compression|age|pings
 
-- `compression`: the server compresses replies for whoever accepts that.
+- `compression`: the server compresses replies for clients that accept that.
 - `age`: the server tells its connections to go when they are a few hundred milliseconds old.
 - `pings`: any server of ours, and a client whose keepalive is too eager.
 

@@ -70,7 +70,7 @@ fn converse(max_bytes: u64) -> (Vec<u8>, Vec<u8>) {
     let workers = workers.unwrap();
     let address = workers.address().to_string();
 
-    // The client's goes to whoever wants it.
+    // The client's recording goes to the caller.
     let bytes: Arc<Mutex<Vec<u8>>> = Arc::default();
     let told: Arc<Mutex<Vec<(Side, String)>>> = Arc::default();
     let (tape, heard) = (Arc::clone(&bytes), Arc::clone(&told));
@@ -116,7 +116,7 @@ fn a_conversation_over_a_socket_is_equal_at_both_ends_when_it_is_replayed() {
     let (client, server) = (equal(&client), equal(&server));
     assert_eq!((client.start.side, server.start.side), (Side::Client, Side::Server));
     assert_eq!((client.ending, server.ending), (Some(Ending::Complete), Some(Ending::Complete)));
-    // What one end wrote the other one has read, but for last words that nobody waited for.
+    // What one end wrote the other one has read, but for the final frames, which were not waited for.
     assert_eq!(server.bytes.0, client.bytes.1);
     assert!(client.bytes.0 <= server.bytes.1 && client.bytes.0 > 200, "{:?}", client.bytes);
     let timeline = show::timeline(&server.trace);

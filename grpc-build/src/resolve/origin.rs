@@ -88,7 +88,7 @@ impl Externals {
         Ok(Self(out))
     }
 
-    /// Where the code of a type is. Whoever compiles files of [`GOOGLE`] gets types of their own.
+    /// Where the code of a type is. A build that compiles files of [`GOOGLE`] itself gets its own types.
     pub(super) fn origin(&self, full_name: &str, home: Home<'_>) -> Origin {
         if let Some(rust) = self.find(full_name, home) {
             return Origin::Elsewhere(rust);

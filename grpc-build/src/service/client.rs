@@ -11,7 +11,7 @@ pub(super) fn generate(service: &Service, scope: &Scope) -> TokenStream {
     let ident = &service.client;
     let doc = format!(" Calls `{}`.", service.full_name);
     let methods = service.methods.iter().map(|method| stub(service, method, scope));
-    // Deprecation is for those who call: whoever serves an old method has no choice.
+    // Deprecation warns callers: a server of an old method has no choice.
     let (deprecated, lints) = (deprecated(service.deprecated), lints());
     quote! {
         #[doc = #doc]

@@ -437,7 +437,7 @@ impl<R: Role> Connection<R> {
         self.session.allot(allotment);
     }
 
-    /// What the connection holds and wants, for whoever allots memory; it costs the same however many calls there are.
+    /// What the connection holds and wants, for a caller that allots memory; it costs the same however many calls there are.
     pub fn usage(&self) -> Usage {
         let mut usage = self.session.usage();
         usage.received += self.spare;
@@ -570,7 +570,7 @@ impl<R: Role> Connection<R> {
         if prefix.len > self.session.data_remaining() {
             self.session.reserve_read(key, prefix.len + PREFIX as u32);
         }
-        // A used buffer may be large: it is lent to what may become that large, not to whoever claims that it will.
+        // A used buffer may be large: it is lent to what may become that large, not to a call that only announces it.
         let most = self.session.message_window(key);
         let buf = self.session.pool().take_within(prefix.len as usize, most);
         let framing = &mut self.calls[key.index()].framing;

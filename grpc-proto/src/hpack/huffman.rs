@@ -71,7 +71,7 @@ fn decode_with(
     let (mut bits, mut decoded, mut line_or_nul) = (Bits::new(source, len), 0, false);
     loop {
         let mut met_long = false;
-        // What lies before the last words is no padding, and cannot be the end.
+        // Padding lies in the last 64-bit words only; what is before them is text.
         while !met_long && bits.refill_whole() {
             let found = bits.look_up();
             store(found.word, decoded);

@@ -43,7 +43,7 @@ pub(super) const fn known_name_flags(token: Token) -> FieldFlags {
 static KNOWN_NAME: [FieldFlags; token::COUNT] = {
     let mut flags = [FieldFlags::NONE; token::COUNT];
     flags[Token::GrpcStatusDetailsBin as usize] = FieldFlags::BINARY;
-    // Credentials. Whoever can make requests on the same connection could guess them byte by byte from the
+    // Credentials. A client that can make requests on the same connection could guess them byte by byte from the
     // sizes of blocks, were they in a table.
     flags[Token::Authorization as usize] = FieldFlags::SENSITIVE;
     flags[Token::Cookie as usize] = FieldFlags::SENSITIVE;

@@ -20,7 +20,7 @@ pub enum Ending {
     Complete,
     /// At [`Options::max_bytes`](super::Options::max_bytes).
     Cut,
-    /// Anywhere: whoever wrote it did not come to the end, or the file has lost it.
+    /// Anywhere: the writer stopped before the end, or the file was cut.
     Torn,
 }
 

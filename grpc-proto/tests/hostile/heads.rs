@@ -30,7 +30,7 @@ fn continuation_frames_are_counted_empty_ones_too() {
     }
 }
 
-/// Whoever raises the limit of lists alone gets lists as long as that, in as many frames as they take.
+/// A user who raises only the limit of lists gets lists of that length, in as many frames as they take.
 #[test]
 fn a_long_list_may_take_as_many_continuations_as_it_has_to() {
     let mut victim = Victim::new(|limits| limits.max_header_list_size = 1 << 20);

@@ -227,7 +227,7 @@ fn buffers_that_large_messages_leave_behind_are_not_hoarded_by_small_claims() {
     victim.feed(&headers(1, 0, &wire::call()));
     let large = message(&vec![7; 1_000_000]);
     for n in 1..99u32 {
-        // Its buffer goes to the pool, for whoever asks next.
+        // Its buffer goes to the pool, for the next call that asks.
         for piece in large.chunks(16_384) {
             victim.feed(&data(1, 0, piece));
             victim.pull();

@@ -159,9 +159,9 @@ fn a_message_that_waits_for_the_budget_needs_less_of_it_when_windows_grow() {
     victim.feed(&data(7, 0, &small[..16_384]));
     victim.pull();
     assert!(victim.conn.session().assembly_left() < left, "it has had its part");
-    let hungry = message(&vec![7; 190_000]);
+    let waiting = message(&vec![7; 190_000]);
     victim.feed(&headers(9, 0, &wire::call()));
-    for piece in hungry[..65_535].chunks(16_384) {
+    for piece in waiting[..65_535].chunks(16_384) {
         victim.feed(&data(9, 0, piece));
     }
     victim.pull();
@@ -175,8 +175,8 @@ fn a_message_that_waits_for_the_budget_needs_less_of_it_when_windows_grow() {
     let sent = victim.sent();
     assert!(sent.contains(&Sent::Settings(vec![(4, 131_070)])), "{sent:?}");
     // Half of it by SETTINGS, what remains out of the little that is left of the budget.
-    assert!(window(&victim) >= i64::from(hungry.len() as u32) - 65_535, "{}", window(&victim));
-    for piece in hungry[65_535..].chunks(16_384) {
+    assert!(window(&victim) >= i64::from(waiting.len() as u32) - 65_535, "{}", window(&victim));
+    for piece in waiting[65_535..].chunks(16_384) {
         victim.feed(&data(9, 0, piece));
         victim.pull();
     }

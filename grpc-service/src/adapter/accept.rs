@@ -88,7 +88,7 @@ where
     group.emptied().await;
 }
 
-/// Lets the other tasks of the thread run: whoever connects and leaves all the time must not keep it.
+/// Lets the other tasks of the thread run: peers that connect and leave all the time must not keep it busy.
 async fn yield_now() {
     let mut yielded = false;
     poll_fn(|cx| {

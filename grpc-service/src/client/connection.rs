@@ -187,7 +187,7 @@ impl Endpoint for ClientConnection {
 
 impl Drop for ClientConnection {
     fn drop(&mut self) {
-        // Whoever drives a connection may drop it before its end; its calls still get theirs.
+        // The driver may drop a connection before its end; its calls still get their results.
         let now = self.link.host.now();
         let connection = self.link.connection.borrow();
         let reason = connection.session().close_reason().unwrap_or(CloseReason::Dropped);

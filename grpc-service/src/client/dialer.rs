@@ -162,7 +162,7 @@ impl Dialer {
     /// A call gives up its place.
     pub(crate) fn leave(&self, place: &mut Waiting) {
         place.since = None;
-        // Whoever is woken wakes nobody else: all are woken when something changes.
+        // A woken waiter wakes no other: all are woken when something changes.
         self.waiting.leave(&mut place.ticket, true);
     }
 
@@ -247,7 +247,7 @@ async fn dial(task: Task) {
         let Some(this) = dialer.upgrade() else { return };
         let (host, due) = (Rc::clone(&this.host), this.due.get());
         drop(this);
-        // After a success too: a server that goes as soon as it is there is not knocked at without a pause.
+        // After a success too: a server that leaves as soon as it is connected is not dialed again without a pause.
         if due > host.now() {
             host.timer(due).await;
         }

@@ -211,10 +211,10 @@ impl Link {
         poll_fn(|cx| self.progress.poll(cx)).await
     }
 
-    /// Lets the next call in that waits because too many stand in line, if it would not wait again.
+    /// Wakes the next call that waits behind `max_queued_calls`, if there is room for it now.
     ///
-    /// Room comes when a call in line has got its stream, which is in the driver's turn, or has ended; whoever is let
-    /// in lets the next one in.
+    /// Room comes when a queued call has got its stream, which is in the driver's turn, or has ended; a call that is let
+    /// in wakes the next one.
     pub(crate) fn let_in(&self) {
         if self.surplus.is_empty() {
             return;
@@ -243,7 +243,7 @@ impl Link {
             .cloned()
     }
 
-    /// Ends a call that its caller gave up: in the core, and for whoever holds another half of it.
+    /// Ends a call that its caller gave up: in the core, and for the holder of its other half.
     pub(crate) fn cancel(&self, key: CallKey) {
         let Some(call) = self.forget(key) else { return };
         let mut connection = self.connection.borrow_mut();

@@ -28,7 +28,7 @@ pub(super) struct Wanted<'a> {
     pub(super) wait_for_ready: bool,
 }
 
-/// A call's places in lines; whoever drops it calls [`leave`](Self::leave) before.
+/// A call's places in the queues; call [`leave`](Self::leave) before it is dropped.
 #[derive(Default)]
 pub(super) struct Opener {
     /// The connection on which the call stands in line, if it does.
@@ -161,7 +161,7 @@ pub(super) fn may_try_again(open: &OpenCall, refused: &mut bool, channel: &Chann
         Some(Processed::Refused) if !*refused => true,
         _ => return false,
     };
-    // Whoever has answered has processed something, whatever he says: headers commit the call.
+    // Response headers or a message commit the call (gRFC A6), even if REFUSED_STREAM follows.
     if open.has_answer() {
         return false;
     }

@@ -122,7 +122,7 @@ impl<M: Method> Receiving<M> {
         }
         self.outcome = self.call.call.outcome.take();
         if let Some(outcome) = &self.outcome {
-            // Whoever asks again, or sends, still hears of it.
+            // A later call of `next` or `send` still returns it.
             let mut verdict = self.call.call.verdict.borrow_mut();
             verdict.get_or_insert_with(|| self.call.call.error_of(&self.call.link, outcome));
         }

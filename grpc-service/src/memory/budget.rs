@@ -206,8 +206,8 @@ impl Budget {
         }
     }
 
-    /// Time has passed: whoever has kept memory for longer than the others' patience ends, the one that takes most first, until
-    /// enough comes back for those who have waited that long. A grant that is not in use is taken back instead.
+    /// Time has passed: connections that have kept memory for longer than the others' patience end, the largest holder first,
+    /// until enough comes back for those that have waited that long. A grant that is not in use is taken back instead.
     pub(super) fn run(&mut self, now: Instant) {
         let needed = |budget: &Self| {
             let waiting = budget.line.iter().map(|&place| &budget.accounts[place as usize]);

@@ -71,7 +71,7 @@ impl Share {
         if shared.has_news.take() {
             self.learn(shared, ledger, now);
         }
-        // Whoever has to end may not be driven: nobody waits for that without end.
+        // A connection that has to end may not be driven: the others wait for it a bounded time.
         let waits = shared.memory.is_over() && self.ended_by.is_none() && self.waits < MOST_WAITS;
         self.waits = if waits { self.waits + 1 } else { 0 };
         waits

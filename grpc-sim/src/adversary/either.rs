@@ -1,4 +1,4 @@
-//! Attacks that both a client and a server can make: on the connection, whoever sends them.
+//! Attacks that both a client and a server can make: on the connection, in either role.
 
 use grpc_proto::{Limits, Violation};
 

@@ -79,7 +79,7 @@ pub(super) struct End {
     eof: bool,
     eof_told: bool,
     over: bool,
-    /// Why it is over, if not in peace.
+    /// Why it is over, unless it drained.
     failed: Option<ConnectionError>,
     timer_at: u64,
     /// Turns in a row that read nothing and after which a timer was due at once.
@@ -433,7 +433,7 @@ impl Link {
         self.pipe_from(side).finish(now)
     }
 
-    /// An end goes away, in peace or at once.
+    /// An end goes away, after a drain or at once.
     pub(super) fn leave(&mut self, side: Side, in_peace: bool, now: Instant) {
         let Some(end) = self.slot(side).as_mut().filter(|end| !end.over) else { return };
         match (&mut end.socket, in_peace) {

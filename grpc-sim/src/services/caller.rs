@@ -79,7 +79,7 @@ impl Stage {
         self.note_over();
     }
 
-    /// A call or an attack is over: whoever waits for one looks again.
+    /// A call or an attack is over: the tasks that wait for one look again.
     pub(super) fn note_over(&self) {
         self.over.set(self.over.get() + 1);
         let waiting = std::mem::take(&mut *self.waiting.borrow_mut());

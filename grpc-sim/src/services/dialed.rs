@@ -53,7 +53,7 @@ impl Stage {
         if let Some(before) = state.knocked.replace(now)
             && now < before + least
         {
-            let text = format!("link {link} was knocked at {:?} after the last time", now - before);
+            let text = format!("link {link} was dialed {:?} after the last time", now - before);
             self.sim.fail(Oracle::Work, text);
         }
         number

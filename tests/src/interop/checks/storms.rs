@@ -20,7 +20,7 @@ checks! {
 
 /// Calls of a storm.
 const CALLS: u32 = 2500;
-/// Node's HTTP/2 as a server ends a connection for 1000 resets, and 33 a second more, whoever sends them.
+/// Node's HTTP/2 as a server ends a connection for 1000 resets, and 33 a second more, from any client.
 const CALLS_TO_NODE: u32 = 900;
 /// One begins each time: 500 a second.
 const APART: Duration = Duration::from_millis(2);
