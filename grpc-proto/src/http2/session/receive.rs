@@ -298,7 +298,7 @@ impl Session {
         Ok(Some(key))
     }
 
-    /// Takes up to `max` bytes of the DATA frame that [`Event::Data`] announced.
+    /// Takes up to `max` bytes of the DATA frame that [`Event::Data`](super::Event::Data) announced.
     ///
     /// Their connection credit returns at once; their stream credit with [`Session::consume`].
     #[inline]
