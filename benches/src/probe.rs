@@ -38,7 +38,7 @@ struct Line {
 }
 
 /// An event of a connection.
-enum Told {
+enum Reported {
     /// A message has come.
     Message,
     /// A call has ended.
@@ -93,7 +93,7 @@ impl Line {
     }
 
     /// Reads once; false if nothing was there.
-    fn read(&mut self, buffer: &mut [u8], mut on: impl FnMut(Told)) -> io::Result<bool> {
+    fn read(&mut self, buffer: &mut [u8], mut on: impl FnMut(Reported)) -> io::Result<bool> {
         let mut input = match self.stream.read(buffer) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(len) => &buffer[..len],
@@ -108,14 +108,14 @@ impl Line {
                     if let Payload::Assembled(buffer) = message.payload {
                         self.connection.recycle(buffer);
                     }
-                    on(Told::Message);
+                    on(Reported::Message);
                 }
                 Some(Event::Status(call, outcome)) => {
                     if outcome.status.code() != Code::Ok {
                         return Err(io::Error::other(format!("{:?}", outcome.status)));
                     }
                     self.connection.recycle_metadata(outcome.trailers);
-                    on(Told::Ended(call));
+                    on(Reported::Ended(call));
                 }
                 Some(_) => {}
                 None if input.is_empty() => return Ok(true),
@@ -127,8 +127,8 @@ impl Line {
     /// Reads until `count` calls have ended, or messages come if `messages`.
     fn wait(&mut self, buffer: &mut [u8], mut count: usize, messages: bool) -> io::Result<()> {
         while count > 0 {
-            let counted = |told: Told| {
-                if matches!(told, Told::Message) == messages {
+            let counted = |reported: Reported| {
+                if matches!(reported, Reported::Message) == messages {
                     count -= 1;
                 }
             };
@@ -250,8 +250,8 @@ impl Holder {
         while open > 0 {
             line.flush()?;
             let mut ended = 0;
-            line.read(&mut self.buffer, |told| {
-                ended += usize::from(matches!(told, Told::Ended(_)));
+            line.read(&mut self.buffer, |reported| {
+                ended += usize::from(matches!(reported, Reported::Ended(_)));
             })?;
             (done, open) = (done + ended, open - ended);
             if Clock::now() < until {
@@ -311,8 +311,8 @@ impl Holder {
                 due += gap();
             }
             line.flush()?;
-            line.read(&mut self.buffer, |told| {
-                if let Told::Ended(call) = told {
+            line.read(&mut self.buffer, |reported| {
+                if let Reported::Ended(call) = reported {
                     let due = open[call.index()];
                     waiting -= 1;
                     if due >= warm {

@@ -46,7 +46,7 @@ pub enum Step<'d> {
 #[derive(Debug, PartialEq)]
 pub struct Heard {
     /// The events, as text.
-    pub told: String,
+    pub reported: String,
     /// How the connection ended.
     pub error: Option<ConnectionError>,
     /// All that was written.
@@ -67,7 +67,7 @@ pub struct End<R: Role> {
     conn: Connection<R>,
     manner: Manner,
     now: Instant,
-    told: String,
+    reported: String,
     said: Vec<u8>,
     ledger: Ledger,
     /// The last stream that a server serves after its GOAWAY.
@@ -100,7 +100,7 @@ impl<R: Party> End<R> {
             conn: Connection::new(&config, 1, Instant::ZERO),
             manner: manner.clone(),
             now: Instant::ZERO,
-            told: String::new(),
+            reported: String::new(),
             said: Vec::new(),
             ledger: Ledger::default(),
             served: 0,
@@ -142,7 +142,7 @@ impl<R: Party> End<R> {
         let mut polls = 0;
         while self.error.is_none() {
             polls += 1;
-            assert!(polls < MOST_POLLS, "events without end: {}", self.told);
+            assert!(polls < MOST_POLLS, "events without end: {}", self.reported);
             match self.poll(&mut input) {
                 Ok(true) => {}
                 Ok(false) if input.is_empty() => return,
@@ -153,7 +153,7 @@ impl<R: Party> End<R> {
                     assert!(went_on || input.len() < left, "input is left for ever");
                 }
                 Err(error) => {
-                    let _ = writeln!(self.told, "{error}");
+                    let _ = writeln!(self.reported, "{error}");
                     assert!(self.open.is_empty(), "{:?} have no end before {error}", self.open);
                     self.error = Some(error);
                 }
@@ -247,9 +247,9 @@ impl<R: Party> End<R> {
 
     /// Notes an event as text; `last` if nothing may follow it.
     fn note(&mut self, key: CallKey, last: bool, text: std::fmt::Arguments<'_>) {
-        let _ = writeln!(self.told, "{key:?} {text}");
+        let _ = writeln!(self.reported, "{key:?} {text}");
         let known = self.open.contains_key(&key);
-        assert!(known, "an event of a call that is over or unknown: {}", self.told);
+        assert!(known, "an event of a call that is over or unknown: {}", self.reported);
         if last {
             self.open.remove(&key);
         }
@@ -336,7 +336,7 @@ pub fn hold<R: Party>(manner: &Manner, steps: &[Step<'_>], segment: usize) -> He
     end.pull_all();
     end.leave();
     wire::check(&end.said, end.error.as_ref(), R::SERVES);
-    Heard { told: end.told, error: end.error, said: end.said }
+    Heard { reported: end.reported, error: end.error, said: end.said }
 }
 
 /// Holds it whole and in segments: the results must be equal.

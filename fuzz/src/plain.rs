@@ -23,7 +23,7 @@ pub fn check(data: &[u8]) {
 
 /// What the events of a stream have reported.
 #[derive(Debug, Default, PartialEq)]
-struct Told {
+struct Reported {
     events: String,
     body: Vec<u8>,
     content_length: Option<u64>,
@@ -31,7 +31,7 @@ struct Told {
 }
 
 /// All streams, how the session ended, and its output.
-type Heard = (BTreeMap<StreamKey, Told>, Option<ConnectionError>, Vec<u8>);
+type Heard = (BTreeMap<StreamKey, Reported>, Option<ConnectionError>, Vec<u8>);
 
 fn hold(side: Side, choice: u8, wire: &[u8], segment: usize) -> Heard {
     let now = Instant::ZERO;
@@ -41,13 +41,13 @@ fn hold(side: Side, choice: u8, wire: &[u8], segment: usize) -> Heard {
     limits.opens_per_transmit = u32::MAX;
     let config = Config::new(limits).expect("limits in their ranges");
     let mut session = Session::new(side, &config, 1, now);
-    let mut told: BTreeMap<StreamKey, Told> = BTreeMap::new();
+    let mut reported: BTreeMap<StreamKey, Reported> = BTreeMap::new();
     let mut said = Vec::new();
     if side == Side::Client {
         for method in [&b"GET"[..], b"HEAD", b"CONNECT"] {
             if let Ok(key) = session.open(request(method), now) {
                 let _ = session.finish(key, None);
-                told.insert(key, Told::default());
+                reported.insert(key, Reported::default());
             }
         }
         pull(&mut session, &mut said);
@@ -59,7 +59,7 @@ fn hold(side: Side, choice: u8, wire: &[u8], segment: usize) -> Heard {
         let mut input = part;
         loop {
             match session.poll(&mut input, now) {
-                Ok(Some(event)) => hear(&mut session, &mut told, &mut input, event),
+                Ok(Some(event)) => hear(&mut session, &mut reported, &mut input, event),
                 Ok(None) => break,
                 Err(ended) => {
                     error = Some(ended);
@@ -72,8 +72,10 @@ fn hold(side: Side, choice: u8, wire: &[u8], segment: usize) -> Heard {
     assert_eq!(grpc_sim::holds_too_much(session.heap_bytes(), &session), None);
     pull(&mut session, &mut said);
     check_wire(&said, error.as_ref(), side == Side::Server);
-    assert!(error.is_none() || told.values().all(|told| told.over || side == Side::Server));
-    (told, error, said)
+    assert!(
+        error.is_none() || reported.values().all(|reported| reported.over || side == Side::Server)
+    );
+    (reported, error, said)
 }
 
 fn request(method: &[u8]) -> FieldList {
@@ -97,7 +99,7 @@ fn pull(session: &mut Session, said: &mut Vec<u8>) {
 
 fn hear(
     session: &mut Session,
-    told: &mut BTreeMap<StreamKey, Told>,
+    reported: &mut BTreeMap<StreamKey, Reported>,
     input: &mut &[u8],
     event: Event,
 ) {
@@ -105,8 +107,8 @@ fn hear(
     match event {
         Event::Headers { stream, part, status, fields, end_stream } => {
             let fresh = part == Part::Request;
-            assert!(!fresh || !told.contains_key(&stream), "{stream:?} is given out twice");
-            let stream_told = told.entry(stream).or_default();
+            assert!(!fresh || !reported.contains_key(&stream), "{stream:?} is given out twice");
+            let stream_told = reported.entry(stream).or_default();
             assert!(!stream_told.over, "{stream:?} goes on after its end");
             let _ = writeln!(stream_told.events, "{part:?} {status} {fields:?} {end_stream}");
             if part != Part::Trailers {
@@ -126,19 +128,19 @@ fn hear(
             }
         }
         Event::Data(key) => {
-            let stream_told = told.get_mut(&key).expect("HEADERS come first");
+            let stream_told = reported.get_mut(&key).expect("HEADERS come first");
             assert!(!stream_told.over, "{key:?} goes on after its end");
             let data = session.take_data(input, usize::MAX);
             stream_told.body.extend_from_slice(data);
             session.consume(key, data.len() as u32);
         }
         Event::End(key) => {
-            let stream_told = told.get_mut(&key).expect("HEADERS come first");
+            let stream_told = reported.get_mut(&key).expect("HEADERS come first");
             let _ = writeln!(stream_told.events, "end");
             end(session, stream_told, key);
         }
         Event::Reset(key, reason) => {
-            let stream_told = told.entry(key).or_default();
+            let stream_told = reported.entry(key).or_default();
             assert!(!stream_told.over || serves, "{key:?} ends twice");
             let _ = writeln!(stream_told.events, "{reason}");
             stream_told.over = true;
@@ -153,17 +155,17 @@ fn hear(
 }
 
 /// The peer has ended a stream: a server sends the body back, with trailers.
-fn end(session: &mut Session, told: &mut Told, key: StreamKey) {
-    assert!(!told.over, "{key:?} ends twice");
-    told.over = true;
+fn end(session: &mut Session, reported: &mut Reported, key: StreamKey) {
+    assert!(!reported.over, "{key:?} ends twice");
+    reported.over = true;
     // A response to HEAD, or without a body by its status, says how long its body would be (RFC 9110 §8.6).
     if session.side() == Side::Server
-        && let Some(length) = told.content_length
+        && let Some(length) = reported.content_length
     {
-        assert_eq!(told.body.len() as u64, length, "{told:?}");
+        assert_eq!(reported.body.len() as u64, length, "{reported:?}");
     }
     if session.side() == Side::Server {
-        let _ = session.write_bytes(key, told.body.clone().into());
+        let _ = session.write_bytes(key, reported.body.clone().into());
         let mut trailers = FieldList::new();
         trailers.push(b"fuzz-trailer", b"value");
         let _ = session.finish(key, Some(trailers));

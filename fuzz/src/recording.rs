@@ -50,11 +50,11 @@ pub fn check(data: &[u8]) {
 /// Any bytes: read to their end, and played.
 fn hold(bytes: &[u8]) {
     let read = read(bytes);
-    let (mut again, mut verdicts) = (Vec::new(), Vec::new());
+    let (mut again, mut outcomes) = (Vec::new(), Vec::new());
     for keep in [false, true] {
         again.clear();
         let replayed = replay_and_record(bytes, keep, &mut |more| again.extend_from_slice(more));
-        let verdict = match replayed {
+        let outcome = match replayed {
             Err(ReplayError::Read(error)) => {
                 assert!(error.at <= bytes.len(), "{error}");
                 assert_eq!(read, Err(error));
@@ -88,9 +88,9 @@ fn hold(bytes: &[u8]) {
                 }
             }
         };
-        verdicts.push(verdict);
+        outcomes.push(outcome);
     }
-    assert_eq!(verdicts[0], verdicts[1]);
+    assert_eq!(outcomes[0], outcomes[1]);
 }
 
 /// A recording as it was made: it is read whole, replays equal, and its replay is the same recording.

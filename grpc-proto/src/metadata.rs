@@ -347,8 +347,8 @@ mod tests {
 
     #[test]
     fn an_encoding_is_told_unless_it_is_none() {
-        for (value, told) in [("gzip", Some("gzip")), ("identity", None), ("", Some(""))] {
-            assert_eq!(received(&[("x", "y"), ("grpc-encoding", value)]).encoding(), told);
+        for (value, reported) in [("gzip", Some("gzip")), ("identity", None), ("", Some(""))] {
+            assert_eq!(received(&[("x", "y"), ("grpc-encoding", value)]).encoding(), reported);
         }
         assert_eq!(received(&[("x", "gzip")]).encoding(), None);
     }

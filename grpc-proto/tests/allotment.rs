@@ -96,15 +96,15 @@ fn a_large_answer_is_refused_until_its_part_is_allotted() {
     assert_eq!((usage.queued, usage.send, usage.send_wanted), (0, 0, SENT));
     pair.server.allot(Allotment { send: SENT, ..NOTHING });
     assert_eq!(pair.server.usage().send_wanted, 0);
-    let mut told = 0;
+    let mut reported = 0;
     let seen = pair.run(|conn: &mut Connection<Server>, event, _| {
         let server::Event::Writable(call) = event else { panic!("{event}") };
-        told += 1;
+        reported += 1;
         conn.send_encoded(call, large(), false).unwrap();
         assert_eq!((conn.usage().send, conn.usage().queued), (SENT, (1 << 20) + 5));
         conn.finish(call, &Status::OK, &Metadata::new()).unwrap();
     });
-    assert_eq!(told, 1, "the writer is woken");
+    assert_eq!(reported, 1, "the writer is woken");
     let whole = |seen: &Seen| matches!(seen, Seen::Message(of, bytes) if *of == call && bytes.len() == 1 << 20);
     assert!(seen.iter().any(whole));
     let usage = pair.server.usage();

@@ -157,8 +157,8 @@ fn response_headers_go_out_and_onto_the_recording_with_their_metadata() {
 
     let answer = out.chunks().collect::<Vec<_>>().concat();
     let event = plain.poll_event(&mut &answer[..], Instant::ZERO).unwrap();
-    let Some(client::Event::Headers(_, told)) = event else { panic!("{event:?}") };
-    assert_eq!(told.value("x-told"), Some(&b"in-the-head"[..]));
+    let Some(client::Event::Headers(_, reported)) = event else { panic!("{event:?}") };
+    assert_eq!(reported.value("x-told"), Some(&b"in-the-head"[..]));
     let tape = tape.borrow();
     let mut reader = Reader::new(&tape).unwrap();
     let mut heads = Vec::new();

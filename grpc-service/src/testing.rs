@@ -66,13 +66,13 @@ impl Host for Rc<MemoryHost> {
     fn timer(&self, at: Instant) -> LocalFuture<()> {
         let host = Rc::clone(self);
         // One entry for a task, however often it looks: each entry makes it look once more.
-        let mut told: Option<Waker> = None;
+        let mut reported: Option<Waker> = None;
         Box::pin(std::future::poll_fn(move |cx| {
             if host.now.get() >= at {
                 return Poll::Ready(());
             }
-            if !told.as_ref().is_some_and(|told| told.will_wake(cx.waker())) {
-                told = Some(cx.waker().clone());
+            if !reported.as_ref().is_some_and(|reported| reported.will_wake(cx.waker())) {
+                reported = Some(cx.waker().clone());
                 host.timers.borrow_mut().push((at, cx.waker().clone()));
             }
             Poll::Pending

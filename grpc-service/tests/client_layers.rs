@@ -398,17 +398,17 @@ impl<'a> Layer<Outgoing<'a>> for Rogue {
 fn a_layer_that_misbehaves_fails_its_call_and_no_other() {
     let (mut world, how) = (world(), Rc::new(Cell::new("")));
     let stub = world.around(Rogue(Rc::clone(&how)));
-    for (told, text, code, words) in [
+    for (reported, text, code, words) in [
         ("panics before", "x", Code::Internal, "panicked"),
         ("panics after", "x", Code::Internal, "panicked"),
         ("says ok", "x", Code::Internal, "before it was made"),
         ("maps", "x", Code::DataLoss, "tired"),
     ] {
-        how.set(told);
-        world.echo.failures.set(u32::from(told == "maps"));
+        how.set(reported);
+        world.echo.failures.set(u32::from(reported == "maps"));
         let failed = world.echo(&stub, text).unwrap_err();
-        assert_eq!(failed.code(), code, "{told}");
-        assert!(failed.message().contains(words), "{told}: {failed}");
+        assert_eq!(failed.code(), code, "{reported}");
+        assert!(failed.message().contains(words), "{reported}: {failed}");
         world.is_served();
     }
     how.set("drops");

@@ -371,11 +371,12 @@ fn call_raw(
 #[test]
 fn rule_29_an_unknown_encoding_is_unimplemented_and_what_is_known_is_told() {
     let some = || Compression::none().accept(Encoding::Zstd).accept(Encoding::Deflate);
-    for (accept, told) in [(Compression::none(), "identity"), (some(), "identity,zstd,deflate")] {
+    for (accept, reported) in [(Compression::none(), "identity"), (some(), "identity,zstd,deflate")]
+    {
         for unknown in ["gzip", "snappy", "Zstd", "zstd, deflate"] {
             let answer = call_raw(accept.clone(), &Limits::default(), unknown, 0, b"x");
             assert_eq!(answer.field("grpc-status"), Some("12"), "{unknown}");
-            assert_eq!(answer.field("grpc-accept-encoding"), Some(told));
+            assert_eq!(answer.field("grpc-accept-encoding"), Some(reported));
             assert!(answer.data.is_empty());
         }
         let answer = call_raw(accept, &Limits::default(), "identity", 0, b"x");

@@ -82,17 +82,18 @@ fn no_kind_of_call_loses_messages_under_ok() {
     for (http, content_type, is_grpc) in heads {
         let bytes = answer(http, content_type);
         let check = |name: &str, (messages, status): (usize, Status), one: bool| {
-            let told = format!("{name}, {http} {content_type:?}: {messages} messages, {status:?}");
+            let reported =
+                format!("{name}, {http} {content_type:?}: {messages} messages, {status:?}");
             if is_grpc && one {
-                assert_eq!(status.code(), Code::Unimplemented, "two where one belongs: {told}");
+                assert_eq!(status.code(), Code::Unimplemented, "two where one belongs: {reported}");
             } else if is_grpc {
-                assert_eq!((messages, status.code()), (2, Code::Ok), "{told}");
+                assert_eq!((messages, status.code()), (2, Code::Ok), "{reported}");
             } else {
-                assert_eq!((messages, status.code()), (0, Code::Unknown), "{told}");
+                assert_eq!((messages, status.code()), (0, Code::Unknown), "{reported}");
                 let named = content_type.unwrap_or("no content-type");
                 assert!(
                     status.message().contains(http) && status.message().contains(named),
-                    "{told}"
+                    "{reported}"
                 );
             }
         };

@@ -220,8 +220,8 @@ fn requests_that_wait_for_the_send_budget_are_compressed_once() {
         let (channel, mut pair) = Pair::new(&host, &server, &options);
         pair.block_on(join_all((0..40).map(|_| async {
             let arena = Arena::new();
-            let told = Counted(&body);
-            assert_eq!(Call::<Tell, _>::unary(&channel, &told, &arena).await, Ok(Raw(b"")));
+            let reported = Counted(&body);
+            assert_eq!(Call::<Tell, _>::unary(&channel, &reported, &arena).await, Ok(Raw(b"")));
         })));
         let encoded = ENCODED.get();
         assert!(encoded <= 80, "40 messages were written out {encoded} times");

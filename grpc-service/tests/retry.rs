@@ -97,8 +97,8 @@ impl Servers {
                     _ => {}
                 }
             }
-            let told = line.pipe.starts_with(b"\0\0\x08\x07");
-            if !told {
+            let reported = line.pipe.starts_with(b"\0\0\x08\x07");
+            if !reported {
                 line.server.poll_transmit(&mut out, now);
                 line.pipe = out.chunks().flatten().copied().collect();
                 out.clear();
@@ -123,17 +123,17 @@ fn answer(server: &mut Session, stream: grpc_proto::http2::StreamKey) {
 }
 
 /// The outcome of one call, what its metadata says of it, and how many requests and connections there were.
-type Told = (Code, Option<Processed>, usize, usize);
+type Reported = (Code, Option<Processed>, usize, usize);
 
 /// On a channel that connects by itself.
-fn call(script: &[Deed]) -> Told {
+fn call(script: &[Deed]) -> Reported {
     call_over(script, |options, host, servers| {
         Channel::to("test", options, host, Rc::new(servers.clone()))
     })
 }
 
 /// On a channel of one connection.
-fn call_on_one(script: &[Deed]) -> Told {
+fn call_on_one(script: &[Deed]) -> Reported {
     call_over(script, |options, host, servers| {
         let (channel, connection) = Channel::new("test", options, host);
         let connected = pin!(servers.connect("test", connection));
@@ -150,7 +150,7 @@ fn call_on_one(script: &[Deed]) -> Told {
 fn call_over(
     script: &[Deed],
     channel: impl Fn(&ChannelOptions, Rc<dyn Host>, &Servers) -> Channel,
-) -> Told {
+) -> Reported {
     let host = Rc::new(Ticking::default());
     let state = State { script: script.to_vec(), seen: 0, lines: Vec::new() };
     let servers = Servers(Rc::new(RefCell::new(state)));

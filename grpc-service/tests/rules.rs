@@ -150,16 +150,16 @@ fn a_path_or_encoding_that_nobody_knows_is_told_in_part() {
         let answer: Vec<u8> = answer.chunks().flatten().copied().collect();
         let mut input = &answer[..];
         // The encodings that the server takes may come ahead of the status.
-        let told = loop {
+        let reported = loop {
             match client.poll_event(&mut input, now).expect("it stays") {
                 Some(Event::Headers(..)) => {}
                 Some(Event::Status(_, outcome)) => break outcome.status,
                 event => panic!("{event:?}"),
             }
         };
-        assert_eq!(told.code(), Code::Unimplemented);
-        let told = told.message();
-        assert!(told.len() < 300 && told.contains(&whole[..199]), "{told}");
+        assert_eq!(reported.code(), Code::Unimplemented);
+        let reported = reported.message();
+        assert!(reported.len() < 300 && reported.contains(&whole[..199]), "{reported}");
     }
 }
 

@@ -123,7 +123,7 @@ fn show_one(scenario: &Scenario, args: &[String]) -> Result<bool, String> {
         println!("{}", json(scenario));
     }
     show_trace(&report.trace, args)?;
-    Ok(verdict(scenario, &report))
+    Ok(print_outcome(scenario, &report))
 }
 
 fn show_trace(trace: &Trace, args: &[String]) -> Result<(), String> {
@@ -194,7 +194,7 @@ fn ended(ending: Ending) -> &'static str {
     }
 }
 
-fn verdict(scenario: &Scenario, report: &Report) -> bool {
+fn print_outcome(scenario: &Scenario, report: &Report) -> bool {
     println!(
         "{} operations, {} events, {} calls ok, trace {:016x}, scenario {:016x}",
         scenario.operations(),
@@ -275,12 +275,12 @@ fn campaign(args: &[String]) -> Result<bool, String> {
                 let done = &done;
                 let from = first + job * share;
                 let count = share.min(seeds.saturating_sub(job * share));
-                let mut told = 0;
+                let mut reported = 0;
                 let progress = move |part: &Campaign| {
-                    for (seed, failure) in &part.failures[told..] {
+                    for (seed, failure) in &part.failures[reported..] {
                         eprintln!("\nseed {seed}: {failure}");
                     }
-                    told = part.failures.len();
+                    reported = part.failures.len();
                     tell(done, seeds, began) < limit
                 };
                 scope.spawn(move || Campaign::run(from, count, progress))

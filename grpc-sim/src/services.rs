@@ -89,7 +89,7 @@ struct CallState {
     served: usize,
     answered: usize,
     /// How the handler ended.
-    verdict: Option<Status>,
+    ended_with: Option<Status>,
 }
 
 /// Which of a link's connections something has happened to.

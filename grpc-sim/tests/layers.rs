@@ -174,13 +174,13 @@ fn world(sim: &Sim, limit: &Rc<ConcurrencyLimit>, faults: bool) -> Result<Rc<See
     sim.advance(10 * SECOND);
     seen.wrong.borrow_mut().extend(strange.take().iter().map(|n| format!("{n} was let in")));
     let (begun, ended) = (seen.begun.get(), seen.ended.get());
-    let told = |what: &str, is: bool| if is { Ok(()) } else { Err(what.to_owned()) };
-    told(&format!("{begun} calls came and {ended} ended"), begun == ended)?;
-    told("a place of the limit is lost", (limit.running(), limit.queued()) == (0, 0))?;
-    told("a handler is left", seen.running.get() == 0)?;
-    told("more handlers ran than the limit lets", seen.most.get() <= RUNNING)?;
-    told("the client's layer missed an end", seen.client_ends.get() == CALLS)?;
-    told("layer and caller differ", seen.layer_ok.get() == seen.caller_ok.get())?;
+    let reported = |what: &str, is: bool| if is { Ok(()) } else { Err(what.to_owned()) };
+    reported(&format!("{begun} calls came and {ended} ended"), begun == ended)?;
+    reported("a place of the limit is lost", (limit.running(), limit.queued()) == (0, 0))?;
+    reported("a handler is left", seen.running.get() == 0)?;
+    reported("more handlers ran than the limit lets", seen.most.get() <= RUNNING)?;
+    reported("the client's layer missed an end", seen.client_ends.get() == CALLS)?;
+    reported("layer and caller differ", seen.layer_ok.get() == seen.caller_ok.get())?;
     match seen.wrong.borrow().first() {
         Some(wrong) => Err(wrong.clone()),
         None => Ok(Rc::clone(&seen)),

@@ -230,7 +230,7 @@ fn every_kind_of_fault_is_drawn_and_half_of_all_worlds_have_none() {
 }
 
 /// What a loop over seeds says that is to fail.
-fn told(run: impl FnOnce()) -> String {
+fn reported(run: impl FnOnce()) -> String {
     let panic = catch_unwind(AssertUnwindSafe(run)).expect_err("it is to fail");
     panic.downcast_ref::<String>().cloned().expect("words")
 }
@@ -242,28 +242,28 @@ fn a_loop_over_seeds_names_the_one_that_fails() {
         let drawn = grpc_service::Host::entropy(sim);
         if drawn.is_multiple_of(3) { Err(Status::new(Code::Internal, "a third")) } else { Ok(()) }
     };
-    let text = told(|| for_each_seed(0..100, fails));
+    let text = reported(|| for_each_seed(0..100, fails));
     assert!(text.starts_with("seed ") && text.contains("a third"), "{text}");
     assert!(text.lines().count() > 20, "what happened is shown: {text}");
     let seed: u64 = text[5..text.find(':').unwrap()].parse().unwrap();
     for_each_seed(0..seed, fails);
-    assert_eq!(told(|| for_each_seed(seed..seed + 1, fails)), text);
+    assert_eq!(reported(|| for_each_seed(seed..seed + 1, fails)), text);
     // A panic and a broken rule are failures too.
-    let text = told(|| for_each_seed(5..6, |_| -> Result<(), Status> { panic!("so it is") }));
+    let text = reported(|| for_each_seed(5..6, |_| -> Result<(), Status> { panic!("so it is") }));
     assert!(text.starts_with("seed 5: a panic: so it is"), "{text}");
     let astray = |sim: &Sim| -> Result<(), Status> {
         sim.plan(Duration::ZERO, NetworkFault::Reset("nowhere".into()));
         sim.advance(SECOND);
         Ok(())
     };
-    let text = told(|| for_each_seed(5..6, astray));
+    let text = reported(|| for_each_seed(5..6, astray));
     assert!(text.starts_with("seed 5: [plan]"), "{text}");
 }
 
 #[test]
 fn a_test_that_depends_on_more_than_its_seed_is_found() {
     let runs = Cell::new(0);
-    let text = told(|| {
+    let text = reported(|| {
         for_each_seed(0..1, |sim| -> Result<(), Status> {
             runs.set(runs.get() + 1);
             sim.listen("greeter", server(sim, &Rc::default()));

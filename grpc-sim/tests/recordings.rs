@@ -167,8 +167,11 @@ fn a_byte_that_is_changed_is_told_and_one_of_what_came_out_always() {
             }
         }
     }
-    let told = refused + differ;
-    assert!(refused > 100 && told > 5 * equal, "{refused} refused, {differ} differ, {equal} equal");
+    let reported = refused + differ;
+    assert!(
+        refused > 100 && reported > 5 * equal,
+        "{refused} refused, {differ} differ, {equal} equal"
+    );
 }
 
 #[test]

@@ -206,11 +206,11 @@ fn a_peer_makes_a_connection_with_tls_hold_no_more_than_the_formula() {
     };
     // A message of the handshake that does not end, in full records: refused beyond 64 KiB.
     let mut s = server_end(&server, Talker::default());
-    let mut told = vec![1, 0, 0xff, 0xff];
-    while s.outcome.is_none() && told.len() < 1 << 20 {
-        told.resize(RECORD, 0);
+    let mut reported = vec![1, 0, 0xff, 0xff];
+    while s.outcome.is_none() && reported.len() < 1 << 20 {
+        reported.resize(RECORD, 0);
         let mut record = vec![22, 3, 1, (RECORD >> 8) as u8, RECORD as u8];
-        record.append(&mut told);
+        record.append(&mut reported);
         for byte in record.chunks(1000) {
             s.inbox.extend_from_slice(byte);
             s.turn(usize::MAX);

@@ -78,7 +78,7 @@ impl Greeter for Busy {
 fn routes(
     gate: &Arc<Mutex<()>>,
 ) -> (impl Fn(&mut Router) + Send + Sync + 'static, mpsc::Receiver<&'static str>) {
-    let (news, told) = mpsc::channel();
+    let (news, reported) = mpsc::channel();
     let (pool, tokio) = (BlockingPool::new(1, 1), TokioThread::start(16).expect("a thread"));
     let (gate, news) = (Arc::clone(gate), Mutex::new(news));
     let routes = move |router: &mut Router| {
@@ -86,7 +86,7 @@ fn routes(
         let (pool, tokio, gate) = (pool.clone(), tokio.clone(), Arc::clone(&gate));
         register_greeter(router, Rc::new(Busy { pool, tokio, gate, news }));
     };
-    (routes, told)
+    (routes, reported)
 }
 
 async fn hello(greeter: &GreeterClient, name: &str) -> Result<String, CallError> {

@@ -72,8 +72,8 @@ fn converse(max_bytes: u64) -> (Vec<u8>, Vec<u8>) {
 
     // The client's recording goes to the caller.
     let bytes: Arc<Mutex<Vec<u8>>> = Arc::default();
-    let told: Arc<Mutex<Vec<(Side, String)>>> = Arc::default();
-    let (tape, heard) = (Arc::clone(&bytes), Arc::clone(&told));
+    let reported: Arc<Mutex<Vec<(Side, String)>>> = Arc::default();
+    let (tape, heard) = (Arc::clone(&bytes), Arc::clone(&reported));
     let recordings = Recordings::new(move |side, peer| {
         heard.lock().unwrap().push((side, peer.to_owned()));
         let tape = Arc::clone(&tape);
@@ -96,7 +96,7 @@ fn converse(max_bytes: u64) -> (Vec<u8>, Vec<u8>) {
     })
     .unwrap();
     workers.stop(Duration::from_secs(5));
-    assert_eq!(*told.lock().unwrap(), [(Side::Client, address)]);
+    assert_eq!(*reported.lock().unwrap(), [(Side::Client, address)]);
     let files = scratch.files();
     assert_eq!(files.len(), 1, "{files:?}");
     let server = std::fs::read(&files[0]).unwrap();

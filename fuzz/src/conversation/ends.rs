@@ -145,7 +145,7 @@ impl Party for Client {
             client::Event::Writable(key) => end.note(key, false, format_args!("writable")),
             client::Event::GoAway { last_stream, code } => {
                 end.served = last_stream;
-                end.told.push_str(&format!("goes away: {last_stream} {code}\n"));
+                end.reported.push_str(&format!("goes away: {last_stream} {code}\n"));
             }
             other => panic!("{other:?}"),
         }

@@ -186,7 +186,7 @@ mod tests {
     }
 
     /// A ledger whose peer has announced this frame size.
-    fn told(size: u32) -> Ledger {
+    fn reported(size: u32) -> Ledger {
         let conn = Connection::<Client>::new(&Config::default(), 0, Instant::ZERO);
         let mut settings = vec![0, 0, 6, kind::SETTINGS, 0, 0, 0, 0, 0, 0, 5];
         settings.extend(size.to_be_bytes());
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn frames_are_as_long_as_the_peer_has_said() {
         Ledger::default().say(&frame(16_384));
-        told(20_000).say(&frame(20_000));
+        reported(20_000).say(&frame(20_000));
     }
 
     #[test]
@@ -210,6 +210,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "longer than 20000")]
     fn a_frame_longer_than_the_peer_has_said_is_found() {
-        told(20_000).say(&frame(20_001));
+        reported(20_000).say(&frame(20_001));
     }
 }

@@ -102,14 +102,14 @@ fn a_large_copy_lies_in_its_cache_line_as_its_source_does() {
 fn what_a_large_copy_takes_does_not_depend_on_addresses() {
     let source = std::vec![7u8; LARGE_COPY + CACHE_LINE];
     for budget in LARGE_COPY..LARGE_COPY + 3 * CACHE_LINE {
-        let verdicts = (0..CACHE_LINE).map(|shift| {
+        let outcomes = (0..CACHE_LINE).map(|shift| {
             let arena = Arena::with_budget(budget);
             let whole = arena.try_alloc_slice(&source[shift..][..LARGE_COPY]).is_ok();
             let words = (0..4).filter(|_| arena.try_alloc(5u64).is_ok()).count();
             (whole, words, arena.used_bytes(), arena.heap_bytes())
         });
-        let verdicts = verdicts.collect::<Vec<_>>();
-        assert!(verdicts.iter().all(|verdict| *verdict == verdicts[0]), "{budget}: {verdicts:?}");
+        let outcomes = outcomes.collect::<Vec<_>>();
+        assert!(outcomes.iter().all(|outcome| *outcome == outcomes[0]), "{budget}: {outcomes:?}");
     }
 }
 

@@ -213,8 +213,8 @@ mod tests {
         for slot in 0..100 {
             deadlines.set(slot, Instant::from_nanos(1));
         }
-        let told = deadlines.heap_bytes();
-        assert!((100 * 24..=128 * 24).contains(&told), "{told}");
+        let reported = deadlines.heap_bytes();
+        assert!((100 * 24..=128 * 24).contains(&reported), "{reported}");
         (0..100).for_each(|slot| deadlines.remove(slot));
         deadlines.shrink();
         assert_eq!(deadlines.heap_bytes(), 0);
@@ -269,9 +269,9 @@ mod tests {
         deadlines.shrink();
         assert_eq!(deadlines.heap_bytes(), 0);
         deadlines.set(3, Instant::from_nanos(10));
-        let told = deadlines.heap_bytes();
+        let reported = deadlines.heap_bytes();
         deadlines.shrink();
-        assert_eq!(deadlines.heap_bytes(), told, "what has a deadline stays");
+        assert_eq!(deadlines.heap_bytes(), reported, "what has a deadline stays");
     }
 
     #[test]

@@ -234,8 +234,8 @@ mod tests {
     fn a_status_is_three_digits_of_which_the_first_is_not_zero() {
         for (text, status) in [("100", 100), ("200", 200), ("987", 987), ("109", 109), ("190", 190)]
         {
-            let told = checked(&[(":status", text)], Part::Response).unwrap();
-            assert_eq!(told.status, status);
+            let reported = checked(&[(":status", text)], Part::Response).unwrap();
+            assert_eq!(reported.status, status);
         }
         for text in ["099", "", "20", "2000", "2x0", "20x", "x00", "20 "] {
             assert!(checked(&[(":status", text)], Part::Response).is_err(), "{text}");
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_content_length_is_up_to_nineteen_digits_and_repeats_itself_only() {
-        let told = |values: &[&'static str]| {
+        let reported = |values: &[&'static str]| {
             let fields: Vec<_> = values.iter().map(|value| ("content-length", *value)).collect();
             checked(&fields, Part::Trailers).map(|checked| checked.content_length)
         };
@@ -255,13 +255,13 @@ mod tests {
             ("0000000000000000012", 12),
             ("9999999999999999999", 9_999_999_999_999_999_999),
         ] {
-            assert_eq!(told(&[text]), Ok(Some(length)));
-            assert_eq!(told(&[text, text]), Ok(Some(length)));
+            assert_eq!(reported(&[text]), Ok(Some(length)));
+            assert_eq!(reported(&[text, text]), Ok(Some(length)));
         }
-        assert_eq!(told(&[]), Ok(None));
+        assert_eq!(reported(&[]), Ok(None));
         for values in [&[""][..], &["+1"], &["1x"], &["-1"], &["00000000000000000001"], &["1", "2"]]
         {
-            assert_eq!(told(values), Err(Violation::ContentLength), "{values:?}");
+            assert_eq!(reported(values), Err(Violation::ContentLength), "{values:?}");
         }
     }
 }

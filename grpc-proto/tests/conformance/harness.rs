@@ -251,9 +251,9 @@ impl<R: Role> Bench<R> {
     fn pull(&mut self) {
         let mut out = Transmit::new();
         loop {
-            let told = self.conn.has_output();
+            let reported = self.conn.has_output();
             self.conn.poll_transmit(&mut out, self.now);
-            assert_eq!(told, !out.is_empty(), "whether there is output");
+            assert_eq!(reported, !out.is_empty(), "whether there is output");
             if out.is_empty() {
                 return;
             }
@@ -315,10 +315,10 @@ impl<R: Role> Bench<R> {
     #[track_caller]
     pub fn expect_goaway(&mut self, code: u32) {
         let sent = self.sent();
-        let Some(Sent::GoAway { code: told, debug, .. }) = sent.last() else {
+        let Some(Sent::GoAway { code: reported, debug, .. }) = sent.last() else {
             panic!("no GOAWAY at the end of {sent:?}");
         };
-        assert_eq!((*told, debug.len() > 8), (code, true), "{debug:?}");
+        assert_eq!((*reported, debug.len() > 8), (code, true), "{debug:?}");
     }
 
     /// The connection goes on: a PING is answered.

@@ -15,9 +15,9 @@ const ANSWER: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n";
 /// All that is to be sent, as bytes: it may be no frames.
 fn raw(bench: &mut Bench<Server>) -> Vec<u8> {
     let mut out = Transmit::new();
-    let told = bench.conn.has_output();
+    let reported = bench.conn.has_output();
     bench.conn.poll_transmit(&mut out, bench.now);
-    assert_eq!(told, !out.is_empty());
+    assert_eq!(reported, !out.is_empty());
     out.chunks().flatten().copied().collect()
 }
 

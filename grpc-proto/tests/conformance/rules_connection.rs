@@ -201,8 +201,8 @@ fn rule_47_a_message_that_its_frame_brings_whole_opens_no_window_however_it_is_c
         let call = bench.open(1, 0);
         let two = [message(&[7; 30]), message(&[8; 30])].concat();
         let events = bench.feed(data(1, 0, &two));
-        let told = [[7; 30], [8; 30]].map(|body| AtServer::Message(call, body.to_vec()));
-        assert_eq!(events, told);
+        let reported = [[7; 30], [8; 30]].map(|body| AtServer::Message(call, body.to_vec()));
+        assert_eq!(events, reported);
         assert_eq!(bench.sent_on(1), []);
         // One that goes on in another frame is given room, as it may be larger than what is left.
         bench.feed(data(1, 0, &message(&[9; 200])[..20]));

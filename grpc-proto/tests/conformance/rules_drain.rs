@@ -97,7 +97,7 @@ fn rule_31_calls_that_a_goaway_ends_say_why_in_the_servers_words() {
         let payload = [&1u32.to_be_bytes()[..], &code.to_be_bytes(), debug].concat();
         frame(GOAWAY, 0, 0, &payload)
     };
-    for (code, debug, told) in [
+    for (code, debug, reported) in [
         (ENHANCE_YOUR_CALM, &b"too_many_pings"[..], "ENHANCE_YOUR_CALM, \"too_many_pings\""),
         (NO_ERROR, b"", "NO_ERROR"),
         // Nothing in it reaches a terminal or begins a line of a log.
@@ -112,13 +112,13 @@ fn rule_31_calls_that_a_goaway_ends_say_why_in_the_servers_words() {
             };
             let text = "the peer is going away and has not seen the call: GOAWAY with ";
             let message = outcome.status.message();
-            assert_eq!((*call, message), (unseen, &*format!("{text}{told}")));
+            assert_eq!((*call, message), (unseen, &*format!("{text}{reported}")));
             bench.conn.close_read(bench.now);
             let events = bench.feed(b"");
             let [AtClient::Status(call, outcome)] = &events[..] else { panic!("{events:?}") };
             let message = outcome.status.message();
             let text = "the connection was lost: GOAWAY with ";
-            assert_eq!((*call, message), (seen, &*format!("{text}{told}")));
+            assert_eq!((*call, message), (seen, &*format!("{text}{reported}")));
         });
     }
     // However much it says, a status stays short.

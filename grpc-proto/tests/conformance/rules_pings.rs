@@ -270,7 +270,7 @@ fn rule_34_enforcement_may_be_relaxed() {
 
 #[test]
 fn rule_34_a_client_that_was_told_doubles_its_keepalive() {
-    let told = |code: u32, debug: &[u8]| {
+    let reported = |code: u32, debug: &[u8]| {
         frame(GOAWAY, 0, 0, &[&1u32.to_be_bytes()[..], &code.to_be_bytes(), debug].concat())
     };
     for (code, debug, seconds) in [
@@ -285,8 +285,8 @@ fn rule_34_a_client_that_was_told_doubles_its_keepalive() {
             |bench| {
                 bench.open();
                 // Twice, because a peer that goes may say so again: that doubles nothing.
-                bench.feed(told(code, debug));
-                bench.feed(told(code, debug));
+                bench.feed(reported(code, debug));
+                bench.feed(reported(code, debug));
                 bench.sent();
                 let span = Duration::from_secs(seconds);
                 assert_eq!(bench.conn.session().keepalive(), Some(span));

@@ -32,8 +32,8 @@ impl<R: Role> Measured<R> {
     #[track_caller]
     fn compare(&self) {
         let counted = live() - self.base;
-        let told = (self.conn.heap_bytes() + self.out.heap_bytes()) as isize;
-        assert_eq!(told, counted);
+        let reported = (self.conn.heap_bytes() + self.out.heap_bytes()) as isize;
+        assert_eq!(reported, counted);
     }
 
     /// Takes output away, a part of it first.

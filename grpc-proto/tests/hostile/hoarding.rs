@@ -366,8 +366,8 @@ fn what_heap_bytes_tells_is_what_the_allocator_counts() {
         out.clear();
     }
     let counted = crate::counting::live() - base - out.heap_bytes() as isize;
-    let told = conn.heap_bytes() as isize;
-    assert!((told - counted).abs() < 2048, "{told} told, {counted} counted");
+    let reported = conn.heap_bytes() as isize;
+    assert!((reported - counted).abs() < 2048, "{reported} reported, {counted} counted");
 }
 
 #[test]

@@ -191,8 +191,8 @@ impl Victim {
     pub fn check(&self) {
         let peak = counting::peak() - self.base;
         assert!(peak <= self.bound as isize, "{peak} bytes of {}", self.bound);
-        let told = self.conn.heap_bytes() as u64;
-        assert!(told <= self.bound, "{told} bytes of {}", self.bound);
+        let reported = self.conn.heap_bytes() as u64;
+        assert!(reported <= self.bound, "{reported} bytes of {}", self.bound);
     }
 
     #[track_caller]

@@ -31,10 +31,10 @@ fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
 /// Work that says that it has begun, and goes on when it is told to.
 fn held(pool: &BlockingPool) -> (Blocking<bool>, mpsc::Receiver<()>, mpsc::Sender<()>) {
     let (begin, begun) = mpsc::channel();
-    let (go, told) = mpsc::channel();
+    let (go, reported) = mpsc::channel();
     let output = pool.run_cancellable(move |cancelled| {
         begin.send(()).unwrap();
-        told.recv().unwrap();
+        reported.recv().unwrap();
         cancelled.is_cancelled()
     });
     (output, begun, go)

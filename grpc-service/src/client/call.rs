@@ -460,9 +460,11 @@ impl<M: Method> Drop for Unary<'_, '_, M> {
         if self.over {
             return;
         }
-        let told = |open: &OpenCall| open.call.outcome.borrow().as_ref().map(|told| told.processed);
+        let reported = |open: &OpenCall| {
+            open.call.outcome.borrow().as_ref().map(|reported| reported.processed)
+        };
         let unsent = self.open.as_ref().is_none_or(OpenCall::withdraw);
-        response.processed = Some(match self.open.as_ref().and_then(told) {
+        response.processed = Some(match self.open.as_ref().and_then(reported) {
             Some(processed) => processed,
             // An earlier attempt has left.
             None if unsent && self.refused => Processed::Refused,
@@ -600,14 +602,14 @@ impl OpenCall {
     /// How the call ended, OK where it is not over; what came beside it goes to `response`, or back to the core.
     pub(super) fn take_end(&self, response: Option<&mut ResponseMetadata>) -> CallError {
         let outcome = self.call.outcome.take();
-        let verdict = self.call.verdict.borrow().clone();
+        let local_status = self.call.local_status.borrow().clone();
         let (end, trailers, processed) = match outcome {
             Some(outcome) => {
                 let origin = self.call.origin_of(&self.link, &outcome);
-                let end = verdict.unwrap_or(CallError::new(outcome.status, origin));
+                let end = local_status.unwrap_or(CallError::new(outcome.status, origin));
                 (end, outcome.trailers, Some(outcome.processed))
             }
-            None => (verdict.unwrap_or(CallError::local(Status::OK)), Metadata::new(), None),
+            None => (local_status.unwrap_or(CallError::local(Status::OK)), Metadata::new(), None),
         };
         let Some(response) = response else {
             self.link.connection.borrow_mut().recycle_metadata(trailers);

@@ -195,11 +195,11 @@ impl Dialer {
 
     /// Keeps what a connection was told that holds for those after it: to ping less often (gRFC A8).
     fn learn(&self, link: &Link) {
-        let told = link.connection.borrow().session().keepalive();
+        let reported = link.connection.borrow().session().keepalive();
         let mut config = self.config.borrow_mut();
-        if told != config.limits().keepalive {
+        if reported != config.limits().keepalive {
             let mut limits = config.limits().clone();
-            limits.keepalive = told;
+            limits.keepalive = reported;
             *config = Config::new(limits).expect("any keepalive goes with any other limit");
         }
     }

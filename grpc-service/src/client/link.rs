@@ -89,8 +89,8 @@ pub(crate) struct Record {
     /// Bytes of messages that were taken out of the inbox and whose credit has not been returned.
     taken: Cell<u32>,
     pub(crate) outcome: RefCell<Option<Outcome>>,
-    /// How the call ended, where `outcome` does not say so: because we gave it up, or because that was taken.
-    pub(crate) verdict: RefCell<Option<CallError>>,
+    /// How the call ended: set when this side ended it, or after `outcome` was moved out.
+    pub(crate) local_status: RefCell<Option<CallError>>,
     /// The deadline, where it is one that the call has inherited.
     inherited_deadline: Cell<Option<Instant>>,
     /// The call that this one ends with, where it is not dropped with that one's handler.
@@ -301,7 +301,7 @@ impl Link {
         drop(connection);
         discard(call.receiver.take());
         discard(call.sender.take());
-        drop(call.verdict.take());
+        drop(call.local_status.take());
         drop(call.parent.take());
         call.single.set(false);
         call.counts.set(Counts::default());
@@ -536,15 +536,17 @@ impl OpenCall {
         let inbox = self.call.inbox.borrow();
         let drained = match self.call.single.get() {
             true => self.is_over() || inbox.len() > 1,
-            // Our own verdict needs no reader.
-            false => self.is_over() && (inbox.is_empty() || self.call.verdict.borrow().is_some()),
+            // A status that this side has set needs no reader.
+            false => {
+                self.is_over() && (inbox.is_empty() || self.call.local_status.borrow().is_some())
+            }
         };
         drop(inbox);
         if drained { Poll::Ready(()) } else { self.wait(cx) }
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.call.outcome.borrow().is_some() || self.call.verdict.borrow().is_some()
+        self.call.outcome.borrow().is_some() || self.call.local_status.borrow().is_some()
     }
 
     fn wait<T>(&self, cx: &Context<'_>) -> Poll<T> {
@@ -562,7 +564,7 @@ impl OpenCall {
         drop(parent);
         drop(over);
         self.abandon(CallError::inherited(status));
-        // The verdict is there for the next poll.
+        // The status is there for the next poll.
         cx.waker().wake_by_ref();
     }
 
@@ -625,7 +627,7 @@ impl OpenCall {
     /// Cancels the call, if it is not over; `error` is what its other half will hear.
     pub(crate) fn abandon(&self, error: CallError) {
         if let Some(key) = self.call.key.get() {
-            self.call.verdict.borrow_mut().get_or_insert(error);
+            self.call.local_status.borrow_mut().get_or_insert(error);
             self.link.dropped.borrow_mut().push(key);
             self.link.notify();
         }
@@ -654,18 +656,18 @@ impl OpenCall {
             ..ResponseMetadata::default()
         };
         let outcome = self.call.outcome.take();
-        let verdict = self.call.verdict.borrow().clone();
+        let local_status = self.call.local_status.borrow().clone();
         let Some(outcome) = outcome else {
             // Where any of it has left, the server may have begun with it.
             let processed = if withdrawn { Processed::No } else { Processed::Maybe };
             metadata.processed = Some(processed);
-            return (verdict.map_or(Status::OK, CallError::into_status), metadata);
+            return (local_status.map_or(Status::OK, CallError::into_status), metadata);
         };
-        let end = verdict.unwrap_or_else(|| self.call.error_of(&self.link, &outcome));
+        let end = local_status.unwrap_or_else(|| self.call.error_of(&self.link, &outcome));
         metadata.trailers = outcome.trailers;
         metadata.processed = Some(outcome.processed);
         // Another half of the call still learns how it ended.
-        self.call.verdict.borrow_mut().get_or_insert_with(|| end.clone());
+        self.call.local_status.borrow_mut().get_or_insert_with(|| end.clone());
         (end.into_status(), metadata)
     }
 
@@ -674,14 +676,14 @@ impl OpenCall {
         let mut connection = self.link.connection.borrow_mut();
         self.call.inbox.borrow_mut().clear(&mut connection, &self.link.pool);
         drop(connection);
-        self.call.verdict.borrow_mut().get_or_insert_with(|| error.clone());
+        self.call.local_status.borrow_mut().get_or_insert_with(|| error.clone());
         self.abandon(error);
     }
 
-    /// How the call ended, if that was not with OK; our own verdict goes before what came afterwards.
+    /// How the call ended, if that was not with OK; a status that this side has set goes before what came afterwards.
     pub(super) fn failure(&self) -> Option<CallError> {
-        if let Some(verdict) = &*self.call.verdict.borrow() {
-            return if verdict.status().is_ok() { None } else { Some(verdict.clone()) };
+        if let Some(local_status) = &*self.call.local_status.borrow() {
+            return if local_status.status().is_ok() { None } else { Some(local_status.clone()) };
         }
         let outcome = self.call.outcome.borrow();
         let outcome = outcome.as_ref().filter(|outcome| !outcome.status.is_ok())?;

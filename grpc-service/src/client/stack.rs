@@ -159,7 +159,7 @@ impl Handle {
         self.stack.give_slot(slot);
         if let (Err(error), Some(open)) = (&polled, &*self.call.opened.borrow()) {
             // The sending half learns it from the record.
-            open.call.verdict.replace(Some(error.clone()));
+            open.call.local_status.replace(Some(error.clone()));
             open.link.notify();
             open.call.wake_sender();
         }

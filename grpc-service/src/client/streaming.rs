@@ -123,8 +123,8 @@ impl<M: Method> Receiving<M> {
         self.outcome = self.call.call.outcome.take();
         if let Some(outcome) = &self.outcome {
             // A later call of `next` or `send` still returns it.
-            let mut verdict = self.call.call.verdict.borrow_mut();
-            verdict.get_or_insert_with(|| self.call.call.error_of(&self.call.link, outcome));
+            let mut local_status = self.call.call.local_status.borrow_mut();
+            local_status.get_or_insert_with(|| self.call.call.error_of(&self.call.link, outcome));
         }
     }
 }

@@ -471,13 +471,13 @@ mod tests {
                     _ => {
                         let used = number.min(granted);
                         let wanted = if step > 4 { granted + number } else { 0 };
-                        let told = report(held, used, if wanted > granted { wanted } else { 0 });
-                        budget.report(place, told, at(now));
-                        known[place as usize] = told;
+                        let reported = report(held, used, if wanted > granted { wanted } else { 0 });
+                        budget.report(place, reported, at(now));
+                        known[place as usize] = reported;
                     }
                 }
                 let accounts = &budget.accounts;
-                prop_assert_eq!(budget.held, known.iter().map(|told| told.held).sum::<u64>());
+                prop_assert_eq!(budget.held, known.iter().map(|reported| reported.held).sum::<u64>());
                 prop_assert_eq!(budget.granted, accounts.iter().map(|a| u64::from(a.granted)).sum::<u64>());
                 let ending = accounts.iter().filter(|account| account.must_end);
                 prop_assert_eq!(budget.ending.held, ending.clone().map(|a| a.held).sum::<u64>());

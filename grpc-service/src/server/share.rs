@@ -20,7 +20,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// What a connection has told of its memory, and been told.
 pub(super) struct Share {
     place: u32,
-    told: Holdings,
+    reported: Holdings,
     allotted: Allotment,
     /// When it has waited long enough for a grant, if it does wait.
     timeout: Option<Instant>,
@@ -34,7 +34,7 @@ impl Share {
     pub(super) fn new(place: u32) -> Self {
         Share {
             place,
-            told: Holdings::default(),
+            reported: Holdings::default(),
             allotted: NOTHING,
             timeout: None,
             seen: Instant::ZERO,
@@ -85,7 +85,7 @@ impl Share {
         let holdings = Holdings::new(&usage, shared.heads.get() + shared.arenas.get());
         self.seen = now;
         let is_due = self.timeout.is_some_and(|at| at <= now);
-        if holdings == self.told && !is_due {
+        if holdings == self.reported && !is_due {
             return false;
         }
         self.report(holdings, shared, ledger, now)
@@ -104,7 +104,7 @@ impl Share {
         if self.timeout.is_some_and(|at| at <= now) {
             memory.run(now);
         }
-        self.told = holdings;
+        self.reported = holdings;
         let is_news = ledger.tell_news(memory, Some(self.place));
         self.timeout = memory.next_timeout(self.place).map(|at| at.max(now + AGAIN));
         let changed = memory.allotment(self.place) != self.allotted;

@@ -64,8 +64,8 @@ impl Player {
             (call.started, call.deadline)
         };
         if !app::same_deadline(started, deadline, cx.deadline(), stage.now()) {
-            let told = cx.deadline();
-            return broken(Oracle::Prefix, format!("call {n} has {told:?}, not {deadline:?}"));
+            let reported = cx.deadline();
+            return broken(Oracle::Prefix, format!("call {n} has {reported:?}, not {deadline:?}"));
         }
         if std::mem::replace(&mut stage.calls.borrow_mut()[n].seen, true) {
             return broken(Oracle::OneEnd, format!("the request of call {n} came twice"));
@@ -121,7 +121,7 @@ impl Drop for Running {
         }
         let call = &mut self.stage.calls.borrow_mut()[self.n];
         call.running = false;
-        if call.verdict.is_none() {
+        if call.ended_with.is_none() {
             self.stage.reach(Mark::HandlerDropped);
         }
     }
@@ -292,21 +292,21 @@ impl Running {
             }
             Ending::AfterEnd | Ending::Early => {}
         }
-        self.verdict(cx)
+        self.ended_with(cx)
     }
 
-    fn verdict(&self, cx: &Cx<'_>) -> Result<(), Status> {
+    fn ended_with(&self, cx: &Cx<'_>) -> Result<(), Status> {
         self.goes_on(cx);
         let status = app::status(self.plan(), self.n);
         let n = self.n;
         self.stage.sim.note(&[52, n as u64], || format!("handler of call {n} ends: {status:?}"));
-        self.stage.calls.borrow_mut()[n].verdict = Some(status.clone());
+        self.stage.calls.borrow_mut()[n].ended_with = Some(status.clone());
         if status.is_ok() { Ok(()) } else { Err(status) }
     }
 
     /// An error of the framework's is what the handler ends with.
     fn failed(&self, status: Status) -> Status {
-        self.stage.calls.borrow_mut()[self.n].verdict = Some(status.clone());
+        self.stage.calls.borrow_mut()[self.n].ended_with = Some(status.clone());
         status
     }
 }
@@ -374,7 +374,7 @@ impl ClientStreamingCall<Part<'static>, Part<'static>> for Gathering {
         self.run.take(cx, &message).await;
         match self.run.plan().ending {
             // Before the client has sent all: an error is all that can be said.
-            Ending::Early if self.run.plan().status != 0 => self.run.verdict(cx),
+            Ending::Early if self.run.plan().status != 0 => self.run.ended_with(cx),
             _ => Ok(()),
         }
     }
@@ -425,7 +425,7 @@ impl BidiCall<Part<'static>, Part<'static>> for Talking {
             self.reply(cx, out).await?;
         }
         match self.run.plan().ending {
-            Ending::Early if self.run.plan().status != 0 => self.run.verdict(cx),
+            Ending::Early if self.run.plan().status != 0 => self.run.ended_with(cx),
             _ => Ok(()),
         }
     }

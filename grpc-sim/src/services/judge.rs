@@ -59,11 +59,11 @@ impl Stage {
         self.mark_dialed(n, status)?;
         let call = &mut self.calls.borrow_mut()[n];
         let small_lists = self.scenario.has_small_lists(n);
-        let same = |verdict| app::same_status(verdict, status, small_lists);
-        let said = call.verdict.as_ref().is_some_and(same);
+        let same = |ended_with| app::same_status(ended_with, status, small_lists);
+        let said = call.ended_with.as_ref().is_some_and(same);
         if !said {
             if status.is_ok() {
-                let text = format!("its handler ended with {:?}", call.verdict);
+                let text = format!("its handler ended with {:?}", call.ended_with);
                 return Err((Oracle::OneEnd, text));
             }
             let explained = self.explains(n, status, call);

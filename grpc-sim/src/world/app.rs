@@ -117,17 +117,19 @@ pub(crate) fn is_near(deadline: Instant, now: Instant) -> bool {
 pub(crate) fn same_deadline(
     started: Instant,
     own: Option<Instant>,
-    told: Option<Instant>,
+    reported: Option<Instant>,
     now: Instant,
 ) -> bool {
-    let (Some(own), Some(told)) = (own, told) else { return own.is_none() && told.is_none() };
+    let (Some(own), Some(reported)) = (own, reported) else {
+        return own.is_none() && reported.is_none();
+    };
     // Eight digits: a unit of a microsecond below 100 s, and so on.
     let unit = match (own - started).as_millis() {
         ..100 => Duration::ZERO,
         100..100_000 => Duration::from_micros(1),
         _ => Duration::from_millis(1),
     };
-    own <= told + unit && told <= own + (now - started)
+    own <= reported + unit && reported <= own + (now - started)
 }
 
 /// What the head of a call's answer carries.

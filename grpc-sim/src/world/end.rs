@@ -313,8 +313,9 @@ impl World<'_> {
             };
             for chunk in end.out.chunks() {
                 let marks = &mut self.marks;
-                let told = conn.monitor.wrote(R::END, chunk, marks, |at| pipe.note_boundary(at));
-                if let Err(rule) = told {
+                let reported =
+                    conn.monitor.wrote(R::END, chunk, marks, |at| pipe.note_boundary(at));
+                if let Err(rule) = reported {
                     return self.fail_wire(ci, R::END, rule);
                 }
             }

@@ -98,9 +98,14 @@ impl World<'_> {
         }
     }
 
-    fn has_deadline(&self, n: usize, told: Option<Instant>) -> bool {
+    fn has_deadline(&self, n: usize, reported: Option<Instant>) -> bool {
         let call = &self.calls[n];
-        app::same_deadline(Instant::from_nanos(call.started_ns), call.deadline, told, self.now())
+        app::same_deadline(
+            Instant::from_nanos(call.started_ns),
+            call.deadline,
+            reported,
+            self.now(),
+        )
     }
 
     fn on_cancelled(

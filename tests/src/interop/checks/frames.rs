@@ -71,7 +71,7 @@ async fn a_goaway_lets_calls_below_it_finish_and_refuses_those_above(target: Tar
             same_bytes("slow", reply.payload, b"slow")
         })
     };
-    let told = |target: Target| -> LocalFuture<Outcome> {
+    let reported = |target: Target| -> LocalFuture<Outcome> {
         Box::pin(async move {
             // After the slow ones for sure.
             target.sleep(std::time::Duration::from_millis(100)).await;
@@ -86,6 +86,6 @@ async fn a_goaway_lets_calls_below_it_finish_and_refuses_those_above(target: Tar
             same("processed", response.processed, Some(Processed::No))
         })
     };
-    let tasks = (0..5).map(|_| slow(target.clone())).chain([told(target.clone())]);
+    let tasks = (0..5).map(|_| slow(target.clone())).chain([reported(target.clone())]);
     target.gather(tasks.collect()).await
 }
