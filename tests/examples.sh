@@ -69,7 +69,7 @@ kill "$server_pid"
 wait "$server_pid" || true
 
 serves "$examples/guarded" serve 127.0.0.1:0
-says guarded "Hello, world!" call "$address"
+says guarded "Hello, world, says Ann!" call "$address"
 # It ends by itself at SIGTERM, which `timeout` passes on.
 kill -TERM "$server_pid"
 if ! wait "$server_pid" || ! grep -q '^stopped$' "$work/server"; then
