@@ -1,4 +1,4 @@
-//! Budgets that somebody else allots: who waits for them, what is wanted, and what is counted.
+//! Budgets that the caller allots: which calls wait for them, how much is wanted, and how much is counted.
 
 mod common;
 

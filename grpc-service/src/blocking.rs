@@ -131,7 +131,7 @@ impl BlockingPool {
         self.run_cancellable(|_| work())
     }
 
-    /// As [`run`](Self::run), for work that looks from time to time whether somebody still waits for it.
+    /// As [`run`](Self::run), for work that checks from time to time whether its caller still waits.
     pub fn run_cancellable<T, F>(&self, work: F) -> Blocking<T>
     where
         T: Send + 'static,

@@ -114,7 +114,7 @@ impl CloseReason {
 }
 
 impl From<&ConnectionError> for CloseReason {
-    /// The reason of an error; that of a drain is told by [`Session::close_reason`](super::Session::close_reason) alone.
+    /// The reason of an error; only [`Session::close_reason`](super::Session::close_reason) knows that of a drain.
     fn from(error: &ConnectionError) -> Self {
         match error {
             ConnectionError::PeerMisbehaved(rule) => CloseReason::Violation(*rule),

@@ -86,7 +86,7 @@ impl<'a> Outgoing<'a> {
         place.extend(added);
     }
 
-    /// When the call ends by itself, and the server is told so.
+    /// When the call ends by itself, which the server learns from `grpc-timeout`.
     pub fn deadline(self) -> Option<Instant> {
         self.call.deadline.get()
     }

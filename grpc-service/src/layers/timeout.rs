@@ -41,7 +41,7 @@ impl<'a> Layer<Outgoing<'a>> for Timeout {
         call: Outgoing<'a>,
         next: &impl Next<Outgoing<'a>>,
     ) -> Result<(), CallError> {
-        // The connection ends the call then, and the server is told.
+        // The connection ends the call then, and resets its stream at the server.
         call.shorten_deadline(call.now() + self.0);
         next.call(call).await
     }
